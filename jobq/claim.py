@@ -1,0 +1,140 @@
+"""Who is next: the order of claims, and why a job is not running yet.
+
+Ready jobs go by priority (higher first), then by id, within the limits of their queues. `Waiting` keeps that order up
+to date one job at a time, so that a claim costs the same whatever the number of jobs that wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from heapq import heappop, heappush
+
+from jobq.job import Job, Moment, State
+
+Rank = tuple[str, str | None, int]  # queue, runner, priority
+
+
+class Waiting:
+    """The queued jobs in the order of their claim, and how many of each queue run.
+
+    Heaps with lazy removal: an entry counts only if its job still waits with that rank; doubles are harmless.
+    """
+
+    def __init__(self) -> None:
+        self._ready: dict[Rank, list[int]] = {}
+        self._later: dict[str, list[tuple[float, int]]] = {}  # by boot, then by time since that boot
+        self.running: Counter[str] = Counter()  # by queue
+        self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
+
+    def note(self, before: Job | None, after: Job | None) -> None:
+        """`before` has become `after` (None: was not there, is gone)."""
+        for job, count in ((before, -1), (after, 1)):
+            if job is None:
+                continue
+            if job.state is State.RUNNING:
+                self.running[job.spec.queue] += count
+            if job.state is State.RUNNING or job.state is State.QUEUED:
+                self.active[job.spec.queue, job.spec.runner] += count
+        if after is not None and after.state is State.QUEUED:
+            if after.due is None:
+                self.push(after)
+            else:
+                heappush(self._later.setdefault(after.due.boot_id, []), (after.due.boot, after.id))
+
+    def push(self, job: Job) -> None:
+        """It is ready (again)."""
+        rank = (job.spec.queue, job.spec.runner, job.spec.priority)
+        heappush(self._ready.setdefault(rank, []), job.id)
+
+    def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
+        """Make ready what has become due; seconds until the next one is, or None."""
+        waits = []
+        for heap in self._later.values():
+            while heap:
+                boot, job_id = heap[0]
+                job = jobs.get(job_id)
+                if job is not None and job.state is State.QUEUED and job.due is not None and job.due.boot == boot:
+                    wait = job.due.wait(now)
+                    if wait > 0:
+                        waits.append(wait)
+                        break
+                    self.push(job)
+                heappop(heap)
+        return min(waits, default=None)
+
+    def take(
+        self,
+        jobs: Mapping[int, Job],
+        count: int,
+        now: Moment,
+        *,
+        runner: str | None = None,
+        queues: Collection[str] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> Iterator[Job]:
+        """Up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
+
+        `queues` None stands for all; `limits` gives the most that may run of a queue at once.
+        """
+        limits = limits or {}
+        taken: Counter[str] = Counter()
+        for _ in range(count):
+            best: Job | None = None
+            for rank in list(self._ready):
+                queue, its_runner, _priority = rank
+                if not is_mine(queue, its_runner, runner, queues):
+                    continue
+                if queue in limits and self.running[queue] + taken[queue] >= limits[queue]:
+                    continue
+                job = self._first(rank, jobs, now)
+                if job is not None and (best is None or claim_key(job) < claim_key(best)):
+                    best = job
+            if best is None:
+                return
+            heappop(self._ready[(best.spec.queue, runner, best.spec.priority)])
+            taken[best.spec.queue] += 1
+            yield best
+
+    def _first(self, rank: Rank, jobs: Mapping[int, Job], now: Moment) -> Job | None:
+        heap = self._ready[rank]
+        while heap:
+            job = jobs.get(heap[0])
+            if job is not None and is_ready(job, now):
+                return job
+            heappop(heap)
+        del self._ready[rank]
+        return None
+
+
+def is_mine(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:
+    """Whether a worker that serves `queues` (None: all) for `runner` may claim jobs of that queue and runner."""
+    return its_runner == runner and (queues is None or queue in queues)
+
+
+def claim_key(job: Job) -> tuple[int, int]:
+    """Ready jobs are claimed in ascending order of this."""
+    return (-job.spec.priority, job.id)
+
+
+def is_ready(job: Job, now: Moment) -> bool:
+    """Whether it could be claimed now, limits aside."""
+    return job.state is State.QUEUED and (job.due is None or job.due.wait(now) <= 0)
+
+
+def why_waiting(job: Job, now: Moment, *, worker_alive: bool, full: Mapping[str, tuple[int, int]]) -> str:
+    """Why a job does not run, in words; "" if it does or is finished. `full`: queue -> (running, limit)."""
+    if job.state is State.HELD:
+        return "held; jobq release lets it go on"
+    if job.state is not State.QUEUED:
+        return ""
+    if job.due is not None and (wait := job.due.wait(now)) > 0:
+        return f"retry {job.retries_used} in {wait:.0f} s"
+    if job.spec.runner is not None:
+        return "waits for its own jobq run"
+    if not worker_alive:
+        return "no worker is running"
+    if job.spec.queue in full:
+        running, limit = full[job.spec.queue]
+        return f"queue {job.spec.queue} is full ({running}/{limit})"
+    return "ready"

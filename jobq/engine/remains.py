@@ -1,0 +1,190 @@
+"""What supervisors leave in the worker's folder, read from outside: whether one lives, and how its attempt ended.
+
+Used for the worker's own supervisors after their death, and for those of a dead worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from jobq import supervisor
+from jobq.engine.task import Key
+from jobq.job import BadRecord, Ending, Outcome, Record, read_ending
+from jobq.store.folder import read_all
+from jobq.store.journal import BadLine, decode_line
+from jobq.store.lock import try_lock
+
+KILL_ROUNDS = 500
+
+
+class Supervision(NamedTuple):
+    """The files of one supervisor."""
+
+    folder: str  # of the worker that started it
+    slot: str
+
+    @classmethod
+    def named(cls, workers: str, name: str) -> Supervision:
+        """From "token/slot", as an attempt records it; `workers` is the folder of all worker folders."""
+        token, _, slot = name.partition("/")
+        return cls(f"{workers}/{os.path.basename(token)}", os.path.basename(slot))
+
+    def lock_if_dead(self) -> int | None:
+        """Its lock, taken, if it is dead (-1 if it never had one); None while it lives."""
+        try:
+            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return -1
+        if try_lock(fd):
+            return fd
+        os.close(fd)
+        return None
+
+    def pid(self) -> int | None:
+        """Its process, as long as it lives."""
+        try:
+            with open(f"{self.folder}/{self.slot}.lock", encoding="ascii") as f:
+                return int(f.read())
+        except (OSError, ValueError):
+            return None
+
+    def order(self, text: str) -> bool:
+        """Write an order to its control FIFO; False if it does not listen any more."""
+        try:
+            fd = os.open(f"{self.folder}/{self.slot}.ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            os.write(fd, f"{text}\n".encode("ascii"))
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def events(self, key: Key) -> dict[str, Record]:
+        """What it has noted of that attempt, by event; a torn last line is left out."""
+        try:
+            fd = os.open(f"{self.folder}/{self.slot}.ends", os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return {}
+        data = read_all(fd)
+        os.close(fd)
+        noted = {}
+        for raw in data.split(b"\n"):
+            try:
+                record = decode_line(raw)
+            except BadLine:
+                continue
+            if (record.get("id"), record.get("n")) == key:
+                noted[str(record.get("event"))] = record
+        return noted
+
+
+NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=False)
+
+
+def ending_from(record: Record) -> Ending:
+    """The ending in an "end" record of a supervisor. Raises BadRecord."""
+    return read_ending({name: value for name, value in record.items() if name not in {"event", "id", "n", "crc"}})
+
+
+def settle(supervision: Supervision, key: Key, store: str) -> Ending:
+    """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
+
+    The caller holds the supervisor's lock and keeps it until the ending is recorded.
+    """
+    noted = supervision.events(key)
+    if "end" in noted:
+        try:
+            return ending_from(noted["end"])
+        except BadRecord:
+            pass
+    if "not_started" in noted or "start" not in noted:
+        return NOT_STARTED
+    started = noted["start"]
+    kill_leftovers(key, store, noted.get("pid"), str(started.get("boot")))
+    return Ending(
+        Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time()
+    )
+
+
+def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str) -> None:
+    """KILL every process of an attempt whose supervisor is dead, again and again until none is left.
+
+    They are known by the variables in their environment, by the session of the main process, and as children of those.
+    """
+    if boot_id != supervisor_boot_id():
+        return
+    for _ in range(KILL_ROUNDS):
+        found = _marked(key, store) | _session(spawned)
+        below = supervisor.descendants(*(pid for pid, _ in found)) if found else None
+        found |= below or set()
+        if not found:
+            return
+        supervisor.kill_all(found)
+        time.sleep(supervisor.ROUND / 4)
+
+
+def supervisor_boot_id() -> str:
+    """The boot that processes of now belong to."""
+    from jobq.system import boot_id  # noqa: PLC0415
+
+    return boot_id()
+
+
+def _marked(key: Key, store: str) -> set[supervisor.Process]:
+    wanted = {f"JOBQ_JOB_ID={key.job_id}".encode(), f"JOBQ_JOB_ATTEMPT={key.n}".encode()}
+    found = set()
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                variables = set(f.read().split(b"\0"))
+        except OSError:
+            continue
+        if wanted <= variables and any(_same_store(variable, store) for variable in variables):
+            stat = supervisor.read_stat(pid)
+            if stat is not None and not stat[2]:
+                found.add((pid, stat[1]))
+    return found
+
+
+def _same_store(variable: bytes, store: str) -> bool:
+    name, _, path = variable.partition(b"=")
+    if name != b"JOBQ_STORE":
+        return False
+    try:
+        return os.path.samefile(path, store)
+    except OSError:
+        return False
+
+
+def _session(spawned: Record | None) -> set[supervisor.Process]:
+    """Members of the session of the main process; its number is not given away as long as there are any."""
+    if spawned is None:
+        return set()
+    leader, ticks = spawned.get("pid"), os.sysconf("SC_CLK_TCK")
+    found = set()
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as f:
+                fields = f.read().rpartition(b")")[2].split()
+            started = int(fields[19])
+            if int(fields[3]) != leader or fields[0] in {b"Z", b"X"}:
+                continue
+        except (OSError, ValueError, IndexError):
+            continue
+        at = started / ticks
+        if at < spawned["from"] - 0.05 or (pid == leader and at > spawned["to"] + 0.05):
+            return set()  # the number went to a stranger
+        found.add((pid, started))
+    return found
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []

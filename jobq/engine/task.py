@@ -1,0 +1,36 @@
+"""What an engine is told about an attempt, and what it tells back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobq.job import Command, Ending
+
+
+class Key(NamedTuple):
+    """One attempt of one job."""
+
+    job_id: int
+    n: int
+
+
+class Task(NamedTuple):
+    """All that is needed to run one attempt. Seconds; absolute paths."""
+
+    key: Key
+    command: Command
+    cwd: str
+    umask: int
+    env_file: str
+    variables: dict[str, str]  # on top of the environment
+    log: str
+    timeout: float | None
+    grace: float
+    boot_id: str
+
+
+class Ended(NamedTuple):
+    """An attempt is over."""
+
+    key: Key
+    ending: Ending

@@ -1,0 +1,114 @@
+"""Everything that jobq says no with.
+
+    JobqError
+    ├── UsageError            2   the command line or the request is wrong
+    ├── Refused               1   a fair request that the rules of the queue deny
+    │   └── NotFound          1   no such job
+    ├── StoreError
+    │   ├── StoreDamaged     65   acknowledged bytes are missing or changed
+    │   ├── NotSaved         74   the disk did not take it: nothing was changed
+    │   │   └── SyncFailed   74   ... and may no longer be trusted
+    │   ├── LockTimeout      75   somebody else holds the store
+    │   ├── StoreForbidden   77   the store is not ours, or not private
+    │   └── StoreTooNew      78   written by a later version
+    └── WaitTimeout         124   not over within the time given
+
+Each class takes the facts and writes the sentence; `hint` says what to do about it. The numbers are the exit codes
+(65 and up as in BSD's sysexits.h).
+"""
+
+from __future__ import annotations
+
+
+class JobqError(Exception):
+    """Base of all; `str()` is one sentence for people, `hint` the next step or ""."""
+
+    exit_code = 70
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.hint = hint
+
+
+class UsageError(JobqError):
+    """The request itself is malformed."""
+
+    exit_code = 2
+
+
+class Refused(JobqError):
+    """The request is well-formed, but the job is not in a state that allows it."""
+
+    exit_code = 1
+
+
+class NotFound(Refused):
+    """No job answers to this id or name."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no job {what}", "'jobq list --all' shows every job")
+
+
+class StoreError(JobqError):
+    """Something about the files of the store."""
+
+
+class StoreDamaged(StoreError):
+    """Bytes that were acknowledged are gone or changed. Nothing was written."""
+
+    exit_code = 65
+
+    def __init__(self, path: str, offset: int, what: str) -> None:
+        super().__init__(
+            f"the store is damaged: {path}, byte {offset}: {what}",
+            "'jobq doctor' shows what is readable; 'jobq doctor --accept-loss' goes on without the rest (a copy is kept)",
+        )
+        self.path, self.offset, self.what = path, offset, what
+
+
+class NotSaved(StoreError):
+    """The change could not be written; the store is as it was before."""
+
+    exit_code = 74
+
+    def __init__(self, path: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(f"not saved: {path}: {reason}", "nothing was changed; make room or mend the disk, then repeat")
+        self.errno = error.errno
+
+
+class SyncFailed(NotSaved):
+    """The disk refused to make the change durable. It is never retried: the kernel has already dropped the pages."""
+
+
+class LockTimeout(StoreError):
+    """The store's lock was held by somebody else for the whole time allowed."""
+
+    exit_code = 75
+
+    def __init__(self, path: str, seconds: float, holder: str) -> None:
+        super().__init__(f"the store was locked for {seconds:g} s by {holder}", f"try again; the lock is {path}")
+
+
+class StoreForbidden(StoreError):
+    """The store can't be used safely, or not at all, by this user."""
+
+    exit_code = 77
+
+
+class StoreTooNew(StoreError):
+    """The store needs a later jobq."""
+
+    exit_code = 78
+
+    def __init__(self, path: str, needs: int, knows: int, version: str) -> None:
+        super().__init__(
+            f"the store {path} has format {needs}, written by jobq {version}; this jobq knows formats up to {knows}",
+            "upgrade this jobq, or name another store with --store; nothing was touched",
+        )
+
+
+class WaitTimeout(JobqError):
+    """What was waited for is not over."""
+
+    exit_code = 124

@@ -1,0 +1,202 @@
+"""A directory that is ours alone, opened once and used by descriptor.
+
+Every open goes relative to the directory's descriptor, follows no symbolic link, and is checked afterwards: whatever
+another user may have planted under a name is refused, never followed, truncated or waited for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jobq.errors import NotSaved, StoreForbidden
+from jobq.system import sync
+
+PRIVATE_DIR = 0o700
+PRIVATE_FILE = 0o600
+
+
+class Folder:
+    """One directory of the store: mode 0700, owned by the effective user."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def open(cls, path: str) -> Folder | None:
+        """The directory at `path`, or None if there is none. Raises StoreForbidden if it is not safely ours."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise _forbidden(path, e) from None
+        folder = cls(path, fd)
+        folder._check_ours()
+        return folder
+
+    @classmethod
+    def create(cls, path: str) -> Folder:
+        """Like `open`, but made where it is missing, with its missing parents, all 0700."""
+        folder = cls.open(path)
+        if folder is not None:
+            return folder
+        parent = os.path.dirname(path)
+        try:
+            if not os.path.isdir(parent):
+                cls.create(parent).close()
+            make_private_dir(path)
+        except FileExistsError:
+            pass
+        except OSError as e:
+            raise _forbidden(path, e) from None
+        folder = cls.open(path)
+        if folder is None:
+            raise StoreForbidden(f"{path} was removed while it was being made", "try again")
+        return folder
+
+    def _check_ours(self) -> None:
+        status = os.fstat(self.fd)
+        if status.st_uid != os.geteuid():
+            raise StoreForbidden(
+                f"{self.path} belongs to user {status.st_uid}, not to you ({os.geteuid()})",
+                "name a directory of your own with --store or JOBQ_STORE",
+            )
+
+    def check_private(self) -> None:
+        """Raises StoreForbidden if others could change what is in here."""
+        mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
+        if mode & 0o022:
+            raise StoreForbidden(f"{self.path} can be written by others (mode {mode:04o})", f"chmod 700 {self.path}")
+        parent = stat.S_IMODE(os.stat(os.path.dirname(os.path.abspath(self.path))).st_mode)
+        if parent & 0o002 and not parent & stat.S_ISVTX:
+            raise StoreForbidden(
+                f"the directory that holds {self.path} can be written by everybody (mode {parent:04o})",
+                "keep the store in a directory of your own",
+            )
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self.fd)
+
+    def names(self) -> list[str]:
+        """What is in here, unordered."""
+        return os.listdir(self.fd)
+
+    def file(self, name: str, flags: int) -> int:
+        """A descriptor for the regular file `name`. Raises OSError as open(2) does, StoreForbidden if it is not ours."""
+        return open_checked(self.fd, name, flags, self.path)
+
+    def read(self, name: str) -> bytes | None:
+        """All bytes of `name`, or None if it is not there."""
+        try:
+            fd = self.file(name, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_all(fd)
+        finally:
+            os.close(fd)
+
+    def write_new(self, name: str, data: bytes) -> None:
+        """Make `name` hold `data`, whole or not at all, durable on return. Raises NotSaved."""
+        temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        try:
+            fd = self.file(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                os.fchmod(fd, PRIVATE_FILE)
+                write_all(fd, data)
+                sync(fd)
+                os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except OSError:
+                os.unlink(temp, dir_fd=self.fd)
+                raise
+            finally:
+                os.close(fd)
+            os.fsync(self.fd)
+        except OSError as e:
+            raise NotSaved(f"{self.path}/{name}", e) from None
+
+    def sub(self, name: str) -> Folder:
+        """The directory `name` in here, made if it is missing. Raises NotSaved."""
+        try:
+            try:
+                os.mkdir(name, PRIVATE_DIR, dir_fd=self.fd)
+                os.chmod(name, PRIVATE_DIR, dir_fd=self.fd)
+                os.fsync(self.fd)
+            except FileExistsError:
+                pass
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+        except OSError as e:
+            raise NotSaved(f"{self.path}/{name}", e) from None
+        folder = Folder(f"{self.path}/{name}", fd)
+        folder._check_ours()
+        return folder
+
+    def existing(self, name: str) -> Folder | None:
+        """The directory `name` in here, or None."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+        except OSError as e:
+            if e.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return None
+            raise _forbidden(f"{self.path}/{name}", e) from None
+        folder = Folder(f"{self.path}/{name}", fd)
+        folder._check_ours()
+        return folder
+
+
+def make_private_dir(path: str) -> None:
+    """mkdir(2) with mode 0700 whatever the umask, durable in its parent."""
+    os.mkdir(path, PRIVATE_DIR)
+    os.chmod(path, PRIVATE_DIR)
+    parent = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
+    """open(2) that follows no link, blocks on no FIFO, and takes only a regular file of ours without a second name."""
+    try:
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE_FILE, dir_fd=dir_fd)
+    except OSError as e:
+        if e.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise StoreForbidden(f"{where}/{name} is not a regular file", "move it away; jobq did not make it") from None
+        raise
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid != os.geteuid():
+        os.close(fd)
+        raise StoreForbidden(
+            f"{where}/{name} is not a plain file of yours with a single name", "move it away; jobq did not make it"
+        )
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until everything is written; a short write means that the next one says why. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view)
+        if written == 0:
+            raise OSError(errno.EIO, "wrote nothing")
+        view = view[written:]
+
+
+def read_all(fd: int, offset: int = 0) -> bytes:
+    """Everything from `offset` to the end of the file."""
+    chunks = []
+    while chunk := os.pread(fd, 1 << 22, offset):
+        chunks.append(chunk)
+        offset += len(chunk)
+    return b"".join(chunks)
+
+
+def _forbidden(path: str, error: OSError) -> StoreForbidden:
+    hint = "name another directory with --store or JOBQ_STORE"
+    if error.errno == errno.ELOOP:
+        return StoreForbidden(f"{path} is a symbolic link", "name the directory itself with --store or JOBQ_STORE")
+    return StoreForbidden(f"can't use {path} as the store: {error.strerror}", hint)

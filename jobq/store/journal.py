@@ -1,0 +1,309 @@
+"""The journal on disk: lines, checksums, the hint, and what may follow a crash.
+
+    journal.jsonl   header · snapshot lines · snapshot end · transaction lines ...
+    journal.hint    how far the journal is synced, so that nobody needs to look for its end
+
+A line is one ASCII JSON object that ends in `,"crc":"xxxxxxxx"}`, the CRC-32 of everything before that. Transaction
+lines carry consecutive `seq`; `part` counts the lines within a transaction, and only its last has `commit`. What lies
+up to the hint was acknowledged. Beyond it, whole transactions are kept; a torn or uncommitted rest was never
+acknowledged and is cut off by the next writer. Everything else that does not fit is damage, and never repaired in
+silence.
+
+The format's version is in the header. Raise FORMAT with every change; raise MIN_WRITER when older versions may read
+but must not write, MIN_READER when they must not even read. This page keeps reading all older forms.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from typing import NamedTuple
+
+from jobq.errors import NotSaved, StoreDamaged, StoreTooNew, SyncFailed
+from jobq.job import Record
+from jobq.store.folder import Folder, read_all, write_all
+from jobq.system import sync
+
+FORMAT = 1
+MIN_READER = 1
+MIN_WRITER = 1
+MAX_LINE = 1 << 20
+JOURNAL = "journal.jsonl"
+HINT = "journal.hint"
+HINT_BYTES = 192
+_CRC_BYTES = len(',"crc":"00000000"}')
+
+
+class BadLine(ValueError):
+    """Bytes that are not a line of the journal."""
+
+
+def encode_line(record: Record) -> bytes:
+    """One line, newline included; `record` must not be empty. Raises ValueError for NaN and infinities."""
+    body = json.dumps(record, separators=(",", ":"), allow_nan=False)[:-1].encode("ascii")
+    return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def decode_line(line: bytes | memoryview) -> Record:
+    """The inverse, for a line without its newline. Raises BadLine."""
+    line = bytes(line)
+    body, tail = line[:-_CRC_BYTES], line[-_CRC_BYTES:]
+    if tail != b',"crc":"%08x"}' % zlib.crc32(body):
+        raise BadLine("checksum mismatch")
+    return parse_object(line)
+
+
+def parse_object(data: bytes) -> Record:
+    """One JSON object from untrusted bytes: no NaN, no infinity, bounded depth and numbers. Raises BadLine."""
+    if len(data) > MAX_LINE:
+        raise BadLine(f"longer than {MAX_LINE} bytes")
+    try:
+        value = _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise BadLine(f"not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise BadLine("not an object")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+class Hint(NamedTuple):
+    """How far the journal of `generation` is synced, and what the next writer needs to know to append blindly."""
+
+    generation: int
+    size: int  # bytes
+    seq: int  # of the last line
+    next_id: int
+    snapshot_end: int  # where the transactions begin, bytes
+
+    def encode(self) -> bytes:
+        """Always HINT_BYTES long: it is overwritten in place by one write."""
+        return encode_line(self._asdict())[:-1].ljust(HINT_BYTES - 1) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Hint | None:
+        """None if it is torn, foreign or empty: then there is no hint."""
+        try:
+            fields = decode_line(data.rstrip())
+            hint = cls(**{name: fields[name] for name in cls._fields})
+        except (BadLine, KeyError):
+            return None
+        return hint if all(type(field) is int and field >= 0 for field in hint) else None
+
+
+class Header(NamedTuple):
+    """The first line: which store and generation this is, and who may touch it."""
+
+    generation: int
+    uuid: str
+    host: str
+    version: str  # of the jobq that wrote it
+    finished: dict[str, int]  # day -> bytes of finished/<day>.jsonl that count
+    format: int = FORMAT
+    min_reader: int = MIN_READER
+    min_writer: int = MIN_WRITER
+
+    def encode(self) -> bytes:
+        """The line."""
+        return encode_line({"jobq": "journal", **self._asdict()})
+
+    @classmethod
+    def decode(cls, line: bytes, path: str) -> Header:
+        """Raises StoreTooNew before it looks at anything else, StoreDamaged."""
+        try:
+            fields = decode_line(line)
+        except BadLine as e:
+            raise StoreDamaged(path, 0, f"header: {e}") from None
+        match fields:
+            case {"min_reader": int() as needs} if needs > FORMAT:
+                raise StoreTooNew(path, needs, FORMAT, str(fields.get("version", "?"))[:40])
+            case {
+                "jobq": "journal",
+                "generation": int(),
+                "uuid": str(),
+                "host": str(),
+                "version": str(),
+                "finished": dict(),
+                "format": int(),
+                "min_reader": int(),
+                "min_writer": int(),
+            }:
+                return cls(**{name: fields[name] for name in cls._fields})
+        raise StoreDamaged(path, 0, "the first line is not a header")
+
+
+class Parsed(NamedTuple):
+    """What a stretch of the journal holds: whole transactions, where they end, and what is wrong behind that."""
+
+    lines: list[Record]
+    end: int  # offset behind the last committed line
+    seq: int  # of the last committed line
+    torn: bool = False  # an unfinished transaction follows: nobody was told that it is saved
+    damage: tuple[int, str] | None = None  # offset and reason
+
+
+def parse_lines(data: bytes, offset: int, seq: int) -> Parsed:
+    """Read transactions from `data`, which lies at `offset` of the file and follows the line `seq`."""
+    lines: list[Record] = []
+    committed, end, last = 0, offset, seq
+    at = offset
+    for raw in data.split(b"\n"):
+        if at + len(raw) == offset + len(data):  # what follows the last newline
+            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))
+        try:
+            line = decode_line(raw)
+            if line.get("seq") != last + 1:
+                raise BadLine(f"seq {last + 1} is missing")
+        except BadLine as e:
+            rest = data[at + len(raw) + 1 - offset :]
+            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):
+                return Parsed(lines[:committed], end, seq, damage=(at, str(e)))
+            return Parsed(lines[:committed], end, seq, torn=True)
+        lines.append(line)
+        last += 1
+        at += len(raw) + 1
+        if line.get("commit") is True:
+            committed, end, seq = len(lines), at, last
+    raise AssertionError("split always ends with what follows the last newline")
+
+
+def _newer_transaction(rest: bytes, first_torn: int) -> bool:
+    """Whether a valid line of a later transaction follows: then what is torn before it had been synced once.
+
+    Lines of the torn transaction itself may be valid behind a hole: its pages reach the disk in any order.
+    """
+    for raw in rest.split(b"\n"):
+        try:
+            line = decode_line(raw)
+        except BadLine:
+            continue
+        match line:
+            case {"seq": int() as seq} if seq - line.get("part", 0) == first_torn:
+                continue
+        return True
+    return False
+
+
+class Journal:
+    """One generation of the journal, open."""
+
+    def __init__(self, folder: Folder, fd: int) -> None:
+        self.folder = folder
+        self.fd = fd
+        self.path = f"{folder.path}/{JOURNAL}"
+        first = os.pread(fd, 1 << 16, 0).partition(b"\n")
+        if not first[1]:
+            raise StoreDamaged(self.path, 0, "the header is cut off")
+        self.header = Header.decode(first[0], self.path)
+        self.first_line_end = len(first[0]) + 1
+
+    @classmethod
+    def open(cls, folder: Folder, *, writable: bool) -> Journal | None:
+        """The current journal of the store, or None before there is one. Raises NotSaved, StoreDamaged, StoreTooNew."""
+        try:
+            fd = folder.file(JOURNAL, os.O_RDWR if writable else os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise NotSaved(f"{folder.path}/{JOURNAL}", e) from None
+        try:
+            journal = cls(folder, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return journal
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self.fd)
+
+    def is_current(self) -> bool:
+        """Whether this still is the file at its path (and not an older generation)."""
+        try:
+            there = os.stat(JOURNAL, dir_fd=self.folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self.fd))
+
+    def size(self) -> int:
+        """Bytes, now."""
+        return os.fstat(self.fd).st_size
+
+    def read(self, start: int, end: int | None = None) -> bytes:
+        """The bytes from `start` to `end`, or to the end of the file."""
+        if end is None:
+            return read_all(self.fd, start)
+        data = os.pread(self.fd, end - start, start)
+        while len(data) < end - start and (more := os.pread(self.fd, end - start - len(data), start + len(data))):
+            data += more
+        return data
+
+    def append(self, data: bytes, at: int) -> None:
+        """Write and sync `data` at `at`, the end of the file; on any error the file is as before.
+
+        Raises NotSaved, or SyncFailed: then the kernel may have dropped the bytes, and they must not be trusted.
+        """
+        try:
+            os.lseek(self.fd, at, os.SEEK_SET)
+            write_all(self.fd, data)
+        except OSError as e:
+            self.cut(at)
+            raise NotSaved(self.path, e) from None
+        try:
+            sync(self.fd)
+        except OSError as e:
+            self.cut(at)
+            raise SyncFailed(self.path, e) from None
+
+    def sync(self) -> None:
+        """Make what is written durable. Raises SyncFailed."""
+        try:
+            sync(self.fd)
+        except OSError as e:
+            raise SyncFailed(self.path, e) from None
+
+    def cut(self, at: int) -> None:
+        """Drop everything from `at` on, as far as the disk allows: the rest is a torn tail anyway."""
+        try:
+            os.ftruncate(self.fd, at)
+            sync(self.fd)
+        except OSError:
+            pass
+
+
+def read_hint(folder: Folder) -> Hint | None:
+    """The hint as it is now; a torn read is read once more."""
+    for _ in range(2):
+        data = folder.read(HINT)
+        if data is None:
+            return None
+        if (hint := Hint.decode(data)) is not None:
+            return hint
+    return None
+
+
+def write_hint(folder: Folder, hint: Hint) -> None:
+    """Overwrite the hint in place. Failing is harmless: the next writer finds the end by reading."""
+    try:
+        fd = folder.file(HINT, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.pwrite(fd, hint.encode(), 0)
+        finally:
+            os.close(fd)
+    except OSError:
+        pass

@@ -1,0 +1,141 @@
+"""Worker folders: who is alive, and how to wake them.
+
+    workers/<token>/lock     held by the worker for its life: alive is held, nothing else
+    workers/<token>/bell     a FIFO; a byte in it ends the worker's sleep
+    workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor.py)
+
+A token starts with "w" for a worker that takes any job, with "r" for one that only works for its own `jobq run`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+from jobq.errors import NotSaved
+from jobq.store.folder import Folder, PRIVATE_FILE, make_private_dir
+from jobq.store.lock import is_held, try_lock
+
+WORKERS = "workers"
+LOCK = "lock"
+BELL = "bell"
+ANY_JOB = "w"
+OWN_JOBS = "r"
+
+
+def tokens(root: Folder) -> list[str]:
+    """The worker folders there are, alive or dead."""
+    folder = root.existing(WORKERS)
+    if folder is None:
+        return []
+    try:
+        return [name for name in folder.names() if name[:1] in {ANY_JOB, OWN_JOBS}]
+    finally:
+        folder.close()
+
+
+def is_alive(root: Folder, token: str) -> bool:
+    """Whether the worker holds its lock."""
+    workers = root.existing(WORKERS)
+    if workers is None:
+        return False
+    folder = workers.existing(token)
+    workers.close()
+    if folder is None:
+        return False
+    try:
+        return is_held(folder, LOCK)
+    finally:
+        folder.close()
+
+
+def alive(root: Folder) -> list[str]:
+    """The live workers that take any job."""
+    return [token for token in tokens(root) if token.startswith(ANY_JOB) and is_alive(root, token)]
+
+
+def ring(root: Folder) -> None:
+    """Wake every worker. Nobody listening, or a bell full of rings, is fine."""
+    for token in tokens(root):
+        ring_one(root, token)
+
+
+def ring_one(root: Folder, token: str) -> bool:
+    """Wake one worker; False if nobody listens."""
+    try:
+        fd = os.open(f"{WORKERS}/{token}/{BELL}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=root.fd)
+    except OSError:
+        return False
+    try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.write(fd, b"!")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return True
+
+
+class Membership:
+    """A worker's own folder, held for its life."""
+
+    def __init__(self, root: Folder, *, own_jobs: bool = False) -> None:
+        """Raises NotSaved."""
+        self.token = (OWN_JOBS if own_jobs else ANY_JOB) + os.urandom(6).hex()
+        workers = root.sub(WORKERS)
+        workers.close()
+        self.path = f"{workers.path}/{self.token}"
+        making = f"{workers.path}/.{self.token}"  # nobody looks at it before its lock is held
+        try:
+            make_private_dir(making)
+            self._lock_fd = os.open(f"{making}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            try_lock(self._lock_fd)
+            os.write(self._lock_fd, b"%d\n" % os.getpid())
+            os.mkfifo(f"{making}/{BELL}", PRIVATE_FILE)
+            self.bell_fd = os.open(f"{making}/{BELL}", os.O_RDWR | os.O_NONBLOCK)  # for writing too: never at its end
+            os.rename(making, self.path)
+        except OSError as e:
+            raise NotSaved(self.path, e) from None
+
+    def hush(self) -> None:
+        """Take all rings out of the bell."""
+        try:
+            while len(os.read(self.bell_fd, 4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+    def leave(self, *, remove: bool) -> None:
+        """Give up the lock; `remove` if no supervisor needs the folder any more."""
+        if remove:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.bell_fd)
+        os.close(self._lock_fd)
+
+
+class Inheritance:
+    """The lock of a dead worker, taken: nobody else settles its affairs meanwhile."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    @classmethod
+    def take(cls, root: Folder, token: str) -> Inheritance | None:
+        """None if it lives, or if somebody else is at it."""
+        path = f"{root.path}/{WORKERS}/{token}"
+        try:
+            fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        if not try_lock(fd) or not os.path.exists(path):
+            os.close(fd)
+            return None
+        return cls(path, fd)
+
+    def close(self, *, remove: bool) -> None:
+        """Done; `remove` if nothing in the folder is needed any more."""
+        if remove:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._fd)

@@ -1,0 +1,509 @@
+"""The process that stands beside one job: starts it, watches it, ends its whole tree, and writes down how it went.
+
+Run by path as `python -I -S supervisor.py FOLDER K BOUND`, standard library only, one for each slot of a worker, long-lived.
+It knows processes and no store. In FOLDER (the worker's), K being the slot:
+
+    K.lock   held for life: as long as it is held, the job that was started last may be running
+    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds)
+    K.ends   what happened, appended: start, pid, end, not_started; emptied when the worker has recorded it all
+
+Standard input brings one job at a time, a JSON object a line; standard output says hello once and takes the end of
+each job. When the worker dies, input hangs up: the job goes on, its end goes to K.ends, then this process exits; BOUND
+"1" (`jobq run`) ends the job instead. Its own session keeps it out of the terminal's reach. On Linux it is a child
+subreaper (prctl(2)), so that whatever the job leaves behind, in whatever session, becomes its child.
+
+Every line of K.ends, and every message, is JSON that ends in the CRC-32 of what is before it, as in the journal.
+Oldest Python: 3.11, the worker's own interpreter.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+PROTOCOL = 1
+LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL for what outlives the job's main process
+ROUND = 0.02  # seconds between two looks for survivors
+ENDS_LIMIT = 1 << 16  # bytes of K.ends that are kept although the worker has recorded them
+ALL_SIGNALS = [s for s in range(1, signal.NSIG) if s not in {signal.SIGKILL, signal.SIGSTOP, 32, 33}]
+MOMENTARY = frozenset(
+    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+)  # the machine's trouble, not the job's: it is handed back uncounted
+BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def line_of(record: dict[str, Any]) -> bytes:
+    """The record as a line with its checksum."""
+    body = json.dumps(record, separators=(",", ":"))[:-1].encode("ascii")
+    return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+class Stop:
+    """Why and until when the job is being ended."""
+
+    def __init__(self, outcome: str, grace: float) -> None:
+        self.outcome = outcome
+        self.kill_at = time.monotonic() + grace
+
+
+class Spawned:
+    """The job's main process and what is known of it."""
+
+    def __init__(self, job: dict[str, Any], pid: int) -> None:
+        self.id, self.n = job["id"], job["n"]
+        self.pid = pid
+        self.started = time.monotonic()
+        timeout = job.get("timeout")
+        self.timeout_at = None if timeout is None else self.started + timeout
+        self.grace: float = job.get("grace", 10.0)
+        self.stop: Stop | None = None
+
+
+class Supervisor:
+    """One slot."""
+
+    def __init__(self, folder: str, slot: str, bound: bool) -> None:
+        self.bound = bound
+        self.hung_up = False
+        self.leaving = False  # told by a signal to end the job and go
+        self.unsaved = b""  # an end that the disk did not take
+        self.waiting = b""  # input that is not a whole line yet
+        self.orders = b""
+        self.environments: dict[str, dict[str, str]] = {}
+        lock = os.open(f"{folder}/{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(lock, b"%d\n" % os.getpid())
+        self.ends = os.open(f"{folder}/{slot}.ends", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        os.mkfifo(f"{folder}/{slot}.ctl", 0o600)
+        self.ctl = os.open(f"{folder}/{slot}.ctl", os.O_RDWR | os.O_NONBLOCK)
+        self.woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self.woken, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.poll = select.poll()
+        for fd in (0, self.ctl, self.woken):
+            self.poll.register(fd, select.POLLIN)
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Run jobs until the worker hangs up or a signal says to go."""
+        self.tell(line_of({"hello": PROTOCOL, "pid": os.getpid()}))
+        while not self.leaving:
+            job = self.next_job()
+            if job is None:
+                break
+            self.run(job)
+        while self.unsaved and not self.save(self.unsaved):
+            select.select([], [], [], 1.0)  # the only copy of a result: wait for room
+
+    def next_job(self) -> dict[str, Any] | None:
+        """The next job, or None when there will be no more."""
+        while b"\n" not in self.waiting:
+            if self.hung_up or self.leaving:
+                return None
+            self.wait(None)
+        line, _, self.waiting = self.waiting.partition(b"\n")
+        self.unsaved = b""  # the worker has recorded the end before
+        if os.fstat(self.ends).st_size > ENDS_LIMIT:
+            os.ftruncate(self.ends, 0)
+        job: dict[str, Any] = json.loads(line)
+        return job
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until there is input, an order, a signal or the time is over (seconds); take it in."""
+        for fd, events in self.poll.poll(None if timeout is None else max(0.0, timeout) * 1000 + 1):
+            if fd == 0:
+                data = os.read(0, 1 << 16) if events & select.POLLIN else b""
+                self.waiting += data
+                if not data:
+                    self.hung_up = True
+                    self.poll.unregister(0)
+            elif fd == self.ctl:
+                self.orders = (self.orders + os.read(self.ctl, 4096))[-8192:]
+            else:
+                os.read(self.woken, 4096)
+
+    def tell(self, line: bytes) -> None:
+        """Send the worker a message; a dead one reads K.ends instead."""
+        try:
+            while line:
+                line = line[os.write(1, line) :]
+        except OSError:
+            pass
+
+    def save(self, line: bytes) -> bool:
+        """Append to K.ends, whole or not at all."""
+        before = os.fstat(self.ends).st_size
+        try:
+            if os.write(self.ends, line) == len(line):
+                return True
+        except OSError:
+            pass
+        os.ftruncate(self.ends, before)
+        return False
+
+    # -- one job -----------------------------------------------------------------------------------
+
+    def run(self, job: dict[str, Any]) -> None:
+        """Start it, see it through, report."""
+        begun, clock = time.time(), time.clock_gettime(BOOT_CLOCK)
+        key = {"id": job["id"], "n": job["n"]}
+        started = self.save(line_of({"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot")}))
+        if not started:
+            self.report({**key, "outcome": "spawn_error", "error": "no room to note the start", "counted": False})
+            return
+        if self.worker_is_gone():
+            self.save(line_of({"event": "not_started", **key}))
+            return
+        log = -1
+        try:
+            log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            pid = self.spawn(job, log)
+        except (OSError, ValueError) as e:
+            self.report({**key, **spawn_error(e, job), "log_bytes": close_size(log)})
+            return
+        spawned = Spawned(job, pid)
+        self.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": time.clock_gettime(BOOT_CLOCK)}))
+        self.watch(spawned)
+        end = self.collect(spawned)
+        ended_at = begun + (time.monotonic() - spawned.started)
+        self.report({**key, **end, "started_at": begun, "ended_at": ended_at, "log_bytes": close_size(log)})
+
+    def worker_is_gone(self) -> bool:
+        """Whether input has hung up: a job that was still in the pipe must not start then."""
+        if not self.hung_up:
+            probe = select.poll()
+            probe.register(0, 0)
+            self.hung_up = any(events & (select.POLLHUP | select.POLLERR) for _, events in probe.poll(0))
+        return self.hung_up
+
+    def report(self, end: dict[str, Any]) -> None:
+        """Write the end down, then tell the worker."""
+        line = line_of({"event": "end", **end})
+        if not self.save(line):
+            self.unsaved = line
+        self.tell(line)
+
+    def spawn(self, job: dict[str, Any], log: int) -> int:
+        """The pid of the job, in its own session, with its directory, umask and environment. Raises OSError, ValueError."""
+        environment = {**self.environment(job["env"]), **job["set"]}
+        command = job["command"]
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+        mask = os.umask(job["umask"])
+        try:
+            os.chdir(job["cwd"])
+            environment["PWD"] = job["cwd"]
+            program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
+            try:
+                return spawn_in_session(program, argv, environment, log)
+            except OSError as e:
+                if e.errno != errno.ENOEXEC:
+                    raise
+                # A script without "#!": execvp(3) and every shell run it by sh.
+                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, log)
+        finally:
+            os.umask(mask)
+            os.chdir("/")
+
+    def environment(self, path: str) -> dict[str, str]:
+        """The captured environment in the file at `path`, which never changes."""
+        if path not in self.environments:
+            if len(self.environments) > 32:
+                self.environments.clear()
+            with open(path, encoding="ascii") as f:
+                self.environments[path] = json.load(f)
+        return self.environments[path]
+
+    def watch(self, job: Spawned) -> None:
+        """Return when the main process has ended, or when its time after TERM is over."""
+        while os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            now = time.monotonic()
+            self.take_orders(job)
+            if job.stop is None:
+                if job.timeout_at is not None and now >= job.timeout_at:
+                    self.begin_stop(job, "timeout", job.grace)
+                elif self.leaving or (self.hung_up and self.bound):
+                    self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE))
+            if job.stop is not None and now >= job.stop.kill_at:
+                return
+            deadline = job.timeout_at if job.stop is None else job.stop.kill_at
+            self.wait(None if deadline is None else deadline - time.monotonic())
+
+    def begin_stop(self, job: Spawned, outcome: str, grace: float) -> None:
+        """TERM, and CONT so that a stopped job hears it; KILL after the grace."""
+        job.stop = Stop(outcome, grace)
+        signal_group(job.pid, signal.SIGTERM)
+        signal_group(job.pid, signal.SIGCONT)
+
+    def take_orders(self, job: Spawned) -> None:
+        """Carry out what has come by K.ctl for this attempt; orders for others are late, and dropped."""
+        lines, _, self.orders = self.orders.rpartition(b"\n")
+        for order in lines.decode("ascii", "replace").split("\n"):
+            match order.split():
+                case ["cancel", job_id, n] if (job_id, n) == (str(job.id), str(job.n)):
+                    if job.stop is None:
+                        self.begin_stop(job, "cancelled", job.grace)
+                case ["stop", job_id, n, grace] if (job_id, n) == (str(job.id), str(job.n)):
+                    seconds = float(grace)
+                    if job.stop is None:
+                        self.begin_stop(job, "interrupted", seconds)
+                    job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
+
+    def collect(self, job: Spawned) -> dict[str, Any]:
+        """End what is left of the tree, reap the main process; how it ended.
+
+        The main process stays unreaped until its group has been signalled: till then nobody else can have its number.
+        """
+        alone = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if alone:
+            signal_group(job.pid, signal.SIGTERM)
+            signal_group(job.pid, signal.SIGCONT)
+        else:
+            signal_group(job.pid, signal.SIGKILL)
+            kill_all(descendants(os.getpid()) or set())
+        _, status, usage = os.wait4(job.pid, 0)
+        self.end_leftovers(job)
+        end: dict[str, Any] = {
+            "user_s": round(usage.ru_utime, 6),
+            "system_s": round(usage.ru_stime, 6),
+            "max_rss_kib": usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024,
+        }
+        code = os.waitstatus_to_exitcode(status)
+        if job.stop is not None:
+            # A job that ends by itself with success after TERM has still not done all that it was asked.
+            end["outcome"] = job.stop.outcome
+            if job.stop.outcome == "interrupted":
+                end["counted"] = False
+        else:
+            end["outcome"] = "exit" if code >= 0 else "signal"
+        end["status" if code >= 0 else "signal"] = abs(code)
+        return end
+
+    def end_leftovers(self, job: Spawned) -> None:
+        """TERM whatever of the tree outlives the main process, KILL it after a while, reap it all."""
+        kill_at = time.monotonic() + LEFTOVER_GRACE
+        if job.stop is not None:
+            kill_at = min(kill_at, job.stop.kill_at)
+        told: set[Process] = set()
+        while left := survivors(job.pid):
+            if time.monotonic() >= kill_at:
+                kill_all(left)
+            else:
+                for process in left - told:
+                    send(process, signal.SIGTERM)
+                    send(process, signal.SIGCONT)
+                told |= left
+            self.wait(ROUND)
+
+
+def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
+    """The end of a job that could not be started; statuses as a shell's: 127 not found, else 126."""
+    if isinstance(error, ValueError):
+        return {"outcome": "spawn_error", "status": 126, "error": str(error)}
+    number = error.errno or 0
+    if number in MOMENTARY:
+        return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})", "counted": False}
+    where = error.filename if isinstance(error.filename, str) else str(job["command"])[:200]
+    if where == job["cwd"]:
+        return {"outcome": "spawn_error", "status": 126, "error": f"working directory {where}: {error.strerror}"}
+    if number == errno.ENOENT:
+        return {"outcome": "spawn_error", "status": 127, "error": f"{where}: not found"}
+    return {"outcome": "spawn_error", "status": 126, "error": f"{where[:200]}: {error.strerror}"}
+
+
+def close_size(log: int) -> int:
+    """Close the log; its size."""
+    if log < 0:
+        return 0
+    size = os.fstat(log).st_size
+    os.close(log)
+    return size
+
+
+def find_program(name: str, path: str) -> str:
+    """What execvp(3) would run, looked up in the job's PATH and directory. Raises OSError."""
+    if "/" in name:
+        return name
+    denied = False
+    for folder in path.split(":"):
+        program = f"{folder or '.'}/{name}"
+        if os.path.isfile(program):
+            if os.access(program, os.X_OK):
+                return program
+            denied = True
+    number = errno.EACCES if denied else errno.ENOENT
+    raise OSError(number, os.strerror(number), name)
+
+
+def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: int) -> int:
+    """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log."""
+    return os.posix_spawn(
+        program,
+        argv,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, log, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=ALL_SIGNALS,
+    )
+
+
+# -- process trees: what differs between systems ---------------------------------------------------
+
+Process = tuple[int, int]  # pid and start time in ticks, never reused together within a boot; (-pgid, 0): a group
+SUBREAPING = False
+
+
+def become_subreaper() -> None:
+    """Orphans of the job become children of this process (Linux 3.4; prctl(2))."""
+    global SUBREAPING  # noqa: PLW0603
+    if sys.platform == "linux":
+        try:
+            import ctypes  # noqa: PLC0415
+
+            SUBREAPING = ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+        except (ImportError, OSError, AttributeError):
+            pass
+
+
+def survivors(leader: int) -> set[Process]:
+    """What is left of the tree whose main process, `leader`, has been reaped; reaps what is dead of it.
+
+    Without subreaper or /proc only the group can be seen. Its number is not given away while it has members.
+    """
+    if reap_children():
+        found = descendants(os.getpid())
+        if found is not None:
+            return found
+    elif SUBREAPING:
+        return set()
+    try:
+        os.killpg(leader, 0)
+    except OSError:
+        return set()
+    return {(-leader, 0)}
+
+
+def signal_group(leader: int, number: int) -> None:
+    """Signal the group of an unreaped child."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def reap_children() -> bool:
+    """Reap every dead child; whether live ones are left."""
+    while True:
+        try:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        if dead is None:
+            return True
+        os.waitpid(dead.si_pid, 0)
+
+
+def descendants(*roots: int) -> set[Process] | None:
+    """All live processes below these; None where the system does not tell (no /proc)."""
+    children: dict[int, list[tuple[Process, bool]]] = {}
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return None
+    for name in names:
+        if name.isdecimal() and (stat := read_stat(int(name))) is not None:
+            ppid, started, dead = stat
+            children.setdefault(ppid, []).append(((int(name), started), dead))
+    if not children:
+        return None
+    found: set[Process] = set()
+    todo = list(roots)
+    while todo:
+        for process, dead in children.get(todo.pop(), ()):
+            todo.append(process[0])
+            if not dead:
+                found.add(process)
+    return found
+
+
+def read_stat(pid: int) -> tuple[int, int, bool] | None:
+    """Parent, start time in ticks, and whether it is dead already (proc_pid_stat(5)); None if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            fields = f.read().rpartition(b")")[2].split()
+        return int(fields[1]), int(fields[19]), fields[0] in {b"Z", b"X"}
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def send(process: Process, number: int) -> None:
+    """Signal exactly this process, or nobody if it is gone and its number given away."""
+    pid, started = process
+    if pid < 0:
+        signal_group(-pid, number)
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (OSError, AttributeError):
+        handle = -1
+    try:
+        stat = read_stat(pid)
+        if stat is None or stat[1] != started:
+            return
+        if handle >= 0:
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid, number)
+    except OSError:
+        pass
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def kill_all(processes: set[Process]) -> None:
+    """KILL them; what they fork meanwhile is found by the next look."""
+    for process in processes:
+        send(process, signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve as the supervisor of one slot until there is nothing more to do."""
+    folder, slot, bound = sys.argv[1:4]
+    os.umask(0o077)
+    os.chdir("/")
+    become_subreaper()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGPIPE, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    supervisor = Supervisor(folder, slot, bound == "1")
+
+    def leave(_number: int, _frame: object) -> None:
+        supervisor.leaving = True
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    supervisor.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The loop of a worker: claim, hand to the engine, collect, record; rescue and adopt; drain and stop.
+
+One thread and no fixed ticks: `step` does what there is to do and says how long it may sleep; a ring of its bell, an
+end, or a signal wakes it earlier. The end of one job and the claim of the next are one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+
+from jobq import clock, lifecycle
+from jobq.claim import is_mine
+from jobq.engine.local import LocalEngine
+from jobq.engine.task import Ended, Key, Task
+from jobq.errors import LockTimeout, NotSaved, SyncFailed
+from jobq.job import Job, Moment, Outcome, State
+from jobq.rescue import ROLL, rescue
+from jobq.signals import StopSignals
+from jobq.store import Jobs, Store
+from jobq.store import compaction
+from jobq.store import workers as presence
+
+LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
+STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
+LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
+LONGEST_PAUSE = 30.0  # seconds between two tries while the disk or the machine is full
+
+Report = Callable[[Job], None]
+
+
+class Worker:
+    """One worker process. `run` returns its exit code."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        slots: int,
+        queues: Collection[str] | None = None,
+        drain: bool = False,
+        own_jobs: bool = False,
+        report: Report = lambda job: None,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.
+
+        `report` is told every job that this worker has moved, once that is durable; `idle` before each sleep.
+        """
+        self.store = store
+        self.slots = slots
+        self.queues = queues
+        self.drain = drain
+        self.failed = 0
+        self._own_jobs = own_jobs
+        self._report = report
+        self._idle = idle
+        self._member = presence.Membership(store.root, own_jobs=own_jobs)
+        self._engine = LocalEngine(self._member.path, store.path, bound=own_jobs)
+        self._asked_to_cancel: set[Key] = set()
+        self._looked_around = float("-inf")
+        self._paused_until = float("-inf")
+        self._pause = 1.0
+        self._stop_deadline: float | None = None
+        self._stops_sent = 0
+        self._compacting: threading.Thread | None = None
+
+    @property
+    def token(self) -> str:
+        """Its name in the store."""
+        return self._member.token
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(self, signals: StopSignals, until: Callable[[], bool] = lambda: False) -> bool:
+        """Work until asked to stop, drained, or `until` says so. Whether all the work there was is done.
+
+        Raises SyncFailed, StoreDamaged, StoreTooNew: running jobs then go on under their supervisors.
+        """
+        self._engine.watch(self._member.bell_fd)
+        self._engine.watch(signals.fd)
+        try:
+            while True:
+                sleep = self.step(clock.now(), signals.count)
+                if until():
+                    return True
+                if signals.count and not self._engine.busy and (signals.count > 1 or not self._engine.ended()):
+                    return self._is_drained()  # an end that the disk does not take is safe with its supervisor
+                if self.drain and self._is_drained():
+                    return True
+                self._idle()
+                self._engine.wait(sleep)
+                self._member.hush()
+                signals.drain()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._compacting is not None:
+            self._compacting.join()
+        self._engine.close()
+        needed = any(
+            job.attempts[-1].supervisor.startswith(f"{self.token}/")
+            for job in map(self.store.jobs.by_id.__getitem__, self.store.jobs.running)
+        )
+        self._member.leave(remove=not needed)
+        if self.store.header is not None:
+            presence.ring(self.store.root)  # others may wait for the same end
+
+    def step(self, now: Moment, stops: int = 0) -> float:
+        """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
+        if now.boot - self._looked_around >= LOOK_AROUND:
+            self._looked_around = now.boot
+            self._look_around(now)
+        jobs = self.store.read()
+        self._stop_if_asked(now, stops)
+        self._pass_on_wishes(jobs)
+        if now.boot < self._paused_until:
+            return min(self._paused_until - now.boot, LOOK_AROUND)
+        ended = self._engine.ended()
+        try:
+            names = self._engine.reserve(self._room(jobs, now)) if not stops else []
+        except OSError:
+            names = []  # no process or descriptor to be had: go on with what there is
+            self._take_a_break(now)
+        if ended or names:
+            try:
+                self._turn(now, ended, names)
+                self._pause = 1.0
+            except SyncFailed:
+                raise
+            except (NotSaved, LockTimeout):
+                self._take_a_break(now)  # what ended is kept and told again
+                return self._pause
+            jobs = self.store.jobs
+        soonest = jobs.waiting.wake(jobs.by_id, now)
+        until_look = max(0.0, self._looked_around + LOOK_AROUND - now.boot)
+        sleep = until_look if soonest is None else min(until_look, soonest)
+        if self._stop_deadline is not None:
+            sleep = min(sleep, max(0.0, self._stop_deadline - now.boot))
+        return sleep
+
+    def _room(self, jobs: Jobs, now: Moment) -> int:
+        """How many slots to fill: no more than there are jobs that can be claimed."""
+        free = self.slots - self._engine.busy
+        if free <= 0:
+            return 0
+        jobs.waiting.wake(jobs.by_id, now)
+        ready = list(self._claimable(jobs, free, now))
+        for job in ready:
+            jobs.waiting.push(job)
+        return len(ready)
+
+    def _claimable(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
+        runner = self.token if self._own_jobs else None
+        return jobs.waiting.take(jobs.by_id, count, now, runner=runner, queues=self.queues)
+
+    def _turn(self, now: Moment, ended: list[Ended], names: list[str]) -> None:
+        """One transaction: record what ended, claim what is next. Then start it."""
+        moved: list[Job] = []
+        claimed: list[tuple[Job, str]] = []
+
+        def decide(jobs: Jobs) -> Iterator[Job]:
+            for end in ended:
+                job = jobs.by_id.get(end.key.job_id)
+                if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
+                    continue  # rescued by somebody who took us for dead, or removed
+                job = lifecycle.finish(job, end.ending, now, ROLL.random())
+                moved.append(job)
+                yield job
+            jobs.waiting.wake(jobs.by_id, now)
+            for name in names:
+                job = next(self._claimable(jobs, 1, now), None)
+                if job is None:
+                    return  # somebody else was quicker
+                claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
+                claimed.append((claim, name))
+                yield claim
+
+        self.store.update(decide, now.wall, ring=False)
+        self._engine.recorded(ended)
+        self._asked_to_cancel -= {end.key for end in ended}
+        for job, name in claimed:
+            self._submit(job, name, now)
+        for end in ended:
+            if not end.ending.counted and end.ending.outcome is Outcome.SPAWN_ERROR:
+                self._take_a_break(now)
+        for job in moved:
+            self.failed += job.state is State.FAILED
+            self._report(job)
+        for job, _ in claimed:
+            self._report(job)
+
+    def _submit(self, job: Job, name: str, now: Moment) -> None:
+        store, spec, n = self.store, job.spec, job.attempts[-1].n
+        key = Key(job.id, n)
+        try:
+            store.make_log_folder(job.id)
+        except NotSaved:
+            self._engine.withdraw(key)
+            return
+        variables = {"JOBQ_JOB_ID": str(job.id), "JOBQ_JOB_ATTEMPT": str(n), "JOBQ_STORE": store.path}
+        if spec.name is not None:
+            variables["JOBQ_JOB_NAME"] = spec.name
+        self._engine.submit(
+            name,
+            Task(
+                key,
+                job.command,
+                spec.cwd,
+                spec.umask,
+                store.environment_path(spec.env),
+                variables,
+                store.log_path(job.id, n),
+                spec.timeout,
+                spec.grace,
+                now.boot_id,
+            ),
+        )
+
+    # -- what else there is to do ----------------------------------------------------------------------
+
+    def _look_around(self, now: Moment) -> None:
+        try:
+            rescued = rescue(self.store, now, adopter=self.token)
+        except SyncFailed:
+            raise
+        except (NotSaved, LockTimeout):
+            return  # the next look will do it
+        for supervision, key in rescued.adopted:
+            self._engine.adopt(supervision, key)
+            self._report(self.store.jobs.by_id[key.job_id])
+        for job in rescued.settled:
+            self.failed += job.state is State.FAILED
+            self._report(job)
+        self._compact_if_due(now)
+
+    def _compact_if_due(self, now: Moment) -> None:
+        if self._compacting is not None and self._compacting.is_alive():
+            return
+        if compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall):
+            self._compacting = threading.Thread(target=self._compact, args=(now.wall,), name="compaction")
+            self._compacting.start()
+
+    def _compact(self, wall: float) -> None:
+        try:
+            compaction.compact(self.store.path, wall)
+        except (NotSaved, LockTimeout):
+            pass  # it will be tried again
+
+    def _pass_on_wishes(self, jobs: Jobs) -> None:
+        for key in self._engine.running():
+            job = jobs.by_id.get(key.job_id)
+            if job is not None and job.cancel_asked_at is not None and key not in self._asked_to_cancel:
+                self._asked_to_cancel.add(key)
+                self._engine.cancel(key)
+
+    def _take_a_break(self, now: Moment) -> None:
+        """The disk or the machine is full: try again later, each time later."""
+        self._paused_until = now.boot + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _stop_if_asked(self, now: Moment, stops: int) -> None:
+        if not stops:
+            return
+        if self._stop_deadline is None:
+            self._stop_deadline = now.boot + STOP_AFTER
+        if self._stops_sent < 2 and (stops > 1 or now.boot >= self._stop_deadline):
+            self._stops_sent = 2 if stops > 1 else 1
+            self._stop_deadline = float("inf")
+            for key in self._engine.running():
+                grace = self.store.jobs.by_id[key.job_id].spec.grace
+                self._engine.stop(key, LAST_GRACE if stops > 1 else grace)
+
+    def _is_drained(self) -> bool:
+        """Whether nothing of ours is ready, retrying or running any more, here or elsewhere."""
+        active = self.store.read().waiting.active
+        mine = self.token if self._own_jobs else None
+        left = any(count and is_mine(*key, mine, self.queues) for key, count in active.items())
+        return not left and not self._engine.busy and not self._engine.ended()
