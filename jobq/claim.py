@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heappop, heappush
+from typing import TypeVar
 
 from jobq.job import Job, Moment, State
 
@@ -96,6 +97,23 @@ class Waiting:
             taken[best.spec.queue] += 1
             yield best
 
+    def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
+        """About `count` jobs that are next, ready ones in claim order, then those that become due first."""
+        ready = {
+            job_id: job
+            for heap in self._ready.values()
+            for job_id in smallest(heap, count)
+            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is None
+        }
+        later = {
+            job_id: job
+            for heap in self._later.values()
+            for _, job_id in smallest(heap, count)
+            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is not None
+        }
+        by_due = sorted(later.values(), key=lambda job: job.due.wall if job.due else 0.0)
+        return (sorted(ready.values(), key=claim_key) + by_due)[:count]
+
     def _first(self, rank: Rank, jobs: Mapping[int, Job], now: Moment) -> Job | None:
         heap = self._ready[rank]
         while heap:
@@ -105,6 +123,22 @@ class Waiting:
             heappop(heap)
         del self._ready[rank]
         return None
+
+
+H = TypeVar("H", int, tuple[float, int])
+
+
+def smallest(heap: list[H], count: int) -> list[H]:
+    """The first `count` of a heap in order, without looking at the rest."""
+    found: list[H] = []
+    front = [(heap[0], 0)] if heap else []
+    while front and len(found) < count:
+        entry, at = heappop(front)
+        found.append(entry)
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < len(heap):
+                heappush(front, (heap[child], child))
+    return found
 
 
 def is_mine(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:

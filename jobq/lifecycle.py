@@ -60,10 +60,17 @@ class IllegalMove(Refused):
     """The job's state does not allow this."""
 
     def __init__(self, job: Job, event: Event) -> None:
-        super().__init__(f"job {job.id} is {job.state}: it can't {event}", HINTS.get((job.state, event), ""))
+        hint = HINTS.get((job.state, event), "")
+        super().__init__(f"job {job.id} is {job.state}: it can't {PASSIVE.get(event, event)}", hint)
         self.job, self.event = job, event
 
 
+PASSIVE = {
+    Event.CANCEL: "be cancelled",
+    Event.REQUEUE: "be requeued",
+    Event.HOLD: "be held",
+    Event.RELEASE: "be released",
+}
 HINTS = {
     (Q, Event.REQUEUE): "it is waiting already",
     (H, Event.REQUEUE): "it is waiting already, held by hand",

@@ -41,11 +41,12 @@ class Worker:
         drain: bool = False,
         own_jobs: bool = False,
         report: Report = lambda job: None,
-        idle: Callable[[], None] = lambda: None,
+        idle: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.
 
-        `report` is told every job that this worker has moved, once that is durable; `idle` before each sleep.
+        `report` is told every job that this worker has moved, once that is durable. `idle` is called before each sleep
+        and may shorten it (seconds).
         """
         self.store = store
         self.slots = slots
@@ -88,8 +89,8 @@ class Worker:
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
                 if self.drain and self._is_drained():
                     return True
-                self._idle()
-                self._engine.wait(sleep)
+                wanted = self._idle()
+                self._engine.wait(sleep if wanted is None else min(sleep, wanted))
                 self._member.hush()
                 signals.drain()
         finally:

@@ -1,0 +1,20 @@
+"""A job queue for one user on one machine. `Queue` is the way in; everything is imported when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobq.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from jobq.api import Queue
+
+__all__ = ["Queue", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Queue":
+        from jobq.api import Queue  # noqa: PLC0415
+
+        return Queue
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,326 @@
+"""The use cases, as Python: what every command does, without a terminal.
+
+    from jobq import Queue
+
+    job = Queue().add("ffmpeg -i a.mov a.mp4", priority=10)
+    job = Queue().wait(job.id, timeout=60)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from typing import NamedTuple
+
+from jobq import clock, lifecycle
+from jobq.engine.remains import Supervision
+from jobq.errors import NotFound, Refused, UsageError, WaitTimeout
+from jobq.job import Command, Job, Moment, Spec, State
+from jobq.rescue import rescue
+from jobq.settings import environment, store_path
+from jobq.store import Add, Jobs, Remove, Store
+from jobq.store import workers as presence
+from jobq.store.environment import capture
+from jobq.store.store import EnvironmentGone
+
+MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
+MAX_COMMAND = 900_000  # bytes of all; it has to fit on a line of the journal
+FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
+LOOK_FOR_DEAD = 1.0  # seconds between two looks for dead workers of `wait`
+
+
+class Changed(NamedTuple):
+    """What a change of several jobs came to: the jobs after it, and why others were left as they are."""
+
+    jobs: list[Job]
+    refused: list[Refused]
+
+
+class Queue:
+    """One store, seen as a queue. `path` None: JOBQ_STORE, else the user's state directory."""
+
+    def __init__(self, path: str | None = None) -> None:
+        self.store = Store(store_path(path))
+
+    # -- adding --------------------------------------------------------------------------------------
+
+    def spec(
+        self,
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        retries: int = 3,
+        timeout: float | None = None,
+        grace: float = 10.0,
+        name: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        runner: str | None = None,
+    ) -> Spec:
+        """What to ask for, with this process's directory, umask and environment captured. Seconds.
+
+        `env` is set on top of the environment. Raises UsageError, NotSaved.
+        """
+        directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
+        if not os.path.isdir(directory):
+            raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
+        return Spec(
+            cwd=utf8(directory),
+            env=self.store.save_environment(capture(environment(), env or {})),
+            umask=current_umask(),
+            queue=queue,
+            priority=priority,
+            retries=retries,
+            timeout=timeout,
+            grace=grace,
+            name=name,
+            runner=runner,
+        )
+
+    def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
+        """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
+        for number, command in enumerate(commands, 1):
+            check_command(command, number if len(commands) > 1 else 0)
+        if not commands:
+            return []
+        for _ in range(3):
+            spec = make_spec()
+            try:
+                return self._store(spec, commands)
+            except EnvironmentGone:
+                continue
+        return self._store(make_spec(), commands)
+
+    def _store(self, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
+        if spec.name is None:
+            return self.store.enqueue(spec, commands, clock.now().wall)
+
+        def decide(jobs: Jobs) -> Iterator[Add]:
+            other = jobs.named(spec.name or "")
+            if other is not None and not other.state.final:
+                raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
+            yield Add(spec, commands)
+
+        return self.store.update(decide, clock.now().wall)
+
+    def add(
+        self,
+        command: str | Sequence[str],
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        retries: int = 3,
+        timeout: float | None = None,
+        grace: float = 10.0,
+        name: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Enqueue one job: a string is a shell line, a sequence an exact argv. Seconds; higher priority first.
+
+        Raises UsageError, Refused (the name is taken), NotSaved.
+        """
+        words = command if isinstance(command, str) else tuple(command)
+        asked = {"queue": queue, "priority": priority, "retries": retries, "timeout": timeout, "grace": grace}
+        ids = self.add_many([words], lambda: self.spec(**asked, name=name, cwd=cwd, env=env))  # type: ignore[arg-type]
+        self.store.read()
+        return self.store.get(ids[0])
+
+    # -- looking -------------------------------------------------------------------------------------
+
+    def job(self, job_id: int) -> Job:
+        """The job of that id. Raises NotFound."""
+        self.store.read()
+        return self.store.get(job_id)
+
+    def named(self, name: str) -> Job:
+        """The unfinished job of that name, else the latest finished one. Raises NotFound."""
+        job = self.store.read().named(name)
+        if job is not None and not job.state.final:
+            return job
+        for old in self.store.finished_jobs():
+            if old.spec.name == name:
+                return old
+        raise NotFound(f"named {name}")
+
+    def jobs(self) -> list[Job]:
+        """The unfinished jobs, by id."""
+        return sorted(self.store.read().unfinished(), key=lambda job: job.id)
+
+    def finished(self) -> Iterator[Job]:
+        """The finished jobs, the last one first; reads no more than is asked for."""
+        self.store.read()
+        return self.store.finished_jobs()
+
+    def workers(self) -> list[str]:
+        """The tokens of the live workers that take any job."""
+        self.store.read()
+        return presence.alive(self.store.root) if self.store.header is not None else []
+
+    # -- waiting -------------------------------------------------------------------------------------
+
+    def wait(self, job_id: int, timeout: float | None = None) -> Job:
+        """The job once it is finished. Raises NotFound, WaitTimeout."""
+        return self.wait_all([job_id], timeout)[0]
+
+    def wait_all(self, job_ids: Sequence[int], timeout: float | None = None) -> list[Job]:
+        """The jobs once all are finished. Raises NotFound, WaitTimeout."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poll = FIRST_POLL
+        looked = float("-inf")
+        open_ids = list(job_ids)
+        while True:
+            self.store.read()
+            open_ids = [job_id for job_id in open_ids if not self.store.get(job_id).state.final]
+            if not open_ids:
+                return [self.store.get(job_id) for job_id in job_ids]
+            if time.monotonic() - looked >= LOOK_FOR_DEAD and self._owner_is_dead(open_ids):
+                rescue(self.store, clock.now())
+                looked = time.monotonic()
+                continue
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(
+                    f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"
+                )
+            rest = poll if deadline is None else min(poll, max(0.0, deadline - time.monotonic()))
+            time.sleep(rest)
+            poll = min(poll * 1.5, LAST_POLL)
+
+    def _owner_is_dead(self, job_ids: Iterable[int]) -> bool:
+        root = self.store.root
+        owners = {job.attempts[-1].owner for job in map(self.store.get, job_ids) if job.state is State.RUNNING}
+        runners = {job.spec.runner for job in map(self.store.get, job_ids) if job.spec.runner is not None}
+        return any(not presence.is_alive(root, owner) for owner in owners | runners)
+
+    # -- changing ------------------------------------------------------------------------------------
+
+    def cancel(self, job_ids: Sequence[int]) -> Changed:
+        """End these jobs: at once where they wait, else as a wish that the owner of the process carries out.
+
+        Returns them as they are then: cancelled, or running with the wish noted. Raises NotFound, NotSaved.
+        """
+        done = self._change(job_ids, lifecycle.cancel)
+        running = [job.id for job in done.jobs if job.state is State.RUNNING]
+        if running and self._owner_is_dead(running):
+            rescue(self.store, clock.now())
+            for job_id in running:
+                self._order_cancel(job_id)
+        return Changed([self.store.get(job.id) for job in done.jobs], done.refused)
+
+    def _order_cancel(self, job_id: int) -> None:
+        """Nobody answers for the running attempt: tell its supervisor directly."""
+        job = self.store.get(job_id)
+        if job.state is State.RUNNING and not presence.is_alive(self.store.root, job.attempts[-1].owner):
+            workers = f"{self.store.path}/{presence.WORKERS}"
+            attempt = job.attempts[-1]
+            Supervision.named(workers, attempt.supervisor).order(f"cancel {job_id} {attempt.n}")
+
+    def requeue(self, job_ids: Sequence[int]) -> Changed:
+        """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
+        if any(job_id in self.store.read().running for job_id in job_ids):
+            rescue(self.store, clock.now())
+        return self._change(job_ids, lifecycle.requeue)
+
+    def settle_if_orphaned(self, job_id: int) -> None:
+        """Record the end of a running job whose worker is dead, if it has ended. Raises as `wait`."""
+        if self._owner_is_dead([job_id]):
+            rescue(self.store, clock.now())
+
+    def remove(self, job_ids: Sequence[int]) -> None:
+        """Forget jobs and their logs. Raises NotFound, Refused for a running one; then none is."""
+        known = self._known(job_ids)
+
+        def decide(jobs: Jobs) -> Iterator[Remove]:
+            for job_id in job_ids:
+                job = jobs.by_id.get(job_id, known[job_id])
+                if job.state is State.RUNNING:
+                    raise Refused(f"job {job.id} is running: it can't be removed", f"jobq cancel --wait {job.id}")
+                yield Remove(job_id)
+
+        self.store.update(decide, clock.now().wall)
+        self.store.remove_logs(set(job_ids))
+
+    def _known(self, job_ids: Sequence[int]) -> dict[int, Job]:
+        """The jobs as they are before the lock is taken: looking into old files is too slow under it."""
+        self.store.read()
+        return {job_id: self.store.get(job_id) for job_id in job_ids}
+
+    def _change(self, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
+        known = self._known(job_ids)
+        now = clock.now()
+        done = Changed([], [])
+
+        def decide(jobs: Jobs) -> Iterator[Job]:
+            for job_id in job_ids:
+                if job_id in jobs.removed:
+                    raise NotFound(str(job_id))
+                before = jobs.by_id.get(job_id, known[job_id])
+                try:
+                    after = move(before, now)
+                    self._check_name(jobs, after)
+                except Refused as e:
+                    done.refused.append(e)
+                    continue
+                done.jobs.append(after)
+                if after is not before:
+                    yield after
+
+        self.store.update(decide, now.wall)
+        return done
+
+    def _check_name(self, jobs: Jobs, job: Job) -> None:
+        if job.spec.name is not None and not job.state.final:
+            other = jobs.named(job.spec.name)
+            if other is not None and other.id != job.id and not other.state.final:
+                raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def check_command(command: Command, line: int) -> None:
+    """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
+    where = f"line {line}: " if line else ""
+    words = (command,) if isinstance(command, str) else command
+    if not words or not words[0].strip():
+        raise UsageError(f"{where}the command is empty")
+    total = 0
+    for number, word in enumerate(words, 1):
+        size = len(os.fsencode(word))
+        total += size
+        if "\0" in word:
+            raise UsageError(f"{where}word {number} of the command has a NUL byte, which no program can be given")
+        if size > MAX_WORD:
+            raise UsageError(
+                f"{where}word {number} of the command is {size} bytes long; the system starts up to {MAX_WORD}",
+                "put it into a file and name the file",
+            )
+    if total > MAX_COMMAND:
+        raise UsageError(f"{where}the command is {total} bytes long; the limit is {MAX_COMMAND}", "use a file")
+
+
+def current_directory() -> str:
+    """Where this process is. Raises UsageError if that is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
+
+
+def current_umask() -> int:
+    """The umask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def utf8(text: str) -> str:
+    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
+def some(job_ids: Sequence[int]) -> str:
+    """ "job 3", "jobs 3, 4 and 5", "jobs 3, 4, 5 and 96 more"."""
+    if len(job_ids) == 1:
+        return f"job {job_ids[0]} is"
+    shown = ", ".join(map(str, job_ids[:4]))
+    return f"jobs {shown}{f' and {len(job_ids) - 4} more' if len(job_ids) > 4 else ''} are"

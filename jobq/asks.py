@@ -1,0 +1,107 @@
+"""What a job can ask for, declared once: the command line, job files and Python all read this table."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jobq.errors import UsageError
+
+MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
+
+
+class Ask(NamedTuple):
+    """One ask: `parse` reads its value from text and raises UsageError; `many` may be given more than once."""
+
+    name: str
+    flags: tuple[str, ...]
+    parse: Callable[[str], Any]
+    default: Any
+    metavar: str
+    help: str
+    many: bool = False
+
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
+
+
+def duration(text: str) -> float:
+    """Seconds, from "90", "1.5h", "1h30m", "250ms"."""
+    total, number, unit = 0.0, "", ""
+    try:
+        for char in text.strip().lower() + "\0":
+            if char.isdecimal() or char == ".":
+                if unit:
+                    total, number, unit = total + float(number) * UNITS[unit], "", ""
+                number += char
+            elif char != "\0":
+                unit += char
+        total += float(number) * UNITS[unit or "s"]
+    except (KeyError, ValueError):
+        raise UsageError(f"{text!r} is not a duration", "write it like 90, 45s, 10m, 1h30m or 2d") from None
+    return total
+
+
+def positive_duration(text: str) -> float:
+    """A duration above zero."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is no time at all", "leave the option out for no limit")
+    return seconds
+
+
+NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
+
+
+def priority(text: str) -> int:
+    """A whole number, or low, normal, high."""
+    if text in NAMED_PRIORITIES:
+        return NAMED_PRIORITIES[text]
+    return whole_number(text, -1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20")
+
+
+def retries(text: str) -> int:
+    """How many attempts may follow the first."""
+    return whole_number(text, 0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
+
+
+def whole_number(text: str, least: int, most: int, wanted: str) -> int:
+    """An int within the bounds. Raises UsageError that names what is `wanted`."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise UsageError(f"{text!r} is not possible here", f"give {wanted}")
+    return number
+
+
+def label(text: str) -> str:
+    """A name for a job or a queue: 1-128 printable characters, no number, range, "@..." or "-..."."""
+    text = unicodedata.normalize("NFC", text)
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise UsageError(f"{text!r} can't be a name", "use 1 to 128 printable characters")
+    if text[0] in "@-" or text.replace("-", "").isdecimal():
+        raise UsageError(f"{text!r} can't be a name", "names are not numbers or ranges, and start with neither @ nor -")
+    return text
+
+
+def variable(text: str) -> tuple[str, str | None]:
+    """NAME=VALUE, or NAME alone (None: its value here)."""
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text:
+        raise UsageError(f"{text!r} is not a variable", "write NAME=VALUE, or NAME for its value here")
+    return name, value if equals else None
+
+
+ASKS = (
+    Ask("queue", ("--queue", "-q"), label, "default", "NAME", "The queue it waits in."),
+    Ask("priority", ("--priority", "-p"), priority, 0, "N", "Higher goes first; low, normal, high = -10, 0, 10."),
+    Ask("retries", ("--retries", "-r"), retries, 3, "N", "Attempts after the first, 1 s, 2 s, 4 s ... apart; 0: never twice."),
+    Ask("timeout", ("--timeout", "-t"), positive_duration, None, "TIME", "End each attempt after this, as in 90, 10m, 1h30m."),
+    Ask("grace", ("--grace",), duration, 10.0, "TIME", "From TERM to KILL when it is ended."),
+    Ask("name", ("--name", "-n"), label, None, "NAME", "A handle, unique among unfinished jobs."),
+    Ask("cwd", ("--cwd", "-C"), str, None, "DIR", "Run it there instead of here."),
+    Ask("env", ("--env", "-e"), variable, (), "NAME[=V]", "Set a variable on top of the captured environment.", many=True),
+)

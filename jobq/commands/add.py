@@ -1,0 +1,66 @@
+"""jobq add"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from jobq.api import utf8
+from jobq.commands.common import queue_of, takes_asks
+from jobq.errors import UsageError
+from jobq.job import Command
+from jobq.views.console import out, say
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="COMMAND...", help="One argument: a shell line. Several: exactly this program and these arguments."
+    ),
+]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE", help="A job for each line of a file (-: of standard input).")
+]
+
+
+@takes_asks()
+def add(context: typer.Context, command: Words = None, from_: From = None, *, asked: dict[str, Any]) -> None:
+    """Enqueue a command; prints its id (with --from: the range of ids).
+
+    Options end where the command begins: jobq add -p high ls -la
+    """
+    queue = queue_of(context)
+    commands = commands_of(command, from_, asked)
+    ids = queue.add_many(commands, lambda: queue.spec(**asked))
+    if not ids:
+        say("no lines, no jobs")
+        return
+    out(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
+    if not queue.workers():
+        say("no worker is running; 'jobq worker' starts one")
+
+
+def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any]) -> list[Command]:
+    """What to run: the command on the line, or one for each line of the file. Raises UsageError."""
+    if from_ is None:
+        if not words:
+            raise UsageError("there is no command to run", "as in: jobq add 'sleep 10 && echo done'")
+        return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
+    if words:
+        raise UsageError("both --from and a command are given", "give one of them")
+    if asked.get("name") is not None:
+        raise UsageError("--name: several jobs can't have one name", "leave it out with --from")
+    return [line for line in _lines(from_) if line.strip()]
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as f:
+                data = f.read()
+    except (OSError, AttributeError) as e:
+        raise UsageError(f"--from: {path}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
+    return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]

@@ -1,0 +1,107 @@
+"""What the commands share: the chosen store, the job arguments, and the options that ask something for a job."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from jobq import clock
+from jobq.api import Changed, Queue
+from jobq.asks import ASKS, Ask
+from jobq.errors import UsageError
+from jobq.job import State
+from jobq.store import workers as presence
+from jobq.views.console import complain
+from jobq.views.table import Situation
+
+Selectors = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @failed (any state)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def queue_of(context: typer.Context) -> Queue:
+    """The queue that `--store` or JOBQ_STORE names."""
+    return Queue(context.find_root().obj)
+
+
+def leave(code: int) -> None:
+    """End the command with this exit code."""
+    raise typer.Exit(code)
+
+
+def refusals(done: Changed) -> int:
+    """Say what was refused, and why; the exit code."""
+    for refusal in done.refused:
+        complain(str(refusal), refusal.hint)
+    return int(bool(done.refused))
+
+
+def situation(queue: Queue) -> Situation:
+    """What tables need to know beside the jobs. Call it after reading jobs."""
+    alive = queue.workers()
+    owners = {job.attempts[-1].owner for job in queue.jobs() if job.state is State.RUNNING}
+    dead = {owner for owner in owners if not presence.is_alive(queue.store.root, owner)}
+    return Situation(clock.now(), bool(alive), frozenset(dead))
+
+
+def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every ask of the table; it gets their values as the one argument `asked`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(**values: Any) -> None:
+            asked = {ask.name: values.pop(ask.name) for ask in ASKS}
+            command(asked=asked_of(asked), **values)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [p for p in own if p.name != "asked"] + [_parameter(ask, defaults) for ask in ASKS]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        return wrapped
+
+    return decorate
+
+
+def _parameter(ask: Ask, defaults: Mapping[str, Any]) -> inspect.Parameter:
+    option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help, show_default=_shown(ask, defaults))
+    kind = list[str] | None if ask.many else str | None
+    return inspect.Parameter(
+        ask.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _shown(ask: Ask, defaults: Mapping[str, Any]) -> str | bool:
+    default = defaults.get(ask.name, ask.default)
+    return False if default in (None, ()) else f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def asked_of(texts: Mapping[str, str | list[str] | None]) -> dict[str, Any]:
+    """The values of what was asked for; what was not is left out. Raises UsageError, naming the option."""
+    asked: dict[str, Any] = {}
+    for ask in ASKS:
+        given = texts[ask.name]
+        if given is None or given == []:
+            continue
+        try:
+            asked[ask.name] = [ask.parse(text) for text in given] if ask.many else ask.parse(str(given))
+        except UsageError as e:
+            raise UsageError(f"{ask.flags[0]}: {e}", e.hint) from None
+    if "env" in asked:
+        asked["env"] = _variables(asked["env"])
+    return asked
+
+
+def _variables(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
+    values = {}
+    for name, value in pairs:
+        if value is None and name not in os.environ:
+            raise UsageError(f"--env: {name} is not set here", f"write {name}=VALUE")
+        values[name] = os.environ[name] if value is None else value
+    return values

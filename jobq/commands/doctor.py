@@ -1,0 +1,55 @@
+"""jobq doctor"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobq.commands.common import leave, queue_of
+from jobq.errors import StoreDamaged
+from jobq.store import check
+from jobq.store import workers as presence
+from jobq.system import NETWORK_FILESYSTEMS, filesystem
+from jobq.views.console import complain, out, say
+from jobq.views.text import safe
+
+DAMAGED = 65
+
+
+def doctor(
+    context: typer.Context,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without what is damaged; a copy is kept.")
+    ] = False,
+) -> None:
+    """Check everything that must hold of the store; 0 if it does."""
+    store = queue_of(context).store
+    try:
+        found = list(check.problems(store))
+    except StoreDamaged as e:
+        if not accept_loss:
+            raise
+        complain(str(e))
+        loss = check.accept_loss(store)
+        say(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
+        say(f"the damaged journal is kept as {safe(loss.kept_as)}")
+        found = list(check.problems(store))
+    out(f"store       {safe(store.path)}")
+    if store.header is None:
+        out("            there is none yet; the first 'jobq add' makes it")
+        return
+    size, snapshot = store.journal_size
+    out(f"journal     generation {store.header.generation}, {size} bytes, {snapshot} of them snapshot")
+    out(f"jobs        {len(store.jobs.by_id)} in the journal, next id {store.jobs.next_id}")
+    tokens = presence.tokens(store.root)
+    alive = [token for token in tokens if presence.is_alive(store.root, token)]
+    out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")
+    if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
+        say(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
+    for name in check.foreign(store.root):
+        out(f"not ours    {safe(name)} (left alone)")
+    for problem in found:
+        out(f"PROBLEM     {safe(problem)}")
+    out("healthy" if not found else f"{len(found)} problems")
+    leave(DAMAGED if found else 0)

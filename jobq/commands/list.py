@@ -1,0 +1,59 @@
+"""jobq list"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from jobq.claim import claim_key
+from jobq.commands.common import Json, Selectors, queue_of, situation
+from jobq.errors import UsageError
+from jobq.job import Job, State
+from jobq.selection import select
+from jobq.views.console import out, say
+from jobq.views.data import envelope, job_data
+from jobq.views.table import print_jobs, reason
+
+LAST_FINISHED = 20
+
+
+def list_(
+    context: typer.Context,
+    jobs: Selectors = None,
+    state: Annotated[str | None, typer.Option("--state", "-s", metavar="STATE", help="Only jobs in this state.")] = None,
+    queue_name: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only this queue.")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Every finished job, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what is unfinished, and the last 20 that finished."""
+    queue = queue_of(context)
+    wanted = state_of(state)
+    if jobs:
+        shown = [queue.job(job_id) for job_id in select(queue, jobs)]
+    else:
+        finished = queue.finished() if everything or wanted is not None else islice(queue.finished(), LAST_FINISHED)
+        waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
+        shown = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
+    shown = [job for job in shown if wants(job, wanted, queue_name)]
+    around = situation(queue)
+    if json:
+        out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
+    elif shown:
+        print_jobs(shown, around)
+    else:
+        say("no jobs" if wanted is None and queue_name is None else "no such jobs")
+
+
+def state_of(text: str | None) -> State | None:
+    """Raises UsageError for what is not a state."""
+    try:
+        return None if text is None else State(text)
+    except ValueError:
+        raise UsageError(f"--state: {text} is not a state", f"one of {', '.join(State)}") from None
+
+
+def wants(job: Job, state: State | None, queue_name: str | None) -> bool:
+    """Whether the job passes the filters."""
+    return (state is None or job.state is state) and (queue_name is None or job.spec.queue == queue_name)

@@ -1,0 +1,50 @@
+"""jobq log"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobq.commands.common import leave, queue_of
+from jobq.errors import Refused, UsageError
+from jobq.job import Job
+from jobq.selection import select
+from jobq.views.logs import Printer, follow, print_log
+
+
+def log(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="An id, a name, or @ for the last added.")] = "@",
+    follow_: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job is finished; exit with its code.")
+    ] = False,
+    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Only the last N lines.")] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt; otherwise of the last.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Every byte as it is, on a terminal too.")] = False,
+) -> None:
+    """Print the output of a job."""
+    queue = queue_of(context)
+    ids = select(queue, [job])
+    if len(ids) != 1:
+        raise UsageError(f"{job} stands for {len(ids)} jobs", "name one")
+    found = queue.job(ids[0])
+    printer = Printer(raw)
+    if follow_:
+        try:
+            found = follow(queue, found.id, printer, attempt, tail)
+        except KeyboardInterrupt:
+            leave(130)
+        leave(found.exit_code)
+    print_log(queue.store.log_path(found.id, attempt_of(found, attempt)), printer, tail)
+
+
+def attempt_of(job: Job, wanted: int | None) -> int:
+    """The number of the attempt to show. Raises Refused if it has not been made."""
+    if not job.attempts:
+        raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"jobq show {job.id}")
+    if wanted is not None and wanted > len(job.attempts):
+        raise Refused(f"job {job.id} has no attempt {wanted}: it was started {len(job.attempts)} times")
+    return wanted or len(job.attempts)

@@ -1,0 +1,25 @@
+"""jobq show"""
+
+from __future__ import annotations
+
+import typer
+
+from jobq.commands.common import Json, Selectors, queue_of, situation
+from jobq.selection import select
+from jobq.views.console import out, say
+from jobq.views.data import envelope, job_data
+from jobq.views.detail import describe
+from jobq.views.table import reason
+
+
+def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> None:
+    """Show all there is to know of jobs: what was asked, every attempt, the history. Without JOB: the last added."""
+    queue = queue_of(context)
+    found = [queue.job(job_id) for job_id in select(queue, jobs or ["@"])]
+    around = situation(queue)
+    if json:
+        out(envelope(jobs=[job_data(job, reason(job, around)) for job in found]))
+    elif not found:
+        say("no such jobs")
+    else:
+        out("\n\n".join(describe(job, around, queue.store) for job in found))

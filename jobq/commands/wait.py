@@ -1,0 +1,55 @@
+"""jobq wait"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobq.asks import duration
+from jobq.commands.common import Selectors, leave, queue_of
+from jobq.errors import NotFound, UsageError
+from jobq.job import State
+from jobq.selection import names_one, select
+from jobq.views.console import complain, say
+from jobq.views.text import command_line, safe
+
+
+def wait(
+    context: typer.Context,
+    jobs: Selectors = None,
+    timeout: Annotated[str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Give up after this.")] = None,
+) -> None:
+    """Wait until jobs are finished (without JOB: all there are).
+
+    Of one job, the exit code is the job's own; of several, 0 if all succeeded, else 1. 124: not finished in time.
+    """
+    queue = queue_of(context)
+    one = names_one(jobs or [])
+    try:
+        ids = select(queue, jobs) if jobs else [job.id for job in queue.jobs()]
+    except NotFound as e:
+        complain(str(e), e.hint)
+        leave(125 if one else 1)
+        return
+    limit = seconds_of(timeout)
+    if ids and not queue.workers() and any(queue.job(job_id).state is State.QUEUED for job_id in ids):
+        say("no worker is running; 'jobq worker' starts one")
+    try:
+        finished = queue.wait_all(ids, limit)
+    except KeyboardInterrupt:
+        leave(130)
+        return
+    failed = [job for job in finished if job.state is not State.SUCCEEDED]
+    for job in failed:
+        why = f": {job.ending}" if job.state is State.FAILED and job.ending else ""
+        say(f"job {job.id} {job.state}{safe(why)}  {command_line(job.command)}")
+    leave(finished[0].exit_code if one else int(bool(failed)))
+
+
+def seconds_of(text: str | None) -> float | None:
+    """A duration option, or None. Raises UsageError, naming the option."""
+    try:
+        return None if text is None else duration(text)
+    except UsageError as e:
+        raise UsageError(f"--timeout: {e}", e.hint) from None

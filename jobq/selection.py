@@ -1,0 +1,80 @@
+"""How jobs are named on the command line: ids, ranges, names, and what starts with "@"; the same for every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from jobq.api import Queue
+from jobq.errors import NotFound, UsageError
+from jobq.job import State
+
+FORMS = "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state)"
+
+
+def select(queue: Queue, words: Sequence[str]) -> list[int]:
+    """The ids that the words stand for, in their order, each once. Raises NotFound, UsageError."""
+    queue.store.read()
+    return list(dict.fromkeys(chain.from_iterable(_select_one(queue, word) for word in words)))
+
+
+def names_one(words: Sequence[str]) -> bool:
+    """Whether the words can stand for one job only, so that its own exit code is what counts."""
+    if len(words) != 1:
+        return False
+    word = words[0]
+    low, dash, high = word.partition("-")
+    is_range = bool(dash) and low.isdecimal() and high.isdecimal()
+    return not is_range and not (word.startswith("@") and not word.startswith("@~") and word != "@")
+
+
+def _select_one(queue: Queue, word: str) -> Iterator[int]:
+    low, dash, high = word.partition("-")
+    if word.isdecimal():
+        yield queue.store.get(_number(word)).id
+    elif dash and low.isdecimal() and high.isdecimal():
+        yield from _range(queue, _number(low), _number(high))
+    elif word.startswith("@"):
+        yield from _special(queue, word)
+    else:
+        yield queue.named(word).id
+
+
+def _number(text: str) -> int:
+    if len(text) > 18:
+        raise NotFound(text)
+    return int(text)
+
+
+def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
+    top = min(high, queue.store.jobs.next_id - 1)
+    found = False
+    for job_id in range(low, top + 1):
+        if queue.store.find(job_id) is not None:
+            found = True
+            yield job_id
+    if not found:
+        raise NotFound(f"in {low}-{high}")
+
+
+def _special(queue: Queue, word: str) -> Iterator[int]:
+    back = "0" if word == "@" else word.removeprefix("@~")
+    if back.isdecimal():
+        job_id = queue.store.jobs.next_id - 1
+        skip = _number(back)
+        while job_id > 0:
+            if queue.store.find(job_id) is not None:
+                if skip == 0:
+                    yield job_id
+                    return
+                skip -= 1
+            job_id -= 1
+        raise NotFound(word)
+    try:
+        state = State(word[1:])
+    except ValueError:
+        raise UsageError(f"{word} does not name jobs", f"use {FORMS}") from None
+    if state.final:
+        yield from sorted(job.id for job in queue.store.finished_jobs() if job.state is state)
+    else:
+        yield from (job.id for job in queue.jobs() if job.state is state)

@@ -1,0 +1,1 @@
+"""What people and programs see. Commands return data; this draws it."""

@@ -1,0 +1,73 @@
+"""Where words go: data to stdout, talk to stderr. A reader that has gone away is not an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO
+
+from jobq.views.text import safe
+
+
+def out(text: str) -> None:
+    """One line (or several) of data."""
+    _write(sys.stdout, text + "\n")
+
+
+def out_bytes(data: bytes) -> None:
+    """Bytes, untouched."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except (OSError, ValueError, AttributeError):
+        _close(sys.stdout)
+
+
+def say(text: str) -> None:
+    """One line of talk."""
+    _write(sys.stderr, f"jobq: {text}\n")
+
+
+def complain(sentence: str, hint: str = "") -> None:
+    """An error for people: one sentence, and what to do about it."""
+    say(safe(sentence))
+    if hint:
+        _write(sys.stderr, f"hint: {safe(hint)}\n")
+
+
+def is_terminal() -> bool:
+    """Whether stdout is looked at by a person."""
+    try:
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    except (AttributeError, ValueError):
+        return False
+
+
+def gone() -> bool:
+    """Whether what we print reaches nobody any more."""
+    return sys.stdout is None or sys.stdout.closed
+
+
+def _write(stream: IO[str] | None, text: str) -> None:
+    if stream is None or stream.closed:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except UnicodeEncodeError:
+        stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+        stream.flush()
+    except (OSError, ValueError):
+        _close(stream)
+
+
+def _close(stream: IO[str] | None) -> None:
+    """Let nothing be flushed at exit into a pipe that nobody reads."""
+    try:
+        if stream is not None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.close()
+    except (OSError, ValueError):
+        pass

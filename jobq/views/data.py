@@ -1,0 +1,63 @@
+"""The JSON that commands print: one versioned envelope, keys that are pinned by a test."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jobq.job import Attempt, Job
+from jobq.views.text import iso_time
+
+VERSION = 1
+
+
+def envelope(**content: Any) -> str:
+    """One JSON document, ASCII."""
+    return json.dumps({"jobq": VERSION, **content})
+
+
+def job_data(job: Job, reason: str = "") -> dict[str, Any]:
+    """All there is to say about one job. Times are UTC, durations seconds."""
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "state": job.state,
+        "reason": reason or None,
+        "command": job.command,
+        "cwd": job.spec.cwd,
+        "queue": job.spec.queue,
+        "priority": job.spec.priority,
+        "retries": job.spec.retries,
+        "retries_used": job.retries_used,
+        "timeout": job.spec.timeout,
+        "grace": job.spec.grace,
+        "added_at": iso_time(job.added_at),
+        "finished_at": iso_time(job.finished_at),
+        "cancel_asked_at": iso_time(job.cancel_asked_at),
+        "exit_code": job.exit_code if job.state.final else None,
+        "attempts": [attempt_data(attempt) for attempt in job.attempts],
+        "history": [{"event": "add", "at": iso_time(job.added_at)}]
+        + [{"event": step.event, "at": iso_time(step.at)} for step in job.history],
+    }
+
+
+def attempt_data(attempt: Attempt) -> dict[str, Any]:
+    """One run of a job."""
+    ending = attempt.ending
+    return {
+        "n": attempt.n,
+        "worker": attempt.owner,
+        "claimed_at": iso_time(attempt.claimed_at),
+        "started_at": iso_time(ending.started_at) if ending else None,
+        "ended_at": iso_time(ending.ended_at) if ending else None,
+        "outcome": ending.outcome if ending else None,
+        "status": ending.status if ending else None,
+        "signal": ending.signal if ending else None,
+        "error": ending.error if ending else None,
+        "user_s": ending.user_s if ending else None,
+        "system_s": ending.system_s if ending else None,
+        "max_rss_kib": ending.max_rss_kib if ending else None,
+        "log_bytes": ending.log_bytes if ending else None,
+    }
+
+

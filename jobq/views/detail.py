@@ -1,0 +1,47 @@
+"""Everything about one job, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobq.job import Attempt, Job
+from jobq.store import Store
+from jobq.views.table import Situation, reason
+from jobq.views.text import clock_time, command_line, safe, span
+
+
+def describe(job: Job, situation: Situation, store: Store) -> str:
+    """The text of `jobq show`."""
+    note = reason(job, situation)
+    rows = [
+        ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
+        ("state", f"{job.state}{f': {note}' if note else ''}"),
+        ("command", command_line(job.command)),
+        ("runs as", "a line for /bin/sh" if isinstance(job.command, str) else f"{len(job.command)} exact words"),
+        ("directory", safe(job.spec.cwd)),
+        ("queue", f"{safe(job.spec.queue)}, priority {job.spec.priority}"),
+        ("retries", f"{job.retries_used} used of {job.spec.retries}"),
+        ("timeout", "none" if job.spec.timeout is None else f"{span(job.spec.timeout)}, grace {span(job.spec.grace)}"),
+        ("environment", f"{len(store.load_environment(job.spec.env))} variables, umask {job.spec.umask:03o}"),
+        ("added", clock_time(job.added_at)),
+        *((step.event, clock_time(step.at)) for step in job.history),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
+    for attempt in job.attempts:
+        lines += ["", *_attempt_lines(attempt, store.log_path(job.id, attempt.n))]
+    return "\n".join(lines)
+
+
+def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
+    ending = attempt.ending
+    if ending is None:
+        yield f"attempt {attempt.n}: running since {clock_time(attempt.claimed_at)}"
+    else:
+        yield f"attempt {attempt.n}: {safe(str(ending))}"
+        if ending.started_at is not None and ending.ended_at is not None:
+            yield (
+                f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
+                f" (user {span(ending.user_s)}, system {span(ending.system_s)}, {ending.max_rss_kib} KiB)"
+            )
+    yield f"  log {safe(log)}"

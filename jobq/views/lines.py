@@ -1,0 +1,30 @@
+"""What a worker says where there is no terminal: a line for each thing that happens."""
+
+from __future__ import annotations
+
+from jobq.job import Job, Moment, State
+from jobq.views.text import clock_time, command_line, safe, span
+
+
+def line(job: Job, now: Moment) -> str:
+    """What has just happened to the job."""
+    return f"{clock_time(now.wall)}  {what(job, now)}  {command_line(job.command)}"
+
+
+def what(job: Job, now: Moment) -> str:
+    """The same without time and command: "job 7 failed: exit 3, 0.12 s"."""
+    event = job.history[-1].event if job.history else "add"
+    if job.state is State.RUNNING:
+        n = len(job.attempts)
+        verb = "adopted" if event == "adopt" else "started"
+        return f"job {job.id} {verb}" + (f", attempt {n}" if n > 1 else "")
+    ending = job.ending
+    why = "" if ending is None or job.state is State.SUCCEEDED else f": {safe(str(ending))}"
+    took = ""
+    if ending is not None and ending.started_at is not None and ending.ended_at is not None:
+        took = f", {span(ending.ended_at - ending.started_at)}"
+    if event == "retry" and job.due is not None:
+        return f"job {job.id} will be retried in {span(job.due.wait(now))}{why}{took}"
+    if event == "hand back":
+        return f"job {job.id} handed back{why}"
+    return f"job {job.id} {job.state}{why}{took}"

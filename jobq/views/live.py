@@ -1,0 +1,109 @@
+"""The live table of a worker: a pure rendering of an overview, and a thread that draws it.
+
+The thread draws snapshots, so a terminal that is stopped or slow never stops the queue. While something runs it redraws
+twice a second for the elapsed times; otherwise it sleeps until there is something new.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from jobq.job import Job, Moment
+from jobq.views.table import Situation, rich_table, row
+
+REDRAW = 0.5  # seconds
+FRESH = 0.1  # seconds between two snapshots
+LAST = 5  # finished jobs shown
+NEXT = 5  # waiting jobs shown
+
+
+class Overview(NamedTuple):
+    """All that the live table shows."""
+
+    running: list[Job]
+    waiting: list[Job]  # the first few
+    finished: list[Job]  # the last few
+    queued: int
+    done: int
+    failed: int
+    slots: int
+    since: float  # wall clock
+    stopping: bool = False
+
+
+def render(overview: Overview, now: Moment) -> Group:
+    """The table: what runs, what is next and why it waits, what finished last, and the totals."""
+    around = Situation(now, worker_alive=True)
+    parts: list[object] = []
+    rows = [row(job, around) for job in [*overview.finished[-LAST:], *overview.running, *overview.waiting[:NEXT]]]
+    if rows:
+        parts.append(rich_table(rows))
+    if overview.queued > len(overview.waiting[:NEXT]):
+        parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
+    parts.append(footer(overview, now))
+    return Group(*parts)  # type: ignore[arg-type]  # all are renderables
+
+
+def footer(overview: Overview, now: Moment) -> Text:
+    """The totals in one line."""
+    minutes = max(now.wall - overview.since, 1.0) / 60
+    rate = f", {overview.done / minutes:.0f} a minute" if overview.done else ""
+    text = (
+        f"{len(overview.running)}/{overview.slots} running · {overview.queued} waiting · "
+        f"{overview.done - overview.failed} succeeded · {overview.failed} failed{rate} · "
+    )
+    hint = "stopping: ^C again ends the running jobs" if overview.stopping else "^C stops"
+    return Text(text + hint, "dim")
+
+
+class Display:
+    """Draws what it is shown, in a thread of its own."""
+
+    def __init__(self, clock: Callable[[], Moment]) -> None:
+        self._clock = clock
+        self._overview: Overview | None = None
+        self._news = threading.Condition()
+        self._over = False
+        self._shown_at = 0.0
+        self._thread = threading.Thread(target=self._draw, name="display", daemon=True)
+        self._thread.start()
+
+    def offer(self, overview: Callable[[], Overview]) -> float | None:
+        """Show this, unless something was shown just now: then the seconds until it should be offered again."""
+        now = time.monotonic()
+        if now - self._shown_at < FRESH:
+            return FRESH - (now - self._shown_at)
+        self._shown_at = now
+        fresh = overview()
+        with self._news:
+            if fresh != self._overview:
+                self._overview = fresh
+                self._news.notify()
+        return None
+
+    def close(self, overview: Overview | None) -> None:
+        """Draw the last state and stop; a terminal that does not take it is left behind."""
+        with self._news:
+            self._overview, self._over = overview, True
+            self._news.notify()
+        self._thread.join(timeout=1.0)
+
+    def _draw(self) -> None:
+        with Live(console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+            while True:
+                with self._news:
+                    overview, over = self._overview, self._over
+                if overview is not None:
+                    live.update(render(overview, self._clock()), refresh=True)
+                if over:
+                    return
+                with self._news:
+                    if self._overview == overview and not self._over:
+                        self._news.wait(REDRAW if overview is None or overview.running else None)

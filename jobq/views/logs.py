@@ -1,0 +1,136 @@
+"""The output of jobs, printed and followed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobq.api import FIRST_POLL, LAST_POLL, Queue
+from jobq.job import Job
+from jobq.views.console import gone, is_terminal, out_bytes
+from jobq.views.text import safe_output
+
+BLOCK = 1 << 16
+
+
+class Printer:
+    """Writes log bytes to stdout: untouched, or harmless whole lines if that is a terminal."""
+
+    def __init__(self, raw: bool = False) -> None:
+        self._filter = is_terminal() and not raw
+        self._open_line = b""
+
+    def write(self, data: bytes) -> None:
+        """More of the log."""
+        if not self._filter:
+            out_bytes(data)
+            return
+        lines, newline, rest = (self._open_line + data).rpartition(b"\n")
+        self._open_line = rest
+        if newline:
+            out_bytes(safe_output(lines).encode() + b"\n")
+        if len(rest) > BLOCK:
+            self.end()
+
+    def end(self) -> None:
+        """No more comes: the last line has no newline."""
+        if self._open_line:
+            out_bytes(safe_output(self._open_line).encode() + b"\n")
+            self._open_line = b""
+
+
+def print_log(path: str, printer: Printer, tail: int | None) -> None:
+    """The log as it is now."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return  # it could not even be started
+    try:
+        at = start_of_tail(fd, tail)
+        while (block := os.pread(fd, BLOCK, at)) and not gone():
+            printer.write(block)
+            at += len(block)
+    finally:
+        os.close(fd)
+    printer.end()
+
+
+def start_of_tail(fd: int, lines: int | None) -> int:
+    """The offset where the last `lines` lines begin; reads no more than those."""
+    if lines is None:
+        return 0
+    at = end = os.fstat(fd).st_size
+    if end and os.pread(fd, 1, end - 1) == b"\n":
+        at = end - 1  # the newline at the very end closes the last line
+    if lines == 0:
+        return end
+    while at > 0:
+        step = min(BLOCK, at)
+        block = os.pread(fd, step, at - step)
+        found = len(block)
+        while (found := block.rfind(b"\n", 0, found)) >= 0:
+            lines -= 1
+            if lines == 0:
+                return at - step + found + 1
+        at -= step
+    return 0
+
+
+class Tail:
+    """A log that is being written."""
+
+    def __init__(self, path: str, tail: int | None = None) -> None:
+        self._path = path
+        self._tail = tail
+        self._fd = -1
+        self._at = 0
+
+    def exists(self) -> bool:
+        """Whether it has been begun."""
+        return os.path.exists(self._path)
+
+    def pump(self, printer: Printer) -> bool:
+        """Print what is new; whether anything was."""
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return False
+            self._at = start_of_tail(self._fd, self._tail)
+        before = self._at
+        while block := os.pread(self._fd, BLOCK, self._at):
+            printer.write(block)
+            self._at += len(block)
+        return self._at > before
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None) -> Job:
+    """Print the log of the job, attempt by attempt, until it is finished; the job as it is then."""
+    n = attempt or max(1, len(queue.job(job_id).attempts))
+    log = Tail(queue.store.log_path(job_id, n), tail)
+    poll = FIRST_POLL
+    while True:
+        job = queue.job(job_id)
+        over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
+        wrote = log.pump(printer)
+        if over and not wrote:
+            if job.state.final or attempt is not None:
+                break
+            if len(job.attempts) > n:
+                log.close()
+                n += 1
+                log = Tail(queue.store.log_path(job_id, n))
+                continue
+        if gone():
+            break
+        poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)
+        time.sleep(poll)
+        queue.settle_if_orphaned(job_id)
+    log.close()
+    printer.end()
+    return job

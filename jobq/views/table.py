@@ -1,0 +1,124 @@
+"""Tables of jobs: the rows are made once, and drawn by rich on a terminal, as aligned text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from jobq.claim import why_waiting
+from jobq.job import Job, Moment, State
+from jobq.views.console import is_terminal, out
+from jobq.views.text import command_line, safe, span
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+STYLES = {
+    State.RUNNING: "cyan",
+    State.SUCCEEDED: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "yellow",
+    State.SKIPPED: "yellow",
+    State.EXPIRED: "yellow",
+}
+
+
+class Situation(NamedTuple):
+    """What rows depend on besides the job."""
+
+    now: Moment
+    worker_alive: bool
+    dead_owners: frozenset[str] = frozenset()
+
+
+class Row(NamedTuple):
+    """One job in a table."""
+
+    id: str
+    state: str
+    style: str
+    time: str
+    queue: str
+    note: str
+    command: str
+
+
+def row(job: Job, situation: Situation) -> Row:
+    """The cells of one job, all harmless text."""
+    note = reason(job, situation)
+    name = f"[{safe(job.spec.name)}] " if job.spec.name else ""
+    command = name + command_line(job.command)
+    return Row(
+        str(job.id), job.state, STYLES.get(job.state, ""), took(job, situation.now), safe(job.spec.queue), note, command
+    )
+
+
+def took(job: Job, now: Moment) -> str:
+    """How long the current or last attempt ran."""
+    if job.state is State.RUNNING:
+        return span(now.wall - job.attempts[-1].claimed_at)
+    ending = job.ending
+    if ending is None or ending.started_at is None or ending.ended_at is None:
+        return ""
+    return span(ending.ended_at - ending.started_at)
+
+
+def reason(job: Job, situation: Situation) -> str:
+    """Why it is in its state, in words."""
+    if job.state is State.RUNNING:
+        owner = job.attempts[-1].owner
+        notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
+        notes += ["cancelling"] if job.cancel_asked_at is not None else []
+        notes += ["no worker"] if owner in situation.dead_owners else []
+        return ", ".join(notes)
+    if not job.state.final:
+        return safe(why_waiting(job, situation.now, worker_alive=situation.worker_alive, full={}))
+    ending = job.ending
+    if ending is None:
+        return ""
+    tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""
+    return safe(str(ending)) + tries if job.state is State.FAILED or tries else ""
+
+
+HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")
+
+
+def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """What is shown: queues only if there is more than one."""
+    return [(r.id, r.state, r.time, r.queue, r.note, r.command) for r in rows]
+
+
+def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
+    """The table on stdout."""
+    rows = [row(job, situation) for job in jobs]
+    if is_terminal():
+        from rich.console import Console  # noqa: PLC0415
+
+        Console().print(rich_table(rows))
+        return
+    lines = [HEADERS, *cells(rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS) - 1)]
+    text = (
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    )
+    out("\n".join(text))
+
+
+def rich_table(rows: Sequence[Row]) -> Table:
+    """The same for a terminal: as wide as that, commands cut off at the end."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    table.add_column("ID", justify="right", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("TIME", justify="right", no_wrap=True)
+    queues = any(r.queue != "default" for r in rows)
+    if queues:
+        table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=36)
+    table.add_column("COMMAND", overflow="ellipsis", no_wrap=True)
+    for r in rows:
+        queue = [Text(r.queue)] if queues else []
+        table.add_row(Text(r.id), Text(r.state, r.style), Text(r.time), *queue, Text(r.note), Text(r.command))
+    return table

@@ -1,0 +1,81 @@
+"""Text that comes from jobs, made harmless before it meets a terminal; times and commands in words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+
+from jobq.job import Command
+
+ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+def safe(text: str) -> str:
+    """`text` with everything unprintable escaped: control characters, bidi marks, surrogates, tags (CWE-150)."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if char in ESCAPES:
+        return ESCAPES[char]
+    number = ord(char)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"  # a byte that was not UTF-8
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def safe_output(data: bytes) -> str:
+    """Output of a job for a terminal: lines, tabs and colours stay; of a line that was overwritten, its last form."""
+    lines = []
+    for raw in data.decode("utf-8", "backslashreplace").split("\n"):
+        line = raw.rstrip("\r").rpartition("\r")[2]
+        parts, at = [], 0
+        for colour in COLOUR.finditer(line):
+            parts += [_safe_but_tabs(line[at : colour.start()]), colour.group()]
+            at = colour.end()
+        lines.append("".join([*parts, _safe_but_tabs(line[at:])]))
+    return "\n".join(lines)
+
+
+def _safe_but_tabs(text: str) -> str:
+    return "\t".join(map(safe, text.split("\t")))
+
+
+def command_line(command: Command) -> str:
+    """The command as one would type it, harmless."""
+    return safe(command if isinstance(command, str) else shlex.join(command))
+
+
+def span(seconds: float) -> str:
+    """A duration in few characters: 0.12 s, 4.5 s, 3m20s, 2h05m, 3d04h."""
+    if seconds < 0.995:
+        return f"{max(seconds, 0.0):.2f} s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02d}m"
+    return f"{hours // 24}d{hours % 24:02d}h"
+
+
+def clock_time(wall: float | None) -> str:
+    """Local date and time, to the second."""
+    return "" if wall is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
+
+
+def iso_time(wall: float | None) -> str | None:
+    """UTC, as in RFC 3339, to the millisecond."""
+    if wall is None:
+        return None
+    whole, rest = divmod(round(wall * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:03d}Z"

@@ -1,0 +1,76 @@
+"""How a worker is watched: by a live table on a terminal, by a line for each event elsewhere."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from jobq import clock
+from jobq.job import Job
+from jobq.views.console import out
+from jobq.views.lines import line
+
+if TYPE_CHECKING:
+    from jobq.views.live import Overview
+    from jobq.worker import Worker
+
+
+class Lines:
+    """A line for each event."""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        pass
+
+    def report(self, job: Job) -> None:
+        """Something happened to the job."""
+        out(line(job, clock.now()))
+
+    def refresh(self, worker: Worker, *, stopping: bool) -> float | None:  # noqa: ARG002
+        """There is nothing to keep up to date."""
+        return None
+
+
+class Screen:
+    """The live table."""
+
+    def __init__(self) -> None:
+        from jobq.views.live import LAST, Display  # noqa: PLC0415  # rich
+
+        self._display = Display(clock.now)
+        self._since = clock.now().wall
+        self._last: deque[Job] = deque(maxlen=LAST)
+        self._done = self._failed = 0
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._display.close(self._overview(self._worker, stopping=False) if self._worker else None)
+
+    def report(self, job: Job) -> None:
+        """Something happened to the job."""
+        if job.state.final:
+            self._last.append(job)
+            self._done += 1
+            self._failed += not job.ending or not job.ending.succeeded
+
+    def refresh(self, worker: Worker, *, stopping: bool) -> float | None:
+        """Show how things are; the seconds after which to do so again if that was too soon."""
+        self._worker = worker
+        return self._display.offer(lambda: self._overview(worker, stopping))
+
+    def _overview(self, worker: Worker, stopping: bool) -> Overview:
+        from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
+
+        jobs = worker.store.jobs
+        running = [jobs.by_id[job_id] for job_id in sorted(jobs.running)]
+        waiting = jobs.waiting.upcoming(jobs.by_id, NEXT)
+        queued = sum(jobs.waiting.active.values()) - len(running)
+        return Overview(
+            running, waiting, list(self._last), queued, self._done, self._failed, worker.slots, self._since, stopping
+        )
