@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobq.version import VERSION as __version__
+from jobq.version import VERSION
 
 if TYPE_CHECKING:
     from jobq.api import Queue
 
 __all__ = ["Queue", "__version__"]
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

@@ -1,9 +1,9 @@
 """The use cases, as Python: what every command does, without a terminal.
 
-    from jobq import Queue
+from jobq import Queue
 
-    job = Queue().add("ffmpeg -i a.mov a.mp4", priority=10)
-    job = Queue().wait(job.id, timeout=60)
+job = Queue().add("ffmpeg -i a.mov a.mp4", priority=10)
+job = Queue().wait(job.id, timeout=60)
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
 from typing import NamedTuple
 
 from jobq import clock, lifecycle

@@ -93,7 +93,9 @@ class Waiting:
                     best = job
             if best is None:
                 return
-            heappop(self._ready[(best.spec.queue, runner, best.spec.priority)])
+            heap = self._ready[best.spec.queue, runner, best.spec.priority]
+            while heap and heap[0] == best.id:  # it may stand there twice
+                heappop(heap)
             taken[best.spec.queue] += 1
             yield best
 

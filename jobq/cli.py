@@ -37,7 +37,9 @@ def jobq(
     context: typer.Context,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="DIR", help="Where jobs are kept.  [default: JOBQ_STORE, or your state directory]"),
+        typer.Option(
+            "--store", metavar="DIR", help="Where jobs are kept.  [default: JOBQ_STORE, or your state directory]"
+        ),
     ] = None,
     _show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -93,7 +95,7 @@ def main() -> NoReturn:
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as e:  # noqa: BLE001  # the traceback is never the user's answer
+    except Exception as e:  # the traceback is never the user's answer
         if debugging():
             raise
         complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")

@@ -11,6 +11,7 @@
     │   ├── LockTimeout      75   somebody else holds the store
     │   ├── StoreForbidden   77   the store is not ours, or not private
     │   └── StoreTooNew      78   written by a later version
+    ├── EngineBroken         70   jobs can't be started at all
     └── WaitTimeout         124   not over within the time given
 
 Each class takes the facts and writes the sentence; `hint` says what to do about it. The numbers are the exit codes
@@ -61,7 +62,7 @@ class StoreDamaged(StoreError):
     def __init__(self, path: str, offset: int, what: str) -> None:
         super().__init__(
             f"the store is damaged: {path}, byte {offset}: {what}",
-            "'jobq doctor' shows what is readable; 'jobq doctor --accept-loss' goes on without the rest (a copy is kept)",
+            "nothing was changed; 'jobq doctor --accept-loss' goes on without what is damaged, and keeps a copy",
         )
         self.path, self.offset, self.what = path, offset, what
 
@@ -112,3 +113,7 @@ class WaitTimeout(JobqError):
     """What was waited for is not over."""
 
     exit_code = 124
+
+
+class EngineBroken(JobqError):
+    """The process that stands beside a job can't be started, or speaks the protocol of another version."""

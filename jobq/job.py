@@ -320,10 +320,10 @@ def read_ending(record: object) -> Ending:
     return _build(Ending, fields)
 
 
-E_ = TypeVar("E_", State, Outcome)
+M = TypeVar("M", State, Outcome)
 
 
-def _member(kind: type[E_], value: object) -> E_:
+def _member(kind: type[M], value: Any) -> M:
     try:
         return kind(value)
     except ValueError:
@@ -387,6 +387,8 @@ def job_record(job: Job) -> Record:
 
 def read_job(record: object, spec: Spec | None = None) -> Job:
     """The inverse of `job_record`; `spec` is given where it is stored elsewhere. Raises BadRecord."""
+    if not isinstance(record, dict):
+        raise BadRecord(f"not a job: {record!r:.60}")
     match record:
         case {"id": int() as job_id, "command": command, "added_at": int() | float() as added_at}:
             job = Job(job_id, spec or read_spec(record.get("spec")), read_command(command), added_at)

@@ -15,7 +15,6 @@ from jobq import lifecycle
 from jobq.engine.remains import Supervision, settle
 from jobq.engine.task import Key
 from jobq.job import Ending, Job, Moment, State
-from jobq.lifecycle import Event
 from jobq.store import Jobs, Store
 from jobq.store import workers as presence
 
@@ -39,7 +38,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     if store.header is None:
         return done
     root = store.root
-    tokens = set(presence.tokens(root)) | {token for token in _tokens_in(jobs)}
+    tokens = set(presence.tokens(root)) | set(_tokens_in(jobs))
     tokens.discard(adopter or "")
     for token in sorted(tokens):
         if not presence.is_alive(root, token):
@@ -118,6 +117,5 @@ def _is_running(job: Job, key: Key, owner: str) -> bool:
 def _orphans_of_run(jobs: Jobs, token: str, now: Moment) -> Iterator[Job]:
     """The waiting jobs of a `jobq run` that is dead: nobody else may run them, so they end with it."""
     for job in list(jobs.by_id.values()):
-        if job.spec.runner == token and (job.state, Event.CANCEL) in lifecycle.MOVES:
-            if job.state is not State.RUNNING:
-                yield lifecycle.cancel(job, now)
+        if job.spec.runner == token and not job.state.final and job.state is not State.RUNNING:
+            yield lifecycle.cancel(job, now)

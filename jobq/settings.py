@@ -1,4 +1,4 @@
-"""Where things come from that are not asked for on the command line: the store's place, and the environment to capture."""
+"""What is taken from the environment: the store's place, and the variables that a job captures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The process that stands beside one job: starts it, watches it, ends its whole tree, and writes down how it went.
 
-Run by path as `python -I -S supervisor.py FOLDER K BOUND`, standard library only, one for each slot of a worker, long-lived.
-It knows processes and no store. In FOLDER (the worker's), K being the slot:
+Run by path as `python -I -S supervisor.py FOLDER K BOUND`, standard library only, one for each slot of a worker, for
+the worker's life. It knows processes and no store. In FOLDER (the worker's), K being the slot:
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
     K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds)
@@ -197,7 +197,7 @@ class Supervisor:
         self.tell(line)
 
     def spawn(self, job: dict[str, Any], log: int) -> int:
-        """The pid of the job, in its own session, with its directory, umask and environment. Raises OSError, ValueError."""
+        """The pid of the job, in its own session, directory, umask and environment. Raises OSError, ValueError."""
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
@@ -444,7 +444,7 @@ def descendants(*roots: int) -> set[Process] | None:
 
 
 def read_stat(pid: int) -> tuple[int, int, bool] | None:
-    """Parent, start time in ticks, and whether it is dead already (proc_pid_stat(5)); None if there is no such process."""
+    """Parent, start time in ticks, and whether it is dead already (proc_pid_stat(5)); None if it does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:
             fields = f.read().rpartition(b")")[2].split()

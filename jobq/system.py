@@ -1,4 +1,4 @@
-"""What differs between Linux and macOS, in one place (the supervisor, which can import nothing of ours, has its own)."""
+"""What differs between Linux and macOS, in one place (except in the supervisor, which can import nothing of ours)."""
 
 from __future__ import annotations
 

@@ -17,8 +17,7 @@ from jobq.errors import LockTimeout, NotSaved, SyncFailed
 from jobq.job import Job, Moment, Outcome, State
 from jobq.rescue import ROLL, rescue
 from jobq.signals import StopSignals
-from jobq.store import Jobs, Store
-from jobq.store import compaction
+from jobq.store import Jobs, Store, compaction
 from jobq.store import workers as presence
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
@@ -40,7 +39,7 @@ class Worker:
         queues: Collection[str] | None = None,
         drain: bool = False,
         own_jobs: bool = False,
-        report: Report = lambda job: None,
+        report: Report = lambda _job: None,
         idle: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.

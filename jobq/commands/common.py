@@ -70,16 +70,11 @@ def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[...,
 
 
 def _parameter(ask: Ask, defaults: Mapping[str, Any]) -> inspect.Parameter:
-    option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help, show_default=_shown(ask, defaults))
-    kind = list[str] | None if ask.many else str | None
-    return inspect.Parameter(
-        ask.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
-
-
-def _shown(ask: Ask, defaults: Mapping[str, Any]) -> str | bool:
     default = defaults.get(ask.name, ask.default)
-    return False if default in (None, ()) else f"{default:g}" if isinstance(default, float) else str(default)
+    shown = "" if default in (None, ()) else f"  [default: {default}]"
+    option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help + shown)
+    kind = list[str] | None if ask.many else str | None
+    return inspect.Parameter(ask.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
 
 def asked_of(texts: Mapping[str, str | list[str] | None]) -> dict[str, Any]:

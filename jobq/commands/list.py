@@ -22,7 +22,10 @@ LAST_FINISHED = 20
 def list_(
     context: typer.Context,
     jobs: Selectors = None,
-    state: Annotated[str | None, typer.Option("--state", "-s", metavar="STATE", help="Only jobs in this state.")] = None,
+    *,
+    state: Annotated[
+        str | None, typer.Option("--state", "-s", metavar="STATE", help="Only jobs in this state.")
+    ] = None,
     queue_name: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only this queue.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Every finished job, too.")] = False,
     json: Json = False,

@@ -16,6 +16,7 @@ from jobq.views.logs import Printer, follow, print_log
 def log(
     context: typer.Context,
     job: Annotated[str, typer.Argument(metavar="[JOB]", help="An id, a name, or @ for the last added.")] = "@",
+    *,
     follow_: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the job is finished; exit with its code.")
     ] = False,

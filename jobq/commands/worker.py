@@ -27,7 +27,7 @@ def worker(
 ) -> None:
     """Run jobs: a live table on a terminal, a line for each event elsewhere.
 
-    ^C (or TERM, HUP) takes no new jobs and gives the running ones 30 s, then hands them back; a second ^C ends them now.
+    ^C (or TERM, HUP) takes no new jobs and gives the running ones 30 s, then hands them back; again: at once.
     """
     from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415

@@ -15,6 +15,7 @@ import sys
 from jobq import supervisor
 from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, settle
 from jobq.engine.task import Ended, Key, Task
+from jobq.errors import EngineBroken
 from jobq.job import Record
 from jobq.store.journal import decode_line
 
@@ -36,7 +37,7 @@ class Slot:
 
 
 class Adopted:
-    """The supervisor of a dead worker, still busy with one attempt. `fd` is readable when it ends (-1: ask the lock)."""
+    """The supervisor of a dead worker, busy with one attempt. `fd` is readable when it ends (-1: ask the lock)."""
 
     def __init__(self, supervision: Supervision, key: Key) -> None:
         self.supervision = supervision
@@ -48,10 +49,6 @@ class Adopted:
                 self.fd = os.pidfd_open(pid)
             except OSError:
                 self.fd = -1
-
-
-class EngineBroken(RuntimeError):
-    """A supervisor does not speak this version's protocol, or can't be started at all."""
 
 
 class LocalEngine:
@@ -179,8 +176,9 @@ class LocalEngine:
 
     def _hear(self, slot: Slot) -> None:
         assert slot.process.stdout is not None
-        data = slot.process.stdout.read(1 << 16)
-        if data is None:
+        try:
+            data = os.read(slot.process.stdout.fileno(), 1 << 16)
+        except BlockingIOError:
             return
         if not data:
             self._bury(slot)
@@ -193,11 +191,11 @@ class LocalEngine:
     def _understand(self, slot: Slot, message: Record) -> None:
         if "hello" in message:
             if message["hello"] != supervisor.PROTOCOL:
-                raise EngineBroken("jobq was changed under this worker: start it again")
+                raise EngineBroken("jobq was changed under this worker", "start the worker again")
             slot.ready = True
             self._idle.append(slot)
-        elif slot.key == (message.get("id"), message.get("n")):
-            self._ended.append(Ended(slot.key, ending_from(message)))
+        elif (key := slot.key) is not None and (message.get("id"), message.get("n")) == tuple(key):
+            self._ended.append(Ended(key, ending_from(message)))
             slot.key = None
             self._idle.append(slot)
 

@@ -106,9 +106,7 @@ def settle(supervision: Supervision, key: Key, store: str) -> Ending:
         return NOT_STARTED
     started = noted["start"]
     kill_leftovers(key, store, noted.get("pid"), str(started.get("boot")))
-    return Ending(
-        Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time()
-    )
+    return Ending(Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time())
 
 
 def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What must always hold of a store: the checker behind `jobq doctor` and behind every test; and the way back from damage."""
+"""What must always hold of a store (the checker behind `jobq doctor`, and every test); the way back from damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jobq.errors import NotSaved, StoreDamaged
-from jobq.job import BadRecord, Job, State
+from jobq.job import BadRecord, Job, State, Step
 from jobq.lifecycle import MOVES, Event
 from jobq.store import compaction, environment, finished, workers
 from jobq.store.folder import Folder
@@ -21,6 +21,7 @@ from jobq.store.store import RUNS, Store
 from jobq.version import VERSION
 
 QUARANTINE = "quarantine"
+REPAIRED = "repaired as "  # a step of the history where lines of it were lost; the state follows
 OURS = frozenset(
     {
         StoreLock.NAME,
@@ -76,7 +77,11 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
     if job.retries_used > job.spec.retries:
         yield f"job {job.id}: {job.retries_used} retries used of {job.spec.retries}"
     state = State.QUEUED
-    for step in job.history:
+    known = job.history
+    for at, step in enumerate(job.history):
+        if step.event.startswith(REPAIRED):
+            state, known = State(step.event.removeprefix(REPAIRED)), job.history[at + 1 :]
+    for step in known:
         try:
             state = MOVES[state, Event(step.event)]
         except (KeyError, ValueError):
@@ -159,6 +164,10 @@ def _salvage(root: Folder, data: bytes) -> tuple[Jobs, Header, list[int]]:
                 jobs.seq, jobs.next_id = line["seq"], line["next_id"]
         except (BadLine, BadRecord, KeyError):
             lost.append(len(raw))
+    jobs.next_id = max([jobs.next_id, *(job_id + 1 for job_id in jobs.by_id)])
+    for job in list(jobs.by_id.values()):
+        if any(job_problems(job, jobs.next_id)):
+            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", time.time()))))
     return jobs, header, lost
 
 

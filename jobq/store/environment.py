@@ -20,9 +20,7 @@ NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from on
 def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
     """What a job added here should see: `environ` without what belongs to the shell or to a surrounding job."""
     kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in NOT_CAPTURED and not name.startswith("JOBQ_JOB_")
+        name: value for name, value in environ.items() if name not in NOT_CAPTURED and not name.startswith("JOBQ_JOB_")
     }
     return {**kept, **overrides}
 

@@ -27,7 +27,9 @@ def day_of(wall: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(wall))
 
 
-def append(root: Folder, sizes: Mapping[str, int], jobs: Iterable[Job], removed: Iterable[int], today: str) -> dict[str, int]:
+def append(
+    root: Folder, sizes: Mapping[str, int], jobs: Iterable[Job], removed: Iterable[int], today: str
+) -> dict[str, int]:
     """Write them, synced, behind what counts so far; returns the sizes that count with them. Raises NotSaved."""
     days: dict[str, list[bytes]] = {}
     for job in jobs:

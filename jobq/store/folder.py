@@ -86,7 +86,7 @@ class Folder:
         return os.listdir(self.fd)
 
     def file(self, name: str, flags: int) -> int:
-        """A descriptor for the regular file `name`. Raises OSError as open(2) does, StoreForbidden if it is not ours."""
+        """A descriptor for the regular file `name`. Raises OSError as open(2), StoreForbidden if it is not ours."""
         return open_checked(self.fd, name, flags, self.path)
 
     def read(self, name: str) -> bytes | None:
@@ -165,7 +165,9 @@ def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE_FILE, dir_fd=dir_fd)
     except OSError as e:
         if e.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
-            raise StoreForbidden(f"{where}/{name} is not a regular file", "move it away; jobq did not make it") from None
+            raise StoreForbidden(
+                f"{where}/{name} is not a regular file", "move it away; jobq did not make it"
+            ) from None
         raise
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid != os.geteuid():

@@ -167,13 +167,13 @@ def parse_lines(data: bytes, offset: int, seq: int) -> Parsed:
             return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))
         try:
             line = decode_line(raw)
-            if line.get("seq") != last + 1:
-                raise BadLine(f"seq {last + 1} is missing")
         except BadLine as e:
             rest = data[at + len(raw) + 1 - offset :]
             if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):
                 return Parsed(lines[:committed], end, seq, damage=(at, str(e)))
             return Parsed(lines[:committed], end, seq, torn=True)
+        if line.get("seq") != last + 1:
+            return Parsed(lines[:committed], end, seq, damage=(at, f"line {last + 1} is missing"))
         lines.append(line)
         last += 1
         at += len(raw) + 1

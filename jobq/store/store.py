@@ -263,7 +263,7 @@ class Store:
         return new_ids
 
     def enqueue(self, spec: Spec, commands: Sequence[Command], at: float) -> range:
-        """New jobs, without reading the others: the cost does not depend on what the store holds. Raises as `update`."""
+        """New jobs, without reading the others: O(1) in what the store holds. Raises as `update`."""
         root = self.root
         with self.lock:
             hint = self._recover_tail(root)
@@ -311,7 +311,7 @@ class Store:
                 raise StoreDamaged(journal.path, size, f"{hint.size - size} acknowledged bytes are missing")
         else:
             hint = self._find_end(root)
-            journal = self._journal
+            journal = self.journal
         return self._settle_tail(root, journal, hint, size)
 
     def _find_end(self, root: Folder) -> Hint:
@@ -319,9 +319,7 @@ class Store:
         self._catch_up(root)
         journal = self._journal
         assert journal is not None
-        return Hint(
-            journal.header.generation, self._offset, self.jobs.seq, self.jobs.next_id, self._snapshot_end
-        )
+        return Hint(journal.header.generation, self._offset, self.jobs.seq, self.jobs.next_id, self._snapshot_end)
 
     def _settle_tail(self, root: Folder, journal: Journal, hint: Hint, size: int) -> Hint:
         """Keep and sync whole transactions behind the hint, cut off the rest: nobody was told that it is saved."""

@@ -14,7 +14,7 @@ import shutil
 import stat
 
 from jobq.errors import NotSaved
-from jobq.store.folder import Folder, PRIVATE_FILE, make_private_dir
+from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir
 from jobq.store.lock import is_held, try_lock
 
 WORKERS = "workers"

@@ -59,5 +59,3 @@ def attempt_data(attempt: Attempt) -> dict[str, Any]:
         "max_rss_kib": ending.max_rss_kib if ending else None,
         "log_bytes": ending.log_bytes if ending else None,
     }
-
-

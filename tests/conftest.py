@@ -1,0 +1,140 @@
+"""What the tests share: a store of their own, the real command, real workers, and no way to the user's home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from jobq.api import Queue
+from jobq.store import Store, check
+
+T = TypeVar("T")
+TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
+
+
+def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
+    """The first true value of `condition`, asked again and again; fails after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {condition}")
+        time.sleep(0.005)
+    return value
+
+
+class Cli:
+    """The real `jobq`, run as a process against one store."""
+
+    def __init__(self, store: Path, cwd: Path) -> None:
+        self.store = store
+        self.cwd = cwd
+        self.env = {**os.environ, "JOBQ_STORE": str(store)}
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
+        """Start it and go on; stopped at the end of the test."""
+        options = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": self.env,
+            "cwd": self.cwd,
+            "errors": "surrogateescape",
+            **options,
+        }
+        process = subprocess.Popen([sys.executable, "-m", "jobq", *words], text=True, **options)  # type: ignore[call-overload]
+        self.started.append(process)
+        return process
+
+    def __call__(self, *words: str, stdin: str | None = None, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; `code` is the exit code that is expected (None: any)."""
+        done = subprocess.run(
+            [sys.executable, "-m", "jobq", *words],
+            input="" if stdin is None else stdin,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            env=self.env,
+            cwd=self.cwd,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert code is None or done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def id(self, *words: str) -> int:
+        """Add a job; its id."""
+        return int(self("add", *words).stdout)
+
+    def worker(self, *words: str) -> subprocess.Popen[str]:
+        """A worker that is up: it holds its lock and listens."""
+        before = set(self.queue.workers())
+        process = self.start("worker", *words)
+        wait_until(lambda: set(self.queue.workers()) - before or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        return process
+
+    @property
+    def queue(self) -> Queue:
+        """The same store, from Python."""
+        return Queue(str(self.store))
+
+    def stop(self) -> None:
+        """End what is still running: workers first, then what their supervisors hold."""
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            process.communicate(timeout=TIMEOUT)
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture(autouse=True)
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_path: Path) -> None:
+    """Whatever a test forgets to say goes to its own folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("JOBQ_STORE", str(store_path))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def store(store_path: Path) -> Iterator[Store]:
+    """A store that is sound when the test is over."""
+    opened = Store(str(store_path))
+    yield opened
+    opened.close()
+    assert_sound(store_path)
+
+
+@pytest.fixture
+def cli(store_path: Path, tmp_path: Path) -> Iterator[Cli]:
+    """The command line on a store that is sound when the test is over."""
+    command = Cli(store_path, tmp_path)
+    yield command
+    command.stop()
+    assert_sound(store_path)
+
+
+def assert_sound(path: Path) -> None:
+    """All that must always hold of a store, holds."""
+    fresh = Store(str(path))
+    try:
+        assert list(check.problems(fresh)) == []
+    finally:
+        fresh.close()

@@ -1,0 +1,214 @@
+"""Random operations on a real store against a dictionary: several handles, reopening, compaction, lost hints, torn tails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jobq import lifecycle
+from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.lifecycle import IllegalMove
+from jobq.store import Add, Remove, Store, check, compaction
+from jobq.store.journal import HINT, JOURNAL
+
+DAY = 86_400.0
+TEXT = st.text(max_size=12)
+COMMANDS = st.lists(st.one_of(TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple)), min_size=1, max_size=4)
+ENDINGS = st.sampled_from(
+    [
+        Ending(Outcome.EXIT, status=0, started_at=1.0),
+        Ending(Outcome.EXIT, status=1, started_at=1.0),
+        Ending(Outcome.INTERRUPTED, counted=False),
+        Ending(Outcome.CANCELLED, signal=15, started_at=1.0),
+        Ending(Outcome.LOST, started_at=1.0, error="é\ud800"),
+    ]
+)
+
+
+def attempt(move: Callable[[Job], Job], job: Job) -> Job | None:
+    try:
+        return move(job)
+    except IllegalMove:
+        return None
+
+
+class StoreModel(RuleBasedStateMachine):
+    """`jobs` is the model: what every handle must show at any time."""
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.mkdtemp()
+        self.path = f"{self.folder}/store"
+        self.handles = [Store(self.path), Store(self.path)]
+        self.env = self.handles[0].save_environment({"A": "1"})
+        self.jobs: dict[int, Job] = {}
+        self.next_id = 1
+        self.now = Moment(1_700_000_000.0, 1_000.0, "boot")
+        self.enqueue(0, ["one", "two", "three", "four"], 1, 0)
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            fresh = Store(self.path)
+            assert list(check.problems(fresh)) == []
+            for store in [*self.handles, fresh]:
+                store.close()
+            shutil.rmtree(self.folder)
+
+    def added(self, ids: list[int], spec: Spec, commands: list[Any]) -> None:
+        assert ids == list(range(self.next_id, self.next_id + len(commands)))
+        for job_id, command in zip(ids, commands, strict=True):
+            self.jobs[job_id] = Job(job_id, spec, command, self.now.wall)
+        self.next_id += len(commands)
+
+    @rule(which=st.integers(0, 1), commands=COMMANDS, retries=st.integers(0, 2), priority=st.integers(-1, 1))
+    def enqueue(self, which: int, commands: list[Any], retries: int, priority: int) -> None:
+        spec = Spec("/", self.env, retries=retries, priority=priority)
+        self.added(list(self.handles[which].enqueue(spec, commands, self.now.wall)), spec, commands)
+
+    @rule(which=st.integers(0, 1), commands=COMMANDS)
+    def add_by_update(self, which: int, commands: list[Any]) -> None:
+        spec = Spec("/tmp", self.env)
+        self.added(self.handles[which].update(lambda _: [Add(spec, commands)], self.now.wall), spec, commands)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), times=st.integers(1, 8))
+    def move_some(self, data: st.DataObject, times: int) -> None:
+        for _ in range(times):
+            self.move(data)
+
+    def move(self, data: st.DataObject) -> None:
+        which, roll, ending = data.draw(st.tuples(st.integers(0, 1), st.floats(0, 1, exclude_max=True), ENDINGS))
+        job = data.draw(st.sampled_from(sorted(self.jobs)).map(self.jobs.__getitem__))
+        moves = {
+            "claim": lambda job: lifecycle.claim(job, self.now, owner="w1", supervisor="w1/0"),
+            "finish": lambda job: lifecycle.finish(job, ending, self.now, roll),
+            "cancel": lambda job: lifecycle.cancel(job, self.now),
+            "requeue": lambda job: lifecycle.requeue(job, self.now),
+            "hold": lambda job: lifecycle.hold(job, self.now),
+            "release": lambda job: lifecycle.release(job, self.now),
+        }
+        possible = {name: after for name, move in moves.items() if (after := attempt(move, job)) is not None}
+        if not possible:
+            return
+        name = data.draw(st.sampled_from(sorted(possible)))
+        store = self.handles[which]
+        store.read()
+        known = store.get(job.id)  # it may have left the journal
+        self.jobs[job.id] = possible[name]
+        store.update(lambda jobs: [moves[name](jobs.by_id.get(job.id, known))], self.now.wall)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.integers(0, 1), data=st.data())
+    def remove(self, which: int, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        if self.jobs[job_id].state is not State.RUNNING:
+            self.handles[which].update(lambda _: [Remove(job_id)], self.now.wall)
+            del self.jobs[job_id]
+
+    @rule()
+    def a_refused_update_changes_nothing(self) -> None:
+        def refuse(_: object) -> list[Any]:
+            raise IllegalMove(Job(1, Spec("/", ""), "x", 0.0), lifecycle.Event.CLAIM)
+
+        try:
+            self.handles[0].update(refuse, self.now.wall)
+        except IllegalMove:
+            return
+        raise AssertionError("the refusal was swallowed")
+
+    @rule(which=st.integers(0, 1))
+    def reopen(self, which: int) -> None:
+        self.handles[which].close()
+        self.handles[which] = Store(self.path)
+
+    @rule(which=st.integers(0, 1))
+    def only_one_reads(self, which: int) -> None:
+        """The other falls behind, by generations perhaps."""
+        self.handles[which].read()
+
+    @rule()
+    def compact(self) -> None:
+        if os.path.exists(self.path):
+            assert compaction.compact(self.path, self.now.wall)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def compact_while_others_write(self, data: st.DataObject) -> None:
+        """Between the snapshot and the taking of the lock, anything may happen: then it is in both, or is given up."""
+        write_generation = compaction.write_generation
+
+        def write_then_others(*args: Any) -> tuple[int, int]:
+            written = write_generation(*args)
+            self.handles[1].read()
+            self.move(data)
+            self.enqueue(0, ["meanwhile"], 0, 0)
+            self.move(data)
+            return written
+
+        compaction.write_generation = write_then_others
+        try:
+            compaction.compact(self.path, self.now.wall)
+        finally:
+            compaction.write_generation = write_generation
+
+    @precondition(lambda self: self.jobs)
+    @rule(hours=st.integers(1, 30))
+    def time_passes(self, hours: int) -> None:
+        self.now = Moment(self.now.wall + hours * 3600.0, self.now.boot + hours * 3600.0, "boot")
+
+    @precondition(lambda self: self.jobs)
+    @rule()
+    def retention(self) -> None:
+        """Everything that finished on the days before today goes; what was finished later, or never, stays."""
+        assert compaction.compact(self.path, self.now.wall)  # moves them out
+        assert compaction.compact(self.path, self.now.wall, keep_days=1)
+        first_kept = (self.now.wall - DAY) // DAY * DAY
+        self.jobs = {n: job for n, job in self.jobs.items() if job.finished_at is None or job.finished_at >= first_kept}
+
+    @precondition(lambda self: os.path.exists(self.path))
+    @rule(tail=st.sampled_from([b"", b"\0" * 9, b'{"seq":', b"\n"]))
+    def crash(self, tail: bytes) -> None:
+        """The hint is lost, and something that was never acknowledged lies at the end."""
+        for store in self.handles:
+            store.close()
+        if os.path.exists(f"{self.path}/{HINT}"):
+            os.unlink(f"{self.path}/{HINT}")
+        if os.path.exists(f"{self.path}/{JOURNAL}"):
+            with open(f"{self.path}/{JOURNAL}", "ab") as f:
+                f.write(tail)
+        self.handles = [Store(self.path), Store(self.path)]
+
+    @invariant()
+    def a_handle_that_was_there_all_along_shows_the_model(self) -> None:
+        if hasattr(self, "jobs"):
+            self.agrees(self.handles[0])
+
+    @rule()
+    def all_handles_show_the_model(self) -> None:
+        fresh = Store(self.path)
+        for store in [*self.handles, fresh]:
+            self.agrees(store)
+        assert fresh.jobs.by_id == {n: j for n, j in self.handles[1].jobs.by_id.items() if n in fresh.jobs.by_id}
+        fresh.close()
+
+    def agrees(self, store: Store) -> None:
+        unfinished = {job.id: job for job in store.read().unfinished()}
+        assert unfinished == {n: job for n, job in self.jobs.items() if not job.state.final}
+        finished = list(store.finished_jobs())
+        assert len(finished) == len({job.id for job in finished})
+        assert {job.id: job for job in finished} == {n: job for n, job in self.jobs.items() if job.state.final}
+        for job_id in range(1, self.next_id + 1):
+            assert store.find(job_id) == self.jobs.get(job_id)
+
+
+TestStoreModel = StoreModel.TestCase
+TestStoreModel.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

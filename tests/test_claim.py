@@ -1,0 +1,122 @@
+"""The order of claims against the plainest program that says the same: sort, then filter."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobq.claim import Waiting, claim_key, is_ready, smallest, why_waiting
+from jobq.job import Due, Job, Moment, Spec, State
+
+NOW = Moment(1_000.0, 100.0, "boot")
+SPEC = Spec("/", "")
+
+specs = st.builds(
+    lambda queue, priority, runner: SPEC._replace(queue=queue, priority=priority, runner=runner),
+    st.sampled_from(["a", "b"]),
+    st.integers(-1, 1),
+    st.sampled_from([None, None, None, "r1"]),
+)
+dues = st.sampled_from([None, None, Due.after(NOW, -5), Due.after(NOW, 5), Due(NOW.wall - 1, 9_999.0, "old boot")])
+states = st.sampled_from([State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.HELD, State.FAILED])
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> dict[int, Job]:
+    jobs = {}
+    for job_id in range(1, draw(st.integers(1, 25))):
+        state = draw(states)
+        due = draw(dues) if state is State.QUEUED else None
+        jobs[job_id] = Job(job_id, draw(specs), "true", 0.0, state=state, due=due)
+    return jobs
+
+
+def reference(
+    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+) -> list[int]:
+    running = Counter(job.spec.queue for job in jobs.values() if job.state is State.RUNNING)
+    taken = []
+    for job in sorted(jobs.values(), key=claim_key):
+        if len(taken) == count or not is_ready(job, NOW) or job.spec.runner != runner:
+            continue
+        if served is not None and job.spec.queue not in served:
+            continue
+        if job.spec.queue in limits and running[job.spec.queue] >= limits[job.spec.queue]:
+            continue
+        running[job.spec.queue] += 1
+        taken.append(job.id)
+    return taken
+
+
+@given(
+    queues(),
+    st.integers(0, 10),
+    st.sampled_from([None, "r1"]),
+    st.sampled_from([None, ["a"], ["a", "b"], []]),
+    st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 4)),
+)
+def test_claims_go_by_priority_then_age_within_limits(
+    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+) -> None:
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    waiting.wake(jobs, NOW)
+    taken = [job.id for job in waiting.take(jobs, count, NOW, runner=runner, queues=served, limits=limits)]
+    assert taken == reference(jobs, count, runner, served, limits)
+
+
+@given(queues(), st.lists(st.tuples(st.integers(1, 25), states), max_size=30))
+def test_the_order_follows_every_change(jobs: dict[int, Job], changes: list[tuple[int, State]]) -> None:
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    for job_id, state in changes:
+        before = jobs.get(job_id)
+        if before is not None:
+            jobs[job_id] = before._replace(state=state, due=None)
+            waiting.note(before, jobs[job_id])
+    waiting.wake(jobs, NOW)
+    assert [job.id for job in waiting.take(jobs, 100, NOW)] == reference(jobs, 100, None, None, {})
+    unfinished = [job for job in jobs.values() if job.state in {State.QUEUED, State.RUNNING}]
+    assert sum(waiting.active.values()) == len(unfinished)
+
+
+def test_what_is_taken_and_put_back_is_taken_again() -> None:
+    jobs = {1: Job(1, SPEC, "true", 0.0)}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    (job,) = waiting.take(jobs, 5, NOW)
+    assert list(waiting.take(jobs, 5, NOW)) == []
+    waiting.push(job)
+    assert list(waiting.take(jobs, 5, NOW)) == [job]
+
+
+def test_wake_tells_when_the_next_one_is_due() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0, due=Due.after(NOW, 10.0 * n)) for n in (1, 2)}
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert waiting.wake(jobs, NOW) == 10.0
+    later = NOW._replace(boot=NOW.boot + 10)
+    assert waiting.wake(jobs, later) == 10.0
+    assert [job.id for job in waiting.take(jobs, 5, later)] == [1]
+
+
+@given(st.lists(st.integers()), st.integers(0, 20))
+def test_smallest_of_a_heap(numbers: list[int], count: int) -> None:
+    heap = sorted(numbers)
+    assert smallest(heap, count) == heap[:count]
+
+
+def test_why_a_job_waits_is_told_in_words() -> None:
+    job = Job(1, SPEC, "true", 0.0)
+    retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
+    assert why_waiting(job, NOW, worker_alive=True, full={}) == "ready"
+    assert why_waiting(job, NOW, worker_alive=False, full={}) == "no worker is running"
+    assert why_waiting(retrying, NOW, worker_alive=True, full={}) == "retry 2 in 30 s"
+    assert why_waiting(job, NOW, worker_alive=True, full={"default": (4, 4)}) == "queue default is full (4/4)"
+    assert why_waiting(job._replace(state=State.HELD), NOW, worker_alive=True, full={}).startswith("held")
+    assert why_waiting(job._replace(state=State.RUNNING), NOW, worker_alive=True, full={}) == ""

@@ -1,0 +1,188 @@
+"""The table of moves, all of it; and what each end of an attempt makes of a job."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from jobq import lifecycle
+from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State
+from jobq.lifecycle import MOVES, Event, IllegalMove
+from jobq.store.check import job_problems
+
+NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
+SPEC = Spec("/", "0" * 64)
+
+
+def job_in(state: State, spec: Spec = SPEC) -> Job:
+    """A job that has come to this state by legal moves."""
+    job = Job(1, spec, "true", NOW.wall)
+    match state:
+        case State.QUEUED:
+            return job
+        case State.HELD:
+            return lifecycle.hold(job, NOW)
+        case State.RUNNING:
+            return lifecycle.claim(job, NOW, owner="w1", supervisor="w1/0")
+        case State.SUCCEEDED:
+            return finish(job_in(State.RUNNING, spec), Outcome.EXIT, status=0)
+        case State.FAILED:
+            return finish(job_in(State.RUNNING, spec._replace(retries=0)), Outcome.EXIT, status=1)
+        case State.CANCELLED:
+            return lifecycle.cancel(job, NOW)
+        case State.SKIPPED:
+            return lifecycle.skip(job, NOW)
+        case State.EXPIRED:
+            return lifecycle.expire(job, NOW)
+
+
+def finish(job: Job, outcome: Outcome, *, roll: float = 0.5, started_at: float | None = 1.0, **ending: object) -> Job:
+    return lifecycle.finish(job, Ending(outcome, started_at=started_at, **ending), NOW, roll)  # type: ignore[arg-type]
+
+
+def perform(event: Event, job: Job) -> Job:
+    """The named function that makes this move."""
+    running_end = {
+        Event.SUCCEED: lambda: finish(job, Outcome.EXIT, status=0),
+        Event.FAIL: lambda: finish(job._replace(spec=job.spec._replace(retries=0)), Outcome.EXIT, status=1),
+        Event.RETRY: lambda: finish(job, Outcome.EXIT, status=1),
+        Event.HAND_BACK: lambda: finish(job, Outcome.INTERRUPTED, counted=False),
+    }
+    match event:
+        case Event.CLAIM:
+            return lifecycle.claim(job, NOW, owner="w1", supervisor="w1/0")
+        case Event.ADOPT:
+            return lifecycle.adopt(job, NOW, owner="w2")
+        case Event.ASK_CANCEL | Event.CANCEL:
+            return lifecycle.cancel(job, NOW)
+        case Event.HOLD:
+            return lifecycle.hold(job, NOW)
+        case Event.RELEASE:
+            return lifecycle.release(job, NOW)
+        case Event.REQUEUE:
+            return lifecycle.requeue(job, NOW)
+        case Event.SKIP:
+            return lifecycle.skip(job, NOW)
+        case Event.EXPIRE:
+            return lifecycle.expire(job, NOW)
+        case _:
+            return running_end[event]()
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
+def test_every_move_is_in_the_table_or_refused(state: State, event: Event) -> None:
+    job = job_in(state)
+    if (state, event) == (State.RUNNING, Event.CANCEL):
+        after = finish(job, Outcome.CANCELLED)  # a running job is only cancelled by its end
+    elif event is Event.ASK_CANCEL and state in {State.QUEUED, State.HELD}:
+        return  # waiting jobs are cancelled at once
+    elif (state, event) not in MOVES:
+        with pytest.raises(IllegalMove) as refusal:
+            perform(event, job)
+        assert str(job.id) in str(refusal.value)
+        return
+    else:
+        after = perform(event, job)
+    assert after.state is MOVES[state, event]
+    assert after.history[-1].event == event
+    assert list(job_problems(after, next_id=2)) == []
+
+
+def test_a_failure_is_retried_with_doubling_delays_and_then_final() -> None:
+    job = job_in(State.QUEUED)
+    delays = []
+    for _ in range(SPEC.retries):
+        job = finish(lifecycle.claim(job, NOW, owner="w", supervisor="w/0"), Outcome.EXIT, status=1, roll=0.0)
+        assert job.state is State.QUEUED
+        assert job.due is not None
+        delays.append(job.due.wait(NOW))
+    assert delays == [1.0, 2.0, 4.0]
+    job = finish(lifecycle.claim(job, NOW, owner="w", supervisor="w/0"), Outcome.EXIT, status=1)
+    assert job.state is State.FAILED
+    assert len(job.attempts) == 4
+
+
+@pytest.mark.parametrize("status", [2, 126, 127])
+def test_some_exit_codes_are_never_retried(status: int) -> None:
+    assert finish(job_in(State.RUNNING), Outcome.EXIT, status=status).state is State.FAILED
+
+
+def test_without_retries_a_started_attempt_never_runs_again() -> None:
+    running = job_in(State.RUNNING, SPEC._replace(retries=0))
+    for outcome in (Outcome.LOST, Outcome.INTERRUPTED, Outcome.TIMEOUT, Outcome.SIGNAL):
+        after = finish(running, outcome, counted=outcome is not Outcome.INTERRUPTED)
+        assert after.state is State.FAILED
+        assert after.ending is not None
+        assert after.ending.outcome is outcome
+
+
+def test_an_attempt_that_never_started_goes_back_whatever_the_retries() -> None:
+    running = job_in(State.RUNNING, SPEC._replace(retries=0))
+    assert finish(running, Outcome.INTERRUPTED, counted=False, started_at=None).state is State.QUEUED
+
+
+def test_handing_back_costs_no_retry() -> None:
+    after = finish(job_in(State.RUNNING), Outcome.INTERRUPTED, counted=False)
+    assert (after.state, after.retries_used, after.due) == (State.QUEUED, 0, None)
+
+
+def test_a_job_that_keeps_losing_its_supervisor_ends() -> None:
+    job = job_in(State.QUEUED, SPEC._replace(retries=100))
+    for _ in range(3):
+        assert job.state is State.QUEUED
+        job = finish(lifecycle.claim(job, NOW, owner="w", supervisor="w/0"), Outcome.LOST)
+    assert (job.state, job.lost) == (State.FAILED, 3)
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"),
+    [
+        (Ending(Outcome.EXIT, status=0), State.SUCCEEDED),
+        (Ending(Outcome.EXIT, status=3), State.FAILED),
+        (Ending(Outcome.SIGNAL, signal=9), State.FAILED),
+        (Ending(Outcome.CANCELLED, signal=15), State.CANCELLED),
+        (Ending(Outcome.LOST), State.CANCELLED),
+        (Ending(Outcome.INTERRUPTED, counted=False), State.CANCELLED),
+    ],
+)
+def test_after_the_wish_to_cancel_a_real_end_stays_real_and_nothing_runs_again(ending: Ending, state: State) -> None:
+    wished = lifecycle.cancel(job_in(State.RUNNING), NOW)
+    assert wished.state is State.RUNNING
+    assert lifecycle.cancel(wished, NOW) is wished
+    assert lifecycle.finish(wished, ending, NOW, 0.5).state is state
+
+
+def test_requeue_gives_all_retries_back() -> None:
+    after = lifecycle.requeue(job_in(State.FAILED), NOW)
+    assert (after.state, after.retries_used, after.lost, after.finished_at) == (State.QUEUED, 0, 0, None)
+    assert len(after.attempts) == 1
+
+
+def test_due_times_hold_across_clock_jumps_and_reboots() -> None:
+    due = Due.after(NOW, 60)
+    assert due.wait(NOW) == 60
+    assert due.wait(NOW._replace(wall=NOW.wall + 3600, boot=NOW.boot + 10)) == 50
+    assert due.wait(Moment(NOW.wall + 20, 5.0, "next boot")) == 40
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (Ending(Outcome.EXIT, status=3), 3),
+        (Ending(Outcome.SIGNAL, signal=9), 137),
+        (Ending(Outcome.TIMEOUT, signal=15), 124),
+        (Ending(Outcome.SPAWN_ERROR, status=127), 127),
+        (Ending(Outcome.LOST), 125),
+    ],
+)
+def test_exit_codes_are_what_a_shell_would_say(ending: Ending, code: int) -> None:
+    job = job_in(State.RUNNING, SPEC._replace(retries=0))
+    assert lifecycle.finish(job, ending, NOW, 0.5).exit_code == code
+    assert job_in(State.CANCELLED).exit_code == 125
+    assert job_in(State.SUCCEEDED).exit_code == 0
+
+
+def test_an_attempt_belongs_to_who_adopted_it() -> None:
+    after = lifecycle.adopt(job_in(State.RUNNING), NOW, owner="w2")
+    assert after.attempts[-1] == Attempt(1, "w2", "w1/0", NOW.wall)
