@@ -8,24 +8,27 @@ job = Queue().wait(job.id, timeout=60)
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jobq import clock, lifecycle
+from jobq.asks import MOST_RETRIES, label
 from jobq.engine.remains import Supervision
 from jobq.errors import NotFound, Refused, UsageError, WaitTimeout
-from jobq.job import Command, Job, Moment, Spec, State
+from jobq.job import BadRecord, Command, Job, Moment, Spec, State, read_spec, spec_record
 from jobq.rescue import rescue
 from jobq.settings import environment, store_path
-from jobq.store import Add, Jobs, Remove, Store
+from jobq.store import Add, Change, Jobs, Remove, Store
 from jobq.store import workers as presence
 from jobq.store.environment import capture
 from jobq.store.store import EnvironmentGone
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
-MAX_COMMAND = 900_000  # bytes of all; it has to fit on a line of the journal
+MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the journal
 FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
 LOOK_FOR_DEAD = 1.0  # seconds between two looks for dead workers of `wait`
 
@@ -35,6 +38,10 @@ class Changed(NamedTuple):
 
     jobs: list[Job]
     refused: list[Refused]
+
+
+class Compacted(Exception):
+    """Jobs were moved between the look at them and the lock."""
 
 
 class Queue:
@@ -65,18 +72,20 @@ class Queue:
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
             raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
-        return Spec(
+        spec = Spec(
             cwd=utf8(directory),
             env=self.store.save_environment(capture(environment(), env or {})),
             umask=current_umask(),
-            queue=queue,
+            queue=label(queue),
             priority=priority,
             retries=retries,
             timeout=timeout,
             grace=grace,
-            name=name,
+            name=None if name is None else label(name),
             runner=runner,
         )
+        check_spec(spec)
+        return spec
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
@@ -190,7 +199,7 @@ class Queue:
     def _owner_is_dead(self, job_ids: Iterable[int]) -> bool:
         root = self.store.root
         owners = {job.attempts[-1].owner for job in map(self.store.get, job_ids) if job.state is State.RUNNING}
-        runners = {job.spec.runner for job in map(self.store.get, job_ids) if job.spec.runner is not None}
+        runners = {job.runner for job in map(self.store.get, job_ids) if job.runner is not None and not job.state.final}
         return any(not presence.is_alive(root, owner) for owner in owners | runners)
 
     # -- changing ------------------------------------------------------------------------------------
@@ -229,33 +238,27 @@ class Queue:
 
     def remove(self, job_ids: Sequence[int]) -> None:
         """Forget jobs and their logs. Raises NotFound, Refused for a running one; then none is."""
-        known = self._known(job_ids)
 
-        def decide(jobs: Jobs) -> Iterator[Remove]:
+        def decide(jobs: Jobs, now_known: Callable[[int], Job]) -> Iterator[Remove]:
+            del jobs
             for job_id in job_ids:
-                job = jobs.by_id.get(job_id, known[job_id])
+                job = now_known(job_id)
                 if job.state is State.RUNNING:
                     raise Refused(f"job {job.id} is running: it can't be removed", f"jobq cancel --wait {job.id}")
                 yield Remove(job_id)
 
-        self.store.update(decide, clock.now().wall)
-        self.store.remove_logs(set(job_ids))
-
-    def _known(self, job_ids: Sequence[int]) -> dict[int, Job]:
-        """The jobs as they are before the lock is taken: looking into old files is too slow under it."""
-        self.store.read()
-        return {job_id: self.store.get(job_id) for job_id in job_ids}
+        self._update(job_ids, decide, clock.now())
+        self.store.logs.remove(set(job_ids))
 
     def _change(self, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
-        known = self._known(job_ids)
         now = clock.now()
         done = Changed([], [])
 
-        def decide(jobs: Jobs) -> Iterator[Job]:
+        def decide(jobs: Jobs, now_known: Callable[[int], Job]) -> Iterator[Job]:
+            done.jobs.clear()
+            done.refused.clear()
             for job_id in job_ids:
-                if job_id in jobs.removed:
-                    raise NotFound(str(job_id))
-                before = jobs.by_id.get(job_id, known[job_id])
+                before = now_known(job_id)
                 try:
                     after = move(before, now)
                     self._check_name(jobs, after)
@@ -266,14 +269,55 @@ class Queue:
                 if after is not before:
                     yield after
 
-        self.store.update(decide, now.wall)
+        self._update(job_ids, decide, now)
         return done
+
+    def _update(
+        self, job_ids: Sequence[int], decide: Callable[[Jobs, Callable[[int], Job]], Iterator[Change]], now: Moment
+    ) -> None:
+        """Update these jobs, finished long ago or not. Old files are read before the lock is taken: they are large.
+
+        Compaction may move jobs out of the journal in between: then everything is looked up again.
+        """
+        while True:
+            self.store.read()
+            known = {job_id: self.store.get(job_id) for job_id in job_ids}
+            seen = self.store.header.generation if self.store.header else 0
+
+            def now_known(job_id: int, known: dict[int, Job] = known, seen: int = seen) -> Job:
+                jobs = self.store.jobs
+                if job_id in jobs.by_id:
+                    return jobs.by_id[job_id]
+                if self.store.header is None or self.store.header.generation != seen:
+                    raise Compacted
+                if job_id in jobs.removed:
+                    raise NotFound(str(job_id))
+                return known[job_id]
+
+            try:
+                self.store.update(lambda jobs: decide(jobs, now_known), now.wall)
+            except Compacted:
+                continue
+            return
 
     def _check_name(self, jobs: Jobs, job: Job) -> None:
         if job.spec.name is not None and not job.state.final:
             other = jobs.named(job.spec.name)
             if other is not None and other.id != job.id and not other.state.final:
                 raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def check_spec(spec: Spec) -> None:
+    """Raises UsageError for values that can't be stored, or mean nothing."""
+    try:
+        read_spec(spec_record(spec))
+    except BadRecord as e:
+        raise UsageError(str(e)) from None
+    if not 0 <= spec.retries <= MOST_RETRIES:
+        raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
+    for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise UsageError(f"{name} can't be {seconds}", "give seconds")
 
 
 def check_command(command: Command, line: int) -> None:
@@ -285,7 +329,7 @@ def check_command(command: Command, line: int) -> None:
     total = 0
     for number, word in enumerate(words, 1):
         size = len(os.fsencode(word))
-        total += size
+        total += len(json.dumps(word))
         if "\0" in word:
             raise UsageError(f"{where}word {number} of the command has a NUL byte, which no program can be given")
         if size > MAX_WORD:
@@ -294,7 +338,7 @@ def check_command(command: Command, line: int) -> None:
                 "put it into a file and name the file",
             )
     if total > MAX_COMMAND:
-        raise UsageError(f"{where}the command is {total} bytes long; the limit is {MAX_COMMAND}", "use a file")
+        raise UsageError(f"{where}the command takes {total} bytes; the limit is {MAX_COMMAND}", "use a file")
 
 
 def current_directory() -> str:

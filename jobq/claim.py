@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from jobq.job import Job, Moment, State
+from jobq.job import Due, Job, Moment, State
 
 Rank = tuple[str, str | None, int]  # queue, runner, priority
 
@@ -36,16 +36,19 @@ class Waiting:
             if job.state is State.RUNNING:
                 self.running[job.spec.queue] += count
             if job.state is State.RUNNING or job.state is State.QUEUED:
-                self.active[job.spec.queue, job.spec.runner] += count
+                self.active[job.spec.queue, job.runner] += count
         if after is not None and after.state is State.QUEUED:
             if after.due is None:
                 self.push(after)
             else:
-                heappush(self._later.setdefault(after.due.boot_id, []), (after.due.boot, after.id))
+                self._push_later(after.due, after.id)
+
+    def _push_later(self, due: Due, job_id: int) -> None:
+        heappush(self._later.setdefault(due.boot_id, []), (due.boot, job_id))
 
     def push(self, job: Job) -> None:
         """It is ready (again)."""
-        rank = (job.spec.queue, job.spec.runner, job.spec.priority)
+        rank = (job.spec.queue, job.runner, job.spec.priority)
         heappush(self._ready.setdefault(rank, []), job.id)
 
     def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
@@ -123,6 +126,8 @@ class Waiting:
             if job is not None and is_ready(job, now):
                 return job
             heappop(heap)
+            if job is not None and job.state is State.QUEUED and job.due is not None:
+                self._push_later(job.due, job.id)  # the clock was set back
         del self._ready[rank]
         return None
 
@@ -166,7 +171,7 @@ def why_waiting(job: Job, now: Moment, *, worker_alive: bool, full: Mapping[str,
         return ""
     if job.due is not None and (wait := job.due.wait(now)) > 0:
         return f"retry {job.retries_used} in {wait:.0f} s"
-    if job.spec.runner is not None:
+    if job.runner is not None:
         return "waits for its own jobq run"
     if not worker_alive:
         return "no worker is running"

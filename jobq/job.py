@@ -75,7 +75,7 @@ class Due(NamedTuple):
 
     def wait(self, now: Moment) -> float:
         """Seconds from `now` until then; zero or less when it has come."""
-        if self.boot_id == now.boot_id:
+        if self.boot_id and self.boot_id == now.boot_id:
             return self.boot - now.boot
         return self.wall - now.wall
 
@@ -92,7 +92,7 @@ class Spec(NamedTuple):
     timeout: float | None = None
     grace: float = 10.0  # from TERM to KILL
     name: str | None = None
-    runner: str | None = None  # token of the only worker that may run it (`jobq run`)
+    runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     extra: Record | None = None  # keys of later versions
 
 
@@ -173,9 +173,15 @@ class Job(NamedTuple):
     due: Due | None = None  # not before (backoff)
     cancel_asked_at: float | None = None  # a wish; only the owner of the process records the end
     finished_at: float | None = None
+    anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()
     extra: Record | None = None
+
+    @property
+    def runner(self) -> str | None:
+        """The token of the only worker that may run it; None for any."""
+        return None if self.anyone else self.spec.runner
 
     @property
     def running(self) -> Attempt | None:
@@ -245,6 +251,7 @@ CHANGING_FIELDS: dict[str, tuple[type, ...]] = {
     "due": (list, NONE),
     "cancel_asked_at": (*NUMBER, NONE),
     "finished_at": (*NUMBER, NONE),
+    "anyone": (bool,),
 }
 R = TypeVar("R", Spec, Ending, Attempt)
 

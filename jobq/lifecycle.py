@@ -113,7 +113,8 @@ def finish(job: Job, ending: Ending, now: Moment, roll: float) -> Job:
         ours = ending.outcome in {Outcome.LOST, Outcome.INTERRUPTED} or not ending.counted
         return _move(job, Event.CANCEL if ours else Event.FAIL, now, **ended)
     # Cut short by us, or never started: with retries left it costs none. Without, what has run is never run again.
-    if not ending.counted and (left or ending.started_at is None):
+    full = len(job.attempts) >= retry.MOST_ATTEMPTS
+    if not ending.counted and not full and (left or ending.started_at is None):
         return _move(job, Event.HAND_BACK, now, **ended)
     if left and lost < retry.MAX_LOST and retry.worth_retrying(ending):
         used = job.retries_used + 1
@@ -151,7 +152,18 @@ def release(job: Job, now: Moment) -> Job:
 
 def requeue(job: Job, now: Moment) -> Job:
     """A person gives a finished job its retries back and another turn."""
-    return _move(job, Event.REQUEUE, now, retries_used=0, lost=0, due=None, cancel_asked_at=None)
+    if len(job.attempts) >= retry.MOST_ATTEMPTS:
+        raise Refused(f"job {job.id} was started {len(job.attempts)} times, which is the most", "add it again")
+    return _move(
+        job,
+        Event.REQUEUE,
+        now,
+        retries_used=0,
+        lost=0,
+        due=None,
+        cancel_asked_at=None,
+        anyone=job.spec.runner is not None,
+    )
 
 
 def skip(job: Job, now: Moment) -> Job:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from jobq import lifecycle
 from jobq.engine.remains import Supervision, settle
 from jobq.engine.task import Key
+from jobq.errors import StoreError
 from jobq.job import Ending, Job, Moment, State
 from jobq.store import Jobs, Store
 from jobq.store import workers as presence
@@ -31,26 +32,32 @@ class Rescued(NamedTuple):
 def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     """Settle the affairs of every dead worker; `adopter` is the token of the live worker that takes over what runs.
 
-    Raises as `Store.update` does.
+    Raises as `Store.update` does, unless something was settled before: then that is returned, and the rest is for the
+    next time.
     """
     done = Rescued([], [])
     jobs = store.read()
     if store.header is None:
         return done
     root = store.root
-    tokens = set(presence.tokens(root)) | set(_tokens_in(jobs))
-    tokens.discard(adopter or "")
-    for token in sorted(tokens):
-        if not presence.is_alive(root, token):
+    tokens = {*presence.tokens(root), *_tokens_in(jobs)} - {adopter}
+    for token in sorted(token for token in tokens if not presence.is_alive(root, token)):
+        try:
             _rescue_one(store, token, now, adopter, done)
+        except StoreError:
+            if not done.adopted and not done.settled:
+                raise
+            break
     return done
 
 
 def _tokens_in(jobs: Jobs) -> Iterator[str]:
+    """The workers that answer for a running job, or that waiting jobs belong to."""
     for job_id in jobs.running:
-        attempt = jobs.by_id[job_id].running
-        assert attempt is not None
-        yield attempt.owner
+        yield jobs.by_id[job_id].attempts[-1].owner
+    for (_, runner), count in jobs.waiting.active.items():
+        if runner is not None and count:
+            yield runner
 
 
 def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done: Rescued) -> None:
@@ -60,11 +67,11 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     if exists and inheritance is None:
         return  # somebody else is at it, or it has come and gone
     locks: list[int] = []
-    empty = False
+    needed = True
     try:
         endings: dict[Key, Ending] = {}
         alive: dict[Key, Supervision] = {}
-        for job in _answered_for(store.read(), token):
+        for job in _answered_for(store.settle(), token):
             attempt = job.attempts[-1]
             key, supervision = Key(job.id, attempt.n), Supervision.named(workers, attempt.supervisor)
             lock = supervision.lock_if_dead()
@@ -73,36 +80,32 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
                 continue
             if lock >= 0:
                 locks.append(lock)
-            endings[key] = settle(supervision, key, store.path)
+            endings[key] = settle(supervision, key, store.path, lock)
+        adopted: list[tuple[Supervision, Key]] = []
+        settled: list[Job] = []
 
         def decide(jobs: Jobs) -> Iterator[Job]:
-            done.settled.clear()
-            done.adopted.clear()
-            for key, ending in endings.items():
-                job = jobs.by_id.get(key.job_id)
-                if job is not None and _is_running(job, key, token):
-                    after = lifecycle.finish(job, ending, now, ROLL.random())
-                    done.settled.append(after)
-                    yield after
-            for key, supervision in alive.items() if adopter is not None else ():
-                job = jobs.by_id.get(key.job_id)
-                if job is not None and _is_running(job, key, token):
-                    done.adopted.append((supervision, key))
-                    yield lifecycle.adopt(job, now, owner=adopter or "")
-            if token.startswith(presence.OWN_JOBS):
-                yield from _orphans_of_run(jobs, token, now)
+            for job, key in _still_running(jobs, endings, token):
+                after = lifecycle.finish(job, endings[key], now, ROLL.random())
+                settled.append(after)
+                yield after
+            if adopter is not None:
+                for job, key in _still_running(jobs, alive, token):
+                    adopted.append((alive[key], key))
+                    yield lifecycle.adopt(job, now, owner=adopter)
+            for job in orphans_of_run(jobs, token, now):
+                settled.append(job)
+                yield job
 
-        if endings or (alive and adopter) or token.startswith(presence.OWN_JOBS):
-            store.update(decide, now.wall)
-        empty = not any(
-            job.attempts[-1].supervisor.startswith(f"{token}/")
-            for job in (store.jobs.by_id[job_id] for job_id in store.jobs.running)
-        )
+        store.update(decide, now.wall)
+        done.adopted.extend(adopted)
+        done.settled.extend(settled)
+        needed = is_needed(store.jobs, token)
     finally:
         for lock in locks:
             os.close(lock)
         if inheritance is not None:
-            inheritance.close(remove=empty)
+            inheritance.close(remove=not needed)
 
 
 def _answered_for(jobs: Jobs, token: str) -> list[Job]:
@@ -110,12 +113,22 @@ def _answered_for(jobs: Jobs, token: str) -> list[Job]:
     return [job for job in running if job.attempts[-1].owner == token]
 
 
-def _is_running(job: Job, key: Key, owner: str) -> bool:
-    return job.state is State.RUNNING and job.attempts[-1].n == key.n and job.attempts[-1].owner == owner
+def _still_running(jobs: Jobs, keys: Iterable[Key], owner: str) -> Iterator[tuple[Job, Key]]:
+    """Those of the attempts that nobody has settled meanwhile."""
+    for key in keys:
+        job = jobs.by_id.get(key.job_id)
+        if job is not None and job.state is State.RUNNING and job.attempts[-1][:2] == (key.n, owner):
+            yield job, key
 
 
-def _orphans_of_run(jobs: Jobs, token: str, now: Moment) -> Iterator[Job]:
-    """The waiting jobs of a `jobq run` that is dead: nobody else may run them, so they end with it."""
-    for job in list(jobs.by_id.values()):
-        if job.spec.runner == token and not job.state.final and job.state is not State.RUNNING:
-            yield lifecycle.cancel(job, now)
+def is_needed(jobs: Jobs, token: str) -> bool:
+    """Whether a running attempt has its supervisor's files in the folder of this worker."""
+    return any(jobs.by_id[job_id].attempts[-1].supervisor.startswith(f"{token}/") for job_id in jobs.running)
+
+
+def orphans_of_run(jobs: Jobs, token: str, now: Moment) -> Iterator[Job]:
+    """The waiting jobs of a `jobq run` that is over, cancelled: nobody else may run them."""
+    if token.startswith(presence.OWN_JOBS):
+        for job in list(jobs.unfinished()):
+            if job.runner == token and job.state is not State.RUNNING:
+                yield lifecycle.cancel(job, now)

@@ -8,12 +8,13 @@ FIRST_DELAY = 1.0  # seconds; doubles with each retry
 LONGEST_DELAY = 3600.0
 JITTER = 0.1  # at most this part is added, so that a delay is never cut short
 MAX_LOST = 3  # a job whose supervisor died this often is taken to be the killer
+MOST_ATTEMPTS = 2000  # the record of a job, with all of them, has to fit on a line of the journal
 NEVER_RETRIED = frozenset({2, 126, 127})  # usage, not executable, not found: as sure to fail the next time
 
 
 def attempts_left(job: Job) -> bool:
     """Whether its retries are not used up yet."""
-    return job.retries_used < job.spec.retries
+    return job.retries_used < job.spec.retries and len(job.attempts) < MOST_ATTEMPTS
 
 
 def worth_retrying(ending: Ending) -> bool:

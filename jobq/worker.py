@@ -13,9 +13,9 @@ from jobq import clock, lifecycle
 from jobq.claim import is_mine
 from jobq.engine.local import LocalEngine
 from jobq.engine.task import Ended, Key, Task
-from jobq.errors import LockTimeout, NotSaved, SyncFailed
+from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Job, Moment, Outcome, State
-from jobq.rescue import ROLL, rescue
+from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.signals import StopSignals
 from jobq.store import Jobs, Store, compaction
 from jobq.store import workers as presence
@@ -98,14 +98,17 @@ class Worker:
     def _leave(self) -> None:
         if self._compacting is not None:
             self._compacting.join()
+        unrecorded = bool(self._engine.ended())
         self._engine.close()
-        needed = any(
-            job.attempts[-1].supervisor.startswith(f"{self.token}/")
-            for job in map(self.store.jobs.by_id.__getitem__, self.store.jobs.running)
-        )
+        try:
+            if self._own_jobs:
+                now = clock.now()
+                self.store.update(lambda jobs: orphans_of_run(jobs, self.token, now), now.wall)
+            needed = unrecorded or is_needed(self.store.settle(), self.token)
+        except StoreError:
+            needed = True  # what our supervisors have noted may be all that is known
         self._member.leave(remove=not needed)
-        if self.store.header is not None:
-            presence.ring(self.store.root)  # others may wait for the same end
+        presence.ring(self.store.root)  # others may wait for the same end
 
     def step(self, now: Moment, stops: int = 0) -> float:
         """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
@@ -195,7 +198,7 @@ class Worker:
         store, spec, n = self.store, job.spec, job.attempts[-1].n
         key = Key(job.id, n)
         try:
-            store.make_log_folder(job.id)
+            store.logs.make_folder(job.id)
         except NotSaved:
             self._engine.withdraw(key)
             return
@@ -211,7 +214,7 @@ class Worker:
                 spec.umask,
                 store.environment_path(spec.env),
                 variables,
-                store.log_path(job.id, n),
+                store.logs.path(job.id, n),
                 spec.timeout,
                 spec.grace,
                 now.boot_id,

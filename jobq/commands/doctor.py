@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from jobq import clock
 from jobq.commands.common import leave, queue_of
 from jobq.errors import StoreDamaged
 from jobq.store import check
 from jobq.store import workers as presence
+from jobq.store.repair import repair
 from jobq.system import NETWORK_FILESYSTEMS, filesystem
 from jobq.views.console import complain, out, say
 from jobq.views.text import safe
@@ -31,7 +33,7 @@ def doctor(
         if not accept_loss:
             raise
         complain(str(e))
-        loss = check.accept_loss(store)
+        loss = repair(store, clock.now().wall)
         say(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
         say(f"the damaged journal is kept as {safe(loss.kept_as)}")
         found = list(check.problems(store))

@@ -39,7 +39,7 @@ def log(
         except KeyboardInterrupt:
             leave(130)
         leave(found.exit_code)
-    print_log(queue.store.log_path(found.id, attempt_of(found, attempt)), printer, tail)
+    print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

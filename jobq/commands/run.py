@@ -48,7 +48,7 @@ def run(
         talk = quiet if single else tell
         work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
-        output = Output(queue.store.log_path, ids[0]) if single else None
+        output = Output(queue.store.logs.path, ids[0]) if single else None
         try:
             work.run(signals)
         finally:

@@ -229,7 +229,7 @@ class LocalEngine:
             return False
         if lock >= 0:
             self._locks[key] = lock
-        self._ended.append(Ended(key, settle(supervision, key, self._store)))
+        self._ended.append(Ended(key, settle(supervision, key, self._store, lock)))
         return True
 
     # -- attempts of dead workers --------------------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 import time
 from typing import NamedTuple
 
-from jobq import supervisor
+from jobq import supervisor, system
 from jobq.engine.task import Key
 from jobq.job import BadRecord, Ending, Outcome, Record, read_ending
 from jobq.store.folder import read_all
@@ -17,6 +17,7 @@ from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 
 KILL_ROUNDS = 500
+TORN = "torn"  # a line that can't be read: whatever it said is not known
 
 
 class Supervision(NamedTuple):
@@ -72,11 +73,13 @@ class Supervision(NamedTuple):
             return {}
         data = read_all(fd)
         os.close(fd)
-        noted = {}
+        noted: dict[str, Record] = {}
         for raw in data.split(b"\n"):
             try:
                 record = decode_line(raw)
             except BadLine:
+                if raw:
+                    noted[TORN] = {}
                 continue
             if (record.get("id"), record.get("n")) == key:
                 noted[str(record.get("event"))] = record
@@ -91,10 +94,11 @@ def ending_from(record: Record) -> Ending:
     return read_ending({name: value for name, value in record.items() if name not in {"event", "id", "n", "crc"}})
 
 
-def settle(supervision: Supervision, key: Key, store: str) -> Ending:
+def settle(supervision: Supervision, key: Key, store: str, lock: int) -> Ending:
     """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
 
-    The caller holds the supervisor's lock and keeps it until the ending is recorded.
+    The caller holds the supervisor's `lock` and keeps it until the ending is recorded; -1: there is none. Only a
+    supervisor whose files are there, whole, and without a start, has not started the job.
     """
     noted = supervision.events(key)
     if "end" in noted:
@@ -102,20 +106,20 @@ def settle(supervision: Supervision, key: Key, store: str) -> Ending:
             return ending_from(noted["end"])
         except BadRecord:
             pass
-    if "not_started" in noted or "start" not in noted:
+    if "not_started" in noted or (lock >= 0 and not noted.keys() & {"start", TORN}):
         return NOT_STARTED
-    started = noted["start"]
-    kill_leftovers(key, store, noted.get("pid"), str(started.get("boot")))
+    started = noted.get("start", {})
+    kill_leftovers(key, store, noted.get("pid"), started.get("boot"))
     return Ending(Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time())
 
 
-def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str) -> None:
+def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str | None) -> None:
     """KILL every process of an attempt whose supervisor is dead, again and again until none is left.
 
     They are known by the variables in their environment, by the session of the main process, and as children of those.
     """
-    if boot_id != supervisor_boot_id():
-        return
+    if boot_id not in {None, system.boot_id()}:
+        return  # nothing survives a boot
     for _ in range(KILL_ROUNDS):
         found = _marked(key, store) | _session(spawned)
         below = supervisor.descendants(*(pid for pid, _ in found)) if found else None
@@ -124,13 +128,6 @@ def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str) -
             return
         supervisor.kill_all(found)
         time.sleep(supervisor.ROUND / 4)
-
-
-def supervisor_boot_id() -> str:
-    """The boot that processes of now belong to."""
-    from jobq.system import boot_id  # noqa: PLC0415
-
-    return boot_id()
 
 
 def _marked(key: Key, store: str) -> set[supervisor.Process]:

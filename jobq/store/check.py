@@ -1,24 +1,19 @@
-"""What must always hold of a store (the checker behind `jobq doctor`, and every test); the way back from damage."""
+"""What must always hold of a store: the checker behind `jobq doctor`, and behind every test."""
 
 from __future__ import annotations
 
 import os
 import stat
-import time
-import uuid
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from jobq.errors import NotSaved, StoreDamaged
-from jobq.job import BadRecord, Job, State, Step
+from jobq.job import Job, State
 from jobq.lifecycle import MOVES, Event
 from jobq.store import compaction, environment, finished, workers
 from jobq.store.folder import Folder
-from jobq.store.jobs import Jobs
-from jobq.store.journal import HINT, JOURNAL, BadLine, Header, Hint, decode_line, read_hint, write_hint
+from jobq.store.journal import HINT, JOURNAL
 from jobq.store.lock import StoreLock
-from jobq.store.store import RUNS, Store
-from jobq.version import VERSION
+from jobq.store.logs import Logs
+from jobq.store.store import Store
 
 QUARANTINE = "quarantine"
 REPAIRED = "repaired as "  # a step of the history where lines of it were lost; the state follows
@@ -29,7 +24,7 @@ OURS = frozenset(
         HINT,
         finished.FINISHED,
         environment.ENV,
-        RUNS,
+        Logs.NAME,
         workers.WORKERS,
         QUARANTINE,
         compaction.NEXT,
@@ -51,7 +46,7 @@ def problems(store: Store) -> Iterator[str]:
                 if job.spec.name in names:
                     yield f"jobs {names[job.spec.name]} and {job.id} are unfinished and both named {job.spec.name}"
                 names[job.spec.name] = job.id
-            if not environment.exists(store.root, job.spec.env):
+            if not environment.is_durable(store.root, job.spec.env):
                 yield f"job {job.id}: its environment {job.spec.env[:12]} is missing"
     for job in store.finished_jobs():
         if job.id not in jobs.by_id:
@@ -106,89 +101,3 @@ def _open_modes(root: Folder) -> Iterator[str]:
 def foreign(root: Folder) -> list[str]:
     """What lies in the store and is none of jobq's: never opened, executed or removed."""
     return sorted(name for name in root.names() if name not in OURS and not name.startswith(f".{JOURNAL}."))
-
-
-class Loss(NamedTuple):
-    """What `accept_loss` had to leave out."""
-
-    lines: int
-    bytes: int
-    kept_as: str
-    jobs: int  # that are still there
-
-
-def accept_loss(store: Store) -> Loss:
-    """Put a journal made of everything readable in the place of a damaged one, which is kept in quarantine.
-
-    Raises NotSaved, LockTimeout, StoreTooNew.
-    """
-    root = store.root
-    with store.lock:
-        data = root.read(JOURNAL) or b""
-        jobs, header, lost = _salvage(root, data)
-        hint = read_hint(root)
-        jobs.next_id = max([jobs.next_id, hint.next_id if hint else 1, *(job_id + 1 for job_id in jobs.by_id)])
-        leaving = [job for job in jobs.by_id.values() if job.state.final]
-        sizes = finished.append(root, header.finished, leaving, jobs.removed, finished.day_of(time.time()))
-        generation = max(header.generation, hint.generation if hint else 0) + 1
-        header = header._replace(generation=generation, version=VERSION, finished=sizes)
-        fd, size = compaction.write_generation(root, header, jobs.snapshot())
-        os.close(fd)
-        kept_as = f"{QUARANTINE}/{generation - 1}-{os.urandom(4).hex()}.jsonl"
-        _replace_journal(root, kept_as)
-        write_hint(root, Hint(generation, size, jobs.seq, jobs.next_id, size))
-    return Loss(len(lost), sum(lost), f"{store.path}/{kept_as}", len(jobs.by_id))
-
-
-def _salvage(root: Folder, data: bytes) -> tuple[Jobs, Header, list[int]]:
-    """Jobs, header, and the lengths of the lines that were left out."""
-    jobs = Jobs()
-    lost = []
-    first, _, rest = data.partition(b"\n")
-    try:
-        header = Header.decode(first, root.path)
-    except StoreDamaged:
-        lost.append(len(first))
-        header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, _sizes_on_disk(root))
-    for raw in rest.split(b"\n"):
-        if not raw:
-            continue
-        try:
-            line = decode_line(raw)
-            if "ops" in line:
-                jobs.next_id = max([jobs.next_id, *(job_id + 1 for job_id in jobs.by_id)])
-                jobs.apply(line)
-            elif "jobs" in line and "specs" in line:
-                jobs.apply_snapshot(line)
-            elif "snapshot_end" in line:
-                jobs.seq, jobs.next_id = line["seq"], line["next_id"]
-        except (BadLine, BadRecord, KeyError):
-            lost.append(len(raw))
-    jobs.next_id = max([jobs.next_id, *(job_id + 1 for job_id in jobs.by_id)])
-    for job in list(jobs.by_id.values()):
-        if any(job_problems(job, jobs.next_id)):
-            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", time.time()))))
-    return jobs, header, lost
-
-
-def _sizes_on_disk(root: Folder) -> dict[str, int]:
-    folder = root.existing(finished.FINISHED)
-    if folder is None:
-        return {}
-    sizes = {name.removesuffix(".jsonl"): os.stat(name, dir_fd=folder.fd).st_size for name in folder.names()}
-    folder.close()
-    return sizes
-
-
-def _replace_journal(root: Folder, kept_as: str) -> None:
-    quarantine = root.sub(QUARANTINE)
-    try:
-        if JOURNAL in root.names():
-            os.link(JOURNAL, os.path.basename(kept_as), src_dir_fd=root.fd, dst_dir_fd=quarantine.fd)
-            os.fsync(quarantine.fd)
-        os.rename(compaction.NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
-        os.fsync(root.fd)
-    except OSError as e:
-        raise NotSaved(f"{root.path}/{JOURNAL}", e) from None
-    finally:
-        quarantine.close()

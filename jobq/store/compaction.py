@@ -9,15 +9,17 @@ to its end does not count.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 
 from jobq.errors import NotSaved
-from jobq.job import Record
 from jobq.store import environment, finished, workers
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.journal import JOURNAL, Header, parse_lines, write_hint
 from jobq.store.lock import try_lock
 from jobq.store.store import Store
+from jobq.store.view import touched
 from jobq.system import sync
 from jobq.version import VERSION
 
@@ -25,6 +27,7 @@ NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
 KEEP_DAYS = 7
+ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any more
 
 
 def is_due(store: Store) -> bool:
@@ -53,16 +56,29 @@ def compact(path: str, wall: float, *, keep_days: int = KEEP_DAYS, lock_timeout:
         store.read()
         if store.header is None:
             return False
-        fd = store.root.file(COMPACT_LOCK, os.O_RDWR | os.O_CREAT)
-        try:
-            if not try_lock(fd):
+        with compacting(store.root) as alone:
+            if not alone:
                 return False
-            store.read()
-            return _compact(store, wall, keep_days)
-        finally:
-            os.close(fd)
+            store.settle()
+            done = _compact(store, wall, keep_days)
+            if done:
+                _forget_old_days(store, wall, keep_days)
+            return done
     finally:
         store.close()
+
+
+@contextmanager
+def compacting(root: Folder) -> Iterator[bool]:
+    """Whether nobody else is compacting or repairing; nobody will be meanwhile. Raises NotSaved."""
+    try:
+        fd = root.file(COMPACT_LOCK, os.O_RDWR | os.O_CREAT)
+    except OSError as e:
+        raise NotSaved(f"{root.path}/{COMPACT_LOCK}", e) from None
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def _compact(store: Store, wall: float, keep_days: int) -> bool:
@@ -71,10 +87,8 @@ def _compact(store: Store, wall: float, keep_days: int) -> bool:
     upto, seq = store.journal_size[0], jobs.seq
     leaving = [job for job in jobs.by_id.values() if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
-    sizes = finished.append(root, old.finished, leaving, jobs.removed, finished.day_of(wall))
-    first_kept = _first_kept(wall, keep_days)
-    kept = {day: size for day, size in sizes.items() if day >= first_kept}
-    over = {day: size for day, size in sizes.items() if day < first_kept}
+    sizes = store.archive().append(leaving, jobs.removed, wall)
+    kept = {day: size for day, size in sizes.items() if day >= _first_kept(wall, keep_days)}
     header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
     fd, snapshot_end = write_generation(root, header, jobs.snapshot())
     try:
@@ -82,10 +96,11 @@ def _compact(store: Store, wall: float, keep_days: int) -> bool:
             end = store.recover()
             tail = store.journal.read(upto, end.size)
             parsed = parse_lines(tail, upto, seq)
-            if parsed.end != end.size or _touches(parsed.lines, {job.id for job in leaving}):
+            moved = {job.id for job in leaving}
+            if parsed.end != end.size or any(touched(line) & moved for line in parsed.lines):
                 return False  # a finished job was requeued or removed meanwhile: the next try will see it so
             try:
-                write_all(fd, tail)
+                write_all(fd, tail, snapshot_end)
                 sync(fd)
                 os.rename(NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
                 os.fsync(root.fd)
@@ -96,16 +111,11 @@ def _compact(store: Store, wall: float, keep_days: int) -> bool:
     finally:
         os.close(fd)
     workers.ring(root)
-    _forget_days(store, over)
     return True
 
 
-def _touches(lines: Iterable[Record], ids: set[int]) -> bool:
-    return any(op.get("id") in ids for line in lines for op in line["ops"])
-
-
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
-    """A descriptor of the new file, synced, and its size. The caller holds the compaction lock."""
+    """A descriptor of the new file, synced, and its size. The caller is `compacting`. Raises NotSaved."""
     try:
         try:
             os.unlink(NEXT, dir_fd=root.fd)
@@ -114,46 +124,51 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
         fd = root.file(NEXT, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             os.fchmod(fd, PRIVATE_FILE)
-            write_all(fd, header.encode())
-            for line in lines:
-                write_all(fd, line)
+            size = 0
+            for line in chain([header.encode()], lines):
+                write_all(fd, line, size)
+                size += len(line)
             sync(fd)
-            return fd, os.fstat(fd).st_size
         except BaseException:
             os.close(fd)
             raise
     except OSError as e:
         raise NotSaved(f"{root.path}/{NEXT}", e) from None
+    return fd, size
 
 
-def _forget_days(store: Store, days: dict[str, int]) -> None:
-    """The retention of these days is over: their jobs, logs, and environments that nobody names any more."""
-    if not days:
-        return
+def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
+    """The retention of some days is over: their jobs, logs, and environments that nobody names any more."""
     root = store.root
     store.read()
-    for day, size in days.items():
-        # Requeued since, or finished again on a later day: then they are still wanted.
-        store.remove_logs({job_id for job_id in finished.ids(root, day, size) if store.find(job_id) is None})
-        finished.forget(root, day)
-    clean_environments(store)
-
-
-def clean_environments(store: Store) -> None:
-    """Remove the captured environments that no job names. Adders look again under the lock, so none is pulled away."""
-    root = store.root
-    header = store.header
-    if header is None:
+    assert store.header is not None
+    first_kept = _first_kept(wall, keep_days)
+    on_disk = finished.days_on_disk(root)
+    over = {day: size for day, size in on_disk.items() if day not in store.header.finished and day < first_kept}
+    if not over:
         return
-    old = finished.environments(root, header.finished)
+    archive = store.archive()
+    wanted = {job_id for day in store.header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
+    old = finished.Archive(root, over, lambda _day: True)
+    for day in over:
+        store.logs.remove(old.ids(day) - wanted)  # requeued since, or finished again later: then still wanted
+        finished.forget(root, day)
+    store.logs.remove_empty_folders(min(wanted, default=store.jobs.next_id - 1))
+    clean_environments(store, wall)
+
+
+def clean_environments(store: Store, wall: float) -> None:
+    """Remove the captured environments that no job names. Adders look again under the lock: none is pulled away."""
+    old = store.archive().environments()
     with store.lock:
         store.recover()
         store.read()
-        folder = root.existing(environment.ENV)
+        folder = store.root.existing(environment.ENV)
         if folder is None:
             return
         named = old | {job.spec.env for job in store.jobs.by_id.values()}
         for name in folder.names():
-            if name.endswith(".json") and name[:-5] not in named:
+            abandoned = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - ABANDONED
+            if abandoned or (name.endswith(".json") and name[:1] != "." and name[:-5] not in named):
                 os.unlink(name, dir_fd=folder.fd)
         folder.close()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 
-from jobq.errors import StoreDamaged
+from jobq.errors import NotSaved, StoreDamaged
 from jobq.store.folder import Folder
 
 ENV = "env"
+SEALED = 0o400  # the mode of a file whose name is on the disk, too
 NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from one prompt to the next
 
 
@@ -30,33 +32,38 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
     data = json.dumps(dict(sorted(environment.items())), separators=(",", ":")).encode("ascii")
     digest = hashlib.sha256(data).hexdigest()
     folder = root.sub(ENV)
+    name = f"{digest}.json"
     try:
-        if not exists_in(folder, digest):
-            folder.write_new(f"{digest}.json", data)
+        if not _is_sealed(folder, name):
+            if name not in folder.names():
+                folder.write_new(name, data)
+            else:
+                os.fsync(folder.fd)  # its writer may have died before his own
+            os.chmod(name, SEALED, dir_fd=folder.fd)
+    except OSError as e:
+        raise NotSaved(f"{folder.path}/{name}", e) from None
     finally:
         folder.close()
     return digest
 
 
-def exists(root: Folder, digest: str) -> bool:
-    """Whether the environment still is there (cleaning removes those that no job names)."""
+def is_durable(root: Folder, digest: str) -> bool:
+    """Whether the environment is there, name and all (cleaning removes those that no job names)."""
     folder = root.existing(ENV)
     if folder is None:
         return False
     try:
-        return exists_in(folder, digest)
+        return _is_sealed(folder, f"{digest}.json")
     finally:
         folder.close()
 
 
-def exists_in(folder: Folder, digest: str) -> bool:
-    """The same, for the open directory."""
+def _is_sealed(folder: Folder, name: str) -> bool:
     try:
-        fd = folder.file(f"{digest}.json", os.O_RDONLY)
+        status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    os.close(fd)
-    return True
+    return status.st_mode == stat.S_IFREG | SEALED and status.st_uid == os.geteuid()
 
 
 def load(root: Folder, digest: str) -> dict[str, str]:

@@ -3,23 +3,28 @@
     finished/2026-11-21.jsonl   the record of a job a line; or {"id":7,"removed":true}, which hides earlier lines
 
 How many bytes of each file count is written in the journal's header, so what a compaction that was cut short has
-appended does not exist for readers, and is cut off by the next one. The newest line of an id is the one that holds.
+appended does not exist for readers, and is cut off by the next one. The newest line of an id is the one that holds:
+a later version of a job is never put into the file of an earlier day, whatever the clock says.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import BadRecord, Job, Record, job_record, read_job
+from jobq.lifecycle import Event
 from jobq.store.folder import Folder, write_all
-from jobq.store.journal import BadLine, decode_line, encode_line
+from jobq.store.journal import BadLine, decode_line, encode_line, is_whole
 from jobq.system import sync
 
 FINISHED = "finished"
-_BLOCK = 1 << 16
+BLOCK = 1 << 20
+ID = re.compile(rb'^\{"id":(\d+),', re.MULTILINE)
+ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
 def day_of(wall: float) -> str:
@@ -27,83 +32,190 @@ def day_of(wall: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(wall))
 
 
-def append(
-    root: Folder, sizes: Mapping[str, int], jobs: Iterable[Job], removed: Iterable[int], today: str
-) -> dict[str, int]:
-    """Write them, synced, behind what counts so far; returns the sizes that count with them. Raises NotSaved."""
-    days: dict[str, list[bytes]] = {}
-    for job in jobs:
-        days.setdefault(day_of(job.finished_at or 0.0), []).append(encode_line(job_record(job)))
-    for job_id in removed:
-        days.setdefault(today, []).append(encode_line({"id": job_id, "removed": True}))
-    new_sizes = dict(sizes)
-    if not days:
-        return new_sizes
-    folder = root.sub(FINISHED)
-    try:
-        for day, lines in days.items():
-            fd = folder.file(f"{day}.jsonl", os.O_RDWR | os.O_CREAT)
+class Archive:
+    """The files as one header knows them. `is_kept` tells whether a missing one ought to be there."""
+
+    def __init__(self, root: Folder | None, sizes: Mapping[str, int], is_kept: Callable[[str], bool]) -> None:
+        self._root = root
+        self._sizes = sizes
+        self._is_kept = is_kept
+
+    def newest_first(self) -> Iterator[Job]:
+        """Every job once, the last written first; reads no more of the files than is asked for. Raises StoreDamaged."""
+        seen: set[object] = set()
+        for day in sorted(self._sizes, reverse=True):
+            for offset, line in self._backwards(day):
+                record = self._decode(day, offset, line)
+                job_id = record.get("id")
+                if job_id not in seen:
+                    seen.add(job_id)
+                    if not record.get("removed"):
+                        yield self._job(day, offset, record)
+
+    def find(self, job_ids: set[int]) -> dict[int, Job]:
+        """Those of these jobs that are here, by one pass from the newest line on. Raises StoreDamaged."""
+        wanted = {b'{"id":%d,' % job_id: job_id for job_id in job_ids}
+        found: dict[int, Job] = {}
+        suspect: tuple[str, int, bytes] | None = None
+        for day in sorted(self._sizes, reverse=True):
+            for offset, line in self._backwards(day):
+                job_id = wanted.pop(line[: line.find(b",") + 1], None)
+                if job_id is not None:
+                    record = self._decode(day, offset, line)
+                    if not record.get("removed"):
+                        found[job_id] = self._job(day, offset, record)
+                    if not wanted:
+                        return found
+                elif suspect is None and not is_whole(line):
+                    suspect = (day, offset, line)
+        if wanted and suspect is not None:
+            self._decode(*suspect)  # the job that is not there may be the one that is damaged
+        return found
+
+    def ids(self, day: str) -> set[int]:
+        """The jobs that the file of one day names."""
+        return {int(number) for block in self._blocks(day) for number in ID.findall(block)}
+
+    def environments(self) -> set[str]:
+        """The digests of the environments that finished jobs name."""
+        return {
+            digest.decode("ascii")
+            for day in self._sizes
+            for block in self._blocks(day)
+            for digest in ENVIRONMENT.findall(block)
+        }
+
+    def lines(self, day: str) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of every line of a day, the last first."""
+        return self._backwards(day)
+
+    def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
+        """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
+        newest = max(self._sizes, default="")
+        days: dict[str, list[bytes]] = {}
+        for job in jobs:
+            day = day_of(job.finished_at or 0.0)
+            if any(step.event == Event.REQUEUE for step in job.history):
+                day = max(day, newest)  # an earlier version of it may be there
+            days.setdefault(day, []).append(encode_line(job_record(job)))
+        for job_id in removed:
+            days.setdefault(max(day_of(wall), newest), []).append(encode_line({"id": job_id, "removed": True}))
+        sizes = dict(self._sizes)
+        if not days or self._root is None:
+            return sizes
+        try:
+            folder = self._root.sub(FINISHED)
             try:
-                os.ftruncate(fd, sizes.get(day, 0))
-                os.lseek(fd, 0, os.SEEK_END)
-                write_all(fd, b"".join(lines))
-                sync(fd)
-                new_sizes[day] = os.fstat(fd).st_size
+                for day, lines in days.items():
+                    sizes[day] = self._append_to(folder, day, b"".join(lines))
+                os.fsync(folder.fd)
             finally:
-                os.close(fd)
-        os.fsync(folder.fd)
-    except OSError as e:
-        raise NotSaved(folder.path, e) from None
+                folder.close()
+        except OSError as e:
+            raise NotSaved(f"{self._root.path}/{FINISHED}", e) from None
+        return sizes
+
+    def _append_to(self, folder: Folder, day: str, data: bytes) -> int:
+        counted = self._sizes.get(day, 0)
+        fd = folder.file(f"{day}.jsonl", os.O_RDWR | os.O_CREAT)
+        try:
+            size = os.fstat(fd).st_size
+            if size < counted:
+                raise StoreDamaged(f"{folder.path}/{day}.jsonl", size, "finished jobs are missing")
+            os.ftruncate(fd, counted)
+            write_all(fd, data, counted)
+            sync(fd)
+        finally:
+            os.close(fd)
+        return counted + len(data)
+
+    def _open(self, day: str) -> int | None:
+        """The file of a day, all of it there; None if its retention is over. Raises StoreDamaged."""
+        fd = None
+        folder = self._root.existing(FINISHED) if self._root is not None else None
+        if folder is not None:
+            try:
+                fd = folder.file(f"{day}.jsonl", os.O_RDONLY)
+            except FileNotFoundError:
+                fd = None
+            finally:
+                folder.close()
+        size = os.fstat(fd).st_size if fd is not None else 0
+        if size >= self._sizes[day]:
+            return fd
+        if fd is not None:
+            os.close(fd)
+        if not self._is_kept(day):
+            return None
+        path = self._root.path if self._root is not None else ""
+        raise StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", size, "finished jobs are missing")
+
+    def _blocks(self, day: str) -> Iterator[bytes]:
+        """Whole lines, about a MiB at a time."""
+        fd = self._open(day)
+        if fd is None:
+            return
+        try:
+            at, rest, size = 0, b"", self._sizes[day]
+            while block := os.pread(fd, min(BLOCK, size - at), at):
+                at += len(block)
+                lines, newline, rest = (rest + block).rpartition(b"\n")
+                yield lines + newline
+            yield rest
+        finally:
+            os.close(fd)
+
+    def _backwards(self, day: str) -> Iterator[tuple[int, bytes]]:
+        fd = self._open(day)
+        if fd is None:
+            return
+        try:
+            tail = b""
+            at = self._sizes[day]
+            while at > 0:
+                step = min(BLOCK // 16, at)
+                at -= step
+                block = os.pread(fd, step, at) + tail
+                lines = block.split(b"\n")
+                tail = lines[0]
+                offset = at + len(block)
+                for line in reversed(lines[1:]):
+                    offset -= len(line)
+                    if line:
+                        yield offset, line
+                    offset -= 1
+            if tail:
+                yield 0, tail
+        finally:
+            os.close(fd)
+
+    def _decode(self, day: str, offset: int, line: bytes) -> Record:
+        try:
+            return decode_line(line)
+        except BadLine as e:
+            raise self._damage(day, offset, e) from None
+
+    def _job(self, day: str, offset: int, record: Record) -> Job:
+        try:
+            return read_job(record)
+        except BadRecord as e:
+            raise self._damage(day, offset, e) from None
+
+    def _damage(self, day: str, offset: int, why: Exception) -> StoreDamaged:
+        path = self._root.path if self._root is not None else ""
+        return StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", offset, str(why))
+
+
+def days_on_disk(root: Folder) -> dict[str, int]:
+    """The size of the file of each day, counted or not."""
+    folder = root.existing(FINISHED)
+    if folder is None:
+        return {}
+    try:
+        names = [name for name in folder.names() if re.fullmatch(r"\d{4}-\d\d-\d\d\.jsonl", name)]
+        return {name.removesuffix(".jsonl"): os.stat(name, dir_fd=folder.fd).st_size for name in names}
     finally:
         folder.close()
-    return new_sizes
-
-
-def newest_first(root: Folder, sizes: Mapping[str, int]) -> Iterator[Job]:
-    """Every finished job once, the last written first; reads no more of the files than is asked for."""
-    seen: set[int] = set()
-    for day in sorted(sizes, reverse=True):
-        for offset, line in _lines_backwards(root, day, sizes[day]):
-            record = _decode(root, day, offset, line)
-            job_id = record.get("id")
-            if job_id in seen:
-                continue
-            seen.add(job_id)  # type: ignore[arg-type]  # whatever it is, it hides the same
-            if not record.get("removed"):
-                yield _job(root, day, offset, record)
-
-
-def find(root: Folder, sizes: Mapping[str, int], job_id: int) -> Job | None:
-    """The finished job of that id, or None. Looks for its bytes; parses one line."""
-    start = b'{"id":%d,' % job_id
-    for day in sorted(sizes, reverse=True):
-        data = _read(root, day, sizes[day])
-        at = len(data)
-        while (at := data.rfind(start, 0, at)) >= 0:
-            if at == 0 or data[at - 1] == 0x0A:
-                record = _decode(root, day, at, data[at : data.index(b"\n", at)])
-                return None if record.get("removed") else _job(root, day, at, record)
-    return None
-
-
-def ids(root: Folder, day: str, size: int) -> set[int]:
-    """The jobs that the file of one day holds."""
-    found = set()
-    for offset, line in _lines_backwards(root, day, size):
-        found.add(int(_decode(root, day, offset, line)["id"]))
-    return found
-
-
-def environments(root: Folder, sizes: Mapping[str, int]) -> set[str]:
-    """The digests of the environments that finished jobs name."""
-    marker = b'"env":"'
-    found = set()
-    for day, size in sizes.items():
-        data = _read(root, day, size)
-        at = -1
-        while (at := data.find(marker, at + 1)) >= 0:
-            found.add(data[at + len(marker) : at + len(marker) + 64].decode("ascii", "replace"))
-    return found
 
 
 def forget(root: Folder, day: str) -> None:
@@ -116,66 +228,3 @@ def forget(root: Folder, day: str) -> None:
             pass
         finally:
             folder.close()
-
-
-def _open(root: Folder, day: str) -> int | None:
-    folder = root.existing(FINISHED)
-    if folder is None:
-        return None
-    try:
-        return folder.file(f"{day}.jsonl", os.O_RDONLY)
-    except FileNotFoundError:
-        return None  # its retention is over
-    finally:
-        folder.close()
-
-
-def _read(root: Folder, day: str, size: int) -> bytes:
-    fd = _open(root, day)
-    if fd is None:
-        return b""
-    try:
-        return os.pread(fd, size, 0)
-    finally:
-        os.close(fd)
-
-
-def _lines_backwards(root: Folder, day: str, size: int) -> Iterator[tuple[int, bytes]]:
-    fd = _open(root, day)
-    if fd is None:
-        return
-    try:
-        if os.fstat(fd).st_size < size:
-            raise StoreDamaged(f"{root.path}/{FINISHED}/{day}.jsonl", os.fstat(fd).st_size, "finished jobs are missing")
-        tail = b""
-        at = size
-        while at > 0:
-            step = min(_BLOCK, at)
-            at -= step
-            block = os.pread(fd, step, at) + tail
-            lines = block.split(b"\n")
-            tail = lines[0]
-            offset = at + len(block)
-            for line in reversed(lines[1:]):
-                offset -= len(line)
-                if line:
-                    yield offset, line
-                offset -= 1
-        if tail:
-            yield 0, tail
-    finally:
-        os.close(fd)
-
-
-def _decode(root: Folder, day: str, offset: int, line: bytes) -> Record:
-    try:
-        return decode_line(line)
-    except BadLine as e:
-        raise StoreDamaged(f"{root.path}/{FINISHED}/{day}.jsonl", offset, str(e)) from None
-
-
-def _job(root: Folder, day: str, offset: int, record: Record) -> Job:
-    try:
-        return read_job(record)
-    except BadRecord as e:
-        raise StoreDamaged(f"{root.path}/{FINISHED}/{day}.jsonl", offset, str(e)) from None

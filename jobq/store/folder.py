@@ -107,7 +107,7 @@ class Folder:
             fd = self.file(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 os.fchmod(fd, PRIVATE_FILE)
-                write_all(fd, data)
+                write_all(fd, data, 0)
                 sync(fd)
                 os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except OSError:
@@ -178,14 +178,14 @@ def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
     return fd
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """write(2) until everything is written; a short write means that the next one says why. Raises OSError."""
+def write_all(fd: int, data: bytes, at: int) -> None:
+    """pwrite(2) until everything is written; a short write means that the next one says why. Raises OSError."""
     view = memoryview(data)
     while view:
-        written = os.write(fd, view)
+        written = os.pwrite(fd, view, at)
         if written == 0:
             raise OSError(errno.EIO, "wrote nothing")
-        view = view[written:]
+        view, at = view[written:], at + written
 
 
 def read_all(fd: int, offset: int = 0) -> bytes:

@@ -29,7 +29,7 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
-        lines += ["", *_attempt_lines(attempt, store.log_path(job.id, attempt.n))]
+        lines += ["", *_attempt_lines(attempt, store.logs.path(job.id, attempt.n))]
     return "\n".join(lines)
 
 

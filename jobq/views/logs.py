@@ -112,7 +112,7 @@ class Tail:
 def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None) -> Job:
     """Print the log of the job, attempt by attempt, until it is finished; the job as it is then."""
     n = attempt or max(1, len(queue.job(job_id).attempts))
-    log = Tail(queue.store.log_path(job_id, n), tail)
+    log = Tail(queue.store.logs.path(job_id, n), tail)
     poll = FIRST_POLL
     while True:
         job = queue.job(job_id)
@@ -124,7 +124,7 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
             if len(job.attempts) > n:
                 log.close()
                 n += 1
-                log = Tail(queue.store.log_path(job_id, n))
+                log = Tail(queue.store.logs.path(job_id, n))
                 continue
         if gone():
             break

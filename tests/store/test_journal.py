@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobq import lifecycle
 from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
-from jobq.store import Add, Store, check
+from jobq.store import Add, Store, check, repair
 from jobq.store.journal import (
     HINT,
     JOURNAL,
@@ -29,7 +29,11 @@ from jobq.store.journal import (
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
@@ -158,7 +162,7 @@ def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -
     damaged = data[: points[0][0] + 10] + b"\xff" + data[points[0][0] + 11 :]
     path.write_bytes(damaged)
     store = Store(str(tmp_path / "s"))
-    loss = check.accept_loss(store)
+    loss = repair.repair(store, NOW.wall)
     assert (loss.lines, Path(loss.kept_as).read_bytes()) == (1, damaged)
     assert store.read().by_id.keys() == everything.keys()
     assert list(check.problems(store)) == []
@@ -182,7 +186,9 @@ def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path
 
 def test_a_torn_transaction_with_a_hole_is_torn_a_later_one_behind_it_is_damage() -> None:
     def line(seq: int, part: int, *, commit: bool) -> bytes:
-        record = {"seq": seq, "at": 1.0, "ops": []} | ({"part": part} if part else {}) | ({"commit": True} if commit else {})
+        record = (
+            {"seq": seq, "at": 1.0, "ops": []} | ({"part": part} if part else {}) | ({"commit": True} if commit else {})
+        )
         return encode_line(record)
 
     hole = b"\0" * 30 + b"\n"

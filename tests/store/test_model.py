@@ -1,4 +1,4 @@
-"""Random operations on a real store against a dictionary: several handles, reopening, compaction, lost hints, torn tails."""
+"""Random operations on a real store against a dictionary, with reopening, compaction, lost hints and torn tails."""
 
 from __future__ import annotations
 

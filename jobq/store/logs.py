@@ -1,0 +1,65 @@
+"""Where the output of attempts lies: runs/<id // 1000>/<id>.<n>.log"""
+
+from __future__ import annotations
+
+import os
+
+from jobq.errors import NotSaved
+from jobq.store.folder import make_private_dir
+
+BUCKET = 1000  # jobs a folder
+
+
+class Logs:
+    """The logs of one store."""
+
+    NAME = "runs"
+
+    def __init__(self, store: str) -> None:
+        self._root = f"{store}/{self.NAME}"
+
+    def path(self, job_id: int, attempt: int) -> str:
+        """The file of that attempt, whether it is there or not."""
+        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.log"
+
+    def make_folder(self, job_id: int) -> None:
+        """Make sure that the job's logs can be created. Raises NotSaved."""
+        folder = f"{self._root}/{job_id // BUCKET}"
+        if os.path.isdir(folder):
+            return
+        for path in (self._root, folder):
+            try:
+                make_private_dir(path)
+            except FileExistsError:
+                continue
+            except OSError as e:
+                raise NotSaved(path, e) from None
+
+    def remove(self, job_ids: set[int]) -> None:
+        """Delete the output of all attempts of these jobs, if there is any. The folders stay: others use them."""
+        for bucket in {job_id // BUCKET for job_id in job_ids}:
+            folder = f"{self._root}/{bucket}"
+            try:
+                names = os.listdir(folder)
+            except OSError:
+                continue  # none of them ever ran
+            for name in names:
+                number = name.partition(".")[0]
+                if number.isdecimal() and int(number) in job_ids:
+                    try:
+                        os.unlink(f"{folder}/{name}")
+                    except OSError:
+                        continue
+
+    def remove_empty_folders(self, lowest_used: int) -> None:
+        """Delete the folders of jobs below `lowest_used` that hold nothing any more."""
+        try:
+            buckets = [int(name) for name in os.listdir(self._root) if name.isdecimal()]
+        except OSError:
+            return
+        for bucket in buckets:
+            if (bucket + 1) * BUCKET <= lowest_used:
+                try:
+                    os.rmdir(f"{self._root}/{bucket}")
+                except OSError:
+                    continue

@@ -1,0 +1,182 @@
+"""The way back from damage: `jobq doctor --accept-loss` goes on with all that can be read, and keeps the rest."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import NamedTuple
+
+from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
+from jobq.job import BadRecord, Record, Step
+from jobq.store import compaction, finished
+from jobq.store.check import QUARANTINE, REPAIRED, job_problems
+from jobq.store.folder import Folder
+from jobq.store.jobs import Jobs
+from jobq.store.journal import (
+    FORMAT,
+    JOURNAL,
+    BadLine,
+    Header,
+    Hint,
+    decode_line,
+    is_whole,
+    read_hint,
+    write_hint,
+)
+from jobq.store.lock import StoreLock
+from jobq.store.logs import Logs
+from jobq.store.store import Store
+from jobq.version import VERSION
+
+
+class Loss(NamedTuple):
+    """What `accept_loss` had to leave out."""
+
+    lines: int
+    bytes: int
+    kept_as: str
+    jobs: int  # in the journal
+
+
+def repair(store: Store, wall: float) -> Loss:
+    """Put a store made of everything readable in the place of a damaged one; what was there is kept in quarantine.
+
+    Raises NotSaved, LockTimeout, StoreTooNew, and Refused while somebody compacts.
+    """
+    root = Folder.open(store.path)
+    if root is None:
+        raise Refused(f"there is no store at {store.path}")
+    with compaction.compacting(root) as alone, StoreLock(root):
+        if not alone:
+            raise Refused("the store is being compacted", "try again")
+        data = root.read(JOURNAL) or b""
+        salvage = Salvage(root)
+        salvage.read(data)
+        jobs = salvage.jobs
+        hint = read_hint(root)
+        known = hint.next_id if hint else 1
+        jobs.next_id = max([jobs.next_id, known, *(job_id + 1 for job_id in [*jobs.by_id, *_ids_elsewhere(root)])])
+        _repair_histories(jobs, wall)
+        leaving = [job for job in jobs.by_id.values() if job.state.final]
+        sizes = _repair_finished(root, salvage)
+        sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, jobs.removed, wall)
+        # Two generations on: whoever has followed the old one reads everything anew.
+        generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
+        header = salvage.header._replace(generation=generation, version=VERSION, finished=sizes)
+        fd, size = compaction.write_generation(root, header, jobs.snapshot())
+        os.close(fd)
+        kept_as = _keep(root, JOURNAL, data)
+        try:
+            os.rename(compaction.NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+            os.fsync(root.fd)
+        except OSError as e:
+            raise NotSaved(f"{root.path}/{JOURNAL}", e) from None
+        write_hint(root, Hint(generation, size, jobs.seq, jobs.next_id, size))
+    return Loss(len(salvage.lost), sum(salvage.lost), kept_as, len(jobs.by_id))
+
+
+def _keep(root: Folder, name: str, data: bytes) -> str:
+    """Copy what is damaged into quarantine; its path."""
+    quarantine = root.sub(QUARANTINE)
+    try:
+        kept = f"{os.urandom(4).hex()}-{name}"
+        quarantine.write_new(kept, data)
+        return f"{quarantine.path}/{kept}"
+    finally:
+        quarantine.close()
+
+
+class Salvage:
+    """What can be read of a journal, line by line and operation by operation; `lost`: lengths of what can't."""
+
+    def __init__(self, root: Folder) -> None:
+        self.jobs = Jobs()
+        self.lost: list[int] = []
+        self.header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, finished.days_on_disk(root))
+        self._path = root.path
+
+    def read(self, data: bytes) -> None:
+        """Raises StoreTooNew."""
+        first, _, rest = data.partition(b"\n")
+        try:
+            self.header = Header.decode(first, self._path)
+        except StoreDamaged:
+            self.lost.append(len(first))
+        if self.header.min_writer > FORMAT:
+            raise StoreTooNew(self._path, self.header.min_writer, FORMAT, self.header.version)
+        pending: list[Record] = []
+        for raw in rest.split(b"\n"):
+            if not raw:
+                continue
+            try:
+                line = decode_line(raw)
+            except BadLine:
+                self.lost.append(len(raw))
+                continue
+            if "ops" in line:
+                if not line.get("part"):  # the transaction before has lost its last line, but was acknowledged
+                    self._apply(pending)
+                pending.append(line)
+                if line.get("commit"):
+                    self._apply(pending)
+            else:
+                self._apply_snapshot(line, len(raw))
+
+    def _apply(self, lines: list[Record]) -> None:
+        for line in lines:
+            for op in line["ops"]:
+                self.jobs.next_id = max([self.jobs.next_id, *([op["id"] + 1] if "id" in op else [])])
+                try:
+                    self.jobs.apply({"seq": line["seq"], "at": line["at"], "ops": [op]})
+                except (BadRecord, KeyError, TypeError):
+                    self.lost.append(len(str(op)))
+        lines.clear()
+
+    def _apply_snapshot(self, line: Record, size: int) -> None:
+        try:
+            if "snapshot_end" in line:
+                self.jobs.seq, self.jobs.next_id = line["seq"], max(self.jobs.next_id, line["next_id"])
+            else:
+                self.jobs.apply_snapshot(line)
+        except (BadRecord, KeyError):
+            self.lost.append(size)
+
+
+def _repair_histories(jobs: Jobs, wall: float) -> None:
+    for job in list(jobs.by_id.values()):
+        if any(job_problems(job, jobs.next_id)):
+            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", wall))))
+
+
+def _ids_elsewhere(root: Folder) -> set[int]:
+    """Ids that were given out, as finished jobs and logs tell."""
+    archive = finished.Archive(root, finished.days_on_disk(root), lambda _day: True)
+    found = {job_id for day in finished.days_on_disk(root) for job_id in archive.ids(day)}
+    for _, _, names in os.walk(f"{root.path}/{Logs.NAME}"):
+        found |= {int(number) for name in names if (number := name.partition(".")[0]).isdecimal()}
+    return found
+
+
+def _repair_finished(root: Folder, salvage: Salvage) -> dict[str, int]:
+    """Rewrite the files of days that are damaged, without the lines that are; the sizes that count."""
+    on_disk = finished.days_on_disk(root)
+    sizes = {}
+    for day, counted in salvage.header.finished.items():
+        size = min(counted, on_disk.get(day, 0))
+        if size == 0:
+            salvage.lost.append(counted)
+            continue
+        archive = finished.Archive(root, {day: size}, lambda _day: True)
+        lines = [line for _, line in archive.lines(day)][::-1]
+        good = [line for line in lines if is_whole(line)]
+        if len(good) < len(lines) or size < counted:
+            folder = root.sub(finished.FINISHED)
+            try:
+                _keep(root, f"{day}.jsonl", folder.read(f"{day}.jsonl") or b"")
+                salvage.lost += [len(line) for line in lines if not is_whole(line)]
+                folder.write_new(f"{day}.jsonl", b"".join(line + b"\n" for line in good))
+                size = sum(len(line) + 1 for line in good)
+            finally:
+                folder.close()
+        sizes[day] = size
+    return sizes

@@ -1,0 +1,173 @@
+"""The journal as one process knows it: read once, then followed, across compactions, without a lock.
+
+What counts is told by the hint. A hint that lags behind the file belongs to a writer at work, or to one that died, or
+to a power cut; whether a writer is at work is told by the lock. So nothing that may still be withdrawn is shown, and
+nothing that was acknowledged is missed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobq.errors import StoreDamaged
+from jobq.job import BadRecord, Record
+from jobq.store.folder import Folder
+from jobq.store.jobs import Jobs
+from jobq.store.journal import BadLine, Hint, Journal, decode_line, parse_lines, read_hint
+from jobq.store.lock import StoreLock, is_held
+
+
+class View:
+    """The jobs up to some point of the journal."""
+
+    def __init__(self) -> None:
+        self.jobs = Jobs()
+        self.journal: Journal | None = None
+        self.offset = 0  # how far the journal is applied; 0: not read yet
+        self.snapshot_end = 0
+
+    def forget(self) -> None:
+        """Begin anew with the next look; until then the jobs are as known before."""
+        if self.journal is not None:
+            self.journal.close()
+        self.journal, self.offset = None, 0
+
+    def open(self, folder: Folder) -> Journal | None:
+        """The current journal, opened but perhaps not read: for a writer that needs to know no jobs."""
+        if self.journal is None or (not self.offset and not self.journal.is_current()):
+            self.forget()
+            self.journal = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
+        return self.journal
+
+    def catch_up(self, folder: Folder, *, locked: bool = False) -> None:
+        """Apply what was acknowledged since the last look. `locked`: we are the writer, so no other is at work.
+
+        Raises StoreDamaged, StoreTooNew.
+        """
+        hint = read_hint(folder)
+        if self.journal is None or not self.offset:
+            self._load(folder, hint, locked)
+        elif self.journal.is_current():
+            self.follow(self._end(folder, hint, locked))
+        else:
+            self.follow(None)  # the old generation to its very end
+            self._change_generation(folder, hint, locked)
+
+    def _end(self, folder: Folder, hint: Hint | None, locked: bool) -> int | None:
+        """How far to read: up to the hint, or (None) as far as whole transactions go."""
+        assert self.journal is not None
+        if hint is None or hint.generation != self.journal.header.generation:
+            return None
+        if self.journal.size() > hint.size and (locked or not is_held(folder, StoreLock.NAME)):
+            return None
+        return hint.size
+
+    def _load(self, folder: Folder, hint: Hint | None, locked: bool) -> None:
+        self.forget()
+        journal = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
+        if journal is None:
+            if hint is not None:
+                raise StoreDamaged(f"{folder.path}/{Journal.NAME}", 0, "the journal is missing")
+            return
+        try:
+            if hint is not None and hint.generation > journal.header.generation and journal.is_current():
+                raise StoreDamaged(journal.path, 0, f"generation {hint.generation} was acknowledged and is missing")
+            jobs, at = load_snapshot(journal)
+        except BaseException:
+            journal.close()
+            raise
+        self.journal, self.jobs, self.snapshot_end = journal, jobs, at
+        self.offset = at
+        try:
+            end = self._end(folder, hint, locked)
+            if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
+                end = hint.size  # less than was acknowledged
+            self.follow(end)
+        except BaseException:
+            self.forget()
+            raise
+
+    def follow(self, end: int | None) -> None:
+        """Apply the journal up to `end`, all of which was acknowledged; None: up to the last whole transaction."""
+        journal = self.journal
+        assert journal is not None
+        if end is not None and end < self.offset:
+            raise StoreDamaged(journal.path, end, "acknowledged bytes are missing")
+        if end == self.offset:
+            return
+        data = journal.read(self.offset, end)
+        if end is not None and len(data) < end - self.offset:
+            missing = end - self.offset - len(data)
+            raise StoreDamaged(journal.path, self.offset + len(data), f"{missing} acknowledged bytes are missing")
+        parsed = parse_lines(data, self.offset, self.jobs.seq)
+        if parsed.damage is not None:
+            raise StoreDamaged(journal.path, *parsed.damage)
+        if end is not None and parsed.end != end:
+            raise StoreDamaged(journal.path, parsed.end, "an acknowledged line is not readable")
+        for line in parsed.lines:
+            self._apply(line)
+        self.offset = parsed.end
+
+    def _apply(self, line: Record) -> None:
+        assert self.journal is not None
+        try:
+            self.jobs.apply(line)
+        except BadRecord as e:
+            raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {e}") from None
+
+    def _change_generation(self, folder: Folder, hint: Hint | None, locked: bool) -> None:
+        """Go on in the journal that compaction has put in the place of ours, without reading its snapshot."""
+        old = self.journal
+        assert old is not None
+        new = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
+        if new is None:
+            raise StoreDamaged(old.path, 0, "the journal is missing")
+        generation = old.header.generation + 1
+        copied = None
+        if new.header.generation == generation and hint is not None and hint.generation == generation:
+            data = new.read(hint.snapshot_end, hint.size)
+            copied = parse_lines(data, hint.snapshot_end, first_seq(data, hint.seq + 1) - 1)
+        if copied is None or hint is None or copied.damage or copied.end != hint.size:
+            new.close()
+            self._load(folder, hint, locked)
+            return
+        applied = self.jobs.seq
+        both = [line for line in copied.lines if line["seq"] <= applied]
+        self.jobs.leave_finished({job_id for line in both for job_id in touched(line)})
+        old.close()
+        self.journal, self.offset, self.snapshot_end = new, hint.size, hint.snapshot_end
+        for line in copied.lines[len(both) :]:
+            self._apply(line)
+
+
+def touched(line: Record) -> set[int]:
+    """The jobs that a transaction line moves, puts back or removes."""
+    return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
+
+
+def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
+    """The jobs of the snapshot, and the offset behind it. Raises StoreDamaged."""
+    jobs = Jobs()
+    at = start = journal.first_line_end
+    pending = b""
+    while block := os.pread(journal.fd, 1 << 20, at):
+        at += len(block)
+        lines = (pending + block).split(b"\n")
+        pending = lines.pop()
+        for line in lines:
+            try:
+                last = jobs.apply_snapshot(decode_line(line))
+            except (BadLine, BadRecord) as e:
+                raise StoreDamaged(journal.path, start, str(e)) from None
+            start += len(line) + 1
+            if last:
+                return jobs, start
+    raise StoreDamaged(journal.path, start, "the snapshot has no end")
+
+
+def first_seq(data: bytes, if_empty: int) -> int:
+    """The seq of the first line of `data`."""
+    try:
+        return int(decode_line(data.partition(b"\n")[0])["seq"]) if data else if_empty
+    except (BadLine, KeyError, ValueError):
+        return if_empty
