@@ -268,12 +268,28 @@ class Worker:
             return
         if self._stop_deadline is None:
             self._stop_deadline = now.boot + STOP_AFTER
+            if self._own_jobs:
+                self._cancel_own_jobs(now)
         if self._stops_sent < 2 and (stops > 1 or now.boot >= self._stop_deadline):
             self._stops_sent = 2 if stops > 1 else 1
             self._stop_deadline = float("inf")
             for key in self._engine.running():
                 grace = self.store.jobs.by_id[key.job_id].spec.grace
                 self._engine.stop(key, LAST_GRACE if stops > 1 else grace)
+
+    def _cancel_own_jobs(self, now: Moment) -> None:
+        """Nobody else will run them: what `jobq run` is asked to stop, it was asked to cancel."""
+
+        def decide(jobs: Jobs) -> Iterator[Job]:
+            for job in list(jobs.unfinished()):
+                if job.runner == self.token:
+                    yield lifecycle.cancel(job, now)
+
+        try:
+            self.store.update(decide, now.wall)
+        except (NotSaved, LockTimeout):
+            self._stop_deadline = now.boot  # then as an interruption, at once
+        self._pass_on_wishes(self.store.jobs)
 
     def _is_drained(self) -> bool:
         """Whether nothing of ours is ready, retrying or running any more, here or elsewhere."""

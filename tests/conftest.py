@@ -93,7 +93,7 @@ class Cli:
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGINT)  # a second TERM might merge with the first
         for process in self.started:
             process.communicate(timeout=TIMEOUT)
 
