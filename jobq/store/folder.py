@@ -199,6 +199,6 @@ def read_all(fd: int, offset: int = 0) -> bytes:
 
 def _forbidden(path: str, error: OSError) -> StoreForbidden:
     hint = "name another directory with --store or JOBQ_STORE"
-    if error.errno == errno.ELOOP:
+    if os.path.islink(path):
         return StoreForbidden(f"{path} is a symbolic link", "name the directory itself with --store or JOBQ_STORE")
     return StoreForbidden(f"can't use {path} as the store: {error.strerror}", hint)

@@ -119,13 +119,13 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
         over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
         wrote = log.pump(printer)
         if over and not wrote:
-            if job.state.final or attempt is not None:
-                break
-            if len(job.attempts) > n:
+            if attempt is None and len(job.attempts) > n:
                 log.close()
                 n += 1
                 log = Tail(queue.store.logs.path(job_id, n))
                 continue
+            if job.state.final or attempt is not None:
+                break
         if gone():
             break
         poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)

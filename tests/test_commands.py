@@ -1,0 +1,302 @@
+"""What each command prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from jobq.job import State
+from tests.conftest import Cli, wait_until
+
+NO_WORKER = "no worker is running"
+
+
+def test_add_prints_the_id_alone_and_warns_on_stderr_without_a_worker(cli: Cli) -> None:
+    first = cli("add", "true")
+    assert (first.stdout, NO_WORKER in first.stderr) == ("1\n", True)
+    cli.worker("-j", "1")
+    second = cli("add", "true")
+    assert (second.stdout, second.stderr) == ("2\n", "")
+
+
+def test_options_end_where_the_command_begins(cli: Cli) -> None:
+    cli("add", "-p", "high", "ls", "-la", "--priority", "5")
+    job = cli.queue.job(1)
+    assert job.command == ("ls", "-la", "--priority", "5")
+    assert job.spec.priority == 10
+
+
+def test_add_from_a_file_stores_all_lines_or_none(cli: Cli) -> None:
+    done = cli("add", "--from", "-", "--queue", "bulk", stdin="true\n\necho 'a  b'\r\n  \nfalse")
+    assert done.stdout == "1-3\n"
+    assert [job.command for job in cli.queue.jobs()] == ["true", "echo 'a  b'", "false"]
+    assert {job.spec.queue for job in cli.queue.jobs()} == {"bulk"}
+    refused = cli("add", "--from", "-", stdin="true\necho a\0b\n", code=2)
+    assert "line 2" in refused.stderr
+    assert len(cli.queue.jobs()) == 3
+    assert cli("add", "--from", "-", stdin="\n").stdout == ""
+    cli("add", "--from", "missing.txt", code=2)
+
+
+def test_names_are_handles_and_unique_while_unfinished(cli: Cli) -> None:
+    job_id = cli.id("--name", "backup", "true")
+    assert "job 1 is named backup" in cli("add", "--name", "backup", "true", code=1).stderr
+    assert json.loads(cli("show", "backup", "--json").stdout)["jobs"][0]["id"] == job_id
+    cli("worker", "--drain")
+    again = cli.id("--name", "backup", "false")
+    assert cli.queue.named("backup").id == again
+    cli("cancel", "backup")
+    assert cli.queue.named("backup").state is State.CANCELLED
+    assert "named missing" in cli("show", "missing", code=1).stderr
+
+
+def test_selectors_mean_the_same_on_every_verb(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="false\ntrue\nfalse\ntrue\n")
+    cli("cancel", "2-3")
+    assert [job.id for job in cli.queue.jobs()] == [1, 4]
+    assert json.loads(cli("list", "@", "@~1", "--json").stdout)["jobs"][0]["id"] == 4
+    cli("requeue", "@cancelled")
+    assert [job.id for job in cli.queue.jobs()] == [1, 2, 3, 4]
+    assert "no such jobs" in cli("requeue", "@failed").stderr
+    assert "no job 99" in cli("cancel", "99", code=1).stderr
+    cli("cancel", "7-9", code=1)
+    assert "@nonsense does not name jobs" in cli("show", "@nonsense", code=2).stderr
+    cli("rm", "1-4")
+    assert cli.queue.jobs() == []
+    assert list(cli.queue.finished()) == []
+
+
+def test_some_can_be_refused_while_others_are_changed(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="true\ntrue\n")
+    cli("cancel", "1")
+    done = cli("cancel", "1-2", code=1)
+    assert "job 1 is cancelled: it can't be cancelled" in done.stderr
+    assert "job 2 cancelled" in done.stderr
+
+
+def test_list_shows_what_is_unfinished_and_the_last_that_finished(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="exit 2\n" * 25 + "true\n")
+    cli("worker", "--drain", code=1)
+    cli("add", "--queue", "other", "sleep 1")
+    lines = cli("list").stdout.splitlines()
+    assert len(lines) == 1 + 20 + 1
+    assert lines[-1].split()[:2] == ["27", "queued"]
+    assert len(cli("list", "--all").stdout.splitlines()) == 28
+    assert len(cli("list", "--state", "failed").stdout.splitlines()) == 26
+    assert len(cli("list", "--queue", "other").stdout.splitlines()) == 2
+    assert "not a state" in cli("list", "--state", "done", code=2).stderr
+
+
+def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
+    cli("add", "--retries", "0", "exit 3")
+    cli("worker", "--drain", code=1)
+    document = json.loads(cli("show", "1", "--json").stdout)
+    (job,) = document["jobs"]
+    assert document["jobq"] == 1
+    assert list(job) == [
+        "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "retries_used", "timeout",
+        "grace", "added_at", "finished_at", "cancel_asked_at", "exit_code", "attempts", "history",
+    ]  # fmt: skip
+    assert list(job["attempts"][0]) == [
+        "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
+        "system_s", "max_rss_kib", "log_bytes",
+    ]  # fmt: skip
+    assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
+    assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)
+    assert json.loads(cli("list", "--json").stdout)["jobs"] == [job]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("no-such-thing-here", 127)],
+)
+def test_run_and_wait_of_one_job_exit_as_it_did(cli: Cli, command: str, code: int) -> None:
+    assert cli("run", command, code=code).returncode == code
+    cli("wait", "1", code=code)
+    cli("wait", "@", code=code)
+    cli("log", "-f", "1", code=code)
+
+
+def test_run_passes_output_through_and_keeps_quiet(cli: Cli) -> None:
+    done = cli("run", "--", "sh", "-c", "printf 'a\\033[1m\\0b'; echo err >&2")
+    assert done.stdout == "a\033[1m\0berr\n"
+    assert done.stderr == ""
+    failed = cli("run", "echo before; exit 4", code=4)
+    assert failed.stdout == "before\n"
+    assert "failed: exit 4" in failed.stderr
+
+
+def test_run_shows_every_attempt(cli: Cli) -> None:
+    done = cli("run", "--retries", "1", "echo try $JOBQ_JOB_ATTEMPT; [ $JOBQ_JOB_ATTEMPT = 2 ]")
+    assert done.stdout == "try 1\ntry 2\n"
+
+
+def test_run_of_many_tells_how_each_ended(cli: Cli) -> None:
+    done = cli("run", "-j", "2", "--from", "-", stdin="true\nexit 9\ntrue\n", code=1)
+    assert "job 2 failed: exit 9" in done.stderr
+    assert "2 of 3 succeeded" in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_worker_takes_the_jobs_of_a_run(cli: Cli, tmp_path: Path) -> None:
+    cli.worker("-j", "2")
+    process = cli.start("run", "while ! [ -e go ]; do sleep 0.02; done")
+    job = wait_until(lambda: next(iter(cli.queue.jobs()), None))
+    wait_until(lambda: cli.queue.job(job.id).state is State.RUNNING)
+    assert cli.queue.job(job.id).attempts[0].owner.startswith("r")
+    (tmp_path / "go").touch()
+    assert process.wait(timeout=20) == 0
+
+
+def test_a_job_of_a_run_can_be_requeued_for_any_worker(cli: Cli) -> None:
+    cli("run", "[ -e ok ]", code=1)
+    (cli.cwd / "ok").touch()
+    cli("requeue", "1")
+    cli("worker", "--drain")
+    assert cli.queue.job(1).state is State.SUCCEEDED
+
+
+def test_run_with_a_timeout_exits_124(cli: Cli) -> None:
+    assert "timeout" in cli("run", "--timeout", "200ms", "sleep 60", code=124).stderr
+
+
+def test_wait(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="true\nexit 2\n")
+    late = cli("wait", "--timeout", "100ms", "1", code=124)
+    assert "job 1 is not finished after 0.1 s" in late.stderr
+    assert NO_WORKER in late.stderr
+    cli("wait", "99", code=125)
+    cli("wait", "99-100", code=1)
+    cli("cancel", "1")
+    cli("wait", "1", code=125)
+    cli("worker", "--drain", code=1)
+    assert "job 2 failed: exit 2" in cli("wait", "1-2", code=1).stderr
+    cli("wait", "2", code=2)
+    cli("wait")
+
+
+def test_log(cli: Cli) -> None:
+    assert "never started" in cli("log", code=1).stderr if cli("add", "seq 1000; exit 2").stdout else False
+    cli("worker", "--drain", code=1)
+    whole = "".join(f"{n}\n" for n in range(1, 1001))
+    assert cli("log").stdout == whole
+    assert cli("log", "1", "--tail", "2").stdout == "999\n1000\n"
+    assert cli("log", "--tail", "0").stdout == ""
+    assert cli("log", "--tail", "5000").stdout == whole
+    assert "no attempt 2" in cli("log", "--attempt", "2", code=1).stderr
+    assert "no job 7" in cli("log", "7", code=1).stderr
+
+
+def test_log_follow_waits_for_the_start_and_every_attempt(cli: Cli) -> None:
+    job_id = cli.id("--retries", "1", "echo $JOBQ_JOB_ATTEMPT; exit 5")
+    follower = cli.start("log", "-f", str(job_id))
+    cli("worker", "--drain", code=1)
+    out, _ = follower.communicate(timeout=20)
+    assert (out, follower.returncode) == ("1\n2\n", 5)
+
+
+def test_requeue_and_rm(cli: Cli, tmp_path: Path) -> None:
+    cli("add", "--retries", "0", "[ -e ok ]")
+    cli("worker", "--drain", code=1)
+    (tmp_path / "ok").touch()
+    assert NO_WORKER in cli("requeue", "1").stderr
+    cli("worker", "--drain")
+    assert "it can't be requeued" in cli("requeue", "1", code=1).stderr
+    log = Path(cli.queue.store.logs.path(1, 1))
+    assert log.exists()
+    cli("rm", "1")
+    assert not log.exists()
+    assert "no job 1" in cli("show", "1", code=1).stderr
+    assert cli.id("true") == 2
+
+
+def test_a_running_job_is_not_removed(cli: Cli) -> None:
+    job_id = cli.id("sleep 60")
+    cli.worker("-j", "1")
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    assert "jobq cancel --wait 1" in cli("rm", "1", code=1).stderr
+    assert "stopping; grace 10 s" in cli("cancel", "--wait", "1").stderr
+    cli("rm", "1")
+
+
+def test_status_without_a_command(cli: Cli) -> None:
+    empty = cli()
+    assert empty.stdout == "0 running, 0 waiting, no worker is running\n"
+    assert "jobq add" in empty.stderr
+    assert not cli.store.exists()
+    cli("add", "--retries", "0", "false")
+    cli("worker", "--drain", code=1)
+    cli("add", "true")
+    text = cli().stdout
+    assert "1 waiting" in text
+    assert "exit 1" in text
+
+
+def test_drain_tells_whether_work_is_left_or_failed(cli: Cli) -> None:
+    cli("worker", "--drain", code=0)
+    cli("add", "--retries", "1", "false")
+    done = cli("worker", "--drain", code=1)
+    assert "will be retried in 1.0" in done.stdout or "will be retried in 1.1" in done.stdout
+    cli("add", "sleep 60")
+    cli("add", "true")
+    worker = cli.worker("--drain", "-j", "1")
+    wait_until(lambda: cli.queue.job(2).state is State.RUNNING)
+    worker.terminate()
+    cli("cancel", "2")
+    assert worker.wait(timeout=20) == 75
+
+
+def test_a_worker_serves_only_its_queues(cli: Cli) -> None:
+    cli("add", "-q", "slow", "true")
+    cli("add", "-q", "fast", "true")
+    cli("worker", "--drain", "-q", "fast")
+    assert [job.state for job in (cli.queue.job(1), cli.queue.job(2))] == [State.QUEUED, State.SUCCEEDED]
+
+
+def test_priority_then_age(cli: Cli) -> None:
+    for word, priority in (("a", "0"), ("b", "high"), ("c", "-3"), ("d", "0")):
+        cli("add", "-p", priority, f"echo {word} >> order")
+    cli("worker", "--drain", "-j", "1")
+    assert (cli.cwd / "order").read_text().split() == ["b", "a", "d", "c"]
+
+
+def test_two_drains_share_the_work(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="".join(f"echo {n} >> ran\n" for n in range(60)))
+    workers = [cli.start("worker", "--drain", "-j", "2") for _ in range(2)]
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
+    assert sorted(map(int, (cli.cwd / "ran").read_text().split())) == list(range(60))
+    assert all(len(job.attempts) == 1 for job in cli.queue.finished())
+
+
+def test_doctor(cli: Cli) -> None:
+    assert "there is none yet" in cli("doctor").stdout
+    cli("add", "true")
+    (cli.store / "notes.txt").touch(0o600)
+    healthy = cli("doctor").stdout
+    assert "healthy" in healthy
+    assert "notes.txt" in healthy
+    os.chmod(cli.store / "journal.jsonl", 0o644)
+    assert "can be accessed by others" in cli("doctor", code=65).stdout
+    os.chmod(cli.store / "journal.jsonl", 0o600)
+    journal = cli.store / "journal.jsonl"
+    data = bytearray(journal.read_bytes())
+    data[-30] ^= 1
+    journal.write_bytes(data)
+    damaged = cli("list", code=65)
+    assert "byte" in damaged.stderr
+    assert "--accept-loss" in damaged.stderr
+    cli("doctor", code=65)
+    assert journal.read_bytes() == data
+    cli("doctor", "--accept-loss")
+    cli("add", "true")
+
+
+def test_python_api(cli: Cli) -> None:
+    job = cli.queue.add("echo hi", priority=3, name="greet")
+    cli("worker", "--drain")
+    done = cli.queue.wait(job.id, timeout=20)
+    assert (done.state, done.spec.priority) == (State.SUCCEEDED, 3)
+    assert cli.queue.named("greet").id == job.id
