@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from jobq import clock, lifecycle
 from jobq.asks import MOST_RETRIES, label
-from jobq.engine.remains import Supervision
 from jobq.errors import NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import BadRecord, Command, Job, Moment, Spec, State, read_spec, spec_record
 from jobq.rescue import rescue
@@ -212,18 +211,8 @@ class Queue:
         done = self._change(job_ids, lifecycle.cancel)
         running = [job.id for job in done.jobs if job.state is State.RUNNING]
         if running and self._owner_is_dead(running):
-            rescue(self.store, clock.now())
-            for job_id in running:
-                self._order_cancel(job_id)
+            rescue(self.store, clock.now())  # which tells their supervisors
         return Changed([self.store.get(job.id) for job in done.jobs], done.refused)
-
-    def _order_cancel(self, job_id: int) -> None:
-        """Nobody answers for the running attempt: tell its supervisor directly."""
-        job = self.store.get(job_id)
-        if job.state is State.RUNNING and not presence.is_alive(self.store.root, job.attempts[-1].owner):
-            workers = f"{self.store.path}/{presence.WORKERS}"
-            attempt = job.attempts[-1]
-            Supervision.named(workers, attempt.supervisor).order(f"cancel {job_id} {attempt.n}")
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""

@@ -149,6 +149,7 @@ class Attempt(NamedTuple):
     owner: str
     supervisor: str
     claimed_at: float
+    boot_id: str = ""
     ending: Ending | None = None
     extra: Record | None = None
 
@@ -242,6 +243,7 @@ ATTEMPT_FIELDS: dict[str, tuple[type, ...]] = {
     "owner": (str,),
     "supervisor": (str,),
     "claimed_at": NUMBER,
+    "boot_id": (str,),
     "ending": (dict, NONE),
 }
 CHANGING_FIELDS: dict[str, tuple[type, ...]] = {

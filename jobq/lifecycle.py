@@ -91,7 +91,7 @@ def _move(job: Job, event: Event, now: Moment, **changes: object) -> Job:
 
 def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
     """A worker takes it for one attempt."""
-    attempt = Attempt(len(job.attempts) + 1, owner, supervisor, now.wall)
+    attempt = Attempt(len(job.attempts) + 1, owner, supervisor, now.wall, now.boot_id)
     return _move(job, Event.CLAIM, now, attempts=(*job.attempts, attempt), due=None)
 
 

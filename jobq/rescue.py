@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobq import lifecycle
 from jobq.engine.remains import Supervision, settle
 from jobq.engine.task import Key
 from jobq.errors import StoreError
-from jobq.job import Ending, Job, Moment, State
+from jobq.job import Attempt, Ending, Job, Moment, State
 from jobq.store import Jobs, Store
 from jobq.store import workers as presence
 
 ROLL = random.SystemRandom()
 
 
+class Adoption(NamedTuple):
+    """A running attempt that the rescuer answers for from now on."""
+
+    supervision: Supervision
+    key: Key
+    attempt: Attempt
+
+
 class Rescued(NamedTuple):
     """What a rescue has done."""
 
-    adopted: list[tuple[Supervision, Key]]
+    adopted: list[Adoption]
     settled: list[Job]
 
 
@@ -80,8 +88,10 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
                 continue
             if lock >= 0:
                 locks.append(lock)
-            endings[key] = settle(supervision, key, store.path, lock)
-        adopted: list[tuple[Supervision, Key]] = []
+            ending = settle(supervision, attempt, key, store.path, lock)
+            if ending is not None:
+                endings[key] = ending
+        adopted: list[Adoption] = []
         settled: list[Job] = []
 
         def decide(jobs: Jobs) -> Iterator[Job]:
@@ -91,7 +101,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
                 yield after
             if adopter is not None:
                 for job, key in _still_running(jobs, alive, token):
-                    adopted.append((alive[key], key))
+                    adopted.append(Adoption(alive[key], key, job.attempts[-1]))
                     yield lifecycle.adopt(job, now, owner=adopter)
             for job in orphans_of_run(jobs, token, now):
                 settled.append(job)
@@ -100,12 +110,22 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
         store.update(decide, now.wall)
         done.adopted.extend(adopted)
         done.settled.extend(settled)
+        if adopter is None:
+            _pass_on_wishes(store.jobs, alive)
         needed = is_needed(store.jobs, token)
     finally:
         for lock in locks:
             os.close(lock)
         if inheritance is not None:
             inheritance.close(remove=not needed)
+
+
+def _pass_on_wishes(jobs: Jobs, alive: Mapping[Key, Supervision]) -> None:
+    """Nobody answers for these attempts: the wish to cancel one goes to its supervisor directly."""
+    for key, supervision in alive.items():
+        job = jobs.by_id.get(key.job_id)
+        if job is not None and job.state is State.RUNNING and job.cancel_asked_at is not None:
+            supervision.order(f"cancel {key.job_id} {key.n}")
 
 
 def _answered_for(jobs: Jobs, token: str) -> list[Job]:

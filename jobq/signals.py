@@ -20,7 +20,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         self._old_wakeup = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._old = {number: signal.signal(number, self._note) for number in STOPPING}
+        heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup(1) set it
+        self._old = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
@@ -32,6 +33,11 @@ class StopSignals:
         signal.set_wakeup_fd(self._old_wakeup)
         os.close(self.fd)
         os.close(self._wake)
+
+    def ask(self) -> None:
+        """Ask the process to stop, from within; any thread may."""
+        self.count += 1
+        os.write(self._wake, b"!")
 
     def drain(self) -> None:
         """Make `fd` quiet again."""

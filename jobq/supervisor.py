@@ -30,10 +30,13 @@ import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
 PROTOCOL = 1
 LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL for what outlives the job's main process
+KILL_BURST = 200  # rounds of killing between two looks at everything
+LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
 ROUND = 0.02  # seconds between two looks for survivors
 ENDS_LIMIT = 1 << 16  # bytes of K.ends that are kept although the worker has recorded them
 ALL_SIGNALS = [s for s in range(1, signal.NSIG) if s not in {signal.SIGKILL, signal.SIGSTOP, 32, 33}]
@@ -52,8 +55,9 @@ def line_of(record: dict[str, Any]) -> bytes:
 class Stop:
     """Why and until when the job is being ended."""
 
-    def __init__(self, outcome: str, grace: float) -> None:
+    def __init__(self, outcome: str, grace: float, counted: bool) -> None:
         self.outcome = outcome
+        self.counted = counted  # uses up a retry
         self.kill_at = time.monotonic() + grace
 
 
@@ -83,7 +87,10 @@ class Supervisor:
         self.environments: dict[str, dict[str, str]] = {}
         lock = os.open(f"{folder}/{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(lock, b"%d\n" % os.getpid())
+        try:
+            os.write(lock, b"%d\n" % os.getpid())
+        except OSError:
+            pass  # a full disk: only a quicker way to notice our end is lost
         self.ends = os.open(f"{folder}/{slot}.ends", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.mkfifo(f"{folder}/{slot}.ctl", 0o600)
         self.ctl = os.open(f"{folder}/{slot}.ctl", os.O_RDWR | os.O_NONBLOCK)
@@ -123,7 +130,7 @@ class Supervisor:
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until there is input, an order, a signal or the time is over (seconds); take it in."""
-        for fd, events in self.poll.poll(None if timeout is None else max(0.0, timeout) * 1000 + 1):
+        for fd, events in self.poll.poll(None if timeout is None else min(max(timeout, 0.0), LONGEST_POLL) * 1000):
             if fd == 0:
                 data = os.read(0, 1 << 16) if events & select.POLLIN else b""
                 self.waiting += data
@@ -228,22 +235,32 @@ class Supervisor:
 
     def watch(self, job: Spawned) -> None:
         """Return when the main process has ended, or when its time after TERM is over."""
-        while os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        while not self.has_ended(job.pid):
             now = time.monotonic()
             self.take_orders(job)
             if job.stop is None:
                 if job.timeout_at is not None and now >= job.timeout_at:
                     self.begin_stop(job, "timeout", job.grace)
-                elif self.leaving or (self.hung_up and self.bound):
+                elif self.leaving:
                     self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE))
+                elif self.hung_up and self.bound:
+                    self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE), counted=False)
             if job.stop is not None and now >= job.stop.kill_at:
                 return
             deadline = job.timeout_at if job.stop is None else job.stop.kill_at
             self.wait(None if deadline is None else deadline - time.monotonic())
 
-    def begin_stop(self, job: Spawned, outcome: str, grace: float) -> None:
+    def has_ended(self, pid: int) -> bool:
+        """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if dead.si_pid == pid:
+                return True
+            os.waitpid(dead.si_pid, 0)
+        return False
+
+    def begin_stop(self, job: Spawned, outcome: str, grace: float, *, counted: bool = True) -> None:
         """TERM, and CONT so that a stopped job hears it; KILL after the grace."""
-        job.stop = Stop(outcome, grace)
+        job.stop = Stop(outcome, grace, counted)
         signal_group(job.pid, signal.SIGTERM)
         signal_group(job.pid, signal.SIGCONT)
 
@@ -258,7 +275,7 @@ class Supervisor:
                 case ["stop", job_id, n, grace] if (job_id, n) == (str(job.id), str(job.n)):
                     seconds = float(grace)
                     if job.stop is None:
-                        self.begin_stop(job, "interrupted", seconds)
+                        self.begin_stop(job, "interrupted", seconds, counted=False)
                     job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
 
     def collect(self, job: Spawned) -> dict[str, Any]:
@@ -272,7 +289,6 @@ class Supervisor:
             signal_group(job.pid, signal.SIGCONT)
         else:
             signal_group(job.pid, signal.SIGKILL)
-            kill_all(descendants(os.getpid()) or set())
         _, status, usage = os.wait4(job.pid, 0)
         self.end_leftovers(job)
         end: dict[str, Any] = {
@@ -282,10 +298,9 @@ class Supervisor:
         }
         code = os.waitstatus_to_exitcode(status)
         if job.stop is not None:
-            # A job that ends by itself with success after TERM has still not done all that it was asked.
+            # Even if it ends with success after TERM: it has not done all that it was asked.
             end["outcome"] = job.stop.outcome
-            if job.stop.outcome == "interrupted":
-                end["counted"] = False
+            end["counted"] = job.stop.counted
         else:
             end["outcome"] = "exit" if code >= 0 else "signal"
         end["status" if code >= 0 else "signal"] = abs(code)
@@ -297,15 +312,16 @@ class Supervisor:
         if job.stop is not None:
             kill_at = min(kill_at, job.stop.kill_at)
         told: set[Process] = set()
-        while left := survivors(job.pid):
+        while (left := survivors(job.pid)) is not None:
             if time.monotonic() >= kill_at:
                 kill_all(left)
+                kill_children()
             else:
                 for process in left - told:
                     send(process, signal.SIGTERM)
                     send(process, signal.SIGCONT)
                 told |= left
-            self.wait(ROUND)
+                self.wait(ROUND)
 
 
 def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
@@ -382,22 +398,35 @@ def become_subreaper() -> None:
             pass
 
 
-def survivors(leader: int) -> set[Process]:
-    """What is left of the tree whose main process, `leader`, has been reaped; reaps what is dead of it.
+def survivors(leader: int) -> set[Process] | None:
+    """What can be seen of the tree whose main process, `leader`, has been reaped; None if there is nothing left.
 
-    Without subreaper or /proc only the group can be seen. Its number is not given away while it has members.
+    Reaps what is dead of it. With a subreaper, only having no children means that nothing is left: what forks all the
+    time may be missed by every look. Otherwise only the group can be seen; its number is not given away while it has
+    members.
     """
-    if reap_children():
-        found = descendants(os.getpid())
-        if found is not None:
-            return found
-    elif SUBREAPING:
-        return set()
+    children = reap_children()
+    if SUBREAPING and not children:
+        return None
+    found = descendants(os.getpid()) if children else set()
+    if SUBREAPING and found is not None:
+        return found
     try:
         os.killpg(leader, 0)
     except OSError:
+        return None
+    return {(-leader, 0)} | (found or set())
+
+
+def own_children() -> set[Process]:
+    """The live direct children, by the quickest way there is (Linux)."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
+            pids = [int(word) for word in f.read().split()]
+    except OSError:
         return set()
-    return {(-leader, 0)}
+    stats = ((pid, read_stat(pid)) for pid in pids)
+    return {(pid, stat[1]) for pid, stat in stats if stat is not None and not stat[2]}
 
 
 def signal_group(leader: int, number: int) -> None:
@@ -484,6 +513,22 @@ def kill_all(processes: set[Process]) -> None:
     """KILL them; what they fork meanwhile is found by the next look."""
     for process in processes:
         send(process, signal.SIGKILL)
+
+
+def kill_children(spared: Collection[int] = ()) -> bool:
+    """KILL and reap what becomes a child of this process, without a pause: what forks all the time, and leaves its
+    parents behind, must be caught between two forks. Whether any is left that is not `spared`."""
+    for _ in range(KILL_BURST):
+        left = {process for process in own_children() if process[0] not in spared}
+        if not left:
+            return False
+        kill_all(left)
+        for pid, _ in left:
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
+    return True
 
 
 def main() -> None:

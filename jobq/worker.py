@@ -6,6 +6,7 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Collection, Iterator
 
@@ -25,6 +26,7 @@ STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to s
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 30.0  # seconds between two tries while the disk or the machine is full
 
+MOMENTARY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 Report = Callable[[Job], None]
 
 
@@ -112,20 +114,25 @@ class Worker:
 
     def step(self, now: Moment, stops: int = 0) -> float:
         """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
+        try:
+            return self._step(now, stops)
+        except OSError as e:
+            if e.errno not in MOMENTARY:
+                raise
+            self._take_a_break(now)  # no descriptor to be had
+            return self._pause
+
+    def _step(self, now: Moment, stops: int) -> float:
         if now.boot - self._looked_around >= LOOK_AROUND:
             self._looked_around = now.boot
-            self._look_around(now)
+            self._look_around(now, adopt=not stops and not self._own_jobs)
         jobs = self.store.read()
         self._stop_if_asked(now, stops)
         self._pass_on_wishes(jobs)
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, LOOK_AROUND)
         ended = self._engine.ended()
-        try:
-            names = self._engine.reserve(self._room(jobs, now)) if not stops else []
-        except OSError:
-            names = []  # no process or descriptor to be had: go on with what there is
-            self._take_a_break(now)
+        names = self._engine.reserve(self._room(jobs, now)) if not stops else []
         if ended or names:
             try:
                 self._turn(now, ended, names)
@@ -209,6 +216,7 @@ class Worker:
             name,
             Task(
                 key,
+                job.attempts[-1],
                 job.command,
                 spec.cwd,
                 spec.umask,
@@ -223,16 +231,16 @@ class Worker:
 
     # -- what else there is to do ----------------------------------------------------------------------
 
-    def _look_around(self, now: Moment) -> None:
+    def _look_around(self, now: Moment, *, adopt: bool) -> None:
         try:
-            rescued = rescue(self.store, now, adopter=self.token)
+            rescued = rescue(self.store, now, adopter=self.token if adopt else None)
         except SyncFailed:
             raise
         except (NotSaved, LockTimeout):
             return  # the next look will do it
-        for supervision, key in rescued.adopted:
-            self._engine.adopt(supervision, key)
-            self._report(self.store.jobs.by_id[key.job_id])
+        for adoption in rescued.adopted:
+            self._engine.adopt(*adoption)
+            self._report(self.store.jobs.by_id[adoption.key.job_id])
         for job in rescued.settled:
             self.failed += job.state is State.FAILED
             self._report(job)
@@ -254,9 +262,9 @@ class Worker:
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():
             job = jobs.by_id.get(key.job_id)
-            if job is not None and job.cancel_asked_at is not None and key not in self._asked_to_cancel:
+            wished = job is not None and job.cancel_asked_at is not None
+            if wished and key not in self._asked_to_cancel and self._engine.cancel(key):
                 self._asked_to_cancel.add(key)
-                self._engine.cancel(key)
 
     def _take_a_break(self, now: Moment) -> None:
         """The disk or the machine is full: try again later, each time later."""

@@ -166,14 +166,18 @@ def test_secrets_stay_in_the_environment_files(cli: Cli) -> None:
     assert cli("log").stdout == secret.upper() + "\n"
     for words in (["list", "--json"], ["show"], ["show", "--json"], ["list"], ["doctor"], []):
         assert secret not in cli(*words).stdout
-    holders = {path.parent.name for path in cli.store.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()}
+    holders = {
+        path.parent.name for path in cli.store.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+    }
     assert holders == {"env"}
 
 
 def test_a_full_disk_refuses_an_add_and_keeps_what_is_there(cli: Cli) -> None:
     cli("add", "true")
     size = (cli.store / "journal.jsonl").stat().st_size
-    full = limited(cli, size + 100, "add", "echo this does not fit on the disk any more, it really does not, no no no no")
+    full = limited(
+        cli, size + 100, "add", "echo this does not fit on the disk any more, it really does not, no no no no"
+    )
     assert full.returncode == 74
     assert "not saved" in full.stderr
     assert full.stdout == ""
@@ -231,7 +235,9 @@ def test_the_job_is_there_once_even_if_nobody_hears_its_id(cli: Cli, how: str) -
         command = 'exec "$0" -m jobq add true >/dev/full'
     else:
         command = '"$0" -m jobq add true | head -0'
-    done = subprocess.run(["sh", "-c", command, sys.executable], env=cli.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], env=cli.env, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert len(cli.queue.jobs()) == 1
 

@@ -17,8 +17,7 @@ PATIENT = "echo $$ >> began.{0}; while ! [ -e go ]; do sleep 0.02; done; echo x 
 
 
 def start_patient(cli: Cli, count: int, *asked: str) -> list[int]:
-    ids = [cli.id(*asked, PATIENT.format(n)) for n in range(count)]
-    return ids
+    return [cli.id(*asked, PATIENT.format(n)) for n in range(count)]
 
 
 def wait_begun(tmp_path: Path, count: int) -> None:
@@ -39,7 +38,11 @@ def kill(process: object) -> None:
 
 def test_the_next_worker_adopts_what_runs(cli: Cli, tmp_path: Path) -> None:
     ids = start_patient(cli, 3)
-    ids.append(cli.id("setsid sh -c 'echo $$ >> began.3; sleep 300' & while ! [ -e go ]; do sleep 0.02; done; echo x >> ended.3"))
+    ids.append(
+        cli.id(
+            "setsid sh -c 'echo $$ >> began.3; sleep 300' & while ! [ -e go ]; do sleep 0.02; done; echo x >> ended.3"
+        )
+    )
     first = cli.worker("-j", "4")
     wait_begun(tmp_path, 4)
     kill(first)
@@ -110,7 +113,9 @@ def test_cancel_after_the_death_of_the_worker_leaves_no_process(cli: Cli, tmp_pa
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_killed_supervisor_leaves_a_lost_attempt_and_no_process(cli: Cli, tmp_path: Path, retries: int) -> None:
     job_id = cli.id(
-        "--retries", str(retries), "if [ -e pids ]; then exit 0; fi; echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300"
+        "--retries",
+        str(retries),
+        "if [ -e pids ]; then exit 0; fi; echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300",
     )
     cli.worker("-j", "1")
     pids = pids_in(tmp_path / "pids", 2)
@@ -197,7 +202,9 @@ def test_a_second_stop_hands_running_jobs_back_without_using_a_retry(cli: Cli, t
 
 
 def test_a_killed_run_leaves_nothing_behind(cli: Cli, tmp_path: Path) -> None:
-    process = cli.start("run", "--", "sh", "-c", "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300")
+    process = cli.start(
+        "run", "--", "sh", "-c", "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300"
+    )
     pids = pids_in(tmp_path / "pids", 2)
     process.kill()
     process.wait()

@@ -185,4 +185,4 @@ def test_exit_codes_are_what_a_shell_would_say(ending: Ending, code: int) -> Non
 
 def test_an_attempt_belongs_to_who_adopted_it() -> None:
     after = lifecycle.adopt(job_in(State.RUNNING), NOW, owner="w2")
-    assert after.attempts[-1] == Attempt(1, "w2", "w1/0", NOW.wall)
+    assert after.attempts[-1] == Attempt(1, "w2", "w1/0", NOW.wall, NOW.boot_id)

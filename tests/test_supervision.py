@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from jobq.job import Job, Outcome, State
 from tests.conftest import Cli, wait_until
-from tests.processes import is_alive, marked, pids_in
+from tests.processes import is_alive, marked, pids_in, supervisors
 
 TREES = {
     "plain": "echo $$ >> pids; sleep 300",
@@ -78,7 +82,8 @@ def test_what_a_job_sees_is_what_its_shell_would_have_given_it(cli: Cli, tmp_pat
         "print(os.getcwd(), os.environ['PWD'], oct(os.umask(0)));"
         "print(sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1]);"
         "print([l.split()[1] for l in open('/proc/self/status') if l.startswith(('SigBlk','SigIgn'))]);"
-        "print(os.environ['JOBQ_JOB_ID'], os.environ['JOBQ_JOB_ATTEMPT'], os.environ['JOBQ_STORE'], os.environ['MARK']);"
+        "e = os.environ;"
+        "print(e['JOBQ_JOB_ID'], e['JOBQ_JOB_ATTEMPT'], e['JOBQ_STORE'], e['MARK']);"
         "print(repr(sys.stdin.read()), os.getsid(0) == os.getpid())"
     )
     (tmp_path / "p.py").write_text(probe)
@@ -138,7 +143,20 @@ def test_a_script_without_an_interpreter_line_runs_as_in_a_shell(cli: Cli) -> No
 
 
 def test_arguments_arrive_byte_for_byte(cli: Cli) -> None:
-    words = ["a b", "$HOME", "*", "", "-x", "'", '"', "\n", "%s{}", "$(touch x)", "é☃", b"\xff\xfe".decode("utf-8", "surrogateescape")]
+    words = [
+        "a b",
+        "$HOME",
+        "*",
+        "",
+        "-x",
+        "'",
+        '"',
+        "\n",
+        "%s{}",
+        "$(touch x)",
+        "é☃",
+        b"\xff\xfe".decode("utf-8", "surrogateescape"),
+    ]
     job = run_to_end(cli, "--", "printf", "%s\\0", *words)
     log = Path(cli.queue.store.logs.path(job.id, 1)).read_bytes()
     assert log == b"".join(os.fsencode(word) + b"\0" for word in words)
@@ -181,3 +199,96 @@ def test_three_hundred_jobs_leave_no_zombie_and_no_descriptor(cli: Cli) -> None:
     for supervisor in children:
         assert Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text() == ""
         assert len(os.listdir(f"/proc/{supervisor}/fd")) <= 10
+
+
+FLEEING = """
+#include <unistd.h>
+#include <signal.h>
+#include <fcntl.h>
+int main(void) {
+    signal(SIGTERM, SIG_IGN);
+    for (;;) {
+        if (fork() == 0) { setsid(); usleep(1000); int fd = open("beat", O_WRONLY|O_CREAT|O_APPEND, 0600); write(fd, "x", 1); close(fd); continue; }
+        _exit(0);
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("end", ["by itself", "supervisor killed"])
+def test_a_quick_chain_of_forks_is_ended_too(cli: Cli, tmp_path: Path, end: str) -> None:
+    (tmp_path / "flee.c").write_text(FLEEING)
+    subprocess.run(["cc", "-w", "-o", tmp_path / "flee", tmp_path / "flee.c"], check=True)
+    beat = tmp_path / "beat"
+    job_id = cli.id(
+        "--retries", "0", "./flee; " + ("while ! [ -s beat ]; do :; done" if end == "by itself" else "sleep 60")
+    )
+    cli.worker("-j", "1")
+    wait_until(lambda: beat.exists() and beat.stat().st_size > 10)
+    if end == "supervisor killed":
+        os.kill(supervisors(cli.store)[0], signal.SIGKILL)
+    cli.queue.wait(job_id, timeout=20)
+    beats = beat.stat().st_size
+    assert marked(cli.store) == []
+    assert beat.stat().st_size == beats
+
+
+def test_orphans_of_a_running_job_are_reaped_at_once(cli: Cli, tmp_path: Path) -> None:
+    cli.id(
+        "i=0; while [ $i -lt 100 ]; do (true &); i=$((i+1)); done; echo $$ > pids; while ! [ -e go ]; do sleep 0.05; done"
+    )
+    cli.worker("-j", "1")
+    pids_in(tmp_path / "pids", 1)
+    (supervisor,) = supervisors(cli.store)
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    wait_until(lambda: len(children.read_text().split()) == 1)
+    (tmp_path / "go").touch()
+    cli("wait")
+
+
+def test_a_job_that_attacks_its_supervisor_uses_up_its_retries(cli: Cli) -> None:
+    term = cli.id("--retries", "1", "echo x >> ran; kill $PPID; sleep 60")
+    stop = cli.id("--retries", "0", "--grace", "0.2", "kill -STOP $PPID; sleep 60")
+    cli.worker("-j", "2")
+    assert cli.queue.wait(term, timeout=20).state is State.FAILED
+    assert (cli.cwd / "ran").read_text() == "x\nx\n"
+    cli("cancel", "--wait", str(stop))
+    assert marked(cli.store) == []
+
+
+def test_very_long_times_are_fine(cli: Cli) -> None:
+    assert run_to_end(cli, "--timeout", "52w", "--grace", "9000d", "true").state is State.SUCCEEDED
+
+
+def test_few_descriptors_mean_fewer_slots_and_no_lost_attempt(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="true\n" * 10)
+    limit = (24, 24)
+    worker = cli.start(
+        "worker", "--drain", "-j", "16", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    )
+    assert worker.wait(timeout=60) == 0
+    assert all(len(job.attempts) == 1 for job in cli.queue.finished())
+
+
+def test_a_worker_under_nohup_does_not_hear_hangups(cli: Cli) -> None:
+    worker = cli.start("worker", "-j", "1", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_until(cli.queue.workers)
+    worker.send_signal(signal.SIGHUP)
+    job_id = cli.id("true")
+    assert cli.queue.wait(job_id, timeout=20).state is State.SUCCEEDED
+    assert worker.poll() is None
+
+
+def test_run_into_a_closed_pipe_ends_the_job(cli: Cli) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m jobq run yes | head -1', sys.executable],
+        env=cli.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "y\n"
+    assert "Traceback" not in done.stderr
+    assert wait_until(lambda: cli.queue.job(1).state.final)
+    assert marked(cli.store) == []

@@ -12,7 +12,7 @@ from jobq import clock
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import leave, queue_of, takes_asks
 from jobq.job import Job, State
-from jobq.views.console import say
+from jobq.views.console import gone, say
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail
 from jobq.views.text import command_line
@@ -48,7 +48,7 @@ def run(
         talk = quiet if single else tell
         work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
-        output = Output(queue.store.logs.path, ids[0]) if single else None
+        output = Output(queue.store.logs.path, ids[0], signals.ask) if single else None
         try:
             work.run(signals)
         finally:
@@ -82,9 +82,10 @@ def tell(job: Job) -> None:
 class Output:
     """Copies the log of a job to stdout while it is written, attempt after attempt."""
 
-    def __init__(self, log_path: Callable[[int, int], str], job_id: int) -> None:
+    def __init__(self, log_path: Callable[[int, int], str], job_id: int, nobody_reads: Callable[[], None]) -> None:
         self._log_path = log_path
         self._job_id = job_id
+        self._nobody_reads = nobody_reads
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._copy, name="output", daemon=True)
         self._thread.start()
@@ -101,6 +102,9 @@ class Output:
         while True:
             over = self._over.is_set()
             wrote = log.pump(printer)
+            if gone():
+                self._nobody_reads()
+                return
             following = Tail(self._log_path(self._job_id, n + 1))
             if not wrote and following.exists():
                 log.close()

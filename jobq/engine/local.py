@@ -11,13 +11,19 @@ import os
 import selectors
 import subprocess
 import sys
+import time
+from typing import NamedTuple
 
 from jobq import supervisor
 from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, settle
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
-from jobq.job import Record
+from jobq.job import Attempt, Record
 from jobq.store.journal import decode_line
+
+LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
+START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
+MOST_FAILED_STARTS = 10  # in a row
 
 
 class Slot:
@@ -34,6 +40,13 @@ class Slot:
     def name(self) -> str:
         """As attempts record it: "token/slot"."""
         return f"{os.path.basename(self.supervision.folder)}/{self.supervision.slot}"
+
+
+class Dead(NamedTuple):
+    """A supervisor of ours that died with a job."""
+
+    supervision: Supervision
+    key: Key
 
 
 class Adopted:
@@ -62,9 +75,14 @@ class LocalEngine:
         self._slots: list[Slot] = []
         self._idle: list[Slot] = []
         self._started = 0
+        self._start_again_at = float("-inf")
+        self._failed_starts = 0
+        supervisor.become_subreaper()  # what a killed supervisor leaves behind comes to us
         self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
+        self._dead: list[Dead] = []
+        self._attempts: dict[Key, Attempt] = {}
         self._locks: dict[Key, int] = {}  # of dead supervisors, until their end is recorded
 
     # -- slots -----------------------------------------------------------------------------------
@@ -72,16 +90,21 @@ class LocalEngine:
     @property
     def busy(self) -> int:
         """How many attempts are under way, adopted ones included."""
-        return sum(slot.key is not None for slot in self._slots) + len(self._adopted)
+        return sum(slot.key is not None for slot in self._slots) + len(self._adopted) + len(self._dead)
 
     def reserve(self, count: int) -> list[str]:
         """Names of up to `count` idle slots that are ready to be given a job; missing ones are being started.
 
         A slot is idle as soon as its job has ended: who gives it the next must record that end first, or with it.
-        Raises OSError if the machine has no more processes or descriptors.
+        What can't be started for lack of processes or descriptors is tried again after a while.
         """
-        for _ in range(count - len(self._idle) - sum(not slot.ready for slot in self._slots)):
-            self._start()
+        missing = count - len(self._idle) - sum(not slot.ready for slot in self._slots)
+        if missing > 0 and time.monotonic() >= self._start_again_at:
+            try:
+                for _ in range(missing):
+                    self._start()
+            except OSError:
+                self._start_again_at = time.monotonic() + START_PAUSE
         return [slot.name for slot in self._idle[:count]]
 
     def _start(self) -> None:
@@ -117,6 +140,7 @@ class LocalEngine:
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
         slot.key = task.key
+        self._attempts[task.key] = task.attempt
         message = {
             "id": task.key.job_id,
             "n": task.key.n,
@@ -165,14 +189,17 @@ class LocalEngine:
         """The attempts that ended since they were last `recorded`; they are told until then."""
         for adopted in [adopted for adopted in self._adopted.values() if adopted.fd < 0]:
             self._look_after(adopted)
+        self._settle_dead()
         return list(self._ended)
 
     def recorded(self, ended: list[Ended]) -> None:
         """These ends are durable: what was kept for them can go."""
         keys = {end.key for end in ended}
         self._ended = [end for end in self._ended if end.key not in keys]
-        for key in keys & self._locks.keys():
-            os.close(self._locks.pop(key))
+        for key in keys:
+            self._attempts.pop(key, None)
+            if key in self._locks:
+                os.close(self._locks.pop(key))
 
     def _hear(self, slot: Slot) -> None:
         assert slot.process.stdout is not None
@@ -193,6 +220,7 @@ class LocalEngine:
             if message["hello"] != supervisor.PROTOCOL:
                 raise EngineBroken("jobq was changed under this worker", "start the worker again")
             slot.ready = True
+            self._failed_starts = 0
             self._idle.append(slot)
         elif (key := slot.key) is not None and (message.get("id"), message.get("n")) == tuple(key):
             self._ended.append(Ended(key, ending_from(message)))
@@ -212,9 +240,15 @@ class LocalEngine:
             self._idle.remove(slot)
         if slot.key is None:
             if not slot.ready:
-                raise EngineBroken(f"a supervisor could not start: {self._why(slot)}")
+                self._failed_starts += 1
+                self._start_again_at = time.monotonic() + START_PAUSE
+                if self._failed_starts >= MOST_FAILED_STARTS:
+                    raise EngineBroken(f"a supervisor could not start: {self._why(slot)}")
             return
-        self._settle(slot.supervision, slot.key)
+        while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
+            continue
+        self._dead.append(Dead(slot.supervision, slot.key))
+        self._settle_dead()
 
     def _why(self, slot: Slot) -> str:
         try:
@@ -223,19 +257,31 @@ class LocalEngine:
         except OSError as e:
             return str(e)
 
+    def _settle_dead(self) -> None:
+        for dead in list(self._dead):
+            if self._settle(dead.supervision, dead.key):
+                self._dead.remove(dead)
+
     def _settle(self, supervision: Supervision, key: Key) -> bool:
+        """Whether it is over; what is needed of it until that is recorded is kept."""
         lock = supervision.lock_if_dead()
         if lock is None:
             return False
+        ending = settle(supervision, self._attempts[key], key, self._store, lock)
+        if ending is None:
+            if lock >= 0:
+                os.close(lock)
+            return False
         if lock >= 0:
             self._locks[key] = lock
-        self._ended.append(Ended(key, settle(supervision, key, self._store, lock)))
+        self._ended.append(Ended(key, ending))
         return True
 
     # -- attempts of dead workers --------------------------------------------------------------------
 
-    def adopt(self, supervision: Supervision, key: Key) -> None:
+    def adopt(self, supervision: Supervision, key: Key, attempt: Attempt) -> None:
         """Answer for a running attempt from now on."""
+        self._attempts[key] = attempt
         adopted = Adopted(supervision, key)
         self._adopted[key] = adopted
         if adopted.fd >= 0:
@@ -252,20 +298,18 @@ class LocalEngine:
 
     # -- orders ------------------------------------------------------------------------------------
 
-    def cancel(self, key: Key) -> None:
-        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled."""
-        self._order(key, f"cancel {key.job_id} {key.n}")
+    def cancel(self, key: Key) -> bool:
+        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled. Whether the order was given."""
+        return self._order(key, f"cancel {key.job_id} {key.n}")
 
-    def stop(self, key: Key, grace: float) -> None:
-        """End the attempt because the worker stops; `grace` seconds from TERM to KILL."""
-        self._order(key, f"stop {key.job_id} {key.n} {grace}")
+    def stop(self, key: Key, grace: float) -> bool:
+        """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Whether the order was given."""
+        return self._order(key, f"stop {key.job_id} {key.n} {grace}")
 
-    def _order(self, key: Key, text: str) -> None:
+    def _order(self, key: Key, text: str) -> bool:
         if key in self._adopted:
-            self._adopted[key].supervision.order(text)
-        for slot in self._slots:
-            if slot.key == key:
-                slot.supervision.order(text)
+            return self._adopted[key].supervision.order(text)
+        return any(slot.key == key and slot.supervision.order(text) for slot in self._slots)
 
     def running(self) -> list[Key]:
         """The attempts under way."""
@@ -277,10 +321,13 @@ class LocalEngine:
             assert slot.process.stdin is not None
             slot.process.stdin.close()
         for slot in self._slots:
-            if slot.key is None:
-                slot.process.wait()
-            else:
-                slot.process.returncode = 0  # it outlives us: nothing to wait for
+            try:
+                if slot.key is None:
+                    slot.process.wait(LEAVE_S)
+                    continue
+            except subprocess.TimeoutExpired:
+                pass  # it has an end that the disk does not take: its lock keeps that safe
+            slot.process.returncode = 0  # it outlives us: nothing to wait for
         self._selector.close()
         for lock in self._locks.values():
             os.close(lock)

@@ -6,17 +6,19 @@ Used for the worker's own supervisors after their death, and for those of a dead
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import NamedTuple
 
 from jobq import supervisor, system
 from jobq.engine.task import Key
-from jobq.job import BadRecord, Ending, Outcome, Record, read_ending
+from jobq.job import Attempt, BadRecord, Ending, Outcome, Record, read_ending
 from jobq.store.folder import read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 
-KILL_ROUNDS = 500
+KILL_ROUNDS = 1000
+CLEAN_LOOKS = 3  # what forks just then may be missed by one
 TORN = "torn"  # a line that can't be read: whatever it said is not known
 
 
@@ -63,7 +65,28 @@ class Supervision(NamedTuple):
             return False
         finally:
             os.close(fd)
+        self._wake()
         return True
+
+    def _wake(self) -> None:
+        """A supervisor that its own job has stopped must hear the order: CONT, sent to no stranger."""
+        pid = self.pid()
+        if pid is None or not hasattr(os, "pidfd_open"):
+            return
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            return
+        lock = self.lock_if_dead()
+        try:
+            if lock is None:  # it lived after the handle was made: the handle is its own
+                signal.pidfd_send_signal(handle, signal.SIGCONT)
+        except OSError:
+            pass
+        finally:
+            os.close(handle)
+            if lock is not None and lock >= 0:
+                os.close(lock)
 
     def events(self, key: Key) -> dict[str, Record]:
         """What it has noted of that attempt, by event; a torn last line is left out."""
@@ -94,11 +117,12 @@ def ending_from(record: Record) -> Ending:
     return read_ending({name: value for name, value in record.items() if name not in {"event", "id", "n", "crc"}})
 
 
-def settle(supervision: Supervision, key: Key, store: str, lock: int) -> Ending:
+def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, lock: int) -> Ending | None:
     """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
 
     The caller holds the supervisor's `lock` and keeps it until the ending is recorded; -1: there is none. Only a
-    supervisor whose files are there, whole, and without a start, has not started the job.
+    supervisor whose files are there, whole, of this boot, and without a start, has not started the job. None: there
+    still are processes of it, so that it is not over.
     """
     noted = supervision.events(key)
     if "end" in noted:
@@ -106,28 +130,31 @@ def settle(supervision: Supervision, key: Key, store: str, lock: int) -> Ending:
             return ending_from(noted["end"])
         except BadRecord:
             pass
-    if "not_started" in noted or (lock >= 0 and not noted.keys() & {"start", TORN}):
+    same_boot = attempt.boot_id in {"", system.boot_id()}
+    if "not_started" in noted or (lock >= 0 and same_boot and not noted.keys() & {"start", TORN}):
         return NOT_STARTED
     started = noted.get("start", {})
-    kill_leftovers(key, store, noted.get("pid"), started.get("boot"))
+    if same_boot and not kill_leftovers(key, store, noted.get("pid")):
+        return None
     return Ending(Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time())
 
 
-def kill_leftovers(key: Key, store: str, spawned: Record | None, boot_id: str | None) -> None:
-    """KILL every process of an attempt whose supervisor is dead, again and again until none is left.
+def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
+    """KILL every process of an attempt whose supervisor is dead, until several looks see none; whether that was so.
 
     They are known by the variables in their environment, by the session of the main process, and as children of those.
     """
-    if boot_id not in {None, system.boot_id()}:
-        return  # nothing survives a boot
+    clean = 0
     for _ in range(KILL_ROUNDS):
         found = _marked(key, store) | _session(spawned)
-        below = supervisor.descendants(*(pid for pid, _ in found)) if found else None
-        found |= below or set()
-        if not found:
-            return
+        if found:
+            found |= supervisor.descendants(*(pid for pid, _ in found)) or set()
         supervisor.kill_all(found)
-        time.sleep(supervisor.ROUND / 4)
+        clean = 0 if found else clean + 1
+        if clean == CLEAN_LOOKS:
+            return True
+        time.sleep(supervisor.ROUND / 10)
+    return False
 
 
 def _marked(key: Key, store: str) -> set[supervisor.Process]:

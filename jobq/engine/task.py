@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobq.job import Command, Ending
+from jobq.job import Attempt, Command, Ending
 
 
 class Key(NamedTuple):
@@ -18,6 +18,7 @@ class Task(NamedTuple):
     """All that is needed to run one attempt. Seconds; absolute paths."""
 
     key: Key
+    attempt: Attempt
     command: Command
     cwd: str
     umask: int

@@ -175,6 +175,8 @@ def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
         raise StoreForbidden(
             f"{where}/{name} is not a plain file of yours with a single name", "move it away; jobq did not make it"
         )
+    if flags & os.O_CREAT and stat.S_IMODE(status.st_mode) != PRIVATE_FILE:
+        os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
     return fd
 
 

@@ -92,7 +92,9 @@ class Membership:
             self._lock_fd = os.open(f"{making}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
             try_lock(self._lock_fd)
             os.write(self._lock_fd, b"%d\n" % os.getpid())
+            os.fchmod(self._lock_fd, PRIVATE_FILE)
             os.mkfifo(f"{making}/{BELL}", PRIVATE_FILE)
+            os.chmod(f"{making}/{BELL}", PRIVATE_FILE)  # whatever the umask
             self.bell_fd = os.open(f"{making}/{BELL}", os.O_RDWR | os.O_NONBLOCK)  # for writing too: never at its end
             os.rename(making, self.path)
         except OSError as e:

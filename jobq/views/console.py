@@ -63,11 +63,13 @@ def _write(stream: IO[str] | None, text: str) -> None:
 
 def _close(stream: IO[str] | None) -> None:
     """Let nothing be flushed at exit into a pipe that nobody reads."""
+    if stream is None or stream.closed:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        if stream is not None:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
-            stream.close()
+        os.dup2(null, stream.fileno())
+        stream.close()
     except (OSError, ValueError):
         pass
+    finally:
+        os.close(null)

@@ -98,7 +98,7 @@ class Tail:
                 return False
             self._at = start_of_tail(self._fd, self._tail)
         before = self._at
-        while block := os.pread(self._fd, BLOCK, self._at):
+        while not gone() and (block := os.pread(self._fd, BLOCK, self._at)):
             printer.write(block)
             self._at += len(block)
         return self._at > before

@@ -1,0 +1,222 @@
+"""What compaction must keep, at which point it may die, and what a stale hint must not hide."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobq import lifecycle
+from jobq.errors import StoreDamaged
+from jobq.job import Ending, Moment, Outcome, Spec, State
+from jobq.store import Add, Remove, Store, check, compaction, repair
+from jobq.store.journal import HINT, JOURNAL
+from tests.conftest import assert_sound
+
+NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
+DAY = 86_400.0
+
+
+def later(days: float) -> Moment:
+    return Moment(NOW.wall + days * DAY, NOW.boot + days * DAY, "boot")
+
+
+def add(store: Store, *commands: str) -> list[int]:
+    spec = Spec("/", store.save_environment({"A": "1"}), retries=0)
+    return list(store.enqueue(spec, commands, NOW.wall))
+
+
+def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
+    claim = lifecycle.claim(store.read().by_id[job_id], now, owner="w1", supervisor="w1/0")
+    store.update(lambda _: [claim], now.wall)
+    end = Ending(Outcome.EXIT, status=status, started_at=1.0)
+    store.update(lambda jobs: [lifecycle.finish(jobs.by_id[job_id], end, now, 0.5)], now.wall)
+
+
+def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(store: Store) -> None:
+    (job_id,) = add(store, "x")
+    run(store, job_id, 1, later(1))
+    assert compaction.compact(store.path, later(1).wall)
+    store.read()
+    failed = store.get(job_id)
+    store.update(lambda _: [lifecycle.requeue(failed, NOW)], NOW.wall)
+    run(store, job_id, 0, NOW)
+    assert compaction.compact(store.path, NOW.wall)
+    assert Store(store.path).read().by_id == {}
+    store.read()
+    assert store.get(job_id).state is State.SUCCEEDED
+    store.update(lambda _: [Remove(job_id)], NOW.wall)
+    assert compaction.compact(store.path, NOW.wall)
+    store.read()
+    assert store.find(job_id) is None
+
+
+def test_whole_days_leave_with_their_logs_and_environments(store: Store) -> None:
+    old, new = add(store, "old", "new")
+    run(store, old, 0, NOW)
+    assert compaction.compact(store.path, NOW.wall)
+    (waiting,) = list(store.enqueue(Spec("/", store.save_environment({"B": "2"})), ["waiting"], NOW.wall))
+    for job_id in (old, new):
+        store.logs.make_folder(job_id)
+        Path(store.logs.path(job_id, 1)).touch(0o600)
+    run(store, new, 0, later(5))
+    assert compaction.compact(store.path, later(8).wall)
+    assert {job.id for job in store.read().unfinished()} == {waiting}
+    assert [job.id for job in store.finished_jobs()] == [new]
+    assert not os.path.exists(store.logs.path(old, 1))
+    assert os.path.exists(store.logs.path(new, 1))
+    assert len(os.listdir(f"{store.path}/env")) == 2
+    assert compaction.compact(store.path, later(20).wall)
+    assert list(store.finished_jobs()) == []
+    assert len(os.listdir(f"{store.path}/env")) == 1
+    assert list(add(store, "next")) == [waiting + 1]
+
+
+def test_the_journal_stays_bounded(store: Store) -> None:
+    ids = add(store, *(f"echo {n} {'x' * 400}" for n in range(300)))
+    for job_id in ids[:250]:
+        run(store, job_id, 0)
+    before = os.path.getsize(f"{store.path}/{JOURNAL}")
+    assert compaction.compact(store.path, NOW.wall)
+    after = os.path.getsize(f"{store.path}/{JOURNAL}")
+    assert after < before / 4
+    store.read()
+    assert store.find(ids[0]) is not None
+    assert len(list(store.finished_jobs())) == 250
+
+
+COMPACT = "import sys; from jobq.store import compaction; print(compaction.compact(sys.argv[1], float(sys.argv[2])))"
+
+
+def kill_points() -> list[tuple[str, int]]:
+    return [
+        (call, n)
+        for call, most in (("rename", 1), ("fsync", 6), ("fdatasync", 3), ("pwrite64", 8))
+        for n in range(1, most + 1)
+    ]
+
+
+@pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="strace is not installed")
+@pytest.mark.parametrize(("call", "n"), kill_points())
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
+def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int, fault: str) -> None:
+    """Whatever happens, every process goes on with the same jobs, old handle and new."""
+    one, two, three = add(store, "one", "two", "three")
+    run(store, one, 0)
+    run(store, two, 1)
+    before = {job.id: job for job in [*store.read().unfinished(), *store.finished_jobs()]}
+    subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:{fault}:when={n}",
+         os.path.realpath(sys.executable), "-c", COMPACT, store.path, str(NOW.wall)],
+        capture_output=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert store.update(lambda jobs: [lifecycle.hold(jobs.by_id[three], NOW)], NOW.wall) == []
+    (four,) = add(store, "four")
+    assert four == three + 1
+    expected = {**before, three: lifecycle.hold(before[three], NOW)}
+    for view in (store, Store(store.path)):
+        shown = {job.id: job for job in [*view.read().unfinished(), *view.finished_jobs()]}
+        shown.pop(four)
+        assert shown == expected
+    assert compaction.compact(store.path, NOW.wall)
+    assert {job.id for job in store.finished_jobs()} == {one, two}
+
+
+def test_an_acknowledged_job_behind_a_stale_hint_is_seen(store: Store) -> None:
+    """After a power cut the hint may be older than the journal."""
+    add(store, "one")
+    hint = Path(f"{store.path}/{HINT}").read_bytes()
+    add(store, "two")
+    Path(f"{store.path}/{HINT}").write_bytes(hint)
+    fresh = Store(store.path)
+    assert set(fresh.read().by_id) == {1, 2}
+    assert add(Store(store.path), "three") == [3]
+
+
+def test_a_hint_that_can_not_be_written_does_no_harm(store: Store) -> None:
+    add(store, "one")
+    hint = Path(f"{store.path}/{HINT}").read_bytes()
+    for n in (2, 3):
+        Path(f"{store.path}/{HINT}").write_bytes(hint)
+        other = Store(store.path)
+        spec = other.read().by_id[1].spec
+        assert other.update(lambda _: [Add(spec, ["more"])], NOW.wall) == [n]  # noqa: B023
+    assert set(store.read().by_id) == {1, 2, 3}
+
+
+def test_an_older_journal_in_the_place_of_the_new_one_is_damage_every_time(store: Store) -> None:
+    add(store, "one")
+    old = Path(f"{store.path}/{JOURNAL}").read_bytes()
+    assert compaction.compact(store.path, NOW.wall)
+    add(store, "two")
+    new = Path(f"{store.path}/{JOURNAL}").read_bytes()
+    Path(f"{store.path}/{JOURNAL}").write_bytes(old)
+    fresh = Store(store.path)
+    for _ in range(2):
+        with pytest.raises(StoreDamaged):
+            fresh.read()
+    with pytest.raises(StoreDamaged):
+        add(fresh, "three")
+    Path(f"{store.path}/{JOURNAL}").write_bytes(new)
+
+
+def test_damaged_finished_days_are_told_and_repaired(store: Store) -> None:
+    one, two, three = add(store, "one", "two", "three")
+    for job_id in (one, two):
+        run(store, job_id, 0)
+    assert compaction.compact(store.path, NOW.wall)
+    (path,) = Path(f"{store.path}/finished").iterdir()
+    data = path.read_bytes()
+    path.write_bytes(data[:10] + b"x" + data[11:])
+    for what in (lambda s: list(s.finished_jobs()), lambda s: s.find(one), lambda s: list(check.problems(s))):
+        fresh = Store(store.path)
+        fresh.read()
+        with pytest.raises(StoreDamaged):
+            what(fresh)
+    for cut in (data[:-5], b""):
+        path.write_bytes(cut)
+        fresh = Store(store.path)
+        fresh.read()
+        with pytest.raises(StoreDamaged):
+            list(fresh.finished_jobs())
+    path.write_bytes(data[:10] + b"x" + data[11:])
+    loss = repair.repair(Store(store.path), NOW.wall)
+    assert loss.lines == 1
+    store.read()
+    assert [job.id for job in store.finished_jobs()] == [two]
+    assert set(store.jobs.by_id) == {three}
+    assert add(store, "next") == [4]
+
+
+def test_a_process_that_was_there_before_a_repair_starts_anew(store: Store) -> None:
+    add(store, "one", "two")
+    add(store, "three")
+    known = dict(store.read().by_id)
+    path = Path(f"{store.path}/{JOURNAL}")
+    data = bytearray(path.read_bytes())
+    data[data.index(b'"one"') + 1] ^= 1
+    path.write_bytes(data)
+    repair.repair(Store(store.path), NOW.wall)
+    assert set(known) == {1, 2, 3}
+    assert set(store.read().by_id) == {3}
+    assert_sound(Path(store.path))
+
+
+@pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="strace is not installed")
+def test_a_failed_sync_is_not_retried_and_not_acknowledged(store: Store) -> None:
+    add(store, "one")
+    trace = f"{store.path}.trace"
+    command = ["strace", "-f", "-o", trace, "-e", "trace=fdatasync,fsync,ftruncate", "-e", "inject=fdatasync:error=EIO:when=1",
+               os.path.realpath(sys.executable), "-m", "jobq", "--store", store.path, "add", "-e", "A=1", "two"]  # fmt: skip
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stdout) == (74, "")
+    assert set(store.read().by_id) == {1}

@@ -1,0 +1,89 @@
+"""The write lock: the same contract for ours and for filelock's, which have to exclude each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import Timeout, UnixFileLock
+
+from jobq.errors import LockTimeout
+from jobq.store.folder import Folder
+from jobq.store.lock import StoreLock, is_held
+from tests.conftest import wait_until
+
+Make = Callable[[Path], Any]
+HOLD = "import sys; from jobq.store.folder import Folder; from jobq.store.lock import StoreLock\n" \
+    "with StoreLock(Folder.create(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # fmt: skip
+
+
+def ours(path: Path) -> StoreLock:
+    return StoreLock(Folder.create(str(path)), timeout=0.05)
+
+
+def filelocks(path: Path) -> UnixFileLock:
+    Folder.create(str(path)).close()
+    return UnixFileLock(path / StoreLock.NAME, timeout=0.05, mode=0o600, fallback_to_soft=False, poll_interval=0.002)
+
+
+@pytest.mark.parametrize("first", [ours, filelocks])
+@pytest.mark.parametrize("second", [ours, filelocks])
+def test_one_holder_at_a_time(tmp_path: Path, first: Make, second: Make) -> None:
+    with first(tmp_path / "s"):
+        with pytest.raises((LockTimeout, Timeout)), second(tmp_path / "s"):
+            pytest.fail("a second holder was let in")
+        assert is_held(Folder.create(str(tmp_path / "s")), StoreLock.NAME)
+    with second(tmp_path / "s"):
+        pass
+    assert not is_held(Folder.create(str(tmp_path / "s")), StoreLock.NAME)
+    assert (tmp_path / "s" / StoreLock.NAME).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [ours, filelocks])
+def test_a_killed_holder_lets_go(tmp_path: Path, make: Make) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises((LockTimeout, Timeout)) as refusal, make(tmp_path / "s"):
+        pytest.fail("a second holder was let in")
+    if make is ours:
+        assert f"process {holder.pid}" in str(refusal.value)
+    holder.kill()
+    holder.communicate()
+    with make(tmp_path / "s"):
+        pass
+
+
+def test_a_file_that_was_replaced_guards_nothing(tmp_path: Path) -> None:
+    lock = ours(tmp_path / "s")
+    with lock:
+        path = tmp_path / "s" / StoreLock.NAME
+        path.unlink()
+        path.touch(0o600)
+    with lock, pytest.raises(LockTimeout), ours(tmp_path / "s"):
+        pytest.fail("the old file was taken for the lock")
+
+
+def test_those_who_wait_get_it(tmp_path: Path) -> None:
+    folder = Folder.create(str(tmp_path / "s"))
+    order: list[int] = []
+
+    def work(n: int) -> None:
+        with StoreLock(folder, timeout=20):
+            order.append(n)
+
+    with StoreLock(folder):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(10)]
+        for thread in threads:
+            thread.start()
+        assert order == []
+    wait_until(lambda: len(order) == 10)
+    assert len(os.listdir(tmp_path / "s")) == 1

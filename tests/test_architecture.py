@@ -1,0 +1,116 @@
+"""The layers, and where each power lives, read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "jobq"
+LAYERS = [
+    ["version", "errors", "supervisor"],
+    ["job"],
+    ["retry"],
+    ["lifecycle"],
+    ["claim", "system", "asks", "signals"],
+    ["clock", "settings"],
+    ["store"],
+    ["engine"],
+    ["rescue"],
+    ["api", "worker"],
+    ["selection"],
+    ["views"],
+    ["commands"],
+    ["cli"],
+    ["__init__", "__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+POWERS = {
+    "posix_spawn": {"supervisor.py"},
+    "killpg": {"supervisor.py"},
+    "pidfd_send_signal": {"supervisor.py", "engine/remains.py"},
+    "Popen": {"engine/local.py"},
+    "environ": {"settings.py", "commands/common.py", "views/console.py"},
+    "fdatasync": {"system.py"},
+    "flock": {"store/lock.py", "supervisor.py"},
+    "pwrite": {"store/folder.py", "store/journal.py"},
+}
+IMPORTS = {
+    "typer": ("commands/", "cli.py"),
+    "rich": ("views/",),
+    "platformdirs": ("settings.py",),
+    "subprocess": ("engine/",),
+    "fcntl": ("store/lock.py", "supervisor.py", "system.py"),
+    "ctypes": ("supervisor.py",),
+}
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / module).read_text())
+
+
+def imported(module: str) -> set[str]:
+    """All modules that a file imports, at any depth, without those for type checking only."""
+    names = set()
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_below(module: str) -> None:
+    layer = module.removesuffix(".py").split("/")[0]
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] == "jobq" and len(parts) > 1 and parts[1] in RANK and parts[1] != layer:
+            if layer in {"__init__", "__main__"}:
+                continue
+            assert RANK[parts[1]] < RANK[layer], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_powers_live_where_they_belong(module: str) -> None:
+    used = {node.attr for node in ast.walk(tree_of(module)) if isinstance(node, ast.Attribute)}
+    for power, places in POWERS.items():
+        assert power not in used or module in places, f"{module} uses {power}"
+    for library, places in IMPORTS.items():
+        if any(name.split(".")[0] == library for name in imported(module)):
+            assert module.startswith(places), f"{module} imports {library}"
+
+
+def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
+    own = {name.split(".")[0] for name in imported("supervisor.py")}
+    assert own <= set(sys.stdlib_module_names) | {"__future__"}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [module for module in MODULES if not ast.get_docstring(tree_of(module))] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("jobq", {"jobq.api", "typer", "rich", "json"}),
+        ("jobq.cli", {"rich", "platformdirs", "subprocess", "jobq.worker", "jobq.engine.local", "selectors"}),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    if module == "jobq.cli":
+        code = "import sys; from jobq.cli import _register; _register(); print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    typers = set(
+        subprocess.run(
+            [sys.executable, "-c", "import sys, typer; print(*sys.modules)"], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+    assert loaded & never - (typers if module == "jobq.cli" else set()) == set()
