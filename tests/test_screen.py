@@ -125,7 +125,10 @@ def test_safe_text_is_printable_and_plain_text_stays(text: str) -> None:
 
 
 def test_output_for_a_terminal_keeps_lines_tabs_and_colours_only() -> None:
-    assert safe_output(b"a\tb\x1b[31mred\x1b[0m\x1b[2J\n10%\r50%\r100%\r\n\xff") == "a\tb\x1b[31mred\x1b[0m\\x1b[2J\n100%\n\\xff"
+    assert (
+        safe_output(b"a\tb\x1b[31mred\x1b[0m\x1b[2J\n10%\r50%\r100%\r\n\xff")
+        == "a\tb\x1b[31mred\x1b[0m\\x1b[2J\n100%\n\\xff"
+    )
 
 
 def test_the_rendering_is_a_function_of_the_overview() -> None:
@@ -145,13 +148,23 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.00 s"), (0.994, "0.99 s"), (1, "1.0 s"), (9.96, "10 s"), (59.6, "1m00s"), (3_599, "59m59s"), (90_000, "1d01h")],
+    [
+        (0, "0.00 s"),
+        (0.994, "0.99 s"),
+        (1, "1.0 s"),
+        (9.96, "10 s"),
+        (59.6, "1m00s"),
+        (3_599, "59m59s"),
+        (90_000, "1d01h"),
+    ],
 )
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172800)]
+)
 def test_durations_from_words(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
