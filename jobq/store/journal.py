@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import zlib
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def encode_line(record: Record) -> bytes:
 
     Raises ValueError for NaN and infinities, Refused if it would be longer than readers accept.
     """
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False)[:-1].encode("ascii")
+    body = _ENCODER.encode(record)[:-1].encode("ascii")
     if len(body) + _CRC_BYTES > MAX_LINE:
         raise Refused(f"a record of {len(body)} bytes is too large for the store; the limit is {MAX_LINE}")
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
@@ -87,6 +88,7 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 
 
@@ -105,13 +107,14 @@ class Hint(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Hint | None:
-        """None if it is torn, foreign or empty: then there is no hint."""
-        try:
-            fields = decode_line(data.rstrip())
-            hint = cls(**{name: fields[name] for name in cls._fields})
-        except (BadLine, KeyError):
-            return None
-        return hint if all(type(field) is int and field >= 0 for field in hint) else None
+        """None if torn, foreign or empty: then there is no hint. Read at every step, so not by the JSON parser."""
+        found = _HINT.fullmatch(data)
+        return cls(*map(int, found.groups())) if found and is_whole(data.rstrip()) else None
+
+
+_HINT = re.compile(
+    b"{%b,\"crc\":\"[0-9a-f]{8}\"} *\n" % b",".join(b'"%b":(\\d{1,18})' % name.encode() for name in Hint._fields)
+)
 
 
 class Header(NamedTuple):

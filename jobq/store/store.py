@@ -184,7 +184,7 @@ class Store:
         self.read()
         with self.lock:
             hint = self.recover()
-            self._view.catch_up(root, locked=True)
+            self._view.catch_up(root, locked=True, hint=hint)
             first_id = self.jobs.next_id
             try:
                 lines = self.jobs.carry_out(self._checked(root, decide(self.jobs)), at)

@@ -39,12 +39,13 @@ class View:
             self.journal = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
         return self.journal
 
-    def catch_up(self, folder: Folder, *, locked: bool = False) -> None:
+    def catch_up(self, folder: Folder, *, locked: bool = False, hint: Hint | None = None) -> None:
         """Apply what was acknowledged since the last look. `locked`: we are the writer, so no other is at work.
+        `hint`: read just now.
 
         Raises StoreDamaged, StoreTooNew.
         """
-        hint = read_hint(folder)
+        hint = hint or read_hint(folder)
         if self.journal is None or not self.offset:
             self._load(folder, hint, locked)
         elif self.journal.is_current():
