@@ -60,6 +60,7 @@ def jobq(
 def _register() -> None:
     from jobq.commands.add import add  # noqa: PLC0415
     from jobq.commands.cancel import cancel  # noqa: PLC0415
+    from jobq.commands.completion import completion  # noqa: PLC0415
     from jobq.commands.doctor import doctor  # noqa: PLC0415
     from jobq.commands.list import list_  # noqa: PLC0415
     from jobq.commands.log import log  # noqa: PLC0415
@@ -81,6 +82,7 @@ def _register() -> None:
     app.command("requeue")(requeue)
     app.command("rm")(rm)
     app.command("doctor")(doctor)
+    app.command("completion")(completion)
 
 
 def main() -> NoReturn:

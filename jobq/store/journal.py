@@ -113,7 +113,7 @@ class Hint(NamedTuple):
 
 
 _HINT = re.compile(
-    b"{%b,\"crc\":\"[0-9a-f]{8}\"} *\n" % b",".join(b'"%b":(\\d{1,18})' % name.encode() for name in Hint._fields)
+    b'{%b,"crc":"[0-9a-f]{8}"} *\n' % b",".join(b'"%b":(\\d{1,18})' % name.encode() for name in Hint._fields)
 )
 
 

@@ -1,0 +1,65 @@
+# bash completion for jobq
+_jobq() {
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "${COMP_WORDS[i]}" in
+            --attempt|--cwd|--env|--from|--grace|--jobs|--name|--priority|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            -*) ;;
+            *)
+                if [ -z "$command" ]; then
+                    command="${COMP_WORDS[i]}"
+                else
+                    case "$command" in add|run) COMPREPLY=($(compgen -f -- "$cur")); return ;; esac
+                fi
+                ;;
+        esac
+    done
+    case "$command $prev" in
+        "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        " --store") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "add --from") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "add --queue"|"add -q") return ;;
+        "add --retries"|"add -r") return ;;
+        "add --timeout"|"add -t") return ;;
+        "add --grace") return ;;
+        "add --name"|"add -n") return ;;
+        "add --cwd"|"add -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "add --env"|"add -e") return ;;
+        "run --from") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --jobs"|"run -j") return ;;
+        "run --queue"|"run -q") return ;;
+        "run --retries"|"run -r") return ;;
+        "run --timeout"|"run -t") return ;;
+        "run --grace") return ;;
+        "run --name"|"run -n") return ;;
+        "run --cwd"|"run -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --env"|"run -e") return ;;
+        "worker --jobs"|"worker -j") return ;;
+        "worker --queue"|"worker -q") return ;;
+        "list --queue"|"list -q") return ;;
+        "log --tail") return ;;
+        "log --attempt") return ;;
+        "wait --timeout"|"wait -t") return ;;
+    esac
+    case "$command" in
+        "") words="add run worker list show log wait cancel requeue rm doctor completion --store --version --help -h" ;;
+        "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
+        "worker") words="--jobs -j --queue -q --drain --help -h" ;;
+        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "cancel") words="--wait -w --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "requeue") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "rm") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "doctor") words="--accept-loss --help -h" ;;
+        "completion") words="--help -h" ;;
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    [ "${cur#-}" = "$cur" ] || return
+    case "$command" in add|run) COMPREPLY=($(compgen -c -- "$cur")) ;; esac
+}
+complete -F _jobq jobq

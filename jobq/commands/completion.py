@@ -1,0 +1,41 @@
+"""jobq completion"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from jobq.errors import UsageError
+from jobq.views.completion import SHELLS, Command, Option
+from jobq.views.console import out
+
+TAKES = {"add": "command", "run": "command", "worker": "", "doctor": "", "completion": ""}
+
+
+def completion(
+    context: typer.Context, shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]
+) -> None:
+    """Print the completion script for a shell."""
+    if shell not in SHELLS:
+        raise UsageError(f"there is no completion for {shell}", f"one of {', '.join(SHELLS)}")
+    _, script = SHELLS[shell]
+    out(script(commands_of(context.find_root().command)).removesuffix("\n"))
+
+
+def commands_of(group: Any) -> list[Command]:
+    """All commands as the parser knows them; jobq itself comes first. `group`: the parser's command object."""
+    found = [Command("", "", _options(group), "")]
+    for name, command in group.commands.items():
+        summary = (command.help or "").partition("\n")[0].partition(";")[0].rstrip(".")
+        found.append(Command(name, summary, _options(command), TAKES.get(name, "jobs")))
+    return found
+
+
+def _options(command: Any) -> tuple[Option, ...]:
+    options = [
+        Option(tuple(parameter.opts), (parameter.help or "").partition("  [")[0].rstrip("."), not parameter.is_flag)
+        for parameter in command.params
+        if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False)
+    ]
+    return (*options, Option(("--help", "-h"), "Show the help", takes_value=False))

@@ -1,0 +1,193 @@
+"""Completion scripts for bash, zsh and fish, made from the commands themselves; static, so that a TAB starts no Python."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from jobq.asks import NAMED_PRIORITIES
+from jobq.job import State
+
+VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
+FILES = {"--from", "--store", "--cwd"}
+JOBS = tuple(f"@{state}" for state in State)
+
+
+class Option(NamedTuple):
+    """One option of a command: its flags, and whether a value follows."""
+
+    flags: tuple[str, ...]
+    help: str
+    takes_value: bool
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The fixed values it can have."""
+        return next((VALUES[flag] for flag in self.flags if flag in VALUES), ())
+
+    @property
+    def names_file(self) -> bool:
+        """Whether its value is a path."""
+        return bool(FILES.intersection(self.flags))
+
+
+class Command(NamedTuple):
+    """One command; "" is jobq itself. `takes`: what its words are: "jobs", "command" or ""."""
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+    takes: str
+
+
+def bash(commands: Sequence[Command]) -> str:
+    """For bash 3.2 and later."""
+    names = " ".join(command.name for command in commands if command.name)
+    words, values, files = [], [], []
+    for command in commands:
+        flags = " ".join(flag for option in command.options for flag in option.flags)
+        offered = (
+            f"{names} {flags}"
+            if not command.name
+            else f"{flags} {' '.join(JOBS)}"
+            if command.takes == "jobs"
+            else flags
+        )
+        words.append(f'        "{command.name}") words="{offered}" ;;')
+        for option in command.options:
+            keys = "|".join(f'"{command.name} {flag}"' for flag in option.flags)
+            if option.values:
+                values.append(
+                    f'        {keys}) COMPREPLY=($(compgen -W "{" ".join(option.values)}" -- "$cur")); return ;;'
+                )
+            elif option.names_file:
+                files.append(f'        {keys}) COMPREPLY=($(compgen -f -- "$cur")); return ;;')
+            elif option.takes_value:
+                files.append(f"        {keys}) return ;;")
+    taking = "|".join(sorted({flag for c in commands for o in c.options if o.takes_value for flag in o.flags}))
+    running = "|".join(command.name for command in commands if command.takes == "command")
+    return "\n".join(
+        [
+            "# bash completion for jobq",
+            "_jobq() {",
+            '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i',
+            "    for ((i = 1; i < COMP_CWORD; i++)); do",
+            '        case "${COMP_WORDS[i]}" in',
+            f"            {taking}) ((i++)) ;;",
+            "            -*) ;;",
+            "            *)",
+            '                if [ -z "$command" ]; then',
+            '                    command="${COMP_WORDS[i]}"',
+            "                else",
+            f'                    case "$command" in {running}) COMPREPLY=($(compgen -f -- "$cur")); return ;; esac',
+            "                fi",
+            "                ;;",
+            "        esac",
+            "    done",
+            '    case "$command $prev" in',
+            *values,
+            *files,
+            "    esac",
+            '    case "$command" in',
+            *words,
+            "    esac",
+            '    COMPREPLY=($(compgen -W "$words" -- "$cur"))',
+            '    [ "${cur#-}" = "$cur" ] || return',
+            f'    case "$command" in {running}) COMPREPLY=($(compgen -c -- "$cur")) ;; esac',
+            "}",
+            "complete -F _jobq jobq",
+            "",
+        ]
+    )
+
+
+def zsh(commands: Sequence[Command]) -> str:
+    """For zsh 5; lies in a folder of $fpath as _jobq."""
+    main, rest = commands[0], commands[1:]
+    lines = [
+        "#compdef jobq",
+        "",
+        "_jobq() {",
+        "    local context state state_descr line",
+        "    typeset -A opt_args",
+        "    _arguments -C \\",
+    ]
+    lines += [f"        {spec} \\" for option in main.options for spec in _zsh_option(option)]
+    lines += [
+        "        '1: :->command' \\",
+        "        '*:: :->words'",
+        "    case $state in",
+        "        command)",
+        "            local -a commands",
+        "            commands=(",
+    ]
+    lines += [f"                {_zsh_quote(f'{c.name}:{c.help}')}" for c in rest]
+    lines += [
+        "            )",
+        "            _describe -t commands command commands",
+        "            ;;",
+        "        words)",
+        "            case $line[1] in",
+    ]
+    for command in rest:
+        lines += [f"                {command.name})", "                    _arguments -S \\"]
+        lines += [f"                        {spec} \\" for option in command.options for spec in _zsh_option(option)]
+        words = {"jobs": f"'*:job:({' '.join(JOBS)})'", "command": "'*::command:_normal'", "": "'*: :'"}[command.takes]
+        lines += [f"                        {words}", "                    ;;"]
+    lines += ["            esac", "            ;;", "    esac", "}", "", '_jobq "$@"', ""]
+    return "\n".join(lines)
+
+
+def _zsh_option(option: Option) -> list[str]:
+    value = ""
+    if option.values:
+        value = f":value:({' '.join(option.values)})"
+    elif option.takes_value:
+        value = ":file:_files" if option.names_file else ":value:"
+    text = option.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
+    others = " ".join(option.flags)
+    return [_zsh_quote(f"({others}){flag}[{text}]{value}") for flag in option.flags]
+
+
+def _zsh_quote(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def fish(commands: Sequence[Command]) -> str:
+    """For fish 3."""
+    names = " ".join(command.name for command in commands if command.name)
+    lines = [
+        "# fish completion for jobq",
+        "complete -c jobq -f",
+        f"set -l jobq_commands {names}",
+    ]
+    first = 'complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands"'
+    for command in commands:
+        condition = (
+            f"-n '__fish_seen_subcommand_from {command.name}'"
+            if command.name
+            else '-n "not __fish_seen_subcommand_from $jobq_commands"'
+        )
+        if command.name:
+            lines.append(f"{first} -a {command.name} -d {shlex.quote(command.help)}")
+        for option in command.options:
+            flags = " ".join(f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.flags)
+            value = ""
+            if option.values:
+                value = f" -x -a {shlex.quote(' '.join(option.values))}"
+            elif option.takes_value:
+                value = " -r -F" if option.names_file else " -x"
+            lines.append(f"complete -c jobq {condition} {flags}{value} -d {shlex.quote(option.help)}")
+        if command.takes == "jobs":
+            lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(JOBS))}")
+        elif command.takes == "command":
+            lines.append(f"complete -c jobq {condition} -a '(__fish_complete_subcommand)'")
+    return "\n".join([*lines, ""])
+
+
+SHELLS: dict[str, tuple[str, Callable[[Sequence[Command]], str]]] = {
+    "bash": ("jobq.bash", bash),
+    "zsh": ("_jobq", zsh),
+    "fish": ("jobq.fish", fish),
+}
