@@ -3,7 +3,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--cwd|--env|--from|--grace|--jobs|--name|--priority|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --attempt|--cwd|--env|--from|--grace|--jobs|--name|--priority|--python|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -16,6 +16,7 @@ _jobq() {
     done
     case "$command $prev" in
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -27,6 +28,14 @@ _jobq() {
         "add --name"|"add -n") return ;;
         "add --cwd"|"add -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "add --env"|"add -e") return ;;
+        "call --python") return ;;
+        "call --queue"|"call -q") return ;;
+        "call --retries"|"call -r") return ;;
+        "call --timeout"|"call -t") return ;;
+        "call --grace") return ;;
+        "call --name"|"call -n") return ;;
+        "call --cwd"|"call -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "call --env"|"call -e") return ;;
         "run --from") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --jobs"|"run -j") return ;;
         "run --queue"|"run -q") return ;;
@@ -44,8 +53,9 @@ _jobq() {
         "wait --timeout"|"wait -t") return ;;
     esac
     case "$command" in
-        "") words="add run worker list show log wait cancel requeue rm doctor completion --store --version --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue rm doctor completion --store --version --help -h" ;;
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --help -h" ;;
         "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add run worker list show log wait cancel requeue rm doctor completion
+set -l jobq_commands add call run worker list show log wait cancel requeue rm doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Where jobs are kept'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -16,6 +16,17 @@ complete -c jobq -n '__fish_seen_subcommand_from add' -l cwd -s C -r -F -d 'Run 
 complete -c jobq -n '__fish_seen_subcommand_from add' -l env -s e -x -d 'Set a variable on top of the captured environment'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from add' -a '(__fish_complete_subcommand)'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a call -d 'Enqueue a call of a Python function'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l python -x -d 'Call it with this Python, not the one in use here'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l queue -s q -x -d 'The queue it waits in'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l priority -s p -x -a 'low normal high' -d 'Higher goes first; low, normal, high = -10, 0, 10'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l retries -s r -x -d 'Attempts after the first, 1 s, 2 s, 4 s ... apart; 0: never twice'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l timeout -s t -x -d 'End each attempt after this, as in 90, 10m, 1h30m'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l grace -x -d 'From TERM to KILL when it is ended'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l name -s n -x -d 'A handle, unique among unfinished jobs'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l cwd -s C -r -F -d 'Run it there instead of here'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l env -s e -x -d 'Set a variable on top of the captured environment'
+complete -c jobq -n '__fish_seen_subcommand_from call' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a run -d 'Run a command through the queue, here and now: its output is on stdout, its exit code is ours'
 complete -c jobq -n '__fish_seen_subcommand_from run' -l from -r -F -d 'A job for each line of a file (-: of standard input)'
 complete -c jobq -n '__fish_seen_subcommand_from run' -l jobs -s j -x -d 'Jobs at once (with --from)'

@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobq import clock, lifecycle
 from jobq.asks import MOST_RETRIES, label
-from jobq.errors import NotFound, Refused, UsageError, WaitTimeout
-from jobq.job import BadRecord, Command, Job, Moment, Spec, State, read_spec, spec_record
+from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
+from jobq.job import FUNCTION, BadRecord, Call, Command, Job, Moment, Spec, State, read_spec, spec_record
 from jobq.rescue import rescue
+from jobq.results import argv, result_of
 from jobq.settings import environment, store_path
 from jobq.store import Add, Change, Jobs, Remove, Store
 from jobq.store import workers as presence
@@ -134,6 +136,38 @@ class Queue:
         ids = self.add_many([words], lambda: self.spec(**asked, name=name, cwd=cwd, env=env))  # type: ignore[arg-type]
         self.store.read()
         return self.store.get(ids[0])
+
+    def call(
+        self,
+        function: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        python: str | None = None,
+        **asked: Any,
+    ) -> Job:
+        """Enqueue a call of `function` ("module:function") with JSON arguments, by this interpreter or `python`.
+
+        `asked` as for `add`. Raises UsageError, Refused, NotSaved.
+        """
+        command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
+        (job_id,) = self.add_many([command], lambda: self.spec(**asked))
+        return self.job(job_id)
+
+    def result(self, job_id: int) -> Any:
+        """What the function of a finished job returned.
+
+        Raises NotFound, Refused if it is not finished or no Python job, CallFailed with what it raised.
+        """
+        job = self.job(job_id)
+        if not isinstance(job.command, Call):
+            raise Refused(f"job {job_id} is a command: it has output, but no result", f"jobq log {job_id}")
+        if not job.state.final:
+            raise Refused(f"job {job_id} is {job.state}: it has no result yet", "wait for it")
+        found = result_of(job, len(job.attempts), self.store.logs)
+        if job.state is not State.SUCCEEDED or found is None or found.error is not None:
+            raise CallFailed(job_id, job.state, found.error if found else None)
+        return found.value
 
     # -- looking -------------------------------------------------------------------------------------
 
@@ -296,6 +330,19 @@ class Queue:
                 raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
 
 
+def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str) -> Call:
+    """A command that calls a function. Raises UsageError for what is no function's name, or no JSON."""
+    if not FUNCTION.fullmatch(function):
+        raise UsageError(f"{function!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
+    try:
+        copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as e:
+        raise UsageError(f"an argument of {function} is not JSON: {e}") from None
+    if copied["kwargs"].keys() != kwargs.keys():
+        raise UsageError(f"the names of {function}'s arguments must be text")
+    return Call(function, tuple(copied["args"]), copied["kwargs"], os.path.abspath(python))
+
+
 def check_spec(spec: Spec) -> None:
     """Raises UsageError for values that can't be stored, or mean nothing."""
     try:
@@ -312,7 +359,7 @@ def check_spec(spec: Spec) -> None:
 def check_command(command: Command, line: int) -> None:
     """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
     where = f"line {line}: " if line else ""
-    words = (command,) if isinstance(command, str) else command
+    words = (command,) if isinstance(command, str) else argv(command, "") if isinstance(command, Call) else command
     if not words or not words[0].strip():
         raise UsageError(f"{where}the command is empty")
     total = 0

@@ -59,6 +59,7 @@ def jobq(
 
 def _register() -> None:
     from jobq.commands.add import add  # noqa: PLC0415
+    from jobq.commands.call import call  # noqa: PLC0415
     from jobq.commands.cancel import cancel  # noqa: PLC0415
     from jobq.commands.completion import completion  # noqa: PLC0415
     from jobq.commands.doctor import doctor  # noqa: PLC0415
@@ -72,6 +73,7 @@ def _register() -> None:
     from jobq.commands.worker import worker  # noqa: PLC0415
 
     app.command("add", context_settings=WORDS_END_OPTIONS)(add)
+    app.command("call", context_settings=WORDS_END_OPTIONS)(call)
     app.command("run", context_settings=WORDS_END_OPTIONS)(run)
     app.command("worker")(worker)
     app.command("list")(list_)

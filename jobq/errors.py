@@ -11,6 +11,7 @@
     │   ├── LockTimeout      75   somebody else holds the store
     │   ├── StoreForbidden   77   the store is not ours, or not private
     │   └── StoreTooNew      78   written by a later version
+    ├── CallFailed            1   the Python function of a job raised
     ├── EngineBroken         70   jobs can't be started at all
     └── WaitTimeout         124   not over within the time given
 
@@ -47,7 +48,7 @@ class NotFound(Refused):
     """No job answers to this id or name."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"there is no job {what}", "'jobq list --all' shows every job")
+        super().__init__(f"there is no job {what}", "nothing was done; 'jobq list --all' shows every job")
 
 
 class StoreError(JobqError):
@@ -117,3 +118,14 @@ class WaitTimeout(JobqError):
 
 class EngineBroken(JobqError):
     """The process that stands beside a job can't be started, or speaks the protocol of another version."""
+
+
+class CallFailed(JobqError):
+    """There is no result: `error` is what the function raised (type, message, traceback), or None."""
+
+    exit_code = 1
+
+    def __init__(self, job_id: int, state: str, error: dict[str, str] | None) -> None:
+        why = f": {error['type']}: {error['message']}" if error else ""
+        super().__init__(f"job {job_id} {state}{why}", f"jobq log {job_id}")
+        self.error = error

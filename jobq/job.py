@@ -12,12 +12,28 @@ Stored as JSON objects that leave out whatever has its default. To change the fo
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 Record = dict[str, Any]
-Command = str | tuple[str, ...]
+
+
+class Call(NamedTuple):
+    """A Python function to be called with JSON arguments, by the interpreter `python`."""
+
+    function: str  # "module:function"
+    args: tuple[Any, ...]
+    kwargs: Record
+    python: str
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+Command = str | tuple[str, ...] | Call
 """A string is a line for /bin/sh -c; a tuple is an exact argv."""
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
 class State(StrEnum):
@@ -373,8 +389,30 @@ def read_history(record: object) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def command_record(command: Command) -> object:
+    """A command as stored: a string, a list of strings, or an object for a call."""
+    if isinstance(command, Call):
+        record: Record = {"call": command.function, "python": command.python}
+        if command.args:
+            record["args"] = command.args
+        if command.kwargs:
+            record["kwargs"] = command.kwargs
+        return record
+    return command
+
+
 def read_command(value: object) -> Command:
-    """A command as stored: a string or a list of strings. Raises BadRecord."""
+    """The inverse of `command_record`. Raises BadRecord."""
+    if isinstance(value, dict):
+        match {"args": [], "kwargs": {}, **value}:
+            case {
+                "call": str() as function,
+                "python": str() as python,
+                "args": list() as args,
+                "kwargs": dict() as kwargs,
+            }:
+                if FUNCTION.fullmatch(function):
+                    return Call(function, tuple(args), kwargs, python)
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
@@ -384,7 +422,8 @@ def read_command(value: object) -> Command:
 
 def job_record(job: Job) -> Record:
     """The whole of `job` as one object: snapshots and finished jobs are written so."""
-    record: Record = {"id": job.id, "spec": spec_record(job.spec), "command": job.command, "added_at": job.added_at}
+    record: Record = {"id": job.id, "spec": spec_record(job.spec)}
+    record |= {"command": command_record(job.command), "added_at": job.added_at}
     if changing := changing_record(job):
         record["job"] = changing
     if job.attempts:

@@ -60,6 +60,8 @@ def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
 def _special(queue: Queue, word: str) -> Iterator[int]:
     back = "0" if word == "@" else word.removeprefix("@~")
     if back.isdecimal():
+        if queue.store.jobs.next_id == 1:
+            raise NotFound(f"{word}: none was added yet")
         job_id = queue.store.jobs.next_id - 1
         skip = _number(back)
         while job_id > 0:

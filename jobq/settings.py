@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 
-from jobq.errors import StoreForbidden
+from jobq.errors import StoreForbidden, UsageError
 
 
 def store_path(asked: str | None = None) -> str:
@@ -17,6 +19,27 @@ def store_path(asked: str | None = None) -> str:
     import platformdirs  # noqa: PLC0415  # 30 ms that a named store does not need
 
     return platformdirs.user_state_path("jobq").as_posix()
+
+
+def interpreter(asked: str | None = None) -> str:
+    """The Python that runs the functions of jobs added here: the one of the environment that we are in.
+
+    `asked`, else that of VIRTUAL_ENV or CONDA_PREFIX, else our own if jobq is installed in a project's environment (and
+    not by pipx or uv, in one of its own), else python3 on PATH. Raises UsageError.
+    """
+    if asked:
+        found = shutil.which(os.path.expanduser(asked))
+        if found is None:
+            raise UsageError(f"--python: {asked} is not a program that can be started")
+        return os.path.abspath(found)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        folder = os.environ.get(name)
+        if folder and os.access(f"{folder}/bin/python", os.X_OK):
+            return os.path.abspath(f"{folder}/bin/python")
+    owned = any(os.path.exists(f"{sys.prefix}/{receipt}") for receipt in ("pipx_metadata.json", "uv-receipt.toml"))
+    if sys.prefix != sys.base_prefix and not owned:
+        return sys.executable
+    return shutil.which("python3") or sys.executable
 
 
 def environment() -> dict[str, str]:

@@ -15,8 +15,9 @@ from jobq.claim import is_mine
 from jobq.engine.local import LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
-from jobq.job import Job, Moment, Outcome, State
+from jobq.job import Call, Job, Moment, Outcome, State
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
+from jobq.results import argv
 from jobq.signals import StopSignals
 from jobq.store import Jobs, Store, compaction
 from jobq.store import workers as presence
@@ -217,7 +218,7 @@ class Worker:
             Task(
                 key,
                 job.attempts[-1],
-                job.command,
+                argv(job.command, store.logs.result_path(job.id, n)) if isinstance(job.command, Call) else job.command,
                 spec.cwd,
                 spec.umask,
                 store.environment_path(spec.env),

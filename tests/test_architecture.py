@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "supervisor"],
+    ["version", "errors", "supervisor", "child"],
     ["job"],
     ["retry"],
     ["lifecycle"],
@@ -19,7 +19,7 @@ LAYERS = [
     ["clock", "settings"],
     ["store"],
     ["engine"],
-    ["rescue"],
+    ["rescue", "results"],
     ["api", "worker"],
     ["selection"],
     ["views"],

@@ -27,7 +27,7 @@ def test_another_shell_is_refused(cli: Cli) -> None:
 
 
 CASES = [
-    (["jobq", "ca"], {"cancel"}),
+    (["jobq", "can"], {"cancel"}),
     (["jobq", "--sto"], {"--store"}),
     (["jobq", "list", "--state", "fa"], {"failed"}),
     (["jobq", "add", "--priority", "h"], {"high"}),

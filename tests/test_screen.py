@@ -89,8 +89,39 @@ def test_the_live_table_of_a_worker(cli: Cli, columns: int) -> None:
     terminal.shows("stopping")
     terminal.type(b"\x03")
     assert terminal.end() == 0
+    assert "stopped" in terminal.text()
     assert cli.queue.job(4).state is State.QUEUED
     assert max(map(len, terminal.text().splitlines())) <= columns
+
+
+def test_a_long_command_gives_way_not_what_identifies_the_job(cli: Cli, columns: int) -> None:
+    cli("add", "--retries", "0", "exit 3; " + "seq " * 3000)
+    cli("worker", "--drain", code=1)
+    cli("add", "x" * 120_000)
+    for words in (["list"], []):
+        terminal = Terminal(cli, columns, *words)
+        terminal.end()
+        text = terminal.text()
+        assert " 1  failed" in text
+        assert "2  queued" in text
+        assert "exit 3" in text
+        assert "COMMAND" in text
+
+
+def test_a_progress_bar_is_seen_while_it_moves(cli: Cli) -> None:
+    wait = "while ! [ -e {} ]; do sleep 0.02; done; "
+    cli(
+        "add",
+        rf"printf 'begin\n\r10%%'; {wait.format('half')} printf '\r50%%'; {wait.format('go')} printf '\r100%%\nend'",
+    )
+    cli.worker("-j", "1")
+    terminal = Terminal(cli, 80, "log", "-f")
+    terminal.shows("begin\n10%")
+    (cli.cwd / "half").touch()
+    terminal.shows("begin\n50%")
+    (cli.cwd / "go").touch()
+    assert terminal.end() == 0
+    assert terminal.text().splitlines()[:3] == ["begin", "100%", "end"]
 
 
 def test_closing_the_terminal_drains_the_worker(cli: Cli) -> None:
@@ -136,7 +167,7 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
 
     now = Moment(1_000.0, 10.0, "boot")
     job = Job(7, Spec("/", ""), ("echo", "a b"), 0.0)
-    overview = Overview([], [job], [], 12, 3, 1, 4, 940.0)
+    overview = Overview([], [job], [], 12, 3, 1, 0, 4, 940.0)
     console = Console(width=80, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(render(overview, now))

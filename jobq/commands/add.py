@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from jobq.api import utf8
-from jobq.commands.common import queue_of, takes_asks
+from jobq.commands.common import no_worker_warning, queue_of, takes_asks
 from jobq.errors import UsageError
 from jobq.job import Command
 from jobq.views.console import out, say
+from jobq.views.text import safe
 
 Words = Annotated[
     list[str] | None,
@@ -37,8 +39,7 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
         say("no lines, no jobs")
         return
     out(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
-    if not queue.workers():
-        say("no worker is running; 'jobq worker' starts one")
+    no_worker_warning(queue)
 
 
 def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any]) -> list[Command]:
@@ -46,6 +47,8 @@ def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any
     if from_ is None:
         if not words:
             raise UsageError("there is no command to run", "as in: jobq add 'sleep 10 && echo done'")
+        if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
+            say(f"note: '{safe(words[0])}' is taken for a program, as more words follow; options go before it")
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
     if words:
         raise UsageError("both --from and a command are given", "give one of them")

@@ -15,7 +15,7 @@ from jobq.asks import ASKS, Ask
 from jobq.errors import UsageError
 from jobq.job import State
 from jobq.store import workers as presence
-from jobq.views.console import complain
+from jobq.views.console import complain, say
 from jobq.views.table import Situation
 
 Selectors = Annotated[
@@ -33,6 +33,12 @@ def queue_of(context: typer.Context) -> Queue:
 def leave(code: int) -> None:
     """End the command with this exit code."""
     raise typer.Exit(code)
+
+
+def no_worker_warning(queue: Queue) -> None:
+    """Say so if nobody will do what was just asked for."""
+    if not queue.workers():
+        say("no worker is running; 'jobq worker' starts one")
 
 
 def refusals(done: Changed) -> int:

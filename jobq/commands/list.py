@@ -15,6 +15,7 @@ from jobq.selection import select
 from jobq.views.console import out, say
 from jobq.views.data import envelope, job_data
 from jobq.views.table import print_jobs, reason
+from jobq.views.text import safe
 
 LAST_FINISHED = 20
 
@@ -46,7 +47,7 @@ def list_(
     elif shown:
         print_jobs(shown, around)
     else:
-        say("no jobs" if wanted is None and queue_name is None else "no such jobs")
+        say("no such jobs" if queue.store.header else f"no jobs: there is no store at {safe(queue.store.path)} yet")
 
 
 def state_of(text: str | None) -> State | None:

@@ -10,6 +10,7 @@ from jobq.commands.common import leave, queue_of
 from jobq.errors import Refused, UsageError
 from jobq.job import Job
 from jobq.selection import select
+from jobq.views.console import say
 from jobq.views.logs import Printer, follow, print_log
 
 
@@ -40,6 +41,8 @@ def log(
             leave(130)
         leave(found.exit_code)
     print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
+    if not printer.any and tail != 0:
+        say(f"job {found.id} has said nothing")
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, leave, queue_of, refusals
+from jobq.commands.common import Selectors, leave, no_worker_warning, queue_of, refusals
 from jobq.errors import UsageError
 from jobq.selection import select
 from jobq.views.console import say
@@ -22,6 +22,6 @@ def requeue(context: typer.Context, jobs: Selectors = None) -> None:
     done = queue.requeue(ids)
     for job in done.jobs:
         say(f"job {job.id} {job.state}")
-    if done.jobs and not queue.workers():
-        say("no worker is running; 'jobq worker' starts one")
+    if done.jobs:
+        no_worker_warning(queue)
     leave(refusals(done))

@@ -12,11 +12,13 @@ from jobq import clock
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import leave, queue_of, takes_asks
 from jobq.job import Job, State
+from jobq.store.logs import Logs
 from jobq.views.console import gone, say
 from jobq.views.lines import what
-from jobq.views.logs import Printer, Tail
+from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
 
+LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
 OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
 
 
@@ -45,7 +47,7 @@ def run(
     single = from_ is None
     asked = {"retries": 0, **asked}
     with StopSignals() as signals:
-        talk = quiet if single else tell
+        talk = quiet if single else Teller(queue.store.logs).tell
         work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
         output = Output(queue.store.logs.path, ids[0], signals.ask) if single else None
@@ -73,10 +75,20 @@ def quiet(_job: Job) -> None:
     """A single job speaks for itself."""
 
 
-def tell(job: Job) -> None:
-    """One of many: a line for each event but its start."""
-    if job.state is not State.RUNNING:
+class Teller:
+    """Says what happens to many: a line for each event but a start, and the last words of what failed."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+
+    def tell(self, job: Job) -> None:
+        """Something happened to the job."""
+        if job.state is State.RUNNING:
+            return
         say(f"{what(job, clock.now())}  {command_line(job.command)}")
+        if job.state is State.FAILED:
+            for line in last_lines(self._logs.path(job.id, len(job.attempts)), LAST_WORDS):
+                say(f"  {line}")
 
 
 class Output:

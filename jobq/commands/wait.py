@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobq.asks import duration
-from jobq.commands.common import Selectors, leave, queue_of
+from jobq.commands.common import Selectors, leave, no_worker_warning, queue_of
 from jobq.errors import NotFound, UsageError
 from jobq.job import State
 from jobq.selection import names_one, select
@@ -33,8 +33,8 @@ def wait(
         leave(125 if one else 1)
         return
     limit = seconds_of(timeout)
-    if ids and not queue.workers() and any(queue.job(job_id).state is State.QUEUED for job_id in ids):
-        say("no worker is running; 'jobq worker' starts one")
+    if any(queue.job(job_id).state is State.QUEUED for job_id in ids):
+        no_worker_warning(queue)
     try:
         finished = queue.wait_all(ids, limit)
     except KeyboardInterrupt:

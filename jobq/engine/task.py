@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobq.job import Attempt, Command, Ending
+from jobq.job import Attempt, Ending
 
 
 class Key(NamedTuple):
@@ -19,7 +19,7 @@ class Task(NamedTuple):
 
     key: Key
     attempt: Attempt
-    command: Command
+    command: str | tuple[str, ...]  # a shell line or an argv
     cwd: str
     umask: int
     env_file: str

@@ -69,7 +69,9 @@ class Folder:
         """Raises StoreForbidden if others could change what is in here."""
         mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         if mode & 0o022:
-            raise StoreForbidden(f"{self.path} can be written by others (mode {mode:04o})", f"chmod 700 {self.path}")
+            ours = "journal.jsonl" in self.names()
+            hint = f"chmod 700 {self.path}" if ours else "name a directory of your own with --store or JOBQ_STORE"
+            raise StoreForbidden(f"{self.path} can be written by others (mode {mode:04o})", hint)
         parent = stat.S_IMODE(os.stat(os.path.dirname(os.path.abspath(self.path))).st_mode)
         if parent & 0o002 and not parent & stat.S_ISVTX:
             raise StoreForbidden(

@@ -18,6 +18,7 @@ from jobq.claim import Waiting
 from jobq.job import (
     Attempt,
     BadRecord,
+    Call,
     Command,
     Job,
     Record,
@@ -26,6 +27,7 @@ from jobq.job import (
     apply_changing,
     attempt_record,
     changing_record,
+    command_record,
     job_record,
     read_attempt,
     read_command,
@@ -239,13 +241,25 @@ def add_ops(spec: Spec, commands: Sequence[Command], first: int) -> Iterator[Rec
     for i, command in enumerate(commands):
         size += _size(command)
         if size > LINE_TARGET and i > start:
-            yield {"op": "add", "first": first + start, "spec": record, "commands": commands[start:i]}
+            yield {
+                "op": "add",
+                "first": first + start,
+                "spec": record,
+                "commands": [*map(command_record, commands[start:i])],
+            }
             start, size = i, _size(command)
     if start < len(commands):
-        yield {"op": "add", "first": first + start, "spec": record, "commands": commands[start:]}
+        yield {
+            "op": "add",
+            "first": first + start,
+            "spec": record,
+            "commands": [*map(command_record, commands[start:])],
+        }
 
 
 def _size(command: Command) -> int:
+    if isinstance(command, Call):
+        return len(repr(command)) * 2  # a guess that errs on the long side for all but the strangest text
     words = (command,) if isinstance(command, str) else command
     # Not ASCII: at most six bytes a UTF-16 unit once escaped.
     return sum(len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4 for word in words)

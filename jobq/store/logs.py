@@ -22,6 +22,10 @@ class Logs:
         """The file of that attempt, whether it is there or not."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.log"
 
+    def result_path(self, job_id: int, attempt: int) -> str:
+        """Where a Python function leaves what it returned or raised."""
+        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
+
     def make_folder(self, job_id: int) -> None:
         """Make sure that the job's logs can be created. Raises NotSaved."""
         folder = f"{self._root}/{job_id // BUCKET}"

@@ -1,4 +1,4 @@
-"""Completion scripts for bash, zsh and fish, made from the commands themselves; static, so that a TAB starts no Python."""
+"""Completion scripts for bash, zsh and fish, made from the commands; static, so that a TAB starts no Python."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobq.job import Attempt, Job
+from jobq.job import Attempt, Job, command_record
 from jobq.views.text import iso_time
 
 VERSION = 1
@@ -23,7 +23,7 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "name": job.spec.name,
         "state": job.state,
         "reason": reason or None,
-        "command": job.command,
+        "command": command_record(job.command),
         "cwd": job.spec.cwd,
         "queue": job.spec.queue,
         "priority": job.spec.priority,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from jobq.job import Attempt, Job
+from jobq.job import Attempt, Call, Command, Job
+from jobq.results import Result, result_of
 from jobq.store import Store
 from jobq.views.table import Situation, reason
 from jobq.views.text import clock_time, command_line, safe, span
@@ -17,7 +19,7 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
         ("state", f"{job.state}{f': {note}' if note else ''}"),
         ("command", command_line(job.command)),
-        ("runs as", "a line for /bin/sh" if isinstance(job.command, str) else f"{len(job.command)} exact words"),
+        ("runs as", _runs_as(job.command)),
         ("directory", safe(job.spec.cwd)),
         ("queue", f"{safe(job.spec.queue)}, priority {job.spec.priority}"),
         ("retries", f"{job.retries_used} used of {job.spec.retries}"),
@@ -30,7 +32,24 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
         lines += ["", *_attempt_lines(attempt, store.logs.path(job.id, attempt.n))]
+        lines += _result_lines(result_of(job, attempt.n, store.logs))
     return "\n".join(lines)
+
+
+def _runs_as(command: Command) -> str:
+    if isinstance(command, Call):
+        return f"a call by {safe(command.python)}"
+    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"
+
+
+def _result_lines(result: Result | None) -> Iterator[str]:
+    if result is None:
+        return
+    if result.error is None:
+        yield f"  result {safe(json.dumps(result.value, ensure_ascii=False))}"
+    else:
+        yield f"  raised {safe(result.error['type'])}: {safe(result.error['message'])}"
+        yield from (f"    {safe(line)}" for line in result.error["traceback"].rstrip().split("\n"))
 
 
 def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:

@@ -24,6 +24,13 @@ LAST = 5  # finished jobs shown
 NEXT = 5  # waiting jobs shown
 
 
+HINTS = {
+    "working": "^C stops",
+    "stopping": "stopping: running jobs get 30 s, ^C again ends them now",
+    "over": "stopped",
+}
+
+
 class Overview(NamedTuple):
     """All that the live table shows."""
 
@@ -33,9 +40,10 @@ class Overview(NamedTuple):
     queued: int
     done: int
     failed: int
+    cancelled: int
     slots: int
     since: float  # wall clock
-    stopping: bool = False
+    phase: str = "working"
 
 
 def render(overview: Overview, now: Moment) -> Group:
@@ -55,12 +63,13 @@ def footer(overview: Overview, now: Moment) -> Text:
     """The totals in one line."""
     minutes = max(now.wall - overview.since, 1.0) / 60
     rate = f", {overview.done / minutes:.0f} a minute" if overview.done else ""
+    succeeded = overview.done - overview.failed - overview.cancelled
+    cancelled = f" · {overview.cancelled} cancelled" if overview.cancelled else ""
     text = (
         f"{len(overview.running)}/{overview.slots} running · {overview.queued} waiting · "
-        f"{overview.done - overview.failed} succeeded · {overview.failed} failed{rate} · "
+        f"{succeeded} succeeded · {overview.failed} failed{cancelled}{rate} · "
     )
-    hint = "stopping: ^C again ends the running jobs" if overview.stopping else "^C stops"
-    return Text(text + hint, "dim")
+    return Text(text + HINTS[overview.phase], "dim")
 
 
 class Display:

@@ -7,36 +7,49 @@ import time
 
 from jobq.api import FIRST_POLL, LAST_POLL, Queue
 from jobq.job import Job
-from jobq.views.console import gone, is_terminal, out_bytes
-from jobq.views.text import safe_output
+from jobq.views.console import gone, is_terminal, out_bytes, say
+from jobq.views.text import safe, safe_output
 
 BLOCK = 1 << 16
+START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
 
 
 class Printer:
-    """Writes log bytes to stdout: untouched, or harmless whole lines if that is a terminal."""
+    """Writes log bytes to stdout: untouched, or as harmless lines if that is a terminal."""
 
     def __init__(self, raw: bool = False) -> None:
         self._filter = is_terminal() and not raw
         self._open_line = b""
+        self._shown = False  # something of the open line is on the screen
+        self.any = False
 
     def write(self, data: bytes) -> None:
         """More of the log."""
+        self.any = True
         if not self._filter:
             out_bytes(data)
             return
         lines, newline, rest = (self._open_line + data).rpartition(b"\n")
-        self._open_line = rest
         if newline:
-            out_bytes(safe_output(lines).encode() + b"\n")
-        if len(rest) > BLOCK:
-            self.end()
+            self._put(lines + b"\n")
+        self._open_line = rest.rpartition(b"\r")[2] if len(rest) > BLOCK else rest
+
+    def pause(self) -> None:
+        """Nothing more for now: show the line that is not finished, which may be a progress bar."""
+        if self._open_line and self._filter:
+            self._put(self._open_line)
+            self._shown = True
 
     def end(self) -> None:
         """No more comes: the last line has no newline."""
         if self._open_line:
-            out_bytes(safe_output(self._open_line).encode() + b"\n")
+            self._put(self._open_line + b"\n")
             self._open_line = b""
+
+    def _put(self, data: bytes) -> None:
+        over = START_OVER if self._shown else ""
+        self._shown = False
+        out_bytes((over + safe_output(data)).encode())
 
 
 def print_log(path: str, printer: Printer, tail: int | None) -> None:
@@ -53,6 +66,19 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
     finally:
         os.close(fd)
     printer.end()
+
+
+def last_lines(path: str, count: int) -> list[str]:
+    """The last lines of a log, harmless; none if there is no log."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return []
+    try:
+        at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
+        return safe_output(os.pread(fd, BLOCK, at)).rstrip("\n").split("\n") if os.fstat(fd).st_size else []
+    finally:
+        os.close(fd)
 
 
 def start_of_tail(fd: int, lines: int | None) -> int:
@@ -120,6 +146,8 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
         wrote = log.pump(printer)
         if over and not wrote:
             if attempt is None and len(job.attempts) > n:
+                printer.end()
+                say(f"attempt {n}: {safe(str(job.attempts[n - 1].ending))}; attempt {n + 1} follows")
                 log.close()
                 n += 1
                 log = Tail(queue.store.logs.path(job_id, n))
@@ -128,6 +156,8 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
                 break
         if gone():
             break
+        if not wrote:
+            printer.pause()
         poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)
         time.sleep(poll)
         queue.settle_if_orphaned(job_id)

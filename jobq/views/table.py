@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.claim import why_waiting
@@ -57,7 +57,7 @@ def took(job: Job, now: Moment) -> str:
     """How long the current or last attempt ran."""
     if job.state is State.RUNNING:
         return span(now.wall - job.attempts[-1].claimed_at)
-    ending = job.ending
+    ending = job.ending if job.state.final else None
     if ending is None or ending.started_at is None or ending.ended_at is None:
         return ""
     return span(ending.ended_at - ending.started_at)
@@ -80,6 +80,7 @@ def reason(job: Job, situation: Situation) -> str:
     return safe(str(ending)) + tries if job.state is State.FAILED or tries else ""
 
 
+LONGEST_COMMAND = 500  # characters that any terminal has room for
 HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")
 
 
@@ -109,16 +110,22 @@ def rich_table(rows: Sequence[Row]) -> Table:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("ID", justify="right", no_wrap=True)
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("TIME", justify="right", no_wrap=True)
+    def width(cells: Iterable[str]) -> int:
+        return max(map(len, cells), default=0)
+
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    # What identifies a job never gives way to a long command.
+    table.add_column("ID", justify="right", no_wrap=True, min_width=width(r.id for r in rows))
+    table.add_column("STATE", no_wrap=True, min_width=width(r.state for r in rows))
+    table.add_column("TIME", justify="right", no_wrap=True, min_width=width(r.time for r in rows))
     queues = any(r.queue != "default" for r in rows)
     if queues:
         table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
     table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=36)
-    table.add_column("COMMAND", overflow="ellipsis", no_wrap=True)
+    table.add_column("COMMAND", overflow="ellipsis", no_wrap=True, ratio=1)
     for r in rows:
         queue = [Text(r.queue)] if queues else []
-        table.add_row(Text(r.id), Text(r.state, r.style), Text(r.time), *queue, Text(r.note), Text(r.command))
+        table.add_row(
+            Text(r.id), Text(r.state, r.style), Text(r.time), *queue, Text(r.note), Text(r.command[:LONGEST_COMMAND])
+        )
     return table

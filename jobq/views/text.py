@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import time
 
-from jobq.job import Command
+from jobq.job import Call, Command
 
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
@@ -46,7 +47,11 @@ def _safe_but_tabs(text: str) -> str:
 
 
 def command_line(command: Command) -> str:
-    """The command as one would type it, harmless."""
+    """The command as one would type it, or write it in Python; harmless."""
+    if isinstance(command, Call):
+        words = [json.dumps(arg, ensure_ascii=False) for arg in command.args]
+        words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in command.kwargs.items()]
+        return safe(f"{command.function}({', '.join(words)})")
     return safe(command if isinstance(command, str) else shlex.join(command))
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jobq import clock
-from jobq.job import Job
+from jobq.job import Job, State
 from jobq.views.console import out
 from jobq.views.lines import line
 
@@ -43,28 +43,29 @@ class Screen:
         self._display = Display(clock.now)
         self._since = clock.now().wall
         self._last: deque[Job] = deque(maxlen=LAST)
-        self._done = self._failed = 0
+        self._done = self._failed = self._cancelled = 0
         self._worker: Worker | None = None
 
     def __enter__(self) -> Screen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._display.close(self._overview(self._worker, stopping=False) if self._worker else None)
+        self._display.close(self._overview(self._worker, "over") if self._worker else None)
 
     def report(self, job: Job) -> None:
         """Something happened to the job."""
         if job.state.final:
             self._last.append(job)
             self._done += 1
-            self._failed += not job.ending or not job.ending.succeeded
+            self._failed += job.state is State.FAILED
+            self._cancelled += job.state is State.CANCELLED
 
     def refresh(self, worker: Worker, *, stopping: bool) -> float | None:
         """Show how things are; the seconds after which to do so again if that was too soon."""
         self._worker = worker
-        return self._display.offer(lambda: self._overview(worker, stopping))
+        return self._display.offer(lambda: self._overview(worker, "stopping" if stopping else "working"))
 
-    def _overview(self, worker: Worker, stopping: bool) -> Overview:
+    def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
 
         jobs = worker.store.jobs
@@ -72,5 +73,14 @@ class Screen:
         waiting = jobs.waiting.upcoming(jobs.by_id, NEXT)
         queued = sum(jobs.waiting.active.values()) - len(running)
         return Overview(
-            running, waiting, list(self._last), queued, self._done, self._failed, worker.slots, self._since, stopping
+            running,
+            waiting,
+            list(self._last),
+            queued,
+            self._done,
+            self._failed,
+            self._cancelled,
+            worker.slots,
+            self._since,
+            phase,
         )

@@ -1,0 +1,73 @@
+"""jobq call"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from jobq.api import call_command
+from jobq.commands.common import no_worker_warning, queue_of, takes_asks
+from jobq.errors import UsageError
+from jobq.settings import interpreter
+from jobq.views.console import out
+
+KEYWORD = re.compile(r"([A-Za-z_]\w*)(:?=)(.*)", re.DOTALL)
+
+
+@takes_asks()
+def call(
+    context: typer.Context,
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="What to call.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARG]...", help="Text; :=JSON; NAME=text; NAME:=JSON."),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="PROGRAM", help="Call it with this Python, not the one in use here."),
+    ] = None,
+    *,
+    asked: dict[str, Any],
+) -> None:
+    """Enqueue a call of a Python function; prints its id.
+
+    It is imported from the directory the job runs in, by the Python of the environment in use here: jobq call
+    reports:build 2026 draft:=true
+    """
+    queue = queue_of(context)
+    args, kwargs = parse(arguments or [])
+    command = call_command(function, args, kwargs, interpreter(python))
+    (job_id,) = queue.add_many([command], lambda: queue.spec(**asked))
+    out(str(job_id))
+    no_worker_warning(queue)
+
+
+def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments. Raises UsageError."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        keyword = KEYWORD.fullmatch(word)
+        if keyword is not None:
+            name, equals, text = keyword.groups()
+            if name in kwargs:
+                raise UsageError(f"the argument {name} is given twice")
+            kwargs[name] = _json(text, word) if equals == ":=" else text
+        elif kwargs:
+            raise UsageError(f"{word!r} comes after a named argument", "positional arguments go first")
+        else:
+            args.append(_json(word[2:], word) if word.startswith(":=") else word)
+    return args, kwargs
+
+
+def _json(text: str, word: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise UsageError(
+            f"{word!r}: what follows := is not JSON ({e})", "text needs quotes in JSON: := '\"text\"'"
+        ) from None

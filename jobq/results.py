@@ -1,0 +1,44 @@
+"""What Python functions returned or raised, read from the files that they left."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from jobq import child
+from jobq.job import Call, Job, Record
+from jobq.store.logs import Logs
+
+BROKEN = {"type": "ValueError", "message": "the result file can't be read", "traceback": ""}
+
+
+class Result(NamedTuple):
+    """The value that was returned (None if there is none), or the error: type, message, traceback."""
+
+    value: Any = None
+    error: Record | None = None
+
+
+def argv(call: Call, result_path: str) -> tuple[str, ...]:
+    """The program and arguments that make the call."""
+    arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
+    return (call.python, "-u", child.__file__, call.function, arguments, result_path)
+
+
+def result_of(job: Job, attempt: int, logs: Logs) -> Result | None:
+    """What that attempt of a Python job left; None if it left nothing, or if it is no Python job."""
+    if not isinstance(job.command, Call):
+        return None
+    try:
+        with open(logs.result_path(job.id, attempt), encoding="utf-8") as f:
+            document = json.load(f)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        return Result(error=BROKEN)
+    match document:
+        case {"result": value}:
+            return Result(value)
+        case {"error": {"type": str(), "message": str(), "traceback": str()} as error}:
+            return Result(error=error)
+    return Result(error=BROKEN)
