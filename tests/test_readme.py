@@ -34,6 +34,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("block", blocks("sh"))
 def test_every_shell_block_runs(cli: Cli, path: str, block: str) -> None:
+    (cli.cwd / "home").mkdir()
     if "jobq show @" in block:
         cli("add", "true")
     done = subprocess.run(
@@ -65,7 +66,7 @@ def test_the_argument_example_prints_them_untouched(cli: Cli, path: str) -> None
 @pytest.mark.parametrize("block", blocks("python"))
 def test_every_python_block_runs(cli: Cli, block: str) -> None:
     done = subprocess.run([sys.executable, "-c", block], env=cli.env, capture_output=True, text=True, check=True)
-    assert done.stdout == "1 queued\n"
+    assert done.stdout == "queued json:dumps\n"
 
 
 def test_every_command_and_exit_code_is_told() -> None:
