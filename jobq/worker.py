@@ -75,8 +75,8 @@ class Worker:
 
     # -- the loop --------------------------------------------------------------------------------
 
-    def run(self, signals: StopSignals, until: Callable[[], bool] = lambda: False) -> bool:
-        """Work until asked to stop, drained, or `until` says so. Whether all the work there was is done.
+    def run(self, signals: StopSignals) -> bool:
+        """Work until asked to stop, or drained. Whether all the work there was is done.
 
         Raises SyncFailed, StoreDamaged, StoreTooNew: running jobs then go on under their supervisors.
         """
@@ -85,8 +85,6 @@ class Worker:
         try:
             while True:
                 sleep = self.step(clock.now(), signals.count)
-                if until():
-                    return True
                 if signals.count and not self._engine.busy and (signals.count > 1 or not self._engine.ended()):
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
                 if self.drain and self._is_drained():

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.api import utf8
 from jobq.commands.common import no_worker_warning, queue_of, takes_asks
 from jobq.errors import UsageError
 from jobq.job import Command
+from jobq.request import utf8
 from jobq.views.console import out, say
 from jobq.views.text import safe
 

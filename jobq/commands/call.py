@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.api import call_command
 from jobq.commands.common import no_worker_warning, queue_of, takes_asks
 from jobq.errors import UsageError
+from jobq.request import call_command
 from jobq.settings import interpreter
 from jobq.views.console import out
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from jobq import supervisor, system
 from jobq.engine.task import Key
-from jobq.job import Attempt, BadRecord, Ending, Outcome, Record, read_ending
+from jobq.job import Attempt, Ending, Outcome, Record
+from jobq.records import BadRecord, read_ending
 from jobq.store.folder import read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jobq.errors import NotSaved, StoreDamaged
-from jobq.job import BadRecord, Job, Record, job_record, read_job
+from jobq.job import Job, Record
 from jobq.lifecycle import Event
+from jobq.records import BadRecord, job_record, read_job
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_whole
 from jobq.system import sync

@@ -15,15 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from jobq.claim import Waiting
-from jobq.job import (
-    Attempt,
+from jobq.job import Attempt, Call, Command, Job, Record, Spec, State
+from jobq.records import (
     BadRecord,
-    Call,
-    Command,
-    Job,
-    Record,
-    Spec,
-    State,
     apply_changing,
     attempt_record,
     changing_record,

@@ -7,7 +7,8 @@ import uuid
 from typing import NamedTuple
 
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
-from jobq.job import BadRecord, Record, Step
+from jobq.job import Record, Step
+from jobq.records import BadRecord
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from jobq.errors import StoreDamaged
-from jobq.job import BadRecord, Record
+from jobq.job import Record
+from jobq.records import BadRecord
 from jobq.store.folder import Folder
 from jobq.store.jobs import Jobs
 from jobq.store.journal import BadLine, Hint, Journal, decode_line, parse_lines, read_hint

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobq.job import Attempt, Job, command_record
+from jobq.job import Attempt, Job
+from jobq.records import command_record
 from jobq.views.text import iso_time
 
 VERSION = 1

@@ -1,0 +1,84 @@
+"""What may be asked for: commands, calls and specs that can be stored, started and mean something."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+from jobq.asks import MOST_RETRIES
+from jobq.errors import UsageError
+from jobq.job import FUNCTION, Call, Command, Spec
+from jobq.records import BadRecord, read_spec, spec_record
+from jobq.results import argv
+
+MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
+MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the journal
+
+
+def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str) -> Call:
+    """A command that calls a function. Raises UsageError for what is no function's name, or no JSON."""
+    if not FUNCTION.fullmatch(function):
+        raise UsageError(f"{function!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
+    try:
+        copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as e:
+        raise UsageError(f"an argument of {function} is not JSON: {e}") from None
+    if copied["kwargs"].keys() != kwargs.keys():
+        raise UsageError(f"the names of {function}'s arguments must be text")
+    return Call(function, tuple(copied["args"]), copied["kwargs"], os.path.abspath(python))
+
+
+def check_spec(spec: Spec) -> None:
+    """Raises UsageError for values that can't be stored, or mean nothing."""
+    try:
+        read_spec(spec_record(spec))
+    except BadRecord as e:
+        raise UsageError(str(e)) from None
+    if not 0 <= spec.retries <= MOST_RETRIES:
+        raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
+    for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise UsageError(f"{name} can't be {seconds}", "give seconds")
+
+
+def check_command(command: Command, line: int) -> None:
+    """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
+    where = f"line {line}: " if line else ""
+    words = (command,) if isinstance(command, str) else argv(command, "") if isinstance(command, Call) else command
+    if not words or not words[0].strip():
+        raise UsageError(f"{where}the command is empty")
+    total = 0
+    for number, word in enumerate(words, 1):
+        size = len(os.fsencode(word))
+        total += len(json.dumps(word))
+        if "\0" in word:
+            raise UsageError(f"{where}word {number} of the command has a NUL byte, which no program can be given")
+        if size > MAX_WORD:
+            raise UsageError(
+                f"{where}word {number} of the command is {size} bytes long; the system starts up to {MAX_WORD}",
+                "put it into a file and name the file",
+            )
+    if total > MAX_COMMAND:
+        raise UsageError(f"{where}the command takes {total} bytes; the limit is {MAX_COMMAND}", "use a file")
+
+
+def current_directory() -> str:
+    """Where this process is. Raises UsageError if that is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
+
+
+def current_umask() -> int:
+    """The umask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def utf8(text: str) -> str:
+    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
