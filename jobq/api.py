@@ -22,7 +22,7 @@ from jobq.request import call_command, check_command, check_spec, current_direct
 from jobq.rescue import rescue
 from jobq.results import result_of
 from jobq.settings import environment, store_path
-from jobq.store import Add, Change, Jobs, Remove, Store
+from jobq.store import Add, Change, Jobs, Remove, Store, compaction
 from jobq.store import workers as presence
 from jobq.store.environment import capture
 from jobq.store.store import EnvironmentGone
@@ -183,6 +183,11 @@ class Queue:
                 return old
         raise NotFound(f"named {name}")
 
+    def jobs_of(self, job_ids: Sequence[int]) -> list[Job]:
+        """The jobs of these ids, in this order. Raises NotFound."""
+        self.store.read()
+        return list(self._all(job_ids).values())
+
     def jobs(self) -> list[Job]:
         """The unfinished jobs, by id."""
         return sorted(self.store.read().unfinished(), key=lambda job: job.id)
@@ -194,8 +199,8 @@ class Queue:
 
     def workers(self) -> list[str]:
         """The tokens of the live workers that take any job."""
-        self.store.read()
-        return presence.alive(self.store.root) if self.store.header is not None else []
+        root = self.store.existing()
+        return presence.alive(root) if root is not None else []
 
     # -- waiting -------------------------------------------------------------------------------------
 
@@ -211,9 +216,9 @@ class Queue:
         open_ids = list(job_ids)
         while True:
             self.store.read()
-            open_ids = [job_id for job_id in open_ids if not self.store.get(job_id).state.final]
+            open_ids = [job_id for job_id, job in self._all(open_ids).items() if not job.state.final]
             if not open_ids:
-                return [self.store.get(job_id) for job_id in job_ids]
+                return list(self._all(job_ids).values())
             if time.monotonic() - looked >= LOOK_FOR_DEAD and self._owner_is_dead(open_ids):
                 rescue(self.store, clock.now())
                 looked = time.monotonic()
@@ -243,7 +248,7 @@ class Queue:
         running = [job.id for job in done.jobs if job.state is State.RUNNING]
         if running and self._owner_is_dead(running):
             rescue(self.store, clock.now())  # which tells their supervisors
-        return Changed([self.store.get(job.id) for job in done.jobs], done.refused)
+        return Changed(self.jobs_of([job.id for job in done.jobs]), done.refused)
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
@@ -301,7 +306,7 @@ class Queue:
         """
         while True:
             self.store.read()
-            known = {job_id: self.store.get(job_id) for job_id in job_ids}
+            known = self._all(job_ids)
             seen = self.store.header.generation if self.store.header else 0
 
             def now_known(job_id: int, known: dict[int, Job] = known, seen: int = seen) -> Job:
@@ -318,7 +323,17 @@ class Queue:
                 self.store.update(lambda jobs: decide(jobs, now_known), now.wall)
             except Compacted:
                 continue
+            if compaction.is_due(self.store):
+                compaction.compact(self.store.path, now.wall)  # there may be no worker to do it
             return
+
+    def _all(self, job_ids: Sequence[int]) -> dict[int, Job]:
+        """The jobs of these ids. Raises NotFound."""
+        found = self.store.find_all(job_ids)
+        for job_id in job_ids:
+            if job_id not in found:
+                raise NotFound(str(job_id))
+        return found
 
     def _check_name(self, jobs: Jobs, job: Job) -> None:
         if job.spec.name is not None and not job.state.final:

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobq.errors import JobqError
+from jobq.errors import JobqError, NotSaved
 from jobq.settings import debugging
 from jobq.version import VERSION
 from jobq.views.console import complain, out
@@ -99,6 +99,14 @@ def main() -> NoReturn:
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as e:
+        if debugging():
+            raise
+        complain(
+            f"{e.filename or 'the store'}: {e.strerror or e}",
+            "the disk or the system refused it; mend that, then look with 'jobq'",
+        )
+        sys.exit(NotSaved.exit_code)
     except Exception as e:  # the traceback is never the user's answer
         if debugging():
             raise

@@ -124,6 +124,11 @@ class Ending(NamedTuple):
     extra: Record | None = None
 
     @property
+    def never_started(self) -> bool:
+        """Whether it came to nothing for reasons that are not the job's."""
+        return not self.counted and self.started_at is None
+
+    @property
     def succeeded(self) -> bool:
         """Whether the job did what was asked."""
         return self.outcome is Outcome.EXIT and self.status == 0

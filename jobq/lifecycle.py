@@ -90,9 +90,12 @@ def _move(job: Job, event: Event, now: Moment, **changes: object) -> Job:
 
 
 def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
-    """A worker takes it for one attempt."""
-    attempt = Attempt(len(job.attempts) + 1, owner, supervisor, now.wall, now.boot_id)
-    return _move(job, Event.CLAIM, now, attempts=(*job.attempts, attempt), due=None)
+    """A worker takes it for one attempt; one that was never started is made again, under its number."""
+    made = job.attempts
+    if made and made[-1].ending is not None and made[-1].ending.never_started:
+        made = made[:-1]
+    attempt = Attempt(len(made) + 1, owner, supervisor, now.wall, now.boot_id)
+    return _move(job, Event.CLAIM, now, attempts=(*made, attempt), due=None)
 
 
 def finish(job: Job, ending: Ending, now: Moment, roll: float) -> Job:
@@ -114,7 +117,7 @@ def finish(job: Job, ending: Ending, now: Moment, roll: float) -> Job:
         return _move(job, Event.CANCEL if ours else Event.FAIL, now, **ended)
     # Cut short by us, or never started: with retries left it costs none. Without, what has run is never run again.
     full = len(job.attempts) >= retry.MOST_ATTEMPTS
-    if not ending.counted and not full and (left or ending.started_at is None):
+    if ending.never_started or (not ending.counted and not full and left):
         return _move(job, Event.HAND_BACK, now, **ended)
     if left and lost < retry.MAX_LOST and retry.worth_retrying(ending):
         used = job.retries_used + 1

@@ -48,6 +48,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     if store.header is None:
         return done
     root = store.root
+    presence.sweep(root, now.wall)
     tokens = {*presence.tokens(root), *_tokens_in(jobs)} - {adopter}
     for token in sorted(token for token in tokens if not presence.is_alive(root, token)):
         try:
@@ -72,7 +73,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     workers = f"{store.path}/{presence.WORKERS}"
     exists = os.path.isdir(f"{workers}/{token}")
     inheritance = presence.Inheritance.take(store.root, token)
-    if exists and inheritance is None:
+    if exists and inheritance is None and os.path.exists(f"{workers}/{token}/{presence.LOCK}"):
         return  # somebody else is at it, or it has come and gone
     locks: list[int] = []
     needed = True
@@ -118,6 +119,8 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
             os.close(lock)
         if inheritance is not None:
             inheritance.close(remove=not needed)
+        elif exists and not needed:
+            presence.remove_folder(f"{workers}/{token}")
 
 
 def _pass_on_wishes(jobs: Jobs, alive: Mapping[Key, Supervision]) -> None:

@@ -48,13 +48,10 @@ def _number(text: str) -> int:
 
 def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
     top = min(high, queue.store.jobs.next_id - 1)
-    found = False
-    for job_id in range(low, top + 1):
-        if queue.store.find(job_id) is not None:
-            found = True
-            yield job_id
+    found = queue.store.find_all(range(low, top + 1))
     if not found:
         raise NotFound(f"in {low}-{high}")
+    yield from found
 
 
 def _special(queue: Queue, word: str) -> Iterator[int]:

@@ -82,6 +82,7 @@ class Supervisor:
         self.hung_up = False
         self.leaving = False  # told by a signal to end the job and go
         self.unsaved = b""  # an end that the disk did not take
+        self.mend = b""  # what ends a line that may be torn
         self.waiting = b""  # input that is not a whole line yet
         self.orders = b""
         self.environments: dict[str, dict[str, str]] = {}
@@ -123,8 +124,11 @@ class Supervisor:
             self.wait(None)
         line, _, self.waiting = self.waiting.partition(b"\n")
         self.unsaved = b""  # the worker has recorded the end before
-        if os.fstat(self.ends).st_size > ENDS_LIMIT:
-            os.ftruncate(self.ends, 0)
+        try:
+            if os.fstat(self.ends).st_size > ENDS_LIMIT:
+                os.ftruncate(self.ends, 0)
+        except OSError:
+            pass  # another time
         job: dict[str, Any] = json.loads(line)
         return job
 
@@ -152,14 +156,23 @@ class Supervisor:
 
     def save(self, line: bytes) -> bool:
         """Append to K.ends, whole or not at all."""
-        before = os.fstat(self.ends).st_size
         try:
-            if os.write(self.ends, line) == len(line):
+            before = os.fstat(self.ends).st_size
+            if os.write(self.ends, self.mend + line) == len(self.mend + line):
+                self.mend = b""
                 return True
+            os.ftruncate(self.ends, before)
         except OSError:
-            pass
-        os.ftruncate(self.ends, before)
+            self.mend = b"\n"  # something of it may be there
         return False
+
+    def sync(self) -> bool:
+        """Make K.ends durable: that a job which must never run twice has started is not forgotten in a power cut."""
+        try:
+            os.fsync(self.ends)
+        except OSError:
+            return False
+        return True
 
     # -- one job -----------------------------------------------------------------------------------
 
@@ -168,7 +181,7 @@ class Supervisor:
         begun, clock = time.time(), time.clock_gettime(BOOT_CLOCK)
         key = {"id": job["id"], "n": job["n"]}
         started = self.save(line_of({"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot")}))
-        if not started:
+        if not started or (job["once"] and not self.sync()):
             self.report({**key, "outcome": "spawn_error", "error": "no room to note the start", "counted": False})
             return
         if self.worker_is_gone():

@@ -6,7 +6,6 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable, Collection, Iterator
 
@@ -18,6 +17,7 @@ from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Call, Job, Moment, Outcome, State
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.results import argv
+from jobq.retry import attempts_left
 from jobq.signals import StopSignals
 from jobq.store import Jobs, Store, compaction
 from jobq.store import workers as presence
@@ -25,9 +25,8 @@ from jobq.store import workers as presence
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
-LONGEST_PAUSE = 30.0  # seconds between two tries while the disk or the machine is full
+LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
-MOMENTARY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 Report = Callable[[Job], None]
 
 
@@ -55,6 +54,7 @@ class Worker:
         self.queues = queues
         self.drain = drain
         self.failed = 0
+        self.trouble = ""  # why it is taking a break, if it is
         self._own_jobs = own_jobs
         self._report = report
         self._idle = idle
@@ -99,6 +99,8 @@ class Worker:
     def _leave(self) -> None:
         if self._compacting is not None:
             self._compacting.join()
+        if self.drain and not self._own_jobs:
+            self._look_around(clock.now(), adopt=False)  # no dead worker's folder is left for nobody
         unrecorded = bool(self._engine.ended())
         self._engine.close()
         try:
@@ -106,7 +108,7 @@ class Worker:
                 now = clock.now()
                 self.store.update(lambda jobs: orphans_of_run(jobs, self.token, now), now.wall)
             needed = unrecorded or is_needed(self.store.settle(), self.token)
-        except StoreError:
+        except (StoreError, OSError):
             needed = True  # what our supervisors have noted may be all that is known
         self._member.leave(remove=not needed)
         presence.ring(self.store.root)  # others may wait for the same end
@@ -116,9 +118,7 @@ class Worker:
         try:
             return self._step(now, stops)
         except OSError as e:
-            if e.errno not in MOMENTARY:
-                raise
-            self._take_a_break(now)  # no descriptor to be had
+            self._take_a_break(now, e)  # no descriptor to be had, or a disk in trouble
             return self._pause
 
     def _step(self, now: Moment, stops: int) -> float:
@@ -135,11 +135,11 @@ class Worker:
         if ended or names:
             try:
                 self._turn(now, ended, names)
-                self._pause = 1.0
+                self._pause, self.trouble = 1.0, ""
             except SyncFailed:
                 raise
-            except (NotSaved, LockTimeout):
-                self._take_a_break(now)  # what ended is kept and told again
+            except (NotSaved, LockTimeout) as e:
+                self._take_a_break(now, e)  # what ended is kept and told again
                 return self._pause
             jobs = self.store.jobs
         soonest = jobs.waiting.wake(jobs.by_id, now)
@@ -158,6 +158,12 @@ class Worker:
         ready = list(self._claimable(jobs, free, now))
         for job in ready:
             jobs.waiting.push(job)
+        try:
+            for job in ready:
+                self.store.logs.make_folder(job.id)
+        except NotSaved as e:
+            self._take_a_break(now, e)  # nothing is claimed that could not start
+            return 0
         return len(ready)
 
     def _claimable(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
@@ -193,7 +199,7 @@ class Worker:
             self._submit(job, name, now)
         for end in ended:
             if not end.ending.counted and end.ending.outcome is Outcome.SPAWN_ERROR:
-                self._take_a_break(now)
+                self._take_a_break(now, str(end.ending))
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)
@@ -205,8 +211,9 @@ class Worker:
         key = Key(job.id, n)
         try:
             store.logs.make_folder(job.id)
-        except NotSaved:
+        except NotSaved as e:
             self._engine.withdraw(key)
+            self._take_a_break(now, e)
             return
         variables = {"JOBQ_JOB_ID": str(job.id), "JOBQ_JOB_ATTEMPT": str(n), "JOBQ_STORE": store.path}
         if spec.name is not None:
@@ -225,6 +232,7 @@ class Worker:
                 spec.timeout,
                 spec.grace,
                 now.boot_id,
+                not attempts_left(job),
             ),
         )
 
@@ -235,7 +243,8 @@ class Worker:
             rescued = rescue(self.store, now, adopter=self.token if adopt else None)
         except SyncFailed:
             raise
-        except (NotSaved, LockTimeout):
+        except (NotSaved, LockTimeout) as e:
+            self._take_a_break(now, e)
             return  # the next look will do it
         for adoption in rescued.adopted:
             self._engine.adopt(*adoption)
@@ -255,8 +264,8 @@ class Worker:
     def _compact(self, wall: float) -> None:
         try:
             compaction.compact(self.store.path, wall)
-        except (NotSaved, LockTimeout):
-            pass  # it will be tried again
+        except (StoreError, OSError):
+            pass  # it will be tried again; what is damaged is told by the next read
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():
@@ -265,8 +274,9 @@ class Worker:
             if wished and key not in self._asked_to_cancel and self._engine.cancel(key):
                 self._asked_to_cancel.add(key)
 
-    def _take_a_break(self, now: Moment) -> None:
-        """The disk or the machine is full: try again later, each time later."""
+    def _take_a_break(self, now: Moment, why: Exception | str) -> None:
+        """The disk or the machine is full, or in trouble: try again later, each time later."""
+        self.trouble = str(why)
         self._paused_until = now.boot + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 

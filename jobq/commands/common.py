@@ -12,7 +12,7 @@ import typer
 from jobq import clock
 from jobq.api import Changed, Queue
 from jobq.asks import ASKS, Ask
-from jobq.errors import UsageError
+from jobq.errors import StoreError, UsageError
 from jobq.job import State
 from jobq.store import workers as presence
 from jobq.views.console import complain, say
@@ -36,8 +36,12 @@ def leave(code: int) -> None:
 
 
 def no_worker_warning(queue: Queue) -> None:
-    """Say so if nobody will do what was just asked for."""
-    if not queue.workers():
+    """Say so if nobody will do what was just asked for; what was asked is done, so nothing here may fail."""
+    try:
+        alive = bool(queue.workers())
+    except (OSError, StoreError):
+        return
+    if not alive:
         say("no worker is running; 'jobq worker' starts one")
 
 

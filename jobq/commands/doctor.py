@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from jobq.errors import StoreDamaged
 from jobq.store import check
 from jobq.store import workers as presence
 from jobq.store.repair import repair
-from jobq.system import NETWORK_FILESYSTEMS, filesystem
+from jobq.system import LINUX, NETWORK_FILESYSTEMS, filesystem
 from jobq.views.console import complain, out, say
 from jobq.views.text import safe
 
@@ -49,6 +50,8 @@ def doctor(
     out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")
     if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
         say(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
+    if not os.path.exists("/proc/self/stat") and LINUX:
+        say("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
     for name in check.foreign(store.root):
         out(f"not ours    {safe(name)} (left alone)")
     for problem in found:

@@ -35,7 +35,7 @@ def list_(
     queue = queue_of(context)
     wanted = state_of(state)
     if jobs:
-        shown = [queue.job(job_id) for job_id in select(queue, jobs)]
+        shown = queue.jobs_of(select(queue, jobs))
     else:
         finished = queue.finished() if everything or wanted is not None else islice(queue.finished(), LAST_FINISHED)
         waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))

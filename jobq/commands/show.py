@@ -15,7 +15,7 @@ from jobq.views.table import reason
 def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> None:
     """Show all there is to know of jobs: what was asked, every attempt, the history. Without JOB: the last added."""
     queue = queue_of(context)
-    found = [queue.job(job_id) for job_id in select(queue, jobs or ["@"])]
+    found = queue.jobs_of(select(queue, jobs or ["@"]))
     around = situation(queue)
     if json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in found]))

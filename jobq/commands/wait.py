@@ -33,7 +33,7 @@ def wait(
         leave(125 if one else 1)
         return
     limit = seconds_of(timeout)
-    if any(queue.job(job_id).state is State.QUEUED for job_id in ids):
+    if any(job.state is State.QUEUED for job in queue.jobs_of(ids)):
         no_worker_warning(queue)
     try:
         finished = queue.wait_all(ids, limit)

@@ -111,6 +111,7 @@ class LocalEngine:
         supervision = Supervision(self._folder, str(self._started))
         self._started += 1
         errors = os.open(f"{self._folder}/{supervision.slot}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.fchmod(errors, 0o600)
         try:
             process = subprocess.Popen(
                 [
@@ -153,6 +154,7 @@ class LocalEngine:
             "timeout": task.timeout,
             "grace": task.grace,
             "boot": task.boot_id,
+            "once": task.once,
         }
         data = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
         assert slot.process.stdin is not None

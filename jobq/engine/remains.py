@@ -38,7 +38,7 @@ class Supervision(NamedTuple):
     def lock_if_dead(self) -> int | None:
         """Its lock, taken, if it is dead (-1 if it never had one); None while it lives."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDWR | os.O_NOFOLLOW)
+            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return -1
         if try_lock(fd):
@@ -105,8 +105,11 @@ class Supervision(NamedTuple):
                 if raw:
                     noted[TORN] = {}
                 continue
-            if (record.get("id"), record.get("n")) == key:
-                noted[str(record.get("event"))] = record
+            if (record.get("id"), record.get("n")) != key:
+                continue
+            if record.get("event") == "start":
+                noted.clear()  # what is before is a try at the same attempt that came to nothing
+            noted[str(record.get("event"))] = record
         return noted
 
 

@@ -28,6 +28,7 @@ class Task(NamedTuple):
     timeout: float | None
     grace: float
     boot_id: str
+    once: bool = False  # it must not be started again, whatever happens
 
 
 class Ended(NamedTuple):

@@ -15,6 +15,7 @@ but must not write, MIN_READER when they must not even read. This page keeps rea
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -233,6 +234,8 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as e:
+            if writable and e.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+                return cls.open(folder, writable=False)  # access(2) does not know of every disk that takes no more
             raise NotSaved(f"{folder.path}/{JOURNAL}", e) from None
         try:
             journal = cls(folder, fd)

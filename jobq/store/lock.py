@@ -44,7 +44,10 @@ class StoreLock:
                 time.sleep(POLL_S)
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except OSError:
+            self.close()
 
     def _open(self) -> int:
         try:

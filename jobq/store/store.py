@@ -42,7 +42,7 @@ class Store:
 
         Raises StoreForbidden, StoreTooNew, StoreDamaged, NotSaved.
         """
-        folder = self._existing()
+        folder = self.existing()
         if folder is None or self._lock is None:
             names = set(folder.names()) if folder is not None else set()
             if folder is None or JOURNAL not in names:
@@ -52,7 +52,8 @@ class Store:
             self._lock = StoreLock(folder, self._lock_timeout)
         return folder
 
-    def _existing(self) -> Folder | None:
+    def existing(self) -> Folder | None:
+        """The directory, or None if there is none. Raises StoreForbidden."""
         if self._pid != os.getpid():
             self.close()  # forked: a lock taken through a shared descriptor would exclude nobody
             self._pid = os.getpid()
@@ -106,7 +107,7 @@ class Store:
 
         Raises StoreDamaged, StoreTooNew, StoreForbidden.
         """
-        folder = self._existing()
+        folder = self.existing()
         if folder is None:
             return self.jobs
         try:
@@ -205,11 +206,15 @@ class Store:
         """New jobs, without reading the others: O(1) in what the store holds. Raises as `update`."""
         root = self.root
         with self.lock:
-            hint = self.recover()
-            self._check_environment(root, spec)
-            first = hint.next_id
-            lines = transaction(list(add_ops(spec, commands, first)), hint.seq, at)
-            self._append(hint, b"".join(lines), hint.seq + len(lines), first + len(commands))
+            try:
+                hint = self.recover()
+                self._check_environment(root, spec)
+                first = hint.next_id
+                lines = transaction(list(add_ops(spec, commands, first)), hint.seq, at)
+                self._append(hint, b"".join(lines), hint.seq + len(lines), first + len(commands))
+            except BaseException:
+                self._view.forget()  # perhaps a descriptor that can't be written to
+                raise
         workers.ring(root)
         return range(first, first + len(commands))
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 
-from jobq.errors import NotSaved
+from jobq.errors import NotSaved, StoreError
 from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir
 from jobq.store.lock import is_held, try_lock
 
@@ -22,6 +22,7 @@ LOCK = "lock"
 BELL = "bell"
 ANY_JOB = "w"
 OWN_JOBS = "r"
+CUT_SHORT = 60.0  # seconds after which nobody is making or removing a folder any more
 
 
 def tokens(root: Folder) -> list[str]:
@@ -56,9 +57,12 @@ def alive(root: Folder) -> list[str]:
 
 
 def ring(root: Folder) -> None:
-    """Wake every worker. Nobody listening, or a bell full of rings, is fine."""
-    for token in tokens(root):
-        ring_one(root, token)
+    """Wake every worker. Nobody listening, or a bell full of rings, is fine; never raises: what was saved is saved."""
+    try:
+        for token in tokens(root):
+            ring_one(root, token)
+    except (OSError, StoreError):
+        pass  # they look by themselves after a while
 
 
 def ring_one(root: Folder, token: str) -> bool:
@@ -75,6 +79,32 @@ def ring_one(root: Folder, token: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def remove_folder(path: str) -> None:
+    """Delete a worker's folder; it is nobody's from the first moment on. What can't be deleted now is swept later."""
+    gone = f"{os.path.dirname(path)}/.{os.path.basename(path)}"
+    try:
+        os.rename(path, gone)
+    except OSError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(root: Folder, wall: float) -> None:
+    """Delete what was left of folders whose making or removal was cut short."""
+    folder = root.existing(WORKERS)
+    if folder is None:
+        return
+    try:
+        for name in folder.names():
+            old = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - CUT_SHORT
+            if old and not is_alive(root, name):
+                shutil.rmtree(f"{folder.path}/{name}", ignore_errors=True)
+    except OSError:
+        pass  # another time
+    finally:
+        folder.close()
 
 
 class Membership:
@@ -111,7 +141,7 @@ class Membership:
     def leave(self, *, remove: bool) -> None:
         """Give up the lock; `remove` if no supervisor needs the folder any more."""
         if remove:
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove_folder(self.path)
         os.close(self.bell_fd)
         os.close(self._lock_fd)
 
@@ -128,7 +158,7 @@ class Inheritance:
         """None if it lives, or if somebody else is at it."""
         path = f"{root.path}/{WORKERS}/{token}"
         try:
-            fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_NOFOLLOW)
+            fd = os.open(f"{path}/{LOCK}", os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
             return None
         if not try_lock(fd) or not os.path.exists(path):
@@ -139,5 +169,5 @@ class Inheritance:
     def close(self, *, remove: bool) -> None:
         """Done; `remove` if nothing in the folder is needed any more."""
         if remove:
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove_folder(self.path)
         os.close(self._fd)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from jobq.job import Job, Moment
 from jobq.views.table import Situation, rich_table, row
+from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
 FRESH = 0.1  # seconds between two snapshots
@@ -44,6 +45,7 @@ class Overview(NamedTuple):
     slots: int
     since: float  # wall clock
     phase: str = "working"
+    trouble: str = ""
 
 
 def render(overview: Overview, now: Moment) -> Group:
@@ -55,6 +57,8 @@ def render(overview: Overview, now: Moment) -> Group:
         parts.append(rich_table(rows))
     if overview.queued > len(overview.waiting[:NEXT]):
         parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
+    if overview.trouble:
+        parts.append(Text(safe(overview.trouble), "red"))
     parts.append(footer(overview, now))
     return Group(*parts)  # type: ignore[arg-type]  # all are renderables
 

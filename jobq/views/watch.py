@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from jobq import clock
 from jobq.job import Job, State
-from jobq.views.console import out
+from jobq.views.console import out, say
 from jobq.views.lines import line
+from jobq.views.text import safe
 
 if TYPE_CHECKING:
     from jobq.views.live import Overview
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 class Lines:
     """A line for each event."""
+
+    _trouble = ""
 
     def __enter__(self) -> Lines:
         return self
@@ -30,7 +33,10 @@ class Lines:
         out(line(job, clock.now()))
 
     def refresh(self, worker: Worker, *, stopping: bool) -> float | None:  # noqa: ARG002
-        """There is nothing to keep up to date."""
+        """Tell of trouble, once."""
+        if worker.trouble != self._trouble:
+            self._trouble = worker.trouble
+            say(safe(self._trouble) if self._trouble else "going on")
         return None
 
 
@@ -83,4 +89,5 @@ class Screen:
             worker.slots,
             self._since,
             phase,
+            worker.trouble,
         )
