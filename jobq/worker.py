@@ -310,7 +310,7 @@ class Worker:
 
     def _is_drained(self) -> bool:
         """Whether nothing of ours is ready, retrying or running any more, here or elsewhere."""
-        active = self.store.read().waiting.active
+        active = self.store.jobs.waiting.active
         mine = self.token if self._own_jobs else None
         left = any(count and is_mine(*key, mine, self.queues) for key, count in active.items())
         return not left and not self._engine.busy and not self._engine.ended()

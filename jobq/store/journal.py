@@ -303,13 +303,14 @@ class Journal:
 
 def read_hint(folder: Folder) -> Hint | None:
     """The hint as it is now; a torn read is read once more."""
-    for _ in range(2):
-        data = folder.read(HINT)
-        if data is None:
-            return None
-        if (hint := Hint.decode(data)) is not None:
-            return hint
-    return None
+    try:
+        fd = folder.file(HINT, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))
+    finally:
+        os.close(fd)
 
 
 def write_hint(folder: Folder, hint: Hint) -> None:

@@ -182,7 +182,8 @@ class Store:
         Raises NotSaved, LockTimeout, StoreDamaged, and whatever `decide` raises; then nothing has changed.
         """
         root = self.root
-        self.read()
+        if self.header is None:
+            self.read()  # the long part, before anybody has to wait for us
         with self.lock:
             hint = self.recover()
             self._view.catch_up(root, locked=True, hint=hint)
