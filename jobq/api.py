@@ -12,23 +12,36 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobq import clock, lifecycle
-from jobq.asks import label
 from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
 from jobq.request import call_command, check_command, check_spec, current_directory, current_umask, utf8
 from jobq.rescue import rescue
 from jobq.results import result_of
 from jobq.settings import environment, store_path
-from jobq.store import Add, Change, Jobs, Remove, Store, compaction
+from jobq.store import compaction
 from jobq.store import workers as presence
 from jobq.store.environment import capture
-from jobq.store.store import EnvironmentGone
+from jobq.store.jobs import Add, Change, Jobs, Remove
+from jobq.store.store import EnvironmentGone, Store
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
 LOOK_FOR_DEAD = 1.0  # seconds between two looks for dead workers of `wait`
+
+
+class Asked(TypedDict, total=False):
+    """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
+
+    queue: str
+    priority: int  # higher first
+    retries: int  # attempts after the first; 0: never started twice
+    timeout: float | None
+    grace: float  # from TERM to KILL
+    name: str | None  # unique among unfinished jobs
+    cwd: str | None
+    env: Mapping[str, str]  # on top of the environment of this process
 
 
 class Changed(NamedTuple):
@@ -50,38 +63,20 @@ class Queue:
 
     # -- adding --------------------------------------------------------------------------------------
 
-    def spec(
-        self,
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        retries: int = 3,
-        timeout: float | None = None,
-        grace: float = 10.0,
-        name: str | None = None,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        runner: str | None = None,
-    ) -> Spec:
-        """What to ask for, with this process's directory, umask and environment captured. Seconds.
+    def spec(self, *, runner: str | None = None, **asked: Unpack[Asked]) -> Spec:
+        """What to ask for, with this process's directory, umask and environment captured.
 
-        `env` is set on top of the environment. Raises UsageError, NotSaved.
+        Raises UsageError, NotSaved, TypeError for what can't be asked for.
         """
+        if unknown := asked.keys() - Asked.__annotations__.keys():
+            raise TypeError(f"a job can't ask for {min(unknown)}")
+        fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
+        cwd, variables = asked.get("cwd"), asked.get("env") or {}
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
             raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
-        spec = Spec(
-            cwd=utf8(directory),
-            env=self.store.save_environment(capture(environment(), env or {})),
-            umask=current_umask(),
-            queue=label(queue),
-            priority=priority,
-            retries=retries,
-            timeout=timeout,
-            grace=grace,
-            name=None if name is None else label(name),
-            runner=runner,
-        )
+        environ = self.store.save_environment(capture(environment(), variables))
+        spec = Spec(cwd=utf8(directory), env=environ, umask=current_umask(), runner=runner, **fields)  # type: ignore[arg-type]
         check_spec(spec)
         return spec
 
@@ -111,28 +106,14 @@ class Queue:
 
         return self.store.update(decide, clock.now().wall)
 
-    def add(
-        self,
-        command: str | Sequence[str],
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        retries: int = 3,
-        timeout: float | None = None,
-        grace: float = 10.0,
-        name: str | None = None,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> Job:
-        """Enqueue one job: a string is a shell line, a sequence an exact argv. Seconds; higher priority first.
+    def add(self, command: str | Sequence[str], **asked: Unpack[Asked]) -> Job:
+        """Enqueue one job: a string is a shell line, a sequence an exact argv; `asked`: see `Asked`.
 
         Raises UsageError, Refused (the name is taken), NotSaved.
         """
         words = command if isinstance(command, str) else tuple(command)
-        asked = {"queue": queue, "priority": priority, "retries": retries, "timeout": timeout, "grace": grace}
-        ids = self.add_many([words], lambda: self.spec(**asked, name=name, cwd=cwd, env=env))  # type: ignore[arg-type]
-        self.store.read()
-        return self.store.get(ids[0])
+        (job_id,) = self.add_many([words], lambda: self.spec(**asked))
+        return self.job(job_id)
 
     def call(
         self,
@@ -141,7 +122,7 @@ class Queue:
         kwargs: Mapping[str, Any] | None = None,
         *,
         python: str | None = None,
-        **asked: Any,
+        **asked: Unpack[Asked],
     ) -> Job:
         """Enqueue a call of `function` ("module:function") with JSON arguments, by this interpreter or `python`.
 

@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any
 
-from jobq.asks import MOST_RETRIES
+from jobq.asks import MOST_RETRIES, label
 from jobq.errors import UsageError
 from jobq.job import FUNCTION, Call, Command, Spec
 from jobq.records import BadRecord, read_spec, spec_record
@@ -36,6 +36,9 @@ def check_spec(spec: Spec) -> None:
         read_spec(spec_record(spec))
     except BadRecord as e:
         raise UsageError(str(e)) from None
+    label(spec.queue)
+    if spec.name is not None:
+        label(spec.name)
     if not 0 <= spec.retries <= MOST_RETRIES:
         raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
     for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):

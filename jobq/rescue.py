@@ -16,8 +16,9 @@ from jobq.engine.remains import Supervision, settle
 from jobq.engine.task import Key
 from jobq.errors import StoreError
 from jobq.job import Attempt, Ending, Job, Moment, State
-from jobq.store import Jobs, Store
 from jobq.store import workers as presence
+from jobq.store.jobs import Jobs
+from jobq.store.store import Store
 
 ROLL = random.SystemRandom()
 

@@ -19,8 +19,10 @@ from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.results import argv
 from jobq.retry import attempts_left
 from jobq.signals import StopSignals
-from jobq.store import Jobs, Store, compaction
+from jobq.store import compaction
 from jobq.store import workers as presence
+from jobq.store.jobs import Jobs
+from jobq.store.store import Store
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop

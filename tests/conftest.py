@@ -14,7 +14,8 @@ from typing import TypeVar
 import pytest
 
 from jobq.api import Queue
-from jobq.store import Store, check
+from jobq.store import check
+from jobq.store.store import Store
 
 T = TypeVar("T")
 TIMEOUT = 30.0  # seconds; generous: only a hang comes near it

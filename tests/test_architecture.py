@@ -37,7 +37,7 @@ POWERS = {
     "environ": {"settings.py", "commands/common.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "supervisor.py"},
-    "pwrite": {"store/folder.py", "store/journal.py"},
+    "pwrite": {"store/folder.py", "store/hint.py"},
 }
 IMPORTS = {
     "typer": ("commands/", "cli.py"),

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobq import errors
+from jobq.api import Asked
+from jobq.asks import ASKS
 from jobq.cli import _register, app
 from tests.conftest import Cli
 
@@ -67,6 +69,10 @@ def test_the_argument_example_prints_them_untouched(cli: Cli, path: str) -> None
 def test_every_python_block_runs(cli: Cli, block: str) -> None:
     done = subprocess.run([sys.executable, "-c", block], env=cli.env, capture_output=True, text=True, check=True)
     assert done.stdout == "queued json:dumps\n"
+
+
+def test_python_can_ask_for_what_the_command_line_can() -> None:
+    assert Asked.__annotations__.keys() == {ask.name for ask in ASKS}
 
 
 def test_every_command_and_exit_code_is_told() -> None:

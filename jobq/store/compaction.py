@@ -16,7 +16,8 @@ from itertools import chain
 from jobq.errors import NotSaved
 from jobq.store import environment, finished, workers
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.journal import JOURNAL, Header, parse_lines, write_hint
+from jobq.store.hint import write_hint
+from jobq.store.journal import JOURNAL, Header, parse_lines
 from jobq.store.lock import try_lock
 from jobq.store.store import Store
 from jobq.store.view import touched

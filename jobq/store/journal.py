@@ -19,7 +19,6 @@ import errno
 import json
 import math
 import os
-import re
 import zlib
 from typing import NamedTuple
 
@@ -33,8 +32,6 @@ MIN_READER = 1
 MIN_WRITER = 1
 MAX_LINE = 4 << 20  # bytes; writers aim far below (jobs.LINE_TARGET), readers accept no more
 JOURNAL = "journal.jsonl"
-HINT = "journal.hint"
-HINT_BYTES = 192
 _CRC_BYTES = len(',"crc":"00000000"}')
 
 
@@ -91,31 +88,6 @@ def _no_constant(text: str) -> float:
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
-
-
-class Hint(NamedTuple):
-    """How far the journal of `generation` is synced, and what the next writer needs to know to append blindly."""
-
-    generation: int
-    size: int  # bytes
-    seq: int  # of the last line
-    next_id: int
-    snapshot_end: int  # where the transactions begin, bytes
-
-    def encode(self) -> bytes:
-        """Always HINT_BYTES long: it is overwritten in place by one write."""
-        return encode_line(self._asdict())[:-1].ljust(HINT_BYTES - 1) + b"\n"
-
-    @classmethod
-    def decode(cls, data: bytes) -> Hint | None:
-        """None if torn, foreign or empty: then there is no hint. Read at every step, so not by the JSON parser."""
-        found = _HINT.fullmatch(data)
-        return cls(*map(int, found.groups())) if found and is_whole(data.rstrip()) else None
-
-
-_HINT = re.compile(
-    b'{%b,"crc":"[0-9a-f]{8}"} *\n' % b",".join(b'"%b":(\\d{1,18})' % name.encode() for name in Hint._fields)
-)
 
 
 class Header(NamedTuple):
@@ -299,27 +271,3 @@ class Journal:
             sync(self.fd)
         except OSError:
             pass
-
-
-def read_hint(folder: Folder) -> Hint | None:
-    """The hint as it is now; a torn read is read once more."""
-    try:
-        fd = folder.file(HINT, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))
-    finally:
-        os.close(fd)
-
-
-def write_hint(folder: Folder, hint: Hint) -> None:
-    """Overwrite the hint in place. Failing is harmless: the next writer finds the end by reading."""
-    try:
-        fd = folder.file(HINT, os.O_WRONLY | os.O_CREAT)
-        try:
-            os.pwrite(fd, hint.encode(), 0)
-        finally:
-            os.close(fd)
-    except OSError:
-        pass

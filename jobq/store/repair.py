@@ -12,18 +12,9 @@ from jobq.records import BadRecord
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
+from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.jobs import Jobs
-from jobq.store.journal import (
-    FORMAT,
-    JOURNAL,
-    BadLine,
-    Header,
-    Hint,
-    decode_line,
-    is_whole,
-    read_hint,
-    write_hint,
-)
+from jobq.store.journal import FORMAT, JOURNAL, BadLine, Header, decode_line, is_whole
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.store import Store

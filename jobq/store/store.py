@@ -14,8 +14,9 @@ from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbid
 from jobq.job import Command, Job, Spec
 from jobq.store import environment, finished, workers
 from jobq.store.folder import Folder
+from jobq.store.hint import HINT, Hint, read_hint, write_hint
 from jobq.store.jobs import Add, Change, Jobs, add_ops, transaction
-from jobq.store.journal import FORMAT, HINT, JOURNAL, Header, Hint, Journal, parse_lines, read_hint, write_hint
+from jobq.store.journal import FORMAT, JOURNAL, Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.view import View

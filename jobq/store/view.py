@@ -13,8 +13,9 @@ from jobq.errors import StoreDamaged
 from jobq.job import Record
 from jobq.records import BadRecord
 from jobq.store.folder import Folder
+from jobq.store.hint import Hint, read_hint
 from jobq.store.jobs import Jobs
-from jobq.store.journal import BadLine, Hint, Journal, decode_line, parse_lines, read_hint
+from jobq.store.journal import BadLine, Journal, decode_line, parse_lines
 from jobq.store.lock import StoreLock, is_held
 
 

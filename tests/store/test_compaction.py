@@ -12,8 +12,11 @@ import pytest
 from jobq import lifecycle
 from jobq.errors import StoreDamaged
 from jobq.job import Ending, Moment, Outcome, Spec, State
-from jobq.store import Add, Remove, Store, check, compaction, repair
-from jobq.store.journal import HINT, JOURNAL
+from jobq.store import check, compaction, repair
+from jobq.store.hint import HINT
+from jobq.store.jobs import Add, Remove
+from jobq.store.journal import JOURNAL
+from jobq.store.store import Store
 from tests.conftest import assert_sound
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")

@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 from jobq import lifecycle
 from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
-from jobq.store import Add, Store, check, repair
-from jobq.store.journal import (
-    HINT,
-    JOURNAL,
-    BadLine,
-    Hint,
-    decode_line,
-    encode_line,
-    parse_lines,
-    parse_object,
-    read_hint,
-)
+from jobq.store import check, repair
+from jobq.store.hint import HINT, Hint, read_hint
+from jobq.store.jobs import Add
+from jobq.store.journal import JOURNAL, BadLine, decode_line, encode_line, parse_lines, parse_object
+from jobq.store.store import Store
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 JSON = st.recursive(

@@ -15,8 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jobq import lifecycle
 from jobq.job import Ending, Job, Moment, Outcome, Spec, State
 from jobq.lifecycle import IllegalMove
-from jobq.store import Add, Remove, Store, check, compaction
-from jobq.store.journal import HINT, JOURNAL
+from jobq.store import check, compaction
+from jobq.store.hint import HINT
+from jobq.store.jobs import Add, Remove
+from jobq.store.journal import JOURNAL
+from jobq.store.store import Store
 
 DAY = 86_400.0
 TEXT = st.text(max_size=12)
