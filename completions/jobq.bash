@@ -1,4 +1,10 @@
 # bash completion for jobq
+COMP_WORDBREAKS="${COMP_WORDBREAKS//@/}"  # @failed is one word
+_jobq_files() {
+    local IFS=$'\n'
+    COMPREPLY=($(compgen -f -- "$cur"))
+    compopt -o filenames 2>/dev/null  # bash 4
+}
 _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -19,14 +25,14 @@ _jobq() {
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        " --store") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "add --from") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        " --store") _jobq_files; return ;;
+        "add --from") _jobq_files; return ;;
         "add --queue"|"add -q") return ;;
         "add --retries"|"add -r") return ;;
         "add --timeout"|"add -t") return ;;
         "add --grace") return ;;
         "add --name"|"add -n") return ;;
-        "add --cwd"|"add -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
         "call --python") return ;;
         "call --queue"|"call -q") return ;;
@@ -34,16 +40,16 @@ _jobq() {
         "call --timeout"|"call -t") return ;;
         "call --grace") return ;;
         "call --name"|"call -n") return ;;
-        "call --cwd"|"call -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
-        "run --from") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --from") _jobq_files; return ;;
         "run --jobs"|"run -j") return ;;
         "run --queue"|"run -q") return ;;
         "run --retries"|"run -r") return ;;
         "run --timeout"|"run -t") return ;;
         "run --grace") return ;;
         "run --name"|"run -n") return ;;
-        "run --cwd"|"run -C") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
         "worker --jobs"|"worker -j") return ;;
         "worker --queue"|"worker -q") return ;;
@@ -66,7 +72,7 @@ _jobq() {
         "requeue") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;
-        "completion") words="--help -h" ;;
+        "completion") words="bash zsh fish --help -h" ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
     [ "${cur#-}" = "$cur" ] || return

@@ -82,3 +82,4 @@ complete -c jobq -n '__fish_seen_subcommand_from doctor' -l accept-loss -d 'Go o
 complete -c jobq -n '__fish_seen_subcommand_from doctor' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a completion -d 'Print the completion script for a shell'
 complete -c jobq -n '__fish_seen_subcommand_from completion' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobq import clock, lifecycle
+from jobq.asks import ASKS
 from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
 from jobq.request import call_command, check_command, check_spec, current_directory, current_umask, utf8
@@ -35,10 +36,10 @@ class Asked(TypedDict, total=False):
     """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
 
     queue: str
-    priority: int  # higher first
+    priority: int | str  # higher first; "low", "normal", "high"
     retries: int  # attempts after the first; 0: never started twice
-    timeout: float | None
-    grace: float  # from TERM to KILL
+    timeout: float | str | None  # or "10m"
+    grace: float | str  # from TERM to KILL
     name: str | None  # unique among unfinished jobs
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -71,6 +72,9 @@ class Queue:
         if unknown := asked.keys() - Asked.__annotations__.keys():
             raise TypeError(f"a job can't ask for {min(unknown)}")
         fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
+        for ask in ASKS:
+            if ask.name in {"priority", "timeout", "grace"} and isinstance(text := fields.get(ask.name), str):
+                fields[ask.name] = ask.parse(text)
         cwd, variables = asked.get("cwd"), asked.get("env") or {}
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
@@ -128,15 +132,18 @@ class Queue:
 
         `asked` as for `add`. Raises UsageError, Refused, NotSaved.
         """
+        if isinstance(args, str) or not isinstance(args, Sequence):
+            raise UsageError(f"args is a list of arguments, not {args!r:.60}")
         command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
         (job_id,) = self.add_many([command], lambda: self.spec(**asked))
         return self.job(job_id)
 
-    def result(self, job_id: int) -> Any:
-        """What the function of a finished job returned.
+    def result(self, job: int | Job) -> Any:
+        """What the function of a finished job (or the one of that id) returned.
 
         Raises NotFound, Refused if it is not finished or no Python job, CallFailed with what it raised.
         """
+        job_id = job.id if isinstance(job, Job) else job
         job = self.job(job_id)
         if not isinstance(job.command, Call):
             raise Refused(f"job {job_id} is a command: it has output, but no result", f"jobq log {job_id}")
@@ -185,9 +192,9 @@ class Queue:
 
     # -- waiting -------------------------------------------------------------------------------------
 
-    def wait(self, job_id: int, timeout: float | None = None) -> Job:
-        """The job once it is finished. Raises NotFound, WaitTimeout."""
-        return self.wait_all([job_id], timeout)[0]
+    def wait(self, job: int | Job, timeout: float | None = None) -> Job:
+        """The job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
+        return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
 
     def wait_all(self, job_ids: Sequence[int], timeout: float | None = None) -> list[Job]:
         """The jobs once all are finished. Raises NotFound, WaitTimeout."""

@@ -19,7 +19,7 @@ MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the j
 
 def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str) -> Call:
     """A command that calls a function. Raises UsageError for what is no function's name, or no JSON."""
-    if not FUNCTION.fullmatch(function):
+    if not isinstance(function, str) or not FUNCTION.fullmatch(function):
         raise UsageError(f"{function!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
     try:
         copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))

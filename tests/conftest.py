@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from jobq.api import Queue
 from jobq.store import check
 from jobq.store.store import Store
 
 T = TypeVar("T")
+settings.register_profile("jobq", deadline=None)  # machines are shared: an example has no deadline
+settings.load_profile("jobq")
 TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
 
 

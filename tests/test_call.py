@@ -76,8 +76,9 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("tasks:fail", 1, "tasks.Odd: why"),
         ("tasks:leave", 3, ""),
         ("tasks:quit", 4, ""),
-        ("tasks:odd", 1, "TypeError: Object of type set is not JSON serializable"),
-        ("tasks:infinite", 1, "ValueError: Out of range float values are not JSON compliant"),
+        ("tasks:odd", 1, "tasks:odd has run, but what it returned (a set) is not JSON"),
+        ("tasks:infinite", 1, "what it returned (a float) is not JSON"),
+        ("tasks:deep", 2, "tasks:deep() does not take these arguments: too many positional arguments"),
         ("tasks:missing", 127, "tasks has no missing"),
         ("tasks:not_a_function", 127, "can't be called"),
         ("no.such:thing", 127, "there is no module no for"),
@@ -85,7 +86,7 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
     ],
 )
 def test_what_goes_wrong_is_kept_and_shown(tasks: Cli, function: str, code: int, says: str) -> None:
-    job = run(tasks, function, *(["why"] if function == "tasks:fail" else []))
+    job = run(tasks, function, *(["why"] if function in {"tasks:fail", "tasks:deep"} else []))
     assert (job.state, job.exit_code) == (State.FAILED, code)
     assert says in tasks("show", str(job.id)).stdout
     with pytest.raises(CallFailed) as failure:
@@ -120,11 +121,16 @@ def test_it_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_p
     assert tasks.queue.result(run(tasks, "--python", str(python), "tasks:which").id)[0] == str(python)
 
 
-OLDER = [
-    path
-    for version in ("3.7", "3.8", "3.9", "3.10")
-    for path in Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
-]
+def test_a_python_that_is_too_old_says_so_once(tasks: Cli) -> None:
+    for python in [path for version in ("2.7", "3.6") for path in PYENV.glob(f"{version}.*/bin/python")]:
+        job_id = int(tasks("call", "--python", str(python), "tasks:which").stdout)
+        tasks("worker", "--drain", code=1)
+        assert "need Python 3.7 or newer" in tasks("log", str(job_id)).stdout
+        assert len(tasks.queue.job(job_id).attempts) == 1
+
+
+PYENV = Path.home() / ".pyenv" / "versions"
+OLDER = [path for version in ("3.7", "3.8", "3.9", "3.10") for path in PYENV.glob(f"{version}.*/bin/python")]
 
 
 @pytest.mark.parametrize("python", OLDER or [None])
@@ -160,7 +166,11 @@ def test_from_python(tasks: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         tasks.queue.result(job.id)
     tasks("worker", "--drain")
     assert tasks.queue.result(job.id)["title"] == "é"
-    assert tasks.queue.wait(job.id).spec.priority == 5
+    assert tasks.queue.wait(job).spec.priority == 5
+    assert tasks.queue.add("true", priority="high", timeout="10m").spec[4:7] == (10, 3, 600.0)
+    for function, args in ((len, []), ("tasks:report", "abc")):
+        with pytest.raises(UsageError):
+            tasks.queue.call(function, args)  # type: ignore[arg-type]
     with pytest.raises(Refused, match="is a command"):
         tasks.queue.result(tasks.queue.add("true").id)
     for args in ([{1}], [float("nan")]):

@@ -33,6 +33,7 @@ CASES = [
     (["jobq", "add", "--priority", "h"], {"high"}),
     (["jobq", "cancel", "@ru"], {"@running"}),
     (["jobq", "wait", "--ti"], {"--timeout"}),
+    (["jobq", "completion", "fi"], {"fish"}),
 ]
 
 

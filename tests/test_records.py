@@ -21,7 +21,8 @@ SPECS = st.builds(
 )  # fmt: skip
 ENDINGS = st.builds(
     Ending, st.sampled_from(Outcome), status=st.none() | st.integers(), signal=st.none() | st.integers(), error=st.none() | TEXT,
-    started_at=MAYBE, ended_at=MAYBE, user_s=NUMBER, max_rss_kib=st.integers(), counted=st.booleans(), extra=EXTRA,
+    started_at=MAYBE, ended_at=MAYBE, user_s=NUMBER,
+    system_s=NUMBER, max_rss_kib=st.integers(), counted=st.booleans(), extra=EXTRA,
 )  # fmt: skip
 ATTEMPTS = st.lists(
     st.builds(Attempt, st.integers(), TEXT, TEXT, NUMBER, boot_id=TEXT, ending=st.none() | ENDINGS, extra=EXTRA),

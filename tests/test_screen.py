@@ -170,7 +170,7 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
     overview = Overview([], [job], [], 12, 3, 1, 0, 4, 940.0)
     console = Console(width=80, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(render(overview, now))
+        console.print(render(overview, now, 80))
     text = capture.get()
     assert "7  queued        ready  echo 'a b'" in text
     assert "... and 11 more waiting" in text

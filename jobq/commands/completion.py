@@ -10,7 +10,7 @@ from jobq.errors import UsageError
 from jobq.views.completion import SHELLS, Command, Option
 from jobq.views.console import out
 
-TAKES = {"add": "command", "call": "", "run": "command", "worker": "", "doctor": "", "completion": ""}
+TAKES = {"add": "command", "call": "", "run": "command", "worker": "", "doctor": "", "completion": "shell"}
 
 
 def completion(

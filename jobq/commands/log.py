@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import leave, queue_of
+from jobq.commands.common import leave, no_worker_warning, queue_of
 from jobq.errors import Refused, UsageError
-from jobq.job import Job
+from jobq.job import Job, State
 from jobq.selection import select
 from jobq.views.console import say
 from jobq.views.logs import Printer, follow, print_log
@@ -35,6 +35,8 @@ def log(
     found = queue.job(ids[0])
     printer = Printer(raw)
     if follow_:
+        if found.state is State.QUEUED:
+            no_worker_warning(queue)
         try:
             found = follow(queue, found.id, printer, attempt, tail)
         except KeyboardInterrupt:

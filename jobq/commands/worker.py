@@ -41,7 +41,7 @@ def worker(
             queues=queues or None,
             drain=drain,
             report=watch.report,
-            idle=lambda: watch.refresh(work, stopping=signals.count > 0),
+            idle=lambda: watch.refresh(work, stops=signals.count),
         )
         done = work.run(signals)
     if drain:

@@ -33,7 +33,7 @@ class Option(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command; "" is jobq itself. `takes`: what its words are: "jobs", "command" or ""."""
+    """One command; "" is jobq itself. `takes`: what its words are: "jobs", "command", "shell" or ""."""
 
     name: str
     help: str
@@ -54,6 +54,8 @@ def bash(commands: Sequence[Command]) -> str:
             if command.takes == "jobs"
             else flags
         )
+        if command.takes == "shell":
+            offered = f"{' '.join(SHELLS)} {flags}"
         words.append(f'        "{command.name}") words="{offered}" ;;')
         for option in command.options:
             keys = "|".join(f'"{command.name} {flag}"' for flag in option.flags)
@@ -62,7 +64,7 @@ def bash(commands: Sequence[Command]) -> str:
                     f'        {keys}) COMPREPLY=($(compgen -W "{" ".join(option.values)}" -- "$cur")); return ;;'
                 )
             elif option.names_file:
-                files.append(f'        {keys}) COMPREPLY=($(compgen -f -- "$cur")); return ;;')
+                files.append(f"        {keys}) _jobq_files; return ;;")
             elif option.takes_value:
                 files.append(f"        {keys}) return ;;")
     taking = "|".join(sorted({flag for c in commands for o in c.options if o.takes_value for flag in o.flags}))
@@ -70,6 +72,12 @@ def bash(commands: Sequence[Command]) -> str:
     return "\n".join(
         [
             "# bash completion for jobq",
+            'COMP_WORDBREAKS="${COMP_WORDBREAKS//@/}"  # @failed is one word',
+            "_jobq_files() {",
+            "    local IFS=$'\\n'",
+            '    COMPREPLY=($(compgen -f -- "$cur"))',
+            "    compopt -o filenames 2>/dev/null  # bash 4",
+            "}",
             "_jobq() {",
             '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i',
             "    for ((i = 1; i < COMP_CWORD; i++)); do",
@@ -133,7 +141,12 @@ def zsh(commands: Sequence[Command]) -> str:
     for command in rest:
         lines += [f"                {command.name})", "                    _arguments -S \\"]
         lines += [f"                        {spec} \\" for option in command.options for spec in _zsh_option(option)]
-        words = {"jobs": f"'*:job:({' '.join(JOBS)})'", "command": "'*::command:_normal'", "": "'*: :'"}[command.takes]
+        words = {
+            "jobs": f"'*:job:({' '.join(JOBS)})'",
+            "command": "'*::command:_normal'",
+            "shell": f"'1:shell:({' '.join(SHELLS)})'",
+            "": "'*: :'",
+        }[command.takes]
         lines += [f"                        {words}", "                    ;;"]
     lines += ["            esac", "            ;;", "    esac", "}", "", '_jobq "$@"', ""]
     return "\n".join(lines)
@@ -181,6 +194,8 @@ def fish(commands: Sequence[Command]) -> str:
             lines.append(f"complete -c jobq {condition} {flags}{value} -d {shlex.quote(option.help)}")
         if command.takes == "jobs":
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(JOBS))}")
+        elif command.takes == "shell":
+            lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(SHELLS))}")
         elif command.takes == "command":
             lines.append(f"complete -c jobq {condition} -a '(__fish_complete_subcommand)'")
     return "\n".join([*lines, ""])

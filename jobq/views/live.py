@@ -28,6 +28,7 @@ NEXT = 5  # waiting jobs shown
 HINTS = {
     "working": "^C stops",
     "stopping": "stopping: running jobs get 30 s, ^C again ends them now",
+    "ending": "ending the running jobs",
     "over": "stopped",
 }
 
@@ -48,13 +49,13 @@ class Overview(NamedTuple):
     trouble: str = ""
 
 
-def render(overview: Overview, now: Moment) -> Group:
+def render(overview: Overview, now: Moment, columns: int) -> Group:
     """The table: what runs, what is next and why it waits, what finished last, and the totals."""
     around = Situation(now, worker_alive=True)
     parts: list[object] = []
     rows = [row(job, around) for job in [*overview.finished[-LAST:], *overview.running, *overview.waiting[:NEXT]]]
     if rows:
-        parts.append(rich_table(rows))
+        parts.append(rich_table(rows, columns))
     if overview.queued > len(overview.waiting[:NEXT]):
         parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
     if overview.trouble:
@@ -114,7 +115,7 @@ class Display:
                 with self._news:
                     overview, over = self._overview, self._over
                 if overview is not None:
-                    live.update(render(overview, self._clock()), refresh=True)
+                    live.update(render(overview, self._clock(), live.console.width), refresh=True)
                 if over:
                     return
                 with self._news:

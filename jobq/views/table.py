@@ -95,7 +95,8 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415
 
-        Console().print(rich_table(rows))
+        console = Console()
+        console.print(rich_table(rows, console.width))
         return
     lines = [HEADERS, *cells(rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS) - 1)]
@@ -105,7 +106,7 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
     out("\n".join(text))
 
 
-def rich_table(rows: Sequence[Row]) -> Table:
+def rich_table(rows: Sequence[Row], columns: int) -> Table:
     """The same for a terminal: as wide as that, commands cut off at the end."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -121,7 +122,7 @@ def rich_table(rows: Sequence[Row]) -> Table:
     queues = any(r.queue != "default" for r in rows)
     if queues:
         table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=36)
+    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=min(36, max(12, columns // 4)))
     table.add_column("COMMAND", overflow="ellipsis", no_wrap=True, ratio=1)
     for r in rows:
         queue = [Text(r.queue)] if queues else []

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jobq.worker import Worker
 
 
+PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
+
+
 class Lines:
     """A line for each event."""
 
@@ -32,7 +35,7 @@ class Lines:
         """Something happened to the job."""
         out(line(job, clock.now()))
 
-    def refresh(self, worker: Worker, *, stopping: bool) -> float | None:  # noqa: ARG002
+    def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
         """Tell of trouble, once."""
         if worker.trouble != self._trouble:
             self._trouble = worker.trouble
@@ -66,10 +69,10 @@ class Screen:
             self._failed += job.state is State.FAILED
             self._cancelled += job.state is State.CANCELLED
 
-    def refresh(self, worker: Worker, *, stopping: bool) -> float | None:
+    def refresh(self, worker: Worker, *, stops: int) -> float | None:
         """Show how things are; the seconds after which to do so again if that was too soon."""
         self._worker = worker
-        return self._display.offer(lambda: self._overview(worker, "stopping" if stopping else "working"))
+        return self._display.offer(lambda: self._overview(worker, PHASES[min(stops, 2)]))
 
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
