@@ -207,10 +207,11 @@ class Queue:
             open_ids = [job_id for job_id, job in self._all(open_ids).items() if not job.state.final]
             if not open_ids:
                 return list(self._all(job_ids).values())
-            if time.monotonic() - looked >= LOOK_FOR_DEAD and self._owner_is_dead(open_ids):
-                rescue(self.store, clock.now())
+            if time.monotonic() - looked >= LOOK_FOR_DEAD:
                 looked = time.monotonic()
-                continue
+                if self._owner_is_dead(open_ids):
+                    rescue(self.store, clock.now())
+                    continue
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeout(
                     f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"

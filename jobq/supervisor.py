@@ -345,6 +345,12 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     if number in MOMENTARY:
         return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})", "counted": False}
     where = error.filename if isinstance(error.filename, str) else str(job["command"])[:200]
+    if where == job["log"]:
+        return {
+            "outcome": "spawn_error",
+            "error": f"{where}: {error.strerror}",
+            "counted": False,
+        }  # not the job's fault
     if where == job["cwd"]:
         return {"outcome": "spawn_error", "status": 126, "error": f"working directory {where}: {error.strerror}"}
     if number == errno.ENOENT:

@@ -101,13 +101,13 @@ class Worker:
     def _leave(self) -> None:
         if self._compacting is not None:
             self._compacting.join()
-        if self.drain and not self._own_jobs:
-            self._look_around(clock.now(), adopt=False)  # no dead worker's folder is left for nobody
         unrecorded = bool(self._engine.ended())
         self._engine.close()
         try:
+            now = clock.now()
+            if self.drain:
+                rescue(self.store, now)  # there may be no other worker to settle a dead one's affairs
             if self._own_jobs:
-                now = clock.now()
                 self.store.update(lambda jobs: orphans_of_run(jobs, self.token, now), now.wall)
             needed = unrecorded or is_needed(self.store.settle(), self.token)
         except (StoreError, OSError):
@@ -137,7 +137,6 @@ class Worker:
         if ended or names:
             try:
                 self._turn(now, ended, names)
-                self._pause, self.trouble = 1.0, ""
             except SyncFailed:
                 raise
             except (NotSaved, LockTimeout) as e:
@@ -195,13 +194,18 @@ class Worker:
                 yield claim
 
         self.store.update(decide, now.wall, ring=False)
+        self.trouble = ""
         self._engine.recorded(ended)
         self._asked_to_cancel -= {end.key for end in ended}
         for job, name in claimed:
             self._submit(job, name, now)
-        for end in ended:
-            if not end.ending.counted and end.ending.outcome is Outcome.SPAWN_ERROR:
-                self._take_a_break(now, str(end.ending))
+        refused = [
+            end.ending for end in ended if end.ending.never_started and end.ending.outcome is Outcome.SPAWN_ERROR
+        ]
+        if refused:
+            self._take_a_break(now, str(refused[-1]))
+        elif ended:
+            self._pause = 1.0  # something has run again
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)

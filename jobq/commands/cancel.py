@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, leave, queue_of, refusals
-from jobq.errors import UsageError
+from jobq.commands.common import Selectors, chosen, leave, queue_of, refusals
 from jobq.job import State
-from jobq.selection import select
 from jobq.views.console import say
 from jobq.views.text import span
 
@@ -21,11 +19,8 @@ def cancel(
 ) -> None:
     """End jobs: waiting ones at once, running ones with TERM, then KILL after their grace, with all they started."""
     queue = queue_of(context)
-    if not jobs:
-        raise UsageError("which jobs?", "as in: jobq cancel 7, or jobq cancel @queued")
-    ids = select(queue, jobs)
+    ids = chosen(queue, jobs, "jobq cancel 7, or jobq cancel @queued")
     if not ids:
-        say("no such jobs")
         return
     done = queue.cancel(ids)
     for job in done.jobs:

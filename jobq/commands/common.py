@@ -14,6 +14,7 @@ from jobq.api import Changed, Queue
 from jobq.asks import ASKS, Ask
 from jobq.errors import StoreError, UsageError
 from jobq.job import State
+from jobq.selection import select
 from jobq.store import workers as presence
 from jobq.views.console import complain, say
 from jobq.views.table import Situation
@@ -43,6 +44,16 @@ def no_worker_warning(queue: Queue) -> None:
         return
     if not alive:
         say("no worker is running; 'jobq worker' starts one")
+
+
+def chosen(queue: Queue, words: list[str] | None, example: str) -> list[int]:
+    """The jobs that a changing command is given; says so if there are none. Raises UsageError, NotFound."""
+    if not words:
+        raise UsageError("which jobs?", f"as in: {example}")
+    ids = select(queue, words)
+    if not ids:
+        say("no such jobs")
+    return ids
 
 
 def refusals(done: Changed) -> int:

@@ -182,7 +182,9 @@ class LocalEngine:
                 case Slot() as slot:
                     self._hear(slot)
                 case Adopted() as adopted:
-                    self._look_after(adopted)
+                    self._selector.unregister(adopted.fd)
+                    os.close(adopted.fd)
+                    adopted.fd = -1  # `ended` settles it
                 case _:
                     ready.append(key.fd)
         return ready
@@ -190,8 +192,11 @@ class LocalEngine:
     def ended(self) -> list[Ended]:
         """The attempts that ended since they were last `recorded`; they are told until then."""
         for adopted in [adopted for adopted in self._adopted.values() if adopted.fd < 0]:
-            self._look_after(adopted)
-        self._settle_dead()
+            if self._settle(adopted.supervision, adopted.key):
+                del self._adopted[adopted.key]
+        for dead in list(self._dead):
+            if self._settle(dead.supervision, dead.key):
+                self._dead.remove(dead)
         return list(self._ended)
 
     def recorded(self, ended: list[Ended]) -> None:
@@ -249,8 +254,7 @@ class LocalEngine:
             return
         while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
             continue
-        self._dead.append(Dead(slot.supervision, slot.key))
-        self._settle_dead()
+        self._dead.append(Dead(slot.supervision, slot.key))  # `ended` settles it
 
     def _why(self, slot: Slot) -> str:
         try:
@@ -258,11 +262,6 @@ class LocalEngine:
                 return f.read().strip().rpartition("\n")[2] or f"exit {slot.process.returncode}"
         except OSError as e:
             return str(e)
-
-    def _settle_dead(self) -> None:
-        for dead in list(self._dead):
-            if self._settle(dead.supervision, dead.key):
-                self._dead.remove(dead)
 
     def _settle(self, supervision: Supervision, key: Key) -> bool:
         """Whether it is over; what is needed of it until that is recorded is kept."""
@@ -286,17 +285,11 @@ class LocalEngine:
         self._attempts[key] = attempt
         adopted = Adopted(supervision, key)
         self._adopted[key] = adopted
+        if adopted.fd >= 0 and not supervision.is_alive():  # it has ended meanwhile, and the handle may be a stranger's
+            os.close(adopted.fd)
+            adopted.fd = -1
         if adopted.fd >= 0:
             self._selector.register(adopted.fd, selectors.EVENT_READ, adopted)
-        self._look_after(adopted)  # it may have ended before we looked
-
-    def _look_after(self, adopted: Adopted) -> None:
-        if not self._settle(adopted.supervision, adopted.key):
-            return
-        if adopted.fd >= 0:
-            self._selector.unregister(adopted.fd)
-            os.close(adopted.fd)
-        del self._adopted[adopted.key]
 
     # -- orders ------------------------------------------------------------------------------------
 

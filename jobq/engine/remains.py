@@ -46,6 +46,13 @@ class Supervision(NamedTuple):
         os.close(fd)
         return None
 
+    def is_alive(self) -> bool:
+        """Whether it holds its lock."""
+        lock = self.lock_if_dead()
+        if lock is not None and lock >= 0:
+            os.close(lock)
+        return lock is None
+
     def pid(self) -> int | None:
         """Its process, as long as it lives."""
         try:
@@ -78,16 +85,13 @@ class Supervision(NamedTuple):
             handle = os.pidfd_open(pid)
         except OSError:
             return
-        lock = self.lock_if_dead()
         try:
-            if lock is None:  # it lived after the handle was made: the handle is its own
+            if self.is_alive():  # after the handle was made: so it is its own
                 signal.pidfd_send_signal(handle, signal.SIGCONT)
         except OSError:
             pass
         finally:
             os.close(handle)
-            if lock is not None and lock >= 0:
-                os.close(lock)
 
     def events(self, key: Key) -> dict[str, Record]:
         """What it has noted of that attempt, by event; a torn last line is left out."""

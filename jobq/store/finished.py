@@ -45,7 +45,7 @@ class Archive:
         """Every job once, the last written first; reads no more of the files than is asked for. Raises StoreDamaged."""
         seen: set[object] = set()
         for day in sorted(self._sizes, reverse=True):
-            for offset, line in self._backwards(day):
+            for offset, line in self.lines(day):
                 record = self._decode(day, offset, line)
                 job_id = record.get("id")
                 if job_id not in seen:
@@ -59,7 +59,7 @@ class Archive:
         found: dict[int, Job] = {}
         suspect: tuple[str, int, bytes] | None = None
         for day in sorted(self._sizes, reverse=True):
-            for offset, line in self._backwards(day):
+            for offset, line in self.lines(day):
                 job_id = wanted.pop(line[: line.find(b",") + 1], None)
                 if job_id is not None:
                     record = self._decode(day, offset, line)
@@ -85,10 +85,6 @@ class Archive:
             for block in self._blocks(day)
             for digest in ENVIRONMENT.findall(block)
         }
-
-    def lines(self, day: str) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of every line of a day, the last first."""
-        return self._backwards(day)
 
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
         """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
@@ -166,7 +162,8 @@ class Archive:
         finally:
             os.close(fd)
 
-    def _backwards(self, day: str) -> Iterator[tuple[int, bytes]]:
+    def lines(self, day: str) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of every line of a day, the last first."""
         fd = self._open(day)
         if fd is None:
             return
