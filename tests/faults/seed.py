@@ -1,0 +1,89 @@
+"""Seeded faults: small patches that break a promise, each of which a harness must catch.
+
+`python -m tests.faults --seeds` applies every one in a copy of the project and runs what ought to catch it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.case import ROOT
+
+LIMIT_S = 300.0  # a harness that hangs on a fault has caught it
+
+
+@dataclass(frozen=True)
+class Seed:
+    """In `file`, `old` (which stands there once) becomes `new`; then `caught_by` has to fail."""
+
+    harness: str  # which it is to prove
+    fault: str  # in words
+    file: str  # below jobq/
+    old: str
+    new: str
+    caught_by: str  # a case's number ("1"), or a test ("tests/store/test_model.py")
+
+    @property
+    def path(self) -> Path:
+        """The file in the tree under test."""
+        return ROOT / "jobq" / self.file
+
+    def applies(self) -> bool:
+        """Whether the patch still fits the code, once."""
+        return self.path.read_text().count(self.old) == 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one seed."""
+
+    seed: Seed
+    caught: bool
+    how: str
+
+
+def plant(seed: Seed, scratch: Path) -> Verdict:
+    """Apply the seed in a copy below `scratch`, and see whether it is caught."""
+    if not seed.applies():
+        return Verdict(seed, caught=False, how="the patch does not fit the code any more")
+    copy = scratch / str(abs(hash(seed)))
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*cache*", ".venv", ".hypothesis")
+    )
+    target = copy / "jobq" / seed.file
+    target.write_text(target.read_text().replace(seed.old, seed.new))
+    if seed.caught_by.startswith("tests/"):
+        words = ["-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider", seed.caught_by]
+    else:
+        words = ["-m", "tests.faults", "--number", seed.caught_by]
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    try:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Verdict(seed, caught=True, how="it hangs")
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+    said = [line for line in done.stdout.splitlines() if line.startswith(("E  ", "  bad: "))]
+    if done.returncode == 1:
+        return Verdict(seed, caught=True, how=said[0].strip()[:160] if said else "it fails")
+    return Verdict(seed, caught=False, how=f"exit {done.returncode}: {(done.stdout + done.stderr)[-200:]!r}")
+
+
+def plant_all(seeds: list[Seed], scratch: Path) -> list[Verdict]:
+    """All of them, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda seed: plant(seed, scratch), seeds))

@@ -1,0 +1,72 @@
+"""Running the tree under test below strace(1): to record its system calls, to fail one, or to kill at one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.case import need_tool
+
+# What can change a disk, or what others see of us. Names of other systems' calls are left out ("?" in front).
+WRITES = (
+    "mkdir", "mkdirat", "open", "openat", "flock", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat",
+    "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir", "close", "chmod", "fchmod", "fchmodat", "mknodat", "mknod",
+)  # fmt: skip
+
+
+class Call(NamedTuple):
+    """One system call: `index` counts the calls of this name in this process, from 1, as `when=` does."""
+
+    pid: int
+    name: str
+    index: int
+    text: str  # arguments and result
+
+
+def jobq(*words: str) -> list[str]:
+    """The command line of the real command."""
+    return [sys.executable, "-m", "jobq", *words]
+
+
+def trace(
+    command: list[str],
+    to: Path,
+    env: dict[str, str],
+    *options: str,
+    calls: tuple[str, ...] = WRITES,
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command below strace with these further options.
+
+    Raises subprocess.TimeoutExpired after `timeout` seconds; then it is killed (supervisors leave by themselves).
+    """
+    need_tool("strace")
+    process = subprocess.Popen(
+        ["strace", "-f", "-y", "-qq", "-o", str(to), "-e", "trace=" + ",".join(f"?{name}" for name in calls), *options, *command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        env=env, cwd="/", start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, said, errors)
+
+
+def read(path: Path) -> Iterator[Call]:
+    """The calls of a recording; those of different processes may be interleaved."""
+    counts: dict[tuple[int, str], int] = {}
+    with path.open(errors="replace") as lines:
+        for line in lines:
+            if found := re.match(r"(\d+)\s+(\w+)\((.*)", line):
+                pid, name = int(found[1]), found[2]
+                counts[pid, name] = counts.get((pid, name), 0) + 1
+                yield Call(pid, name, counts[pid, name], found[3])

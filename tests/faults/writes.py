@@ -1,0 +1,425 @@
+"""Kill, or fail, every call of a command that can change the disk: it is done or not done, and whoever is next goes on.
+
+A workload is recorded once below strace to find its calls; then it is run again for each of them, with SIGKILL or an
+error at that call, on a fresh copy of the same store. Afterwards nothing acknowledged is missing, nothing refused is
+there, no id comes twice, the store is sound, and the next add, drain and compaction work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jobq.api import Queue
+from jobq.errors import JobqError
+from jobq.job import State
+from jobq.store import check, compaction
+from tests.conftest import wait_until
+from tests.faults import strace
+from tests.faults.case import Bench, Figures, case, environment
+from tests.faults.seed import Seed
+from tests.processes import marked, supervisors
+
+EXIT_CODES = {0, 1, 2, 65, 74, 75, 77, 78, 124}  # 70 would be a bug
+COMPACT = """
+import sys, time
+from jobq.errors import JobqError
+from jobq.store import compaction
+try:
+    compaction.compact(sys.argv[1], time.time())
+except (JobqError, OSError) as e:
+    sys.exit(f"not now: {e}")
+"""
+ERRORS = {  # what each call may really say; others are killed at, not failed
+    "openat": ("EMFILE", "EACCES", "EROFS"),
+    "mkdir": ("ENOSPC", "EROFS"),
+    "mkdirat": ("ENOSPC", "EROFS"),
+    "write": ("ENOSPC", "EIO", "EINTR"),
+    "pwrite64": ("ENOSPC", "EDQUOT", "EIO", "EINTR"),
+    "ftruncate": ("EIO",),
+    "fsync": ("EIO", "ENOSPC"),
+    "fdatasync": ("EIO", "ENOSPC"),
+    "rename": ("EIO", "ENOSPC"),
+    "renameat": ("EIO", "ENOSPC"),
+    "unlink": ("EROFS", "EIO"),
+    "unlinkat": ("EROFS", "EIO"),
+    "rmdir": ("EROFS",),
+    "flock": ("ENOLCK",),
+    "fchmod": ("EROFS",),
+    "fchmodat": ("EROFS",),
+    "chmod": ("EROFS",),
+    "mknodat": ("ENOSPC",),
+    "mknod": ("ENOSPC",),
+}
+Fault = tuple[strace.Call, str]  # at which call, and what happens there
+NEVER = "never"  # a state: the job must not be there
+
+
+class Workload(NamedTuple):
+    """A command on a store that `prepare` has made; `moved` says which job it changes: id, state before and after."""
+
+    name: str
+    prepare: Callable[[Path], None]
+    command: Callable[[Path], list[str]]
+    adds: int = 0
+    moved: tuple[int, str, str] | None = None
+    works: bool = False  # is a worker
+
+
+class Shown(NamedTuple):
+    """What a store says of its jobs."""
+
+    states: dict[int, str]
+    next_id: int
+
+
+class Outcome(NamedTuple):
+    """How the disturbed command went."""
+
+    code: int
+    said: str
+    errors: str
+    killed: bool
+    at_ack: bool  # the disturbed call was the one that prints the id
+
+
+# -- stores to begin with ------------------------------------------------------------------------
+
+
+def shown(store: Path) -> Shown:
+    """All jobs as a process that starts now sees them."""
+    queue = Queue(str(store))
+    states = {job.id: str(job.state) for job in queue.jobs()}
+    states |= {job.id: str(job.state) for job in queue.finished()}
+    next_id = queue.store.jobs.next_id
+    queue.store.close()
+    return Shown(states, next_id)
+
+
+def nothing(store: Path) -> None:
+    """No store yet."""
+
+
+def five(store: Path) -> None:
+    """Five jobs, two of them cancelled."""
+    queue = Queue(str(store))
+    for n in range(5):
+        queue.add("true", name="night" if n == 2 else None)
+    queue.cancel([2, 4])
+    queue.store.close()
+
+
+def second_generation(store: Path) -> None:
+    """The same after a compaction: cancelled jobs are in `finished/`."""
+    five(store)
+    compaction.compact(str(store), time.time())
+    Queue(str(store)).add("true")
+
+
+def no_hint(store: Path) -> None:
+    """The hint is lost."""
+    five(store)
+    (store / "journal.hint").unlink()
+
+
+def torn(store: Path) -> None:
+    """Somebody died while he wrote."""
+    five(store)
+    with (store / "journal.jsonl").open("ab") as f:
+        f.write(b'{"seq":9,"at":1,"ops":[{"op":"ad')
+
+
+def unsettled(store: Path) -> None:
+    """A whole transaction lies beyond the hint."""
+    five(store)
+    hint = (store / "journal.hint").read_bytes()
+    Queue(str(store)).add("true")
+    (store / "journal.hint").write_bytes(hint)
+
+
+def work(store: Path) -> None:
+    """Two jobs that note each of their runs, one of them with a retry to spare."""
+    queue = Queue(str(store))
+    for retries in (0, 1):
+        queue.add(f"echo $JOBQ_JOB_ID $JOBQ_JOB_ATTEMPT >> {store.parent}/runs", retries=retries)
+    queue.store.close()
+
+
+def jobq(*words: str) -> Callable[[Path], list[str]]:
+    """The real command."""
+    return lambda _store: strace.jobq(*words)
+
+
+def compact(store: Path) -> list[str]:
+    """What a worker does in its spare time."""
+    return [sys.executable, "-c", COMPACT, str(store)]
+
+
+WORKLOADS = [
+    Workload("init", nothing, jobq("add", "true"), adds=1),
+    Workload("add", five, jobq("add", "true"), adds=1),
+    Workload("add a name", five, jobq("add", "--name", "day", "true"), adds=1),
+    Workload("add, hint lost", no_hint, jobq("add", "true"), adds=1),
+    Workload("add, torn tail", torn, jobq("add", "true"), adds=1),
+    Workload("add, unsettled tail", unsettled, jobq("add", "true"), adds=1),
+    Workload("cancel", five, jobq("cancel", "1"), moved=(1, "queued", "cancelled")),
+    Workload("requeue", five, jobq("requeue", "2"), moved=(2, "cancelled", "queued")),
+    Workload("requeue an old one", second_generation, jobq("requeue", "2"), moved=(2, "cancelled", "queued")),
+    Workload("rm", five, jobq("rm", "4"), moved=(4, "cancelled", NEVER)),
+    Workload("rm an old one", second_generation, jobq("rm", "4"), moved=(4, "cancelled", NEVER)),
+    Workload("compaction", five, compact),
+    Workload("compaction again", second_generation, compact),
+    Workload("worker", work, jobq("worker", "--drain", "-j", "2"), works=True),
+]
+
+
+# -- one disturbance -------------------------------------------------------------------------------
+
+
+class Lab:
+    """Runs workloads on copies of their stores."""
+
+    def __init__(self, folder: Path, figures: Figures) -> None:
+        self.store = folder / "store"
+        self.template = folder / "template"
+        self.runs = folder / "runs"
+        self.recording = folder / "trace"
+        self.figures = figures
+
+    def prepare(self, workload: Workload) -> Shown:
+        """Make the workload's store; what it shows."""
+        for path in (self.store, self.template):
+            shutil.rmtree(path, ignore_errors=True)
+        workload.prepare(self.store)
+        before = shown(self.store) if self.store.exists() else Shown({}, 1)
+        if self.store.exists():
+            self.store.rename(self.template)
+        return before
+
+    def fresh(self) -> None:
+        """Begin from the workload's store again."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        self.runs.unlink(missing_ok=True)
+        if self.template.exists():
+            shutil.copytree(self.template, self.store, copy_function=shutil.copy2)
+
+    def points(self, workload: Workload) -> list[strace.Call]:
+        """Each call that touches the store, or says that it is done; recorded by an undisturbed run."""
+        self.fresh()
+        strace.trace(workload.command(self.store), self.recording, environment(self.store))
+        found = {}
+        for call in strace.read(self.recording):
+            if str(self.store) in call.text or (call.name == "write" and call.text.startswith(("1<", "2<"))):
+                found.setdefault((call.name, call.index), call)
+        return sorted(found.values(), key=lambda call: (call.name, call.index))
+
+    def disturb(self, workload: Workload, call: strace.Call, how: str, before: Shown) -> None:
+        """Run the workload with this fault at this call, and check what is left."""
+        self.fresh()
+        fault = f"{call.name}:{how}"
+        said = []
+        try:
+            done = strace.trace(
+                workload.command(self.store),
+                self.recording,
+                environment(self.store),
+                "-e",
+                f"inject={fault}",
+                timeout=60,
+            )
+            killed = done.returncode in {-9, 137}
+            at_ack = call.name == "write" and call.text.startswith(("1<", "2<"))
+            outcome = Outcome(done.returncode, done.stdout, done.stderr, killed, at_ack)
+            said = list(self.complaints(workload, outcome, before))
+        except subprocess.TimeoutExpired:
+            said = ["it hangs"]
+        except (JobqError, AssertionError, OSError, ValueError) as e:
+            said = [f"{type(e).__name__}: {e}"]
+        finally:
+            self.end_processes()
+        self.figures.n += 1
+        self.figures.bad += [f"{workload.name}, {fault}: {complaint}" for complaint in said]
+
+    def end_processes(self) -> None:
+        """After a worker that was killed: its supervisors leave by themselves, and take their jobs with them."""
+        if self.store.exists():
+            wait_until(lambda: not supervisors(self.store) and not marked(self.store))
+
+    # -- what must hold afterwards ------------------------------------------------------------------
+
+    def complaints(self, workload: Workload, outcome: Outcome, before: Shown) -> Iterator[str]:
+        """All that is wrong now."""
+        if "Traceback" in outcome.errors:
+            yield "traceback: " + outcome.errors.strip().rpartition("\n")[2]
+        if not outcome.killed and outcome.code not in EXIT_CODES:
+            yield f"exit code {outcome.code}: {outcome.errors[-200:]}"
+        self.end_processes()
+        after = shown(self.store)
+        yield from self.changes(workload, outcome, before, after)
+        yield from sound(self.store, after)
+        if workload.works:
+            yield from self.drained(before)
+        compaction.compact(str(self.store), time.time())
+        missing = after.states.keys() - shown(self.store).states.keys()
+        if missing:
+            yield f"compaction lost {missing}"
+        yield from problems(self.store)
+
+    def changes(self, workload: Workload, outcome: Outcome, before: Shown, after: Shown) -> Iterator[str]:
+        """Whether exactly what was acknowledged has happened."""
+        refused = not outcome.killed and outcome.code != 0 and not outcome.at_ack
+        new = after.states.keys() - before.states.keys()
+        acknowledged = {int(line) for line in outcome.said.splitlines() if line.isdecimal()} if workload.adds else set()
+        gone = before.states.keys() - after.states.keys()
+        if workload.moved is not None:
+            job, old, moved = workload.moved
+            state = after.states.get(job, NEVER)
+            gone -= {job}
+            if state not in {old, moved}:
+                yield f"job {job} is {state}"
+            if (outcome.code == 0 and state != moved) or (refused and state != old):
+                yield f"exit code {outcome.code}, but job {job} is {state}: {outcome.errors[:120]}"
+        if gone:
+            yield f"lost: {gone}"
+        if acknowledged - new:
+            yield f"acknowledged and lost: {acknowledged - new}"
+        if after.next_id < before.next_id:
+            yield f"the next id fell from {before.next_id} to {after.next_id}"
+        if len(new) > workload.adds or (outcome.code == 0 and not outcome.killed and len(new) != workload.adds):
+            yield f"exit code {outcome.code}, but {len(new)} new jobs"
+        if refused and new:
+            yield f"refused ({outcome.code}), but stored: {outcome.errors[:160]}"
+
+    def drained(self, before: Shown) -> Iterator[str]:
+        """A second worker finishes what is left; each attempt ran once, a job without retries once in all."""
+        done = subprocess.run(
+            [sys.executable, "-m", "jobq", "worker", "--drain"], env=environment(self.store),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if done.returncode not in {0, 1} or "Traceback" in done.stderr:
+            yield f"the next worker: exit {done.returncode} {done.stderr[-200:]}"
+        for job, state in shown(self.store).states.items():
+            if job in before.states and not State(state).final:
+                yield f"job {job} is {state} after a drain"
+        runs = Counter(self.runs.read_text().split("\n")[:-1] if self.runs.exists() else [])
+        if runs and max(runs.values()) > 1:
+            yield f"an attempt ran twice: {runs}"
+        if sum(count for run, count in runs.items() if run.startswith("1 ")) > 1:
+            yield f"a job without retries ran twice: {runs}"
+        folders = [path.name for path in (self.store / "workers").glob("[!.]*")]
+        if folders:
+            yield f"folders of workers are left: {folders}"
+
+
+def problems(store: Path) -> Iterator[str]:
+    """What `jobq doctor` would say."""
+    queue = Queue(str(store))
+    yield from (f"doctor: {problem}" for problem in check.problems(queue.store))
+    queue.store.close()
+
+
+def sound(store: Path, after: Shown) -> Iterator[str]:
+    """The store is in order, and takes another job under a number of its own."""
+    if store.exists() and (store / "journal.jsonl").exists():
+        yield from problems(store)
+    queue = Queue(str(store))
+    job = queue.add("true")
+    queue.store.close()
+    if job.id in after.states or job.id < after.next_id:
+        yield f"id {job.id} is given twice"
+
+
+def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: int) -> Figures:
+    """Every workload, every call, each of its faults; the quick form takes a sample of them all."""
+    figures = Figures()
+    lab = Lab(bench.folder, figures)
+    with no_umask():
+        for workload in WORKLOADS if bench.full else [w for w in WORKLOADS if not w.works]:
+            before = lab.prepare(workload)
+            faults = [(call, how) for call in lab.points(workload) for how in hows(call)]
+            chosen = faults if bench.full else sample(bench, workload, faults, quick)
+            for call, how in chosen:
+                lab.disturb(workload, call, how, before)
+    figures.note = f"{len(WORKLOADS)} commands" if bench.full else "a sample"
+    return figures
+
+
+def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) -> list[Fault]:
+    """Some of the faults; of making a store, above all those while its first files are written."""
+    if workload.prepare is nothing:
+        faults = [fault for fault in faults if fault[0].name == "pwrite64"]
+        count *= 3
+    return bench.dice.sample(faults, min(count, len(faults)))
+
+
+@contextlib.contextmanager
+def no_umask() -> Iterator[None]:
+    """Copies keep their modes whatever the umask."""
+    old = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+@case("1", "store", "SIGKILL at every write point of init, add, cancel, requeue, rm, compaction, worker")
+def kill_at_every_write(bench: Bench) -> Figures:
+    return disturb_all(bench, lambda call: [f"signal=KILL:when={call.index}"], quick=2)
+
+
+@case("3", "store", "an error at every write point, once and for ever")
+def fail_every_write(bench: Bench) -> Figures:
+    return disturb_all(
+        bench,
+        lambda call: [
+            f"error={error}:when={call.index}{ever}"
+            for error in ERRORS.get(call.name, ())
+            for ever in ("", "+")
+            if error + ever != "EINTR+"  # an interrupted call is repeated for as long as it takes
+        ],
+        quick=2,
+    )
+
+
+SEEDS = [
+    Seed(
+        "A",
+        "acknowledged before it is written",
+        "commands/add.py",
+        "    ids = queue.add_many(",
+        "    out(str(queue.store.read().next_id))\n    ids = queue.add_many(",
+        "1",
+    ),
+    Seed(
+        "A",
+        "a new store is made in place",
+        "store/folder.py",
+        'temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"',
+        "temp = name",
+        "1",
+    ),
+    Seed(
+        "B",
+        "a failed write is ignored",
+        "store/journal.py",
+        "            self.cut(at)\n            raise NotSaved(self.path, e) from None",
+        "            return",
+        "3",
+    ),
+    Seed(
+        "B",
+        "what was not synced stays",
+        "store/journal.py",
+        "            self.cut(at)\n            raise SyncFailed",
+        "            raise SyncFailed",
+        "3",
+    ),
+]
