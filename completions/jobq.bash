@@ -9,7 +9,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--cwd|--env|--from|--grace|--jobs|--name|--priority|--python|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--priority|--python|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -31,6 +31,7 @@ _jobq() {
         "add --retries"|"add -r") return ;;
         "add --timeout"|"add -t") return ;;
         "add --grace") return ;;
+        "add --log-max") return ;;
         "add --name"|"add -n") return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
@@ -39,6 +40,7 @@ _jobq() {
         "call --retries"|"call -r") return ;;
         "call --timeout"|"call -t") return ;;
         "call --grace") return ;;
+        "call --log-max") return ;;
         "call --name"|"call -n") return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
@@ -48,6 +50,7 @@ _jobq() {
         "run --retries"|"run -r") return ;;
         "run --timeout"|"run -t") return ;;
         "run --grace") return ;;
+        "run --log-max") return ;;
         "run --name"|"run -n") return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
@@ -60,9 +63,9 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue rm doctor completion --store --version --help -h" ;;
-        "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --help -h" ;;
         "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -40,6 +40,7 @@ class Asked(TypedDict, total=False):
     retries: int  # attempts after the first; 0: never started twice
     timeout: float | str | None  # or "10m"
     grace: float | str  # from TERM to KILL
+    log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept
     name: str | None  # unique among unfinished jobs
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -73,7 +74,9 @@ class Queue:
             raise TypeError(f"a job can't ask for {min(unknown)}")
         fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
         for ask in ASKS:
-            if ask.name in {"priority", "timeout", "grace"} and isinstance(text := fields.get(ask.name), str):
+            if ask.name in {"priority", "timeout", "grace", "log_max"} and isinstance(
+                text := fields.get(ask.name), str
+            ):
                 fields[ask.name] = ask.parse(text)
         cwd, variables = asked.get("cwd"), asked.get("env") or {}
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()

@@ -51,6 +51,23 @@ def positive_duration(text: str) -> float:
     return seconds
 
 
+SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
+
+
+def log_size(text: str) -> int:
+    """Bytes, from "100000", "64k", "10M", "1.5GiB"."""
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in SIZES else ""
+    try:
+        size = int(float(number.removesuffix(unit)) * SIZES[unit])
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a size", "write it like 500k, 64M or 2G") from None
+    if not LEAST_LOG <= size < 1 << 60:
+        raise UsageError(f"{text!r} is not possible here", "give a size from 64k on")
+    return size
+
+
 NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
 
 
@@ -115,6 +132,7 @@ ASKS = (
         "End each attempt after this, as in 90, 10m, 1h30m.",
     ),
     Ask("grace", ("--grace",), duration, 10, "TIME", "From TERM to KILL when it is ended."),
+    Ask("log_max", ("--log-max",), log_size, "256M", "SIZE", "Of longer output, keep the beginning and the end."),
     Ask("name", ("--name", "-n"), label, None, "NAME", "A handle, unique among unfinished jobs."),
     Ask("cwd", ("--cwd", "-C"), str, None, "DIR", "Run it there instead of here."),
     Ask(

@@ -102,6 +102,7 @@ class Spec(NamedTuple):
     retries: int = 3  # attempts after the first
     timeout: float | None = None
     grace: float = 10.0  # from TERM to KILL
+    log_max: int = 256 << 20  # bytes of output that are kept of an attempt
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     extra: Record | None = None  # keys of later versions
@@ -119,7 +120,8 @@ class Ending(NamedTuple):
     user_s: float = 0.0
     system_s: float = 0.0
     max_rss_kib: int = 0
-    log_bytes: int = 0
+    log_bytes: int = 0  # dropped ones included
+    log_dropped: int = 0
     counted: bool = True  # uses up a retry
     extra: Record | None = None
 

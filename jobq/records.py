@@ -41,6 +41,7 @@ SPEC_FIELDS: dict[str, tuple[type, ...]] = {
     "retries": (int,),
     "timeout": (*NUMBER, NONE),
     "grace": NUMBER,
+    "log_max": (int,),
     "name": (str, NONE),
     "runner": (str, NONE),
 }
@@ -55,6 +56,7 @@ ENDING_FIELDS: dict[str, tuple[type, ...]] = {
     "system_s": NUMBER,
     "max_rss_kib": (int,),
     "log_bytes": (int,),
+    "log_dropped": (int,),
     "counted": (bool,),
 }
 ATTEMPT_FIELDS: dict[str, tuple[type, ...]] = {

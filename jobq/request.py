@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any
 
-from jobq.asks import MOST_RETRIES, label
+from jobq.asks import LEAST_LOG, MOST_RETRIES, label
 from jobq.errors import UsageError
 from jobq.job import FUNCTION, Call, Command, Spec
 from jobq.records import BadRecord, read_spec, spec_record
@@ -41,6 +41,8 @@ def check_spec(spec: Spec) -> None:
         label(spec.name)
     if not 0 <= spec.retries <= MOST_RETRIES:
         raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
+    if not LEAST_LOG <= spec.log_max < 1 << 60:
+        raise UsageError(f"log_max can't be {spec.log_max}", f"give a number of bytes from {LEAST_LOG} on")
     for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):
         if seconds is not None and not 0 <= seconds < math.inf:
             raise UsageError(f"{name} can't be {seconds}", "give seconds")

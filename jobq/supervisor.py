@@ -24,6 +24,7 @@ import json
 import os
 import select
 import signal
+import struct
 import sys
 import time
 import zlib
@@ -43,6 +44,8 @@ ALL_SIGNALS = [s for s in range(1, signal.NSIG) if s not in {signal.SIGKILL, sig
 MOMENTARY = frozenset(
     {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 )  # the machine's trouble, not the job's: it is handed back uncounted
+LOG_LOOK = 1.0  # seconds between two looks at how long the log has become
+LOG_BLOCK = 1 << 12  # bytes: holes consist of whole ones
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -61,12 +64,46 @@ class Stop:
         self.kill_at = time.monotonic() + grace
 
 
+class CappedLog:
+    """The output of a job that is not to grow without end: its beginning and its latest part are kept.
+
+    What lies between is made a hole in the file, which takes no room and moves nothing: the job goes on appending.
+    """
+
+    def __init__(self, fd: int, most: int) -> None:
+        self.fd = fd
+        self.head = most // 4 // LOG_BLOCK * LOG_BLOCK
+        self.tail = most - self.head
+        self.hole_end = self.head
+        self.dropped = 0
+        self.look_at = time.monotonic() + LOG_LOOK
+
+    def trim(self) -> None:
+        """Drop what is too much by now. Where the system can't, the log grows."""
+        self.look_at = time.monotonic() + LOG_LOOK
+        size = os.fstat(self.fd).st_size
+        if size < self.hole_end:
+            self.hole_end = self.head  # the job has truncated it
+        end = (size - self.tail) // LOG_BLOCK * LOG_BLOCK
+        if end > self.hole_end and punch_hole(self.fd, self.hole_end, end - self.hole_end):
+            self.dropped += end - self.hole_end
+            self.hole_end = end
+
+    def close(self) -> dict[str, int]:
+        """For the last time; its size, as the end of the job records it."""
+        self.trim()
+        sizes = {"log_bytes": os.fstat(self.fd).st_size, "log_dropped": self.dropped}
+        os.close(self.fd)
+        return sizes
+
+
 class Spawned:
     """The job's main process and what is known of it."""
 
-    def __init__(self, job: dict[str, Any], pid: int) -> None:
+    def __init__(self, job: dict[str, Any], pid: int, log: CappedLog) -> None:
         self.id, self.n = job["id"], job["n"]
         self.pid = pid
+        self.log = log
         self.started = time.monotonic()
         timeout = job.get("timeout")
         self.timeout_at = None if timeout is None else self.started + timeout
@@ -192,14 +229,16 @@ class Supervisor:
             log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             pid = self.spawn(job, log)
         except (OSError, ValueError) as e:
-            self.report({**key, **spawn_error(e, job), "log_bytes": close_size(log)})
+            if log >= 0:
+                os.close(log)
+            self.report({**key, **spawn_error(e, job)})
             return
-        spawned = Spawned(job, pid)
+        spawned = Spawned(job, pid, CappedLog(log, job["log_max"]))
         self.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": time.clock_gettime(BOOT_CLOCK)}))
         self.watch(spawned)
         end = self.collect(spawned)
         ended_at = begun + (time.monotonic() - spawned.started)
-        self.report({**key, **end, "started_at": begun, "ended_at": ended_at, "log_bytes": close_size(log)})
+        self.report({**key, **end, "started_at": begun, "ended_at": ended_at, **spawned.log.close()})
 
     def worker_is_gone(self) -> bool:
         """Whether input has hung up: a job that was still in the pipe must not start then."""
@@ -260,8 +299,11 @@ class Supervisor:
                     self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE), counted=False)
             if job.stop is not None and now >= job.stop.kill_at:
                 return
+            if now >= job.log.look_at:
+                job.log.trim()
             deadline = job.timeout_at if job.stop is None else job.stop.kill_at
-            self.wait(None if deadline is None else deadline - time.monotonic())
+            wake_at = job.log.look_at if deadline is None else min(deadline, job.log.look_at)
+            self.wait(wake_at - time.monotonic())
 
     def has_ended(self, pid: int) -> bool:
         """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
@@ -358,15 +400,6 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     return {"outcome": "spawn_error", "status": 126, "error": f"{where[:200]}: {error.strerror}"}
 
 
-def close_size(log: int) -> int:
-    """Close the log; its size."""
-    if log < 0:
-        return 0
-    size = os.fstat(log).st_size
-    os.close(log)
-    return size
-
-
 def find_program(name: str, path: str) -> str:
     """What execvp(3) would run, looked up in the job's PATH and directory. Raises OSError."""
     if "/" in name:
@@ -446,6 +479,21 @@ def own_children() -> set[Process]:
         return set()
     stats = ((pid, read_stat(pid)) for pid in pids)
     return {(pid, stat[1]) for pid, stat in stats if stat is not None and not stat[2]}
+
+
+def punch_hole(fd: int, at: int, length: int) -> bool:
+    """Give back the room that these bytes take, with no other byte moved; whether the system could do it."""
+    try:
+        if sys.platform == "darwin":
+            fcntl.fcntl(fd, 99, struct.pack("IIqq", 0, 0, at, length))  # F_PUNCHHOLE, fcntl(2)
+            return True
+        import ctypes  # noqa: PLC0415
+
+        fallocate = ctypes.CDLL(None).fallocate
+        fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
+        return bool(fallocate(fd, 0x03, at, length) == 0)  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, fallocate(2)
+    except (ImportError, OSError, AttributeError):
+        return False
 
 
 def signal_group(leader: int, number: int) -> None:

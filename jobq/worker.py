@@ -237,6 +237,7 @@ class Worker:
                 store.logs.path(job.id, n),
                 spec.timeout,
                 spec.grace,
+                spec.log_max,
                 now.boot_id,
                 not attempts_left(job),
             ),

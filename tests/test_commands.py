@@ -98,11 +98,11 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     assert document["jobq"] == 1
     assert list(job) == [
         "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "retries_used", "timeout",
-        "grace", "added_at", "finished_at", "cancel_asked_at", "exit_code", "attempts", "history",
+        "grace", "log_max", "added_at", "finished_at", "cancel_asked_at", "exit_code", "attempts", "history",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
         "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
-        "system_s", "max_rss_kib", "log_bytes",
+        "system_s", "max_rss_kib", "log_bytes", "log_dropped",
     ]  # fmt: skip
     assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
     assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)

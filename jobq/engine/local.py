@@ -153,6 +153,7 @@ class LocalEngine:
             "log": task.log,
             "timeout": task.timeout,
             "grace": task.grace,
+            "log_max": task.log_max,
             "boot": task.boot_id,
             "once": task.once,
         }

@@ -27,6 +27,7 @@ class Task(NamedTuple):
     log: str
     timeout: float | None
     grace: float
+    log_max: int  # bytes
     boot_id: str
     once: bool = False  # it must not be started again, whatever happens
 

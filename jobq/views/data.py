@@ -32,6 +32,7 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "retries_used": job.retries_used,
         "timeout": job.spec.timeout,
         "grace": job.spec.grace,
+        "log_max": job.spec.log_max,
         "added_at": iso_time(job.added_at),
         "finished_at": iso_time(job.finished_at),
         "cancel_asked_at": iso_time(job.cancel_asked_at),
@@ -59,4 +60,5 @@ def attempt_data(attempt: Attempt) -> dict[str, Any]:
         "system_s": ending.system_s if ending else None,
         "max_rss_kib": ending.max_rss_kib if ending else None,
         "log_bytes": ending.log_bytes if ending else None,
+        "log_dropped": ending.log_dropped if ending else None,
     }

@@ -9,7 +9,7 @@ from jobq.job import Attempt, Call, Command, Job
 from jobq.results import Result, result_of
 from jobq.store.store import Store
 from jobq.views.table import Situation, reason
-from jobq.views.text import clock_time, command_line, safe, span
+from jobq.views.text import clock_time, command_line, safe, size, span
 
 
 def describe(job: Job, situation: Situation, store: Store) -> str:
@@ -63,4 +63,7 @@ def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
                 f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}, {ending.max_rss_kib} KiB)"
             )
-    yield f"  log {safe(log)}"
+    dropped = (
+        f" ({size(ending.log_dropped)} of {size(ending.log_bytes)} dropped)" if ending and ending.log_dropped else ""
+    )
+    yield f"  log {safe(log)}{dropped}"

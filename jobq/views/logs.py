@@ -8,7 +8,7 @@ import time
 from jobq.api import FIRST_POLL, LAST_POLL, Queue
 from jobq.job import Job
 from jobq.views.console import gone, is_terminal, out_bytes, say
-from jobq.views.text import safe, safe_output
+from jobq.views.text import safe, safe_output, size
 
 BLOCK = 1 << 16
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
@@ -33,6 +33,11 @@ class Printer:
         if newline:
             self._put(lines + b"\n")
         self._open_line = rest.rpartition(b"\r")[2] if len(rest) > BLOCK else rest
+
+    def gap(self, count: int) -> None:
+        """These bytes were dropped by the job's --log-max."""
+        self.end()
+        say(f"{size(count)} of output were dropped here")
 
     def pause(self) -> None:
         """Nothing more for now: show the line that is not finished, which may be a progress bar."""
@@ -59,13 +64,44 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
     except FileNotFoundError:
         return  # it could not even be started
     try:
-        at = start_of_tail(fd, tail)
-        while (block := os.pread(fd, BLOCK, at)) and not gone():
-            printer.write(block)
-            at += len(block)
+        print_from(fd, start_of_tail(fd, tail), printer)
     finally:
         os.close(fd)
     printer.end()
+
+
+def print_from(fd: int, at: int, printer: Printer) -> int:
+    """Print everything from the offset `at` to the end; the offset where that is now."""
+    while not gone():
+        start, block = next_block(fd, at)
+        if not block:
+            break
+        if start > at:
+            printer.gap(start - at)
+        printer.write(block)
+        at = start + len(block)
+    return at
+
+
+def next_block(fd: int, at: int) -> tuple[int, bytes]:
+    """Some bytes from `at` on, and where they begin: behind the hole, if `at` lies in one (lseek(2), SEEK_DATA)."""
+    block = os.pread(fd, BLOCK, at)  # before asking: what is dropped meanwhile would read as zeros
+    try:
+        start = os.lseek(fd, at, os.SEEK_DATA)
+        if start > at:
+            return next_block(fd, start)
+        return at, block[: os.lseek(fd, at, os.SEEK_HOLE) - at]
+    except OSError:
+        return at, block  # at the end, or on a filesystem without holes
+
+
+def hole_below(fd: int, low: int, high: int) -> int:
+    """Where the data begins that reaches up to `high`, but not below `low`."""
+    try:
+        hole = os.lseek(fd, low, os.SEEK_HOLE)
+        return low if hole >= high else os.lseek(fd, hole, os.SEEK_DATA)
+    except OSError:
+        return low
 
 
 def last_lines(path: str, count: int) -> list[str]:
@@ -91,7 +127,7 @@ def start_of_tail(fd: int, lines: int | None) -> int:
     if lines == 0:
         return end
     while at > 0:
-        step = min(BLOCK, at)
+        step = at - min(at, hole_below(fd, max(0, at - BLOCK), at))
         block = os.pread(fd, step, at - step)
         found = len(block)
         while (found := block.rfind(b"\n", 0, found)) >= 0:
@@ -99,7 +135,9 @@ def start_of_tail(fd: int, lines: int | None) -> int:
             if lines == 0:
                 return at - step + found + 1
         at -= step
-    return 0
+        if step < BLOCK:
+            break
+    return at
 
 
 class Tail:
@@ -124,9 +162,7 @@ class Tail:
                 return False
             self._at = start_of_tail(self._fd, self._tail)
         before = self._at
-        while not gone() and (block := os.pread(self._fd, BLOCK, self._at)):
-            printer.write(block)
-            self._at += len(block)
+        self._at = print_from(self._fd, self._at, printer)
         return self._at > before
 
     def close(self) -> None:

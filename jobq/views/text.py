@@ -73,6 +73,16 @@ def span(seconds: float) -> str:
     return f"{hours // 24}d{hours % 24:02d}h"
 
 
+def size(count: int) -> str:
+    """An amount of bytes in few characters: 17 B, 64.0 KiB, 1.5 GiB."""
+    number = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{count} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
 def clock_time(wall: float | None) -> str:
     """Local date and time, to the second."""
     return "" if wall is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
