@@ -74,9 +74,8 @@ class Queue:
             raise TypeError(f"a job can't ask for {min(unknown)}")
         fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
         for ask in ASKS:
-            if ask.name in {"priority", "timeout", "grace", "log_max"} and isinstance(
-                text := fields.get(ask.name), str
-            ):
+            text = fields.get(ask.name)
+            if ask.name in {"priority", "timeout", "grace", "log_max"} and isinstance(text, str):
                 fields[ask.name] = ask.parse(text)
         cwd, variables = asked.get("cwd"), asked.get("env") or {}
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()

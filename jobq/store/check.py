@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.lifecycle import MOVES, Event
 from jobq.store import compaction, environment, finished, workers
@@ -40,6 +41,7 @@ def problems(store: Store) -> Iterator[str]:
     if store.header is None:
         return
     names: dict[str, int] = {}
+    environments: dict[str, int] = {}  # digest -> a job that needs it
     for job in jobs.by_id.values():
         yield from job_problems(job, jobs.next_id)
         if not job.state.final:
@@ -47,8 +49,12 @@ def problems(store: Store) -> Iterator[str]:
                 if job.spec.name in names:
                     yield f"jobs {names[job.spec.name]} and {job.id} are unfinished and both named {job.spec.name}"
                 names[job.spec.name] = job.id
-            if not environment.is_durable(store.root, job.spec.env):
-                yield f"job {job.id}: its environment {job.spec.env[:12]} is missing"
+            environments.setdefault(job.spec.env, job.id)
+    for digest, job_id in environments.items():
+        try:
+            environment.load(store.root, digest)
+        except StoreDamaged as e:
+            yield f"job {job_id}: {e}"
     for job in store.finished_jobs():
         if job.id not in jobs.by_id:
             yield from job_problems(job, jobs.next_id)

@@ -34,12 +34,9 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
     folder = root.sub(ENV)
     name = f"{digest}.json"
     try:
-        if not _is_sealed(folder, name):
-            if name not in folder.names():
-                folder.write_new(name, data)
-            else:
-                os.fsync(folder.fd)  # its writer may have died before his own
-            os.chmod(name, SEALED, dir_fd=folder.fd)
+        if not _seal(folder, name):
+            folder.write_new(name, data)
+            _seal(folder, name)
     except OSError as e:
         raise NotSaved(f"{folder.path}/{name}", e) from None
     finally:
@@ -47,23 +44,31 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
     return digest
 
 
-def is_durable(root: Folder, digest: str) -> bool:
-    """Whether the environment is there, name and all (cleaning removes those that no job names)."""
+def make_durable(root: Folder, digest: str) -> bool:
+    """Whether the environment is there, name and all (cleaning removes those that no job names). Raises NotSaved."""
     folder = root.existing(ENV)
     if folder is None:
         return False
     try:
-        return _is_sealed(folder, f"{digest}.json")
+        return _seal(folder, f"{digest}.json")
+    except OSError as e:
+        raise NotSaved(f"{folder.path}/{digest}.json", e) from None
     finally:
         folder.close()
 
 
-def _is_sealed(folder: Folder, name: str) -> bool:
+def _seal(folder: Folder, name: str) -> bool:
+    """Whether the file is there; if so, it is durable, and its mode says that nobody needs to see to that again."""
     try:
         status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return status.st_mode == stat.S_IFREG | SEALED and status.st_uid == os.geteuid()
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    if stat.S_IMODE(status.st_mode) != SEALED:
+        os.fsync(folder.fd)  # its writer may have died before he did this
+        os.chmod(name, SEALED, dir_fd=folder.fd)
+    return True
 
 
 def load(root: Folder, digest: str) -> dict[str, str]:

@@ -247,7 +247,7 @@ class Store:
             yield change
 
     def _check_environment(self, root: Folder, spec: Spec) -> None:
-        if not environment.is_durable(root, spec.env):
+        if not environment.make_durable(root, spec.env):
             raise EnvironmentGone(spec.env)
 
     def _append(self, hint: Hint, data: bytes, seq: int, next_id: int) -> None:

@@ -63,7 +63,7 @@ def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
                 f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}, {ending.max_rss_kib} KiB)"
             )
-    dropped = (
-        f" ({size(ending.log_dropped)} of {size(ending.log_bytes)} dropped)" if ending and ending.log_dropped else ""
-    )
+    dropped = ""
+    if ending is not None and ending.log_dropped:
+        dropped = f" ({size(ending.log_dropped)} of {size(ending.log_bytes)} dropped)"
     yield f"  log {safe(log)}{dropped}"
