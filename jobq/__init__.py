@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jobq.version import VERSION
 
+TYPE_CHECKING = False  # as in `typing`, whose import takes as long as half a bare Python
 if TYPE_CHECKING:
     from jobq.api import Queue
 

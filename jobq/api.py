@@ -18,7 +18,7 @@ from jobq import clock, lifecycle
 from jobq.asks import ASKS
 from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
-from jobq.request import call_command, check_command, check_spec, current_directory, current_umask, utf8
+from jobq.request import call_command, check_command, check_spec, current_directory
 from jobq.rescue import rescue
 from jobq.results import result_of
 from jobq.settings import environment, store_path
@@ -27,6 +27,7 @@ from jobq.store import workers as presence
 from jobq.store.environment import capture
 from jobq.store.jobs import Add, Change, Jobs, Remove
 from jobq.store.store import EnvironmentGone, Store
+from jobq.system import current_umask, utf8
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
 LOOK_FOR_DEAD = 1.0  # seconds between two looks for dead workers of `wait`

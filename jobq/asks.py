@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 from jobq.errors import UsageError
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
 
 
-class Ask(NamedTuple):
+class Ask:
     """One ask: `parse` reads its value from text and raises UsageError; `many` may be given more than once."""
 
-    name: str
-    flags: tuple[str, ...]
-    parse: Callable[[str], Any]
-    default: Any
-    metavar: str
-    help: str
-    many: bool = False
+    def __init__(  # noqa: PLR0917  # a row of the table below
+        self,
+        name: str,
+        flags: tuple[str, ...],
+        parse: Callable[[str], Any],
+        default: Any,
+        metavar: str,
+        help: str,  # noqa: A002  # as typer calls it
+        *,
+        many: bool = False,
+    ) -> None:
+        self.name = name
+        self.flags = flags
+        self.parse = parse
+        self.default = default
+        self.metavar = metavar
+        self.help = help
+        self.many = many
 
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
@@ -96,7 +108,10 @@ def whole_number(text: str, least: int, most: int, wanted: str) -> int:
 
 def label(text: str) -> str:
     """A name for a job or a queue: 1-128 printable characters, no number, range, "@..." or "-..."."""
-    text = unicodedata.normalize("NFC", text)
+    if not text.isascii():
+        import unicodedata  # noqa: PLC0415
+
+        text = unicodedata.normalize("NFC", text)
     if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
         raise UsageError(f"{text!r} can't be a name", "use 1 to 128 printable characters")
     if text[0] in "@-" or text.replace("-", "").isdecimal():
@@ -145,3 +160,31 @@ ASKS = (
         many=True,
     ),
 )
+
+
+def asked_of(texts: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The values of what was asked for; what was not is left out. Raises UsageError, naming the option.
+
+    `environ` is where a variable without a value has it from.
+    """
+    asked: dict[str, Any] = {}
+    for ask in ASKS:
+        given = texts.get(ask.name)
+        if given is None or given == []:
+            continue
+        try:
+            asked[ask.name] = [ask.parse(text) for text in given] if ask.many else ask.parse(str(given))
+        except UsageError as e:
+            raise UsageError(f"{ask.flags[0]}: {e}", e.hint) from None
+    if "env" in asked:
+        asked["env"] = _variables(asked["env"], environ)
+    return asked
+
+
+def _variables(pairs: list[tuple[str, str | None]], environ: Mapping[str, str]) -> dict[str, str]:
+    values = {}
+    for name, value in pairs:
+        if value is None and name not in environ:
+            raise UsageError(f"--env: {name} is not set here", f"write {name}=VALUE")
+        values[name] = environ[name] if value is None else value
+    return values

@@ -1,18 +1,16 @@
-"""The command line: which commands there are, and the one place where errors are told and exit codes made."""
+"""The command line: which commands there are."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
 
 import typer
 
-from jobq.errors import JobqError, NotSaved
-from jobq.settings import debugging
 from jobq.version import VERSION
-from jobq.views.console import complain, out
+from jobq.views.console import out
 
-BUG = 70
 WORDS_END_OPTIONS = {"allow_interspersed_args": False}
 
 app = typer.Typer(
@@ -57,59 +55,31 @@ def jobq(
         status(queue_of(context))
 
 
-def _register() -> None:
-    from jobq.commands.add import add  # noqa: PLC0415
-    from jobq.commands.call import call  # noqa: PLC0415
-    from jobq.commands.cancel import cancel  # noqa: PLC0415
-    from jobq.commands.completion import completion  # noqa: PLC0415
-    from jobq.commands.doctor import doctor  # noqa: PLC0415
-    from jobq.commands.list import list_  # noqa: PLC0415
-    from jobq.commands.log import log  # noqa: PLC0415
-    from jobq.commands.requeue import requeue  # noqa: PLC0415
-    from jobq.commands.rm import rm  # noqa: PLC0415
-    from jobq.commands.run import run  # noqa: PLC0415
-    from jobq.commands.show import show  # noqa: PLC0415
-    from jobq.commands.wait import wait  # noqa: PLC0415
-    from jobq.commands.worker import worker  # noqa: PLC0415
-
-    app.command("add", context_settings=WORDS_END_OPTIONS)(add)
-    app.command("call", context_settings=WORDS_END_OPTIONS)(call)
-    app.command("run", context_settings=WORDS_END_OPTIONS)(run)
-    app.command("worker")(worker)
-    app.command("list")(list_)
-    app.command("show")(show)
-    app.command("log")(log)
-    app.command("wait")(wait)
-    app.command("cancel")(cancel)
-    app.command("requeue")(requeue)
-    app.command("rm")(rm)
-    app.command("doctor")(doctor)
-    app.command("completion")(completion)
+MODULES = {  # command -> module and function; loaded when wanted
+    "add": "add.add",
+    "call": "call.call",
+    "run": "run.run",
+    "worker": "worker.worker",
+    "list": "list.list_",
+    "show": "show.show",
+    "log": "log.log",
+    "wait": "wait.wait",
+    "cancel": "cancel.cancel",
+    "requeue": "requeue.requeue",
+    "rm": "rm.rm",
+    "doctor": "doctor.doctor",
+    "completion": "completion.completion",
+}
 
 
-def main() -> NoReturn:
-    """Run the command line, and exit."""
-    if sys.platform == "win32":
-        sys.exit("jobq: Windows is not supported yet; under WSL it runs as on Linux")
-    try:
-        _register()
-        app()
-    except JobqError as e:
-        complain(str(e), e.hint)
-        sys.exit(e.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError as e:
-        if debugging():
-            raise
-        complain(
-            f"{e.filename or 'the store'}: {e.strerror or e}",
-            "the disk or the system refused it; mend that, then look with 'jobq'",
-        )
-        sys.exit(NotSaved.exit_code)
-    except Exception as e:  # the traceback is never the user's answer
-        if debugging():
-            raise
-        complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
-        sys.exit(BUG)
-    sys.exit(0)
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """The command line with at least what these words need: the command that they name, or all of them."""
+    first = words[2:3] if words[:1] == ["--store"] else words[:1]
+    wanted = set(first) & MODULES.keys() - {"completion"}  # which tells about all of them
+    for name, place in MODULES.items():
+        if name in wanted or not wanted:
+            module, _, function = place.partition(".")
+            command = getattr(import_module(f"jobq.commands.{module}"), function)
+            takes_words = name in {"add", "call", "run"}
+            app.command(name, context_settings=WORDS_END_OPTIONS if takes_words else None)(command)
+    return app

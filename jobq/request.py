@@ -75,15 +75,3 @@ def current_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
-
-
-def current_umask() -> int:
-    """The umask; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def utf8(text: str) -> str:
-    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8."""
-    return os.fsencode(text).decode("utf-8", "surrogateescape")

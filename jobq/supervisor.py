@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL for what outlives the job's main process
 KILL_BURST = 200  # rounds of killing between two looks at everything
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days

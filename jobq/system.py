@@ -10,6 +10,18 @@ LINUX = sys.platform == "linux"
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS' CLOCK_MONOTONIC counts suspend too
 
 
+def utf8(text: str) -> str:
+    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
+def current_umask() -> int:
+    """The umask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def boot_time() -> float:
     """Seconds since this boot, suspend included: no step of the wall clock moves it."""
     return time.clock_gettime(_BOOT_CLOCK)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "supervisor", "child"],
+    ["version", "errors", "light", "supervisor", "child"],
     ["job"],
     ["records", "retry"],
     ["lifecycle"],
@@ -24,6 +24,7 @@ LAYERS = [
     ["api", "worker"],
     ["selection"],
     ["views"],
+    ["quick"],
     ["commands"],
     ["cli"],
     ["__init__", "__main__"],
@@ -34,7 +35,7 @@ POWERS = {
     "killpg": {"supervisor.py"},
     "pidfd_send_signal": {"supervisor.py", "engine/remains.py"},
     "Popen": {"engine/local.py"},
-    "environ": {"settings.py", "commands/common.py", "views/console.py"},
+    "environ": {"settings.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "supervisor.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
@@ -105,7 +106,7 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     if module == "jobq.cli":
-        code = "import sys; from jobq.cli import _register; _register(); print(*sys.modules)"
+        code = "import sys; from jobq.cli import app_for; app_for([]); print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )

@@ -57,7 +57,8 @@ class Peer:
     def give(self, job_id: int, command: str) -> None:
         job = {
             "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {}, "timeout": None,
-            "env": str(self.elsewhere / "env.json"), "log": str(self.elsewhere / f"{job_id}.log"), "grace": 1, "once": False,
+            "env": str(self.elsewhere / "env.json"), "log": str(self.elsewhere / f"{job_id}.log"), "grace": 1, "log_max": 1 << 20,
+            "once": False,
         }  # fmt: skip
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job).encode() + b"\n")

@@ -13,7 +13,7 @@ import pytest
 from jobq import errors
 from jobq.api import Asked
 from jobq.asks import ASKS
-from jobq.cli import _register, app
+from jobq.cli import app_for
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parent.parent
@@ -76,8 +76,7 @@ def test_python_can_ask_for_what_the_command_line_can() -> None:
 
 
 def test_every_command_and_exit_code_is_told() -> None:
-    _register()
-    names = {command.name for command in app.registered_commands}
+    names = {command.name for command in app_for([]).registered_commands}
     assert set(re.findall(r"^\| `jobq (\w+)`", README, re.MULTILINE)) == names
     codes = {
         kind.exit_code

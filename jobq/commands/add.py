@@ -11,7 +11,7 @@ import typer
 from jobq.commands.common import no_worker_warning, queue_of, takes_asks
 from jobq.errors import UsageError
 from jobq.job import Command
-from jobq.request import utf8
+from jobq.system import utf8
 from jobq.views.console import out, say
 from jobq.views.text import safe
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -11,12 +10,13 @@ import typer
 
 from jobq import clock
 from jobq.api import Changed, Queue
-from jobq.asks import ASKS, Ask
+from jobq.asks import ASKS, Ask, asked_of
 from jobq.errors import StoreError, UsageError
 from jobq.job import State
 from jobq.selection import select
+from jobq.settings import environment
 from jobq.store import workers as presence
-from jobq.views.console import complain, say
+from jobq.views.console import complain, no_worker, say
 from jobq.views.table import Situation
 
 Selectors = Annotated[
@@ -43,7 +43,7 @@ def no_worker_warning(queue: Queue) -> None:
     except (OSError, StoreError):
         return
     if not alive:
-        say("no worker is running; 'jobq worker' starts one")
+        no_worker()
 
 
 def chosen(queue: Queue, words: list[str] | None, example: str) -> list[int]:
@@ -77,7 +77,7 @@ def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def wrapped(**values: Any) -> None:
             asked = {ask.name: values.pop(ask.name) for ask in ASKS}
-            command(asked=asked_of(asked), **values)
+            command(asked=asked_of(asked, environment()), **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [p for p in own if p.name != "asked"] + [_parameter(ask, defaults) for ask in ASKS]
@@ -96,28 +96,3 @@ def _parameter(ask: Ask, defaults: Mapping[str, Any]) -> inspect.Parameter:
     option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help + shown)
     kind = list[str] | None if ask.many else str | None
     return inspect.Parameter(ask.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
-
-
-def asked_of(texts: Mapping[str, str | list[str] | None]) -> dict[str, Any]:
-    """The values of what was asked for; what was not is left out. Raises UsageError, naming the option."""
-    asked: dict[str, Any] = {}
-    for ask in ASKS:
-        given = texts[ask.name]
-        if given is None or given == []:
-            continue
-        try:
-            asked[ask.name] = [ask.parse(text) for text in given] if ask.many else ask.parse(str(given))
-        except UsageError as e:
-            raise UsageError(f"{ask.flags[0]}: {e}", e.hint) from None
-    if "env" in asked:
-        asked["env"] = _variables(asked["env"])
-    return asked
-
-
-def _variables(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
-    values = {}
-    for name, value in pairs:
-        if value is None and name not in os.environ:
-            raise UsageError(f"--env: {name} is not set here", f"write {name}=VALUE")
-        values[name] = os.environ[name] if value is None else value
-    return values

@@ -11,8 +11,8 @@ from jobq.job import Job, State
 from jobq.lifecycle import MOVES, Event
 from jobq.store import compaction, environment, finished, workers
 from jobq.store.folder import Folder
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.store import Store

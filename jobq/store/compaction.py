@@ -16,8 +16,9 @@ from itertools import chain
 from jobq.errors import NotSaved
 from jobq.store import environment, finished, workers
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.hint import write_hint
-from jobq.store.journal import JOURNAL, Header, parse_lines
+from jobq.store.format import JOURNAL
+from jobq.store.hint import Hint, write_hint
+from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
 from jobq.store.store import Store
 from jobq.store.view import touched
@@ -108,7 +109,7 @@ def _compact(store: Store, wall: float, keep_days: int) -> bool:
             except OSError as e:
                 raise NotSaved(f"{root.path}/{NEXT}", e) from None
             size = snapshot_end + len(tail)
-            write_hint(root, end._replace(generation=header.generation, size=size, snapshot_end=snapshot_end))
+            write_hint(root, Hint(header.generation, size, end.seq, end.next_id, snapshot_end))
     finally:
         os.close(fd)
     workers.ring(root)

@@ -5,14 +5,16 @@ Values live here and nowhere else in the store.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
-from collections.abc import Mapping
 
 from jobq.errors import NotSaved, StoreDamaged
+from jobq.light import sha256, to_json
 from jobq.store.folder import Folder
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ENV = "env"
 SEALED = 0o400  # the mode of a file whose name is on the disk, too
@@ -27,10 +29,15 @@ def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[st
     return {**kept, **overrides}
 
 
+def encode(environment: Mapping[str, str]) -> tuple[bytes, str]:
+    """The file, a JSON object sorted by name, and its digest."""
+    data = to_json(dict(sorted(environment.items()))).encode("ascii")
+    return data, sha256(data)
+
+
 def save(root: Folder, environment: Mapping[str, str]) -> str:
     """Its digest, once it is durably there. Raises NotSaved."""
-    data = json.dumps(dict(sorted(environment.items())), separators=(",", ":")).encode("ascii")
-    digest = hashlib.sha256(data).hexdigest()
+    data, digest = encode(environment)
     folder = root.sub(ENV)
     name = f"{digest}.json"
     try:
@@ -81,7 +88,9 @@ def load(root: Folder, digest: str) -> dict[str, str]:
         folder.close()
     if data is None:
         raise StoreDamaged(path, 0, "a captured environment is missing")
-    if hashlib.sha256(data).hexdigest() != digest:
+    if sha256(data) != digest:
         raise StoreDamaged(path, 0, "a captured environment was changed")
+    import json  # noqa: PLC0415
+
     environment: dict[str, str] = json.loads(data)
     return environment

@@ -19,7 +19,8 @@ from jobq.job import Job, Record
 from jobq.lifecycle import Event
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store.folder import Folder, write_all
-from jobq.store.journal import BadLine, decode_line, encode_line, is_whole
+from jobq.store.journal import BadLine, decode_line, encode_line
+from jobq.store.sealed import is_whole
 from jobq.system import sync
 
 FINISHED = "finished"

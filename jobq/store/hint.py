@@ -6,39 +6,46 @@ It is overwritten in place after each sync, and never synced itself: after a pow
 from __future__ import annotations
 
 import os
-import re
-from typing import NamedTuple
 
 from jobq.store.folder import Folder
-from jobq.store.journal import encode_line, is_whole
+from jobq.store.sealed import is_whole, seal
 
 HINT = "journal.hint"
 HINT_BYTES = 192
+NAMES = (b'"generation"', b'"size"', b'"seq"', b'"next_id"', b'"snapshot_end"')
 
 
-class Hint(NamedTuple):
+class Hint:
     """How far the journal of `generation` is synced, and what the next writer needs to know to append blindly."""
 
-    generation: int
-    size: int  # bytes
-    seq: int  # of the last line
-    next_id: int
-    snapshot_end: int  # where the transactions begin, bytes
+    def __init__(self, generation: int, size: int, seq: int, next_id: int, snapshot_end: int) -> None:
+        self.generation = generation
+        self.size = size  # bytes
+        self.seq = seq  # of the last line
+        self.next_id = next_id
+        self.snapshot_end = snapshot_end  # where the transactions begin, bytes
+
+    def after(self, size: int, seq: int, next_id: int) -> Hint:
+        """The hint once the journal of the same generation has grown to this."""
+        return Hint(self.generation, size, seq, next_id, self.snapshot_end)
 
     def encode(self) -> bytes:
         """Always HINT_BYTES long: it is overwritten in place by one write."""
-        return encode_line(self._asdict())[:-1].ljust(HINT_BYTES - 1) + b"\n"
+        values = (self.generation, self.size, self.seq, self.next_id, self.snapshot_end)
+        body = b"{" + b",".join(b"%b:%d" % pair for pair in zip(NAMES, values, strict=True))
+        return seal(body)[:-1].ljust(HINT_BYTES - 1) + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> Hint | None:
         """None if torn, foreign or empty: then there is no hint. Read at every step, so not by the JSON parser."""
-        found = _HINT.fullmatch(data)
-        return cls(*map(int, found.groups())) if found and is_whole(data.rstrip()) else None
-
-
-_HINT = re.compile(
-    b'{%b,"crc":"[0-9a-f]{8}"} *\n' % b",".join(b'"%b":(\\d{1,18})' % name.encode() for name in Hint._fields)
-)
+        line = data.rstrip()
+        if len(data) != HINT_BYTES or not is_whole(line):
+            return None
+        members = line[1:].split(b",")[:-1]
+        values = [number for name, _, number in (m.partition(b":") for m in members) if number.isdigit()]
+        if [m.partition(b":")[0] for m in members] != list(NAMES) or len(values) != len(NAMES):
+            return None
+        return cls(*map(int, values))
 
 
 def read_hint(folder: Folder) -> Hint | None:

@@ -9,8 +9,7 @@ up to the hint was acknowledged. Beyond it, whole transactions are kept; a torn 
 acknowledged and is cut off by the next writer. Everything else that does not fit is damage, and never repaired in
 silence.
 
-The format's version is in the header. Raise FORMAT with every change; raise MIN_WRITER when older versions may read
-but must not write, MIN_READER when they must not even read. This page keeps reading all older forms.
+The format's version is in the header: see `format.py`.
 """
 
 from __future__ import annotations
@@ -19,20 +18,16 @@ import errno
 import json
 import math
 import os
-import zlib
 from typing import NamedTuple
 
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
 from jobq.job import Record
-from jobq.store.folder import Folder, read_all, write_all
+from jobq.store.folder import Folder, read_all
+from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
+from jobq.store.sealed import CRC_BYTES, append, is_whole, seal
 from jobq.system import sync
 
-FORMAT = 1
-MIN_READER = 1
-MIN_WRITER = 1
 MAX_LINE = 4 << 20  # bytes; writers aim far below (jobs.LINE_TARGET), readers accept no more
-JOURNAL = "journal.jsonl"
-_CRC_BYTES = len(',"crc":"00000000"}')
 
 
 class BadLine(ValueError):
@@ -45,14 +40,9 @@ def encode_line(record: Record) -> bytes:
     Raises ValueError for NaN and infinities, Refused if it would be longer than readers accept.
     """
     body = _ENCODER.encode(record)[:-1].encode("ascii")
-    if len(body) + _CRC_BYTES > MAX_LINE:
+    if len(body) + CRC_BYTES > MAX_LINE:
         raise Refused(f"a record of {len(body)} bytes is too large for the store; the limit is {MAX_LINE}")
-    return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
-
-
-def is_whole(line: bytes) -> bool:
-    """Whether the checksum of a line without its newline is right."""
-    return line[-_CRC_BYTES:] == b',"crc":"%08x"}' % zlib.crc32(line[:-_CRC_BYTES])
+    return seal(body)
 
 
 def decode_line(line: bytes) -> Record:
@@ -242,20 +232,8 @@ class Journal:
         return data
 
     def append(self, data: bytes, at: int) -> None:
-        """Write and sync `data` at `at`, the end of the file; on any error the file is as before.
-
-        Raises NotSaved, or SyncFailed: then the kernel may have dropped the bytes, and they must not be trusted.
-        """
-        try:
-            write_all(self.fd, data, at)
-        except OSError as e:
-            self.cut(at)
-            raise NotSaved(self.path, e) from None
-        try:
-            sync(self.fd)
-        except OSError as e:
-            self.cut(at)
-            raise SyncFailed(self.path, e) from None
+        """Write and sync `data` at `at`, the end of the file, or leave it as it was. Raises NotSaved, SyncFailed."""
+        append(self.fd, self.path, data, at)
 
     def sync(self) -> None:
         """Make what is written durable. Raises SyncFailed."""
@@ -263,11 +241,3 @@ class Journal:
             sync(self.fd)
         except OSError as e:
             raise SyncFailed(self.path, e) from None
-
-    def cut(self, at: int) -> None:
-        """Drop everything from `at` on, as far as the disk allows: the rest is a torn tail anyway."""
-        try:
-            os.ftruncate(self.fd, at)
-            sync(self.fd)
-        except OSError:
-            pass

@@ -10,10 +10,13 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from types import TracebackType
 
 from jobq.errors import LockTimeout, NotSaved
 from jobq.store.folder import Folder
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from types import TracebackType
 
 POLL_S = 0.002
 

@@ -12,11 +12,13 @@ from jobq.records import BadRecord
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
+from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.jobs import Jobs
-from jobq.store.journal import FORMAT, JOURNAL, BadLine, Header, decode_line, is_whole
+from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
+from jobq.store.sealed import is_whole
 from jobq.store.store import Store
 from jobq.version import VERSION
 

@@ -14,9 +14,10 @@ from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbid
 from jobq.job import Command, Job, Spec
 from jobq.store import environment, finished, workers
 from jobq.store.folder import Folder
+from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
 from jobq.store.jobs import Add, Change, Jobs, add_ops, transaction
-from jobq.store.journal import FORMAT, JOURNAL, Header, Journal, parse_lines
+from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.view import View
@@ -252,7 +253,7 @@ class Store:
 
     def _append(self, hint: Hint, data: bytes, seq: int, next_id: int) -> None:
         self.journal.append(data, hint.size)
-        write_hint(self.root, hint._replace(size=hint.size + len(data), seq=seq, next_id=next_id))
+        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))
 
     def recover(self) -> Hint:
         """Under the lock: make the journal end with its last acknowledged or whole transaction; a hint that says so.
@@ -295,7 +296,7 @@ class Store:
             except OSError as e:
                 raise NotSaved(journal.path, e) from None
         journal.sync()
-        hint = hint._replace(size=parsed.end, seq=parsed.seq, next_id=next_id)
+        hint = hint.after(parsed.end, parsed.seq, next_id)
         write_hint(root, hint)
         return hint
 

@@ -10,7 +10,6 @@ A token starts with "w" for a worker that takes any job, with "r" for one that o
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from jobq.errors import NotSaved, StoreError
@@ -88,7 +87,13 @@ def remove_folder(path: str) -> None:
         os.rename(path, gone)
     except OSError:
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    _delete(gone)
+
+
+def _delete(path: str) -> None:
+    import shutil  # noqa: PLC0415  # `jobq add` rings, and deletes nothing
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(root: Folder, wall: float) -> None:
@@ -100,7 +105,7 @@ def sweep(root: Folder, wall: float) -> None:
         for name in folder.names():
             old = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - CUT_SHORT
             if old and not is_alive(root, name):
-                shutil.rmtree(f"{folder.path}/{name}", ignore_errors=True)
+                _delete(f"{folder.path}/{name}")
     except OSError:
         pass  # another time
     finally:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import IO
 
-from jobq.views.text import safe
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from typing import IO
 
 
 def out(text: str) -> None:
@@ -30,9 +31,16 @@ def say(text: str) -> None:
 
 def complain(sentence: str, hint: str = "") -> None:
     """An error for people: one sentence, and what to do about it."""
+    from jobq.views.text import safe  # noqa: PLC0415
+
     say(safe(sentence))
     if hint:
         _write(sys.stderr, f"hint: {safe(hint)}\n")
+
+
+def no_worker() -> None:
+    """What was added waits."""
+    say("no worker is running; 'jobq worker' starts one")
 
 
 def is_terminal() -> bool:

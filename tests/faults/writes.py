@@ -393,9 +393,9 @@ SEEDS = [
     Seed(
         "A",
         "acknowledged before it is written",
-        "commands/add.py",
-        "    ids = queue.add_many(",
-        "    out(str(queue.store.read().next_id))\n    ids = queue.add_many(",
+        "quick.py",
+        "            append(journal, f",
+        "            out(str(hint.next_id))\n            append(journal, f",
         "1",
     ),
     Seed(
@@ -409,17 +409,17 @@ SEEDS = [
     Seed(
         "B",
         "a failed write is ignored",
-        "store/journal.py",
-        "            self.cut(at)\n            raise NotSaved(self.path, e) from None",
-        "            return",
+        "store/sealed.py",
+        "        cut(fd, at)\n        raise NotSaved(path, e) from None",
+        "        return",
         "3",
     ),
     Seed(
         "B",
         "what was not synced stays",
-        "store/journal.py",
-        "            self.cut(at)\n            raise SyncFailed",
-        "            raise SyncFailed",
+        "store/sealed.py",
+        "        cut(fd, at)\n        raise SyncFailed",
+        "        raise SyncFailed",
         "3",
     ),
 ]

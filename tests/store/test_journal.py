@@ -206,7 +206,7 @@ def test_a_store_of_a_later_format_is_refused_untouched(tmp_path: Path) -> None:
         assert hint is not None
         moved = len(line) - len(header) - 1
         (tmp_path / "s" / HINT).write_bytes(
-            hint._replace(size=hint.size + moved, snapshot_end=hint.snapshot_end + moved).encode()
+            Hint(hint.generation, hint.size + moved, hint.seq, hint.next_id, hint.snapshot_end + moved).encode()
         )
         path.write_bytes(line + rest)
         before = path.read_bytes()

@@ -1,0 +1,46 @@
+"""What the standard library does as well, for `jobq add`, which must not wait until that is loaded.
+
+`json` takes as long to load as half a bare Python, `hashlib` (with OpenSSL) a third. Both rest on modules in C that
+load at once; if these ever move, the real ones are used. Tests hold the results equal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def sha256(data: bytes) -> str:
+    """The digest, in hexadecimal."""
+    try:
+        digest = __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
+    except ImportError:
+        import hashlib  # noqa: PLC0415
+
+        digest = hashlib.sha256
+    return str(digest(data).hexdigest())
+
+
+def to_json(value: object) -> str:
+    """As `json.dumps` without spaces; `value` has no NaN or infinity in it."""
+    try:
+        quote = __import__("_json").encode_basestring_ascii
+    except ImportError:
+        import json  # noqa: PLC0415
+
+        return json.dumps(value, separators=(",", ":"))
+
+    def encode(value: object) -> str:
+        match value:
+            case str():
+                return str(quote(value))
+            case None | True | False:
+                return {None: "null", True: "true", False: "false"}[value]
+            case int() | float():
+                return repr(value)
+            case dict():
+                return "{" + ",".join(f"{quote(name)}:{encode(member)}" for name, member in value.items()) + "}"
+            case list() | tuple():
+                return "[" + ",".join(map(encode, value)) + "]"
+        raise TypeError(f"{value!r} is not JSON")
+
+    return encode(value)

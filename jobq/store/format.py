@@ -1,0 +1,21 @@
+"""Which version of the format this is, as the first line of the journal says it.
+
+Raise FORMAT with every change; raise MIN_WRITER when older versions may read but must not write, MIN_READER when they
+must not even read. `journal.py` keeps reading all older forms.
+"""
+
+from __future__ import annotations
+
+from jobq.store.sealed import is_whole
+
+FORMAT = 1
+MIN_READER = 1
+MIN_WRITER = 1
+JOURNAL = "journal.jsonl"
+
+
+def is_todays(header: bytes, generation: int) -> bool:
+    """Whether this first line is what this version writes, for that generation; a quick look, for `jobq add`."""
+    versions = b',"format":%d,"min_reader":%d,"min_writer":%d,"crc":"' % (FORMAT, MIN_READER, MIN_WRITER)
+    begins = b'{"jobq":"journal","generation":%d,' % generation
+    return header.startswith(begins) and versions in header and is_whole(header)
