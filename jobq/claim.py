@@ -102,6 +102,12 @@ class Waiting:
             taken[best.spec.queue] += 1
             yield best
 
+    def about_ready(self, *, runner: str | None = None, queues: Collection[str] | None = None) -> int:
+        """About how many jobs could be claimed now, without looking at each."""
+        return sum(
+            len(heap) for (queue, whose, _), heap in self._ready.items() if is_mine(queue, whose, runner, queues)
+        )
+
     def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
         """About `count` jobs that are next, ready ones in claim order, then those that become due first."""
         ready = {

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobq import lifecycle
-from jobq.engine.remains import Supervision, settle
+from jobq.engine.remains import Supervision, noted_ending, settle
 from jobq.engine.task import Key
 from jobq.errors import StoreError
 from jobq.job import Attempt, Ending, Job, Moment, State
@@ -76,23 +76,10 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     inheritance = presence.Inheritance.take(store.root, token)
     if exists and inheritance is None and os.path.exists(f"{workers}/{token}/{presence.LOCK}"):
         return  # somebody else is at it, or it has come and gone
-    locks: list[int] = []
+    locks: dict[Supervision, int | None] = {}
     needed = True
     try:
-        endings: dict[Key, Ending] = {}
-        alive: dict[Key, Supervision] = {}
-        for job in _answered_for(store.settle(), token):
-            attempt = job.attempts[-1]
-            key, supervision = Key(job.id, attempt.n), Supervision.named(workers, attempt.supervisor)
-            lock = supervision.lock_if_dead()
-            if lock is None:
-                alive[key] = supervision
-                continue
-            if lock >= 0:
-                locks.append(lock)
-            ending = settle(supervision, attempt, key, store.path, lock)
-            if ending is not None:
-                endings[key] = ending
+        endings, alive = _look_at(store, _answered_for(store.settle(), token), locks)
         adopted: list[Adoption] = []
         settled: list[Job] = []
 
@@ -116,12 +103,37 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
             _pass_on_wishes(store.jobs, alive)
         needed = is_needed(store.jobs, token)
     finally:
-        for lock in locks:
-            os.close(lock)
+        for held in locks.values():
+            if held is not None and held >= 0:
+                os.close(held)
         if inheritance is not None:
             inheritance.close(remove=not needed)
         elif exists and not needed:
             presence.remove_folder(f"{workers}/{token}")
+
+
+def _look_at(
+    store: Store, running: Iterable[Job], locks: dict[Supervision, int | None]
+) -> tuple[dict[Key, Ending], dict[Key, Supervision]]:
+    """How these attempts ended, and which go on; `locks` takes the locks of dead supervisors, to be kept."""
+    endings: dict[Key, Ending] = {}
+    alive: dict[Key, Supervision] = {}
+    for job in running:
+        attempt = job.attempts[-1]
+        key = Key(job.id, attempt.n)
+        supervision = Supervision.named(f"{store.path}/{presence.WORKERS}", attempt.supervisor)
+        if supervision not in locks:
+            locks[supervision] = supervision.lock_if_dead()
+        lock = locks[supervision]
+        if lock is not None:
+            ending = settle(supervision, attempt, key, store.path, lock)
+        else:
+            ending = noted_ending(supervision.events(key), attempt)
+            if ending is None:
+                alive[key] = supervision
+        if ending is not None:
+            endings[key] = ending
+    return endings, alive
 
 
 def _pass_on_wishes(jobs: Jobs, alive: Mapping[Key, Supervision]) -> None:

@@ -4,13 +4,15 @@ Run by path as `python -I -S supervisor.py FOLDER K BOUND`, standard library onl
 the worker's life. It knows processes and no store. In FOLDER (the worker's), K being the slot:
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
-    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds)
+    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds), "return": what waits goes back
     K.ends   what happened, appended: start, pid, end, not_started; emptied when the worker has recorded it all
 
-Standard input brings one job at a time, a JSON object a line; standard output says hello once and takes the end of
-each job. When the worker dies, input hangs up: the job goes on, its end goes to K.ends, then this process exits; BOUND
-"1" (`jobq run`) ends the job instead. Its own session keeps it out of the terminal's reach. On Linux it is a child
-subreaper (prctl(2)), so that whatever the job leaves behind, in whatever session, becomes its child.
+Standard input brings jobs, a JSON object a line: one, or as many short ones as take some milliseconds, so that nobody
+has to wait between them. They run one after the other. The first of such a batch says so, and says thereby that the
+ends of all before it are recorded. Standard output says hello once and takes the end of each job. When the worker dies,
+input hangs up: the job goes on, its end goes to K.ends, those behind it are noted as not started, then this process
+exits; BOUND "1" (`jobq run`) ends the job instead. Its own session keeps it out of the terminal's reach. On Linux it is
+a child subreaper (prctl(2)), so that whatever the job leaves behind, in whatever session, becomes its child.
 
 Every line of K.ends, and every message, is JSON that ends in the CRC-32 of what is before it, as in the journal.
 Oldest Python: 3.11, the worker's own interpreter.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import json
 import os
 import select
@@ -28,19 +31,20 @@ import struct
 import sys
 import time
 import zlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Any
 
-PROTOCOL = 2
+PROTOCOL = 3
 LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL for what outlives the job's main process
 KILL_BURST = 200  # rounds of killing between two looks at everything
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
+TELL_EVERY = 0.02  # seconds that the end of a job may wait for those of the jobs behind it
 ROUND = 0.02  # seconds between two looks for survivors
 ENDS_LIMIT = 1 << 16  # bytes of K.ends that are kept although the worker has recorded them
-ALL_SIGNALS = [s for s in range(1, signal.NSIG) if s not in {signal.SIGKILL, signal.SIGSTOP, 32, 33}]
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 MOMENTARY = frozenset(
     {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 )  # the machine's trouble, not the job's: it is handed back uncounted
@@ -51,7 +55,7 @@ BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 def line_of(record: dict[str, Any]) -> bytes:
     """The record as a line with its checksum."""
-    body = json.dumps(record, separators=(",", ":"))[:-1].encode("ascii")
+    body = ENCODER.encode(record)[:-1].encode("ascii")
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
@@ -118,9 +122,11 @@ class Supervisor:
         self.bound = bound
         self.hung_up = False
         self.leaving = False  # told by a signal to end the job and go
-        self.unsaved = b""  # an end that the disk did not take
+        self.unsaved: list[bytes] = []  # ends that the disk did not take
+        self.untold = b""  # ends that the worker does not know of yet
+        self.told_at = float("-inf")
         self.mend = b""  # what ends a line that may be torn
-        self.waiting = b""  # input that is not a whole line yet
+        self.waiting = b""  # input: jobs that have not begun
         self.orders = b""
         self.environments: dict[str, dict[str, str]] = {}
         lock = os.open(f"{folder}/{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -150,24 +156,33 @@ class Supervisor:
             if job is None:
                 break
             self.run(job)
-        while self.unsaved and not self.save(self.unsaved):
-            select.select([], [], [], 1.0)  # the only copy of a result: wait for room
+        self.tell_ends()
+        for line in self.unsaved:
+            while not self.save(line):
+                select.select([], [], [], 1.0)  # the only copy of a result: wait for room
 
     def next_job(self) -> dict[str, Any] | None:
         """The next job, or None when there will be no more."""
         while b"\n" not in self.waiting:
+            self.tell_ends()
             if self.hung_up or self.leaving:
                 return None
             self.wait(None)
         line, _, self.waiting = self.waiting.partition(b"\n")
-        self.unsaved = b""  # the worker has recorded the end before
+        job: dict[str, Any] = json.loads(line)
+        if job["first"]:
+            self.begin_batch()
+        return job
+
+    def begin_batch(self) -> None:
+        """The worker has recorded all that was before."""
+        self.unsaved.clear()
+        self.told_at = time.monotonic()
         try:
             if os.fstat(self.ends).st_size > ENDS_LIMIT:
                 os.ftruncate(self.ends, 0)
         except OSError:
             pass  # another time
-        job: dict[str, Any] = json.loads(line)
-        return job
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until there is input, an order, a signal or the time is over (seconds); take it in."""
@@ -178,10 +193,37 @@ class Supervisor:
                 if not data:
                     self.hung_up = True
                     self.poll.unregister(0)
+                    self.give_back(lambda _job: True)
             elif fd == self.ctl:
                 self.orders = (self.orders + os.read(self.ctl, 4096))[-8192:]
             else:
                 os.read(self.woken, 4096)
+
+    def give_back(self, chosen: Callable[[dict[str, Any]], bool]) -> None:
+        """Those of the waiting jobs will not be started here: note it, tell it."""
+        *lines, rest = self.waiting.split(b"\n")
+        kept = b""
+        for line in lines:
+            job = json.loads(line)
+            if chosen(job):
+                self.not_started(job)
+            else:
+                kept += line + b"\n"
+        self.waiting = kept + rest
+        self.tell_ends()
+
+    def not_started(self, job: dict[str, Any]) -> None:
+        """Note that nothing was done for this claim of the attempt, and never will be."""
+        line = line_of({"event": "not_started", "id": job["id"], "n": job["n"], "claim": job["claim"]})
+        self.save(line)
+        self.untold += line
+
+    def tell_ends(self) -> None:
+        """Let the worker know what it does not know yet."""
+        self.told_at = time.monotonic()
+        if self.untold:
+            self.tell(self.untold)
+            self.untold = b""
 
     def tell(self, line: bytes) -> None:
         """Send the worker a message; a dead one reads K.ends instead."""
@@ -216,13 +258,13 @@ class Supervisor:
     def run(self, job: dict[str, Any]) -> None:
         """Start it, see it through, report."""
         begun, clock = time.time(), time.clock_gettime(BOOT_CLOCK)
-        key = {"id": job["id"], "n": job["n"]}
+        key = {"id": job["id"], "n": job["n"], "claim": job["claim"]}
         started = self.save(line_of({"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot")}))
         if not started or (job["once"] and not self.sync()):
             self.report({**key, "outcome": "spawn_error", "error": "no room to note the start", "counted": False})
             return
         if self.worker_is_gone():
-            self.save(line_of({"event": "not_started", **key}))
+            self.not_started(job)
             return
         log = -1
         try:
@@ -249,11 +291,13 @@ class Supervisor:
         return self.hung_up
 
     def report(self, end: dict[str, Any]) -> None:
-        """Write the end down, then tell the worker."""
+        """Write the end down; the worker is told soon."""
         line = line_of({"event": "end", **end})
         if not self.save(line):
-            self.unsaved = line
-        self.tell(line)
+            self.unsaved.append(line)
+        self.untold += line
+        if time.monotonic() >= self.told_at + TELL_EVERY:
+            self.tell_ends()
 
     def spawn(self, job: dict[str, Any], log: int) -> int:
         """The pid of the job, in its own session, directory, umask and environment. Raises OSError, ValueError."""
@@ -301,9 +345,13 @@ class Supervisor:
                 return
             if now >= job.log.look_at:
                 job.log.trim()
+            if self.untold and now >= self.told_at + TELL_EVERY:
+                self.tell_ends()
+            wake_at = job.log.look_at
+            if self.untold:
+                wake_at = min(wake_at, self.told_at + TELL_EVERY)
             deadline = job.timeout_at if job.stop is None else job.stop.kill_at
-            wake_at = job.log.look_at if deadline is None else min(deadline, job.log.look_at)
-            self.wait(wake_at - time.monotonic())
+            self.wait((wake_at if deadline is None else min(deadline, wake_at)) - time.monotonic())
 
     def has_ended(self, pid: int) -> bool:
         """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
@@ -320,18 +368,29 @@ class Supervisor:
         signal_group(job.pid, signal.SIGCONT)
 
     def take_orders(self, job: Spawned) -> None:
-        """Carry out what has come by K.ctl for this attempt; orders for others are late, and dropped."""
-        lines, _, self.orders = self.orders.rpartition(b"\n")
-        for order in lines.decode("ascii", "replace").split("\n"):
-            match order.split():
-                case ["cancel", job_id, n] if (job_id, n) == (str(job.id), str(job.n)):
-                    if job.stop is None:
-                        self.begin_stop(job, "cancelled", job.grace)
-                case ["stop", job_id, n, grace] if (job_id, n) == (str(job.id), str(job.n)):
-                    seconds = float(grace)
-                    if job.stop is None:
-                        self.begin_stop(job, "interrupted", seconds, counted=False)
-                    job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
+        """Carry out what has come by K.ctl for this attempt and those behind it; orders for others are late."""
+        while b"\n" in self.orders:
+            order, _, self.orders = self.orders.partition(b"\n")
+            self.take_order(job, order.decode("ascii", "replace").split())
+
+    def take_order(self, job: Spawned, words: list[str]) -> None:
+        """Carry out one of them."""
+        mine = words[1:3] == [str(job.id), str(job.n)]
+        match words:
+            case ["cancel", _, _] if mine:
+                if job.stop is None:
+                    self.begin_stop(job, "cancelled", job.grace)
+            case ["stop", _, _, grace] if mine:
+                seconds = float(grace)
+                if job.stop is None:
+                    self.begin_stop(job, "interrupted", seconds, counted=False)
+                job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
+            case ["cancel" | "stop", job_id, n, *_]:
+                self.wait(0)  # it may be in the pipe still
+                self.give_back(lambda waiting: [str(waiting["id"]), str(waiting["n"])] == [job_id, n])
+            case ["return"]:
+                self.wait(0)
+                self.give_back(lambda _waiting: True)
 
     def collect(self, job: Spawned) -> dict[str, Any]:
         """End what is left of the tree, reap the main process; how it ended.
@@ -415,6 +474,12 @@ def find_program(name: str, path: str) -> str:
     raise OSError(number, os.strerror(number), name)
 
 
+@functools.cache
+def ignored_signals() -> list[int]:
+    """Those that the job must not inherit: what is only caught is reset by execve(2) anyway."""
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+
+
 def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: int) -> int:
     """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log."""
     return os.posix_spawn(
@@ -428,7 +493,7 @@ def spawn_in_session(program: str, argv: list[str], environment: dict[str, str],
         ],
         setsid=True,
         setsigmask=[],
-        setsigdef=ALL_SIGNALS,
+        setsigdef=ignored_signals(),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from jobq import clock, lifecycle
 from jobq.claim import is_mine
-from jobq.engine.local import LocalEngine
+from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Call, Job, Moment, Outcome, State
@@ -26,6 +26,8 @@ from jobq.store.store import Store
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
+BATCH_S = 0.02  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
+MOST_AT_ONCE = 16
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
@@ -66,6 +68,8 @@ class Worker:
         self._looked_around = float("-inf")
         self._paused_until = float("-inf")
         self._pause = 1.0
+        self._pace = BATCH_S  # seconds that a job takes, as far as we have seen
+        self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
         self._compacting: threading.Thread | None = None
@@ -89,7 +93,7 @@ class Worker:
                 sleep = self.step(clock.now(), signals.count)
                 if signals.count and not self._engine.busy and (signals.count > 1 or not self._engine.ended()):
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
-                if self.drain and self._is_drained():
+                if self.drain and self._knows_all and self._is_drained():
                     return True
                 wanted = self._idle()
                 self._engine.wait(sleep if wanted is None else min(sleep, wanted))
@@ -117,11 +121,14 @@ class Worker:
 
     def step(self, now: Moment, stops: int = 0) -> float:
         """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
+        self._knows_all = False
         try:
-            return self._step(now, stops)
+            sleep = self._step(now, stops)
         except OSError as e:
             self._take_a_break(now, e)  # no descriptor to be had, or a disk in trouble
             return self._pause
+        self._knows_all = True
+        return sleep
 
     def _step(self, now: Moment, stops: int) -> float:
         if now.boot - self._looked_around >= LOOK_AROUND:
@@ -130,6 +137,8 @@ class Worker:
         jobs = self.store.read()
         self._stop_if_asked(now, stops)
         self._pass_on_wishes(jobs)
+        if self._engine.ask_back(late=LATE):
+            self._pace = BATCH_S
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, LOOK_AROUND)
         ended = self._engine.ended()
@@ -146,6 +155,9 @@ class Worker:
         soonest = jobs.waiting.wake(jobs.by_id, now)
         until_look = max(0.0, self._looked_around + LOOK_AROUND - now.boot)
         sleep = until_look if soonest is None else min(until_look, soonest)
+        late = self._engine.soonest_late()
+        if late is not None:
+            sleep = min(sleep, late)
         if self._stop_deadline is not None:
             sleep = min(sleep, max(0.0, self._stop_deadline - now.boot))
         return sleep
@@ -174,7 +186,7 @@ class Worker:
     def _turn(self, now: Moment, ended: list[Ended], names: list[str]) -> None:
         """One transaction: record what ended, claim what is next. Then start it."""
         moved: list[Job] = []
-        claimed: list[tuple[Job, str]] = []
+        claimed: dict[str, list[Job]] = {}
 
         def decide(jobs: Jobs) -> Iterator[Job]:
             for end in ended:
@@ -186,19 +198,21 @@ class Worker:
                 yield job
             jobs.waiting.wake(jobs.by_id, now)
             for name in names:
-                job = next(self._claimable(jobs, 1, now), None)
-                if job is None:
-                    return  # somebody else was quicker
-                claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
-                claimed.append((claim, name))
-                yield claim
+                for _ in range(self._at_once(jobs)):
+                    job = next(self._claimable(jobs, 1, now), None)
+                    if job is None:
+                        return  # somebody else was quicker
+                    claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
+                    claimed.setdefault(name, []).append(claim)
+                    yield claim
 
         self.store.update(decide, now.wall, ring=False)
         self.trouble = ""
         self._engine.recorded(ended)
         self._asked_to_cancel -= {end.key for end in ended}
-        for job, name in claimed:
-            self._submit(job, name, now)
+        for name, claims in claimed.items():
+            self._submit(claims, name, now)
+        self._learn_pace(ended)
         refused = [
             end.ending for end in ended if end.ending.never_started and end.ending.outcome is Outcome.SPAWN_ERROR
         ]
@@ -209,38 +223,55 @@ class Worker:
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)
-        for job, _ in claimed:
-            self._report(job)
+        for claims in claimed.values():
+            for job in claims:
+                self._report(job)
 
-    def _submit(self, job: Job, name: str, now: Moment) -> None:
+    def _at_once(self, jobs: Jobs) -> int:
+        """How many jobs to give a slot: some milliseconds' worth, as long as there is plenty for everybody."""
+        runner = self.token if self._own_jobs else None
+        share = jobs.waiting.about_ready(runner=runner, queues=self.queues) // (2 * self.slots)
+        return max(1, min(MOST_AT_ONCE, int(BATCH_S / self._pace), share))
+
+    def _learn_pace(self, ended: list[Ended]) -> None:
+        """A long job is believed at once, short ones only when there are several."""
+        for _, ending in ended:
+            if ending.started_at is not None and ending.ended_at is not None:
+                took = max(ending.ended_at - ending.started_at, BATCH_S / MOST_AT_ONCE)
+                self._pace = took if took > self._pace else 0.7 * self._pace + 0.3 * took
+
+    def _submit(self, jobs: list[Job], name: str, now: Moment) -> None:
+        tasks = []
+        for job in jobs:
+            try:
+                self.store.logs.make_folder(job.id)
+            except NotSaved as e:
+                self._engine.withdraw(Key(job.id, job.attempts[-1].n))
+                self._take_a_break(now, e)
+                continue
+            tasks.append(self._task(job, now))
+        if tasks:
+            self._engine.submit(name, tasks)
+
+    def _task(self, job: Job, now: Moment) -> Task:
         store, spec, n = self.store, job.spec, job.attempts[-1].n
-        key = Key(job.id, n)
-        try:
-            store.logs.make_folder(job.id)
-        except NotSaved as e:
-            self._engine.withdraw(key)
-            self._take_a_break(now, e)
-            return
         variables = {"JOBQ_JOB_ID": str(job.id), "JOBQ_JOB_ATTEMPT": str(n), "JOBQ_STORE": store.path}
         if spec.name is not None:
             variables["JOBQ_JOB_NAME"] = spec.name
-        self._engine.submit(
-            name,
-            Task(
-                key,
-                job.attempts[-1],
-                argv(job.command, store.logs.result_path(job.id, n)) if isinstance(job.command, Call) else job.command,
-                spec.cwd,
-                spec.umask,
-                store.environment_path(spec.env),
-                variables,
-                store.logs.path(job.id, n),
-                spec.timeout,
-                spec.grace,
-                spec.log_max,
-                now.boot_id,
-                not attempts_left(job),
-            ),
+        return Task(
+            Key(job.id, n),
+            job.attempts[-1],
+            argv(job.command, store.logs.result_path(job.id, n)) if isinstance(job.command, Call) else job.command,
+            spec.cwd,
+            spec.umask,
+            store.environment_path(spec.env),
+            variables,
+            store.logs.path(job.id, n),
+            spec.timeout,
+            spec.grace,
+            spec.log_max,
+            now.boot_id,
+            not attempts_left(job),
         )
 
     # -- what else there is to do ----------------------------------------------------------------------
@@ -292,6 +323,7 @@ class Worker:
             return
         if self._stop_deadline is None:
             self._stop_deadline = now.boot + STOP_AFTER
+            self._engine.ask_back()
             if self._own_jobs:
                 self._cancel_own_jobs(now)
         if self._stops_sent < 2 and (stops > 1 or now.boot >= self._stop_deadline):

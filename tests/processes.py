@@ -1,10 +1,15 @@
-"""Looking at real processes."""
+"""Looking at real processes, and talking to a supervisor."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+from jobq import supervisor
+from jobq.engine.remains import Supervision
 from tests.conftest import wait_until
 
 
@@ -44,3 +49,46 @@ def pids_in(path: Path, count: int) -> list[int]:
         return [int(word) for word in words] if len(words) >= count else None
 
     return wait_until(read)
+
+
+class Peer:
+    """A supervisor, talked to as a worker does; `give` is one batch."""
+
+    def __init__(self, folder: Path, elsewhere: Path) -> None:
+        self.elsewhere = elsewhere
+        (elsewhere / "env.json").write_text(json.dumps(dict(os.environ)))
+        command = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), "0", "0"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self.supervision = Supervision(str(folder), "0")
+        assert "hello" in self.hear()
+
+    def hear(self) -> dict[str, object]:
+        assert self.process.stdout is not None
+        message: dict[str, object] = json.loads(self.process.stdout.readline())
+        return message
+
+    def give(self, first_id: int, *commands: str) -> None:
+        lines = b""
+        for job_id, command in enumerate(commands, first_id):
+            job = {
+                "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
+                "timeout": None, "env": str(self.elsewhere / "env.json"), "log": str(self.elsewhere / f"{job_id}.log"),
+                "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "first": job_id == first_id,
+            }  # fmt: skip
+            lines += json.dumps(job).encode() + b"\n"
+        assert self.process.stdin is not None
+        self.process.stdin.write(lines)
+        self.process.stdin.flush()
+
+    def hang_up(self) -> None:
+        """The worker dies."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def leave(self) -> None:
+        """It ends by itself."""
+        if self.process.stdin is not None:
+            self.hang_up()
+        self.process.communicate(timeout=20)
+        assert self.process.returncode == 0

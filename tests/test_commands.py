@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,22 @@ def test_run_of_many_tells_how_each_ended(cli: Cli) -> None:
     assert "job 2 failed: exit 9" in done.stderr
     assert "2 of 3 succeeded" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_run_that_can_not_look_at_its_jobs_at_first_does_not_give_them_up(cli: Cli) -> None:
+    fail_once = """
+import jobq.worker
+from jobq.__main__ import run
+real, faults = jobq.worker.rescue, [OSError(24, "Too many open files")]
+def rescue(*args, **options):
+    if faults:
+        raise faults.pop()
+    return real(*args, **options)
+jobq.worker.rescue = rescue
+run(["run", "--", "echo", "hello"])
+"""
+    done = subprocess.run([sys.executable, "-c", fail_once], env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
 
 
 def test_no_worker_takes_the_jobs_of_a_run(cli: Cli, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from jobq.claim import claim_key
 from jobq.commands.common import situation
 from jobq.job import State
 from jobq.views.console import out, say
-from jobq.views.table import print_jobs
+from jobq.views.table import at_work, print_jobs
 
 SHOWN = 10
 RECENT = 100  # finished jobs that are looked at for the last failures
@@ -23,7 +23,7 @@ def status(queue: Queue) -> None:
     failed = [job for job in islice(queue.finished(), RECENT) if job.state is State.FAILED][:5]
     workers = queue.workers()
     alive = f"{len(workers)} worker{'' if len(workers) == 1 else 's'} alive" if workers else "no worker is running"
-    out(f"{len(running)} running, {len(waiting)} waiting, {alive}")
+    out(f"{len(at_work(running))} running, {len(waiting)} waiting, {alive}")
     shown = failed[::-1] + running + waiting[:SHOWN]
     if shown:
         print_jobs(shown, situation(queue))

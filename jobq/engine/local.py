@@ -6,7 +6,6 @@ if it dies, and from the lock and file of an adopted supervisor that some dead w
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import subprocess
@@ -15,12 +14,13 @@ import time
 from typing import NamedTuple
 
 from jobq import supervisor
-from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, settle
+from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, noted_ending, settle
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
 from jobq.job import Attempt, Record
 from jobq.store.journal import decode_line
 
+LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
 MOST_FAILED_STARTS = 10  # in a row
@@ -33,7 +33,9 @@ class Slot:
         self.supervision = supervision
         self.process = process
         self.ready = False  # has said hello
-        self.key: Key | None = None  # what it is running
+        self.keys: list[Key] = []  # what it was given and has not ended, in this order
+        self.heard_at = 0.0  # when it was given them, or told the last end
+        self.asked_back = False
         self.unread = b""
 
     @property
@@ -43,10 +45,17 @@ class Slot:
 
 
 class Dead(NamedTuple):
-    """A supervisor of ours that died with a job."""
+    """An attempt whose supervisor, one of ours, died."""
 
     supervision: Supervision
     key: Key
+
+
+class Held(NamedTuple):
+    """The lock of a dead supervisor, kept."""
+
+    supervision: Supervision
+    lock: int
 
 
 class Adopted:
@@ -55,6 +64,7 @@ class Adopted:
     def __init__(self, supervision: Supervision, key: Key) -> None:
         self.supervision = supervision
         self.key = key
+        self.started = False  # is known to have been
         self.fd = -1
         pid = supervision.pid()
         if pid is not None and hasattr(os, "pidfd_open"):
@@ -83,19 +93,19 @@ class LocalEngine:
         self._selector = selectors.DefaultSelector()
         self._dead: list[Dead] = []
         self._attempts: dict[Key, Attempt] = {}
-        self._locks: dict[Key, int] = {}  # of dead supervisors, until their end is recorded
+        self._locks: dict[Key, Held] = {}  # of dead supervisors, until what they did is recorded
 
     # -- slots -----------------------------------------------------------------------------------
 
     @property
     def busy(self) -> int:
-        """How many attempts are under way, adopted ones included."""
-        return sum(slot.key is not None for slot in self._slots) + len(self._adopted) + len(self._dead)
+        """How many attempts may be running, adopted ones included; those that wait behind another do not count."""
+        return sum(bool(slot.keys) for slot in self._slots) + len(self._adopted) + len(self._dead)
 
     def reserve(self, count: int) -> list[str]:
-        """Names of up to `count` idle slots that are ready to be given a job; missing ones are being started.
+        """Names of up to `count` idle slots that are ready to be given jobs; missing ones are being started.
 
-        A slot is idle as soon as its job has ended: who gives it the next must record that end first, or with it.
+        A slot is idle as soon as its jobs have ended: who gives it more must record those ends first, or with it.
         What can't be started for lack of processes or descriptors is tried again after a while.
         """
         missing = count - len(self._idle) - sum(not slot.ready for slot in self._slots)
@@ -136,12 +146,24 @@ class LocalEngine:
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, slot)
 
-    def submit(self, name: str, task: Task) -> None:
-        """Give the reserved slot its job. Whatever goes wrong comes back as its end."""
+    def submit(self, name: str, tasks: list[Task]) -> None:
+        """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
-        slot.key = task.key
-        self._attempts[task.key] = task.attempt
+        slot.keys = [task.key for task in tasks]
+        slot.heard_at, slot.asked_back = time.monotonic(), False
+        data = b""
+        for task in tasks:
+            self._attempts[task.key] = task.attempt
+            data += self._message(task, first=task is tasks[0])
+        assert slot.process.stdin is not None
+        try:
+            while data:
+                data = data[slot.process.stdin.write(data) :]
+        except OSError:
+            pass  # it is dead: its pipe says so, and its file what became of the jobs
+
+    def _message(self, task: Task, *, first: bool) -> bytes:
         message = {
             "id": task.key.job_id,
             "n": task.key.n,
@@ -156,14 +178,10 @@ class LocalEngine:
             "log_max": task.log_max,
             "boot": task.boot_id,
             "once": task.once,
+            "claim": task.attempt.claimed_at,
+            "first": first,
         }
-        data = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
-        assert slot.process.stdin is not None
-        try:
-            while data:
-                data = data[slot.process.stdin.write(data) :]
-        except OSError:
-            pass  # it is dead: its pipe says so, and its file what became of the job
+        return supervisor.ENCODER.encode(message).encode("ascii") + b"\n"
 
     def withdraw(self, key: Key) -> None:
         """An attempt that was claimed could not be submitted."""
@@ -192,8 +210,8 @@ class LocalEngine:
 
     def ended(self) -> list[Ended]:
         """The attempts that ended since they were last `recorded`; they are told until then."""
-        for adopted in [adopted for adopted in self._adopted.values() if adopted.fd < 0]:
-            if self._settle(adopted.supervision, adopted.key):
+        for adopted in list(self._adopted.values()):
+            if self._is_noted(adopted) or (adopted.fd < 0 and self._settle(adopted.supervision, adopted.key)):
                 del self._adopted[adopted.key]
         for dead in list(self._dead):
             if self._settle(dead.supervision, dead.key):
@@ -206,8 +224,9 @@ class LocalEngine:
         self._ended = [end for end in self._ended if end.key not in keys]
         for key in keys:
             self._attempts.pop(key, None)
-            if key in self._locks:
-                os.close(self._locks.pop(key))
+            held = self._locks.pop(key, None)
+            if held is not None and held not in self._locks.values():
+                os.close(held.lock)
 
     def _hear(self, slot: Slot) -> None:
         assert slot.process.stdout is not None
@@ -230,13 +249,17 @@ class LocalEngine:
             slot.ready = True
             self._failed_starts = 0
             self._idle.append(slot)
-        elif (key := slot.key) is not None and (message.get("id"), message.get("n")) == tuple(key):
-            self._ended.append(Ended(key, ending_from(message)))
-            slot.key = None
-            self._idle.append(slot)
+            return
+        key = Key(message.get("id", 0), message.get("n", 0))
+        if key in slot.keys:
+            slot.keys.remove(key)
+            slot.heard_at = time.monotonic()
+            self._ended.append(Ended(key, NOT_STARTED if message["event"] == "not_started" else ending_from(message)))
+            if not slot.keys:
+                self._idle.append(slot)
 
     def _bury(self, slot: Slot) -> None:
-        """A supervisor has died: its file tells what became of its job, if it had one."""
+        """A supervisor has died: its file tells what became of its jobs, if it had any."""
         assert slot.process.stdout is not None
         assert slot.process.stdin is not None
         self._selector.unregister(slot.process.stdout)
@@ -246,7 +269,7 @@ class LocalEngine:
         self._slots.remove(slot)
         if slot in self._idle:
             self._idle.remove(slot)
-        if slot.key is None:
+        if not slot.keys:
             if not slot.ready:
                 self._failed_starts += 1
                 self._start_again_at = time.monotonic() + START_PAUSE
@@ -255,7 +278,7 @@ class LocalEngine:
             return
         while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
             continue
-        self._dead.append(Dead(slot.supervision, slot.key))  # `ended` settles it
+        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
 
     def _why(self, slot: Slot) -> str:
         try:
@@ -266,18 +289,34 @@ class LocalEngine:
 
     def _settle(self, supervision: Supervision, key: Key) -> bool:
         """Whether it is over; what is needed of it until that is recorded is kept."""
-        lock = supervision.lock_if_dead()
+        kept = next((held for held in self._locks.values() if held.supervision == supervision), None)
+        lock = supervision.lock_if_dead() if kept is None else kept.lock
         if lock is None:
             return False
         ending = settle(supervision, self._attempts[key], key, self._store, lock)
         if ending is None:
-            if lock >= 0:
+            if lock >= 0 and kept is None:
                 os.close(lock)
             return False
         if lock >= 0:
-            self._locks[key] = lock
+            self._locks[key] = Held(supervision, lock)
         self._ended.append(Ended(key, ending))
         return True
+
+    def _is_noted(self, adopted: Adopted) -> bool:
+        """Whether it is over although its supervisor lives: it only waited behind another job when its worker died."""
+        if adopted.started:
+            return False
+        noted = adopted.supervision.events(adopted.key)
+        ending = noted_ending(noted, self._attempts[adopted.key])
+        if ending is not None:
+            self._ended.append(Ended(adopted.key, ending))
+            if adopted.fd >= 0:
+                self._selector.unregister(adopted.fd)
+                os.close(adopted.fd)
+            return True
+        adopted.started = "pid" in noted and "not_started" not in noted
+        return False
 
     # -- attempts of dead workers --------------------------------------------------------------------
 
@@ -302,14 +341,28 @@ class LocalEngine:
         """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Whether the order was given."""
         return self._order(key, f"stop {key.job_id} {key.n} {grace}")
 
+    def ask_back(self, *, late: float = 0.0) -> bool:
+        """Have what waits behind a job given back, where none has ended for `late` seconds; whether any was."""
+        now = time.monotonic()
+        slots = [slot for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        slots = [slot for slot in slots if now >= slot.heard_at + late]
+        for slot in slots:
+            slot.asked_back = slot.supervision.order("return")
+        return bool(slots)
+
+    def soonest_late(self) -> float | None:
+        """Seconds until `ask_back` may have something to do."""
+        times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
     def _order(self, key: Key, text: str) -> bool:
         if key in self._adopted:
             return self._adopted[key].supervision.order(text)
-        return any(slot.key == key and slot.supervision.order(text) for slot in self._slots)
+        return any(key in slot.keys and slot.supervision.order(text) for slot in self._slots)
 
     def running(self) -> list[Key]:
-        """The attempts under way."""
-        return [slot.key for slot in self._slots if slot.key is not None] + list(self._adopted)
+        """The attempts under way, and those behind them."""
+        return [key for slot in self._slots for key in slot.keys] + list(self._adopted)
 
     def close(self) -> None:
         """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
@@ -318,12 +371,12 @@ class LocalEngine:
             slot.process.stdin.close()
         for slot in self._slots:
             try:
-                if slot.key is None:
+                if not slot.keys:
                     slot.process.wait(LEAVE_S)
                     continue
             except subprocess.TimeoutExpired:
                 pass  # it has an end that the disk does not take: its lock keeps that safe
             slot.process.returncode = 0  # it outlives us: nothing to wait for
         self._selector.close()
-        for lock in self._locks.values():
-            os.close(lock)
+        for held in set(self._locks.values()):
+            os.close(held.lock)

@@ -117,12 +117,22 @@ class Supervision(NamedTuple):
         return noted
 
 
+NO_ENDING = {"event", "id", "n", "claim", "crc"}
 NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=False)
 
 
 def ending_from(record: Record) -> Ending:
     """The ending in an "end" record of a supervisor. Raises BadRecord."""
-    return read_ending({name: value for name, value in record.items() if name not in {"event", "id", "n", "crc"}})
+    return read_ending({name: value for name, value in record.items() if name not in NO_ENDING})
+
+
+def noted_ending(noted: dict[str, Record], attempt: Attempt) -> Ending | None:
+    """How a live supervisor, busy with another job by now, has noted that this claim of the attempt is over."""
+    for event in ("end", "not_started"):
+        record = noted.get(event, {})
+        if record.get("claim") == attempt.claimed_at:
+            return NOT_STARTED if event == "not_started" else ending_from(record)
+    return None
 
 
 def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, lock: int) -> Ending | None:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jobq.job import Job, Moment
-from jobq.views.table import Situation, rich_table, row
+from jobq.views.table import Situation, at_work, rich_table, row
 from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
@@ -53,7 +53,9 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
     """The table: what runs, what is next and why it waits, what finished last, and the totals."""
     around = Situation(now, worker_alive=True)
     parts: list[object] = []
-    rows = [row(job, around) for job in [*overview.finished[-LAST:], *overview.running, *overview.waiting[:NEXT]]]
+    rows = [
+        row(job, around) for job in [*overview.finished[-LAST:], *at_work(overview.running), *overview.waiting[:NEXT]]
+    ]
     if rows:
         parts.append(rich_table(rows, columns))
     if overview.queued > len(overview.waiting[:NEXT]):
@@ -71,7 +73,7 @@ def footer(overview: Overview, now: Moment) -> Text:
     succeeded = overview.done - overview.failed - overview.cancelled
     cancelled = f" · {overview.cancelled} cancelled" if overview.cancelled else ""
     text = (
-        f"{len(overview.running)}/{overview.slots} running · {overview.queued} waiting · "
+        f"{len(at_work(overview.running))}/{overview.slots} running · {overview.queued} waiting · "
         f"{succeeded} succeeded · {overview.failed} failed{cancelled}{rate} · "
     )
     return Text(text + HINTS[overview.phase], "dim")

@@ -31,6 +31,14 @@ class Situation(NamedTuple):
     dead_owners: frozenset[str] = frozenset()
 
 
+def at_work(running: Iterable[Job]) -> list[Job]:
+    """Those that hold a slot: short jobs are given to a slot several at once, and wait there for milliseconds."""
+    first: dict[str, Job] = {}
+    for job in running:
+        first.setdefault(job.attempts[-1].supervisor, job)
+    return list(first.values())
+
+
 class Row(NamedTuple):
     """One job in a table."""
 

@@ -1,0 +1,127 @@
+"""Short jobs are given to a slot several at once: nobody waits behind one that turns out long, nothing is burnt."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobq.engine.task import Key
+from jobq.job import Job, State
+from tests.conftest import Cli, wait_until
+from tests.processes import Peer, supervisors
+
+WAITS = "echo x > began; while ! [ -e go ]; do sleep 0.02; done"
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[Peer]:
+    folder = tmp_path / "slot"
+    folder.mkdir()
+    found = Peer(folder, tmp_path)
+    yield found
+    (tmp_path / "go").touch()
+    found.leave()
+
+
+def began(peer: Peer) -> bool:
+    return (peer.elsewhere / "began").exists()
+
+
+def test_a_batch_runs_in_order_and_every_end_is_told(peer: Peer) -> None:
+    peer.give(1, *(f"echo {n} >> order; exit {n}" for n in range(1, 6)))
+    assert [(end["id"], end["status"]) for end in (peer.hear() for _ in range(5))] == [(n, n) for n in range(1, 6)]
+    assert (peer.elsewhere / "order").read_text() == "1\n2\n3\n4\n5\n"
+
+
+def test_the_end_of_one_is_told_while_the_next_still_runs(peer: Peer) -> None:
+    peer.give(1, "exit 3", WAITS)
+    assert peer.hear()["status"] == 3
+    assert not (peer.elsewhere / "go").exists()
+
+
+def test_what_waits_is_given_back_when_asked_for(peer: Peer) -> None:
+    peer.give(1, WAITS, "echo 2 > two", "echo 3 > three", "echo 4 > four")
+    wait_until(lambda: began(peer))
+    assert peer.supervision.order("cancel 3 1")
+    back = peer.hear()
+    assert (back["event"], back["id"]) == ("not_started", 3)
+    assert peer.supervision.order("return")
+    assert [(m["event"], m["id"]) for m in (peer.hear(), peer.hear())] == [("not_started", 2), ("not_started", 4)]
+    (peer.elsewhere / "go").touch()
+    end = peer.hear()
+    assert (end["event"], end["id"]) == ("end", 1)
+    peer.give(5, "exit 5")
+    assert peer.hear()["status"] == 5
+    assert not {"two", "three", "four"} & set(os.listdir(peer.elsewhere))
+
+
+def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer: Peer) -> None:
+    peer.give(1, WAITS, "echo 2 > two", "echo 3 > three")
+    wait_until(lambda: began(peer))
+    peer.hang_up()
+    for job_id in (2, 3):
+        noted = wait_until(lambda job_id=job_id: peer.supervision.events(Key(job_id, 1)))
+        assert noted["not_started"]["claim"] == 1.0
+    assert "end" not in peer.supervision.events(Key(1, 1))
+    (peer.elsewhere / "go").touch()
+    peer.leave()
+    assert peer.supervision.events(Key(1, 1))["end"]["status"] == 0
+    assert not (peer.elsewhere / "two").exists()
+
+
+def add_batchable(cli: Cli, *more: str) -> list[Job]:
+    """Many short jobs, so that the worker finds them short; these in their middle."""
+    lines = ["true"] * 300
+    lines[200:200] = more
+    cli("add", "--from", "-", "--retries", "1", stdin="\n".join(lines) + "\n")
+    return [job for job in cli.queue.jobs() if job.command in more]
+
+
+def test_short_jobs_do_not_wait_for_a_long_one(cli: Cli) -> None:
+    (long,) = add_batchable(cli, WAITS)
+    cli.worker("-j", "1")
+    cli.worker("-j", "1")
+    wait_until(lambda: [job.id for job in cli.queue.jobs()] == [long.id])
+    (cli.cwd / "go").touch()
+    cli("wait", str(long.id))
+    assert all(job.retries_used == 0 and len(job.attempts) == 1 for job in cli.queue.finished())
+
+
+@pytest.mark.parametrize("victim", ["worker", "supervisor"])
+def test_a_death_in_the_middle_of_a_batch_burns_nobody_else(cli: Cli, victim: str) -> None:
+    (long,) = add_batchable(cli, WAITS)
+    worker = cli.worker("-j", "1")
+    wait_until((cli.cwd / "began").exists)
+    if victim == "worker":
+        worker.kill()
+    else:
+        (pid,) = supervisors(cli.store)
+        os.kill(pid, signal.SIGKILL)
+    cli.worker("-j", "2")
+    wait_until(lambda: {job.id for job in cli.queue.jobs()} <= {long.id})
+    (cli.cwd / "go").touch()
+    done = cli.queue.wait(long.id, 60)
+    assert done.state is State.SUCCEEDED
+    assert len(done.attempts) == (1 if victim == "worker" else 2)
+    others = [job for job in cli.queue.finished() if job.id != long.id]
+    assert len(others) == 300
+    assert all(len(job.attempts) == 1 and job.state is State.SUCCEEDED for job in others)
+
+
+def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
+    (long,) = add_batchable(cli, WAITS)
+    worker = cli.worker("-j", "1")
+    wait_until((cli.cwd / "began").exists)
+    worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: [job.id for job in cli.queue.jobs() if job.state is State.RUNNING] == [long.id])
+    (cli.cwd / "go").touch()
+    worker.communicate(timeout=30)
+    left = cli.queue.jobs()
+    assert left
+    assert {job.state for job in left} == {State.QUEUED}
+    cli("worker", "--drain")
+    assert len(list(cli.queue.finished())) == 301
