@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--number", nargs="*", default=[], help="only the cases of these numbers")
     parser.add_argument("--list", action="store_true", help="say what there is")
     asked = parser.parse_args()
-    cases = [c for c in CASES if c.number in asked.number or (not asked.number and (asked.full or c.in_suite))]
+    cases = [c for c in CASES if c.number in asked.number or (not asked.number and (c.in_suite or (asked.full and not c.alone)))]
     covered = [c for c in COVERED if not asked.number or c.number in asked.number]
     if asked.list:
         for number, name in sorted(

@@ -93,16 +93,17 @@ class Case:
     name: str
     run: Run
     in_suite: bool  # whether its quick form is part of the test suite
+    alone: bool  # whether it only runs when it is asked for by its number: it takes half an hour
 
 
 CASES: list[Case] = []
 
 
-def case(number: str, subject: str, name: str, *, in_suite: bool = True) -> Callable[[Run], Run]:
+def case(number: str, subject: str, name: str, *, in_suite: bool = True, alone: bool = False) -> Callable[[Run], Run]:
     """Register the function that runs the case."""
 
     def register(run: Run) -> Run:
-        CASES.append(Case(number, subject, name, run, in_suite))
+        CASES.append(Case(number, subject, name, run, in_suite and not alone, alone))
         return run
 
     return register

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.faults import writes
+from tests.faults import (
+    contention,
+    crash_states,
+    damage,
+    disk,
+    fuzz,
+    history,
+    power_cut,
+    security,
+    soak,
+    supervision,
+    words,
+    writes,
+)
 from tests.faults.case import CASES
 from tests.faults.seed import Seed
 
@@ -28,7 +41,77 @@ class Waiting(NamedTuple):
     feature: str
 
 
-COVERED: list[Covered] = []
+COVERED: list[Covered] = [
+    Covered(
+        "57c",
+        "store",
+        "what is stored comes back as it was; noise and hostile JSON are refused",
+        ("tests/test_records.py", "tests/store/test_journal.py", "tests/test_screen.py::test_safe_text_is_printable_and_plain_text_stays"),
+    ),
+    Covered(
+        "49",
+        "supervision",
+        "worker with ignored and blocked signals: the job has default ones, and an empty mask",
+        ("tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
+    ),
+    Covered(
+        "47",
+        "words",
+        "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job is there once",
+        ("tests/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
+    ),
+    Covered(
+        "S1",
+        "security",
+        "folders 0700, files 0600, whatever the umask",
+        ("tests/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
+    ),
+    Covered(
+        "S7",
+        "security",
+        "one argument is a shell line, several are an exact argv; shown as one would type it",
+        (
+            "tests/test_supervision.py::test_arguments_arrive_byte_for_byte",
+            "tests/test_supervision.py::test_a_single_argument_goes_through_the_shell",
+            "tests/test_screen.py::test_commands_are_shown_as_one_would_type_them",
+        ),
+    ),
+    Covered(
+        "S10",
+        "security",
+        "output on a terminal: lines, tabs and colours only",
+        ("tests/test_screen.py::test_output_for_a_terminal_keeps_lines_tabs_and_colours_only",),
+    ),
+    Covered(
+        "S12",
+        "security",
+        "the journal's reader takes any bytes",
+        (
+            "tests/store/test_journal.py::test_no_bytes_crash_the_reader",
+            "tests/store/test_journal.py::test_hostile_json_with_a_right_checksum_is_a_bad_line",
+        ),
+    ),
+    Covered(
+        "S13",
+        "security",
+        "records that are no jobs are refused",
+        (
+            "tests/test_records.py::test_what_is_no_job_is_refused",
+            "tests/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
+        ),
+    ),
+    Covered(
+        "23b",
+        "supervision",
+        "a worker that is asked once takes nothing new, asked twice it hands back at once; --drain tells that work is left",
+        (
+            "tests/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
+            "tests/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
+            "tests/test_commands.py::test_drain_tells_whether_work_is_left_or_failed",
+        ),
+    ),
+    Covered("7", "disk and limits", "disk full while adding", ("tests/test_bad_input.py::test_a_really_full_disk",)),
+]
 
 WAITING = [
     Waiting(
@@ -38,7 +121,11 @@ WAITING = [
     ),
     Waiting("33", "three days down with an hourly schedule", "schedules"),
     Waiting("50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"),
+    Waiting("S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
+    Waiting("S8b", "which part of the environment is captured, and shown", "`--env-capture`, `--reveal`"),
+    Waiting("S14", "a store on a network filesystem, written by another host", "the check of the header's host"),
+    Waiting("S17b", "what a settings file in the working directory may not set", "settings files"),
     Waiting("47b", "a repeated `--key` adds none", "idempotency keys"),
 ]
 
-SEEDS: list[Seed] = [*writes.SEEDS]
+SEEDS: list[Seed] = [*supervision.SEEDS, *security.SEEDS, *words.SEEDS, *crash_states.SEEDS, *damage.SEEDS, *fuzz.SEEDS, *contention.SEEDS, *history.SEEDS, *soak.SEEDS, *disk.SEEDS, *power_cut.SEEDS, *writes.SEEDS]

@@ -1,0 +1,355 @@
+"""Many at once: adders at the lock, a holder that stands still, workers that die or are told to stop at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from jobq.api import Queue
+from jobq.commands.worker import LEFT
+from jobq.job import Job, Outcome, State
+from jobq.worker import STOP_AFTER
+from tests.conftest import Cli, wait_until
+from tests.faults.case import Bench, Figures, case, need_linux
+from tests.faults.history import (
+    Add,
+    Client,
+    Done,
+    Facts,
+    Notes,
+    boot_now,
+    broken,
+    clients,
+    drain,
+    leftovers,
+    need_history,
+)
+from tests.faults.seed import Seed
+
+# -- the lock ----------------------------------------------------------------------------------------
+
+
+REAL = ("add, from its start",)
+
+
+@case("14", "store", "50 adders at once")
+def fifty_adders(bench: Bench) -> Figures:
+    """Most of them are processes that go on adding, some are the real command from its start.
+
+    Time: of an add of the former; most of the latter's is the start of Python.
+    """
+    need_linux()
+    each = bench.size(3, 20)
+    figures, cli = Figures(limit=10.0), bench.cli()
+    done: list[Done] = []
+
+    def real() -> None:
+        invoked = boot_now()
+        process = cli("add", "true", code=None)
+        done.append(Done(REAL, process.returncode, process.stdout, process.stderr, invoked, boot_now()))
+
+    def persistent(client: Client) -> None:
+        own = [client("add", "true") for _ in range(each)]
+        ids = [int(add.out) for add in own if add.code == 0]
+        figures.check(ids == sorted(ids), f"one adder's ids do not grow: {ids}")
+        done.extend(own)
+
+    reals = 2 * each  # by two threads: 48 x each + 2 x each = 50 x each
+    with clients(cli.store, 48) as made:
+        threads = [threading.Thread(target=persistent, args=(client,)) for client in made]
+        threads += [threading.Thread(target=lambda: [real() for _ in range(reals // 2)]) for _ in range(2)]
+        with cli.queue.store.lock:  # until all stand before it
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: all(client.pid for client in made))
+        for thread in threads:
+            thread.join()
+    figures.n = len(done)
+    for add in done:
+        figures.check(add.code == 0, str(add))
+    ids = sorted(int(add.out) for add in done if add.code == 0)
+    figures.check(
+        ids == list(range(1, 50 * each + 1)),
+        f"the ids are not 1 to {50 * each}, each once: {len(set(ids))} different ones",
+    )
+    figures.check([job.id for job in cli.queue.jobs()] == ids, "the store does not hold what was acknowledged")
+    figures.times = [add.acked - add.invoked for add in done if add.words != REAL]
+    slowest = max(add.acked - add.invoked for add in done if add.words == REAL)
+    figures.note = f"{len(ids)} ids; longest {max(figures.times) * 1000:.0f} ms; of the {reals} real commands {slowest * 1000:.0f} ms"
+    return figures
+
+
+# Adds a job, and stops itself inside the lock, when that was decided and nothing is written.
+HOLDER = """
+import os, signal, sys
+from jobq.api import Queue
+from jobq.store.jobs import Add
+queue = Queue()
+spec = queue.spec()
+def decide(jobs):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    yield Add(spec, ["true"])
+print(*queue.store.update(decide, 0.0))
+"""
+# The real command, with less patience than 10 s; its last word is how long it has stood before the lock, in all.
+IMPATIENT = """
+import sys, time
+from jobq.store.lock import StoreLock
+from jobq.store.store import Store
+patience = float(sys.argv.pop(1))
+Store.__init__.__kwdefaults__["lock_timeout"] = patience
+StoreLock.__init__.__defaults__ = (patience,)
+from jobq.__main__ import main
+enter, waited = StoreLock.__enter__, []
+def timed(lock):
+    begun = time.monotonic()
+    try:
+        return enter(lock)
+    finally:
+        waited.append(time.monotonic() - begun)
+StoreLock.__enter__ = timed
+try:
+    main()
+finally:
+    print(sum(waited), file=sys.stderr)
+"""
+
+
+@case("21", "store", "the holder of the lock is stopped")
+def stopped_holder(bench: Bench) -> Figures:
+    """The others say who holds it, change nothing and exit with 75; a worker waits; then all goes on.
+
+    Time: of the wait for the lock, without the start of Python, which takes seconds on a busy machine.
+    """
+    need_linux()
+    patience = 10.0 if bench.full else 0.3
+    figures, cli = Figures(limit=patience + 0.5), bench.cli()
+    cli("add", "--from", "-", "--queue", "later", stdin="true\n" * 3)
+    cli("cancel", "2")
+    worker = cli.worker("-j", "1", "-q", "default")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], env=cli.env, cwd=cli.cwd, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
+        before = contents(cli.store)
+        for words in (
+            ("add", "true"),
+            ("add", "--name", "x", "true"),
+            ("cancel", "1"),
+            ("requeue", "2"),
+            ("rm", "3"),
+        ) * bench.size(1, 2):
+            impatient(cli, patience, words, holder.pid, figures)
+        figures.check(cli("list", "--json").stdout.count('"queued"') >= 2, "reading does not work")
+        figures.check(contents(cli.store) == before, "the files of the store have changed")
+    finally:
+        holder.send_signal(signal.SIGCONT)
+    (added,) = map(int, holder.communicate(timeout=30)[0].split())
+    figures.check(cli.queue.wait(added, timeout=30).state is State.SUCCEEDED, "the holder's own job has not run")
+    figures.check(cli.id("true") == added + 1, "a refused add has used up an id")
+    figures.check(worker.poll() is None, "the worker has ended")
+    return figures
+
+
+def impatient(cli: Cli, patience: float, words: tuple[str, ...], holder: int, figures: Figures) -> None:
+    """A command that may not get the lock."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, str(patience), *words],
+        env=cli.env, cwd=cli.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    figures.n += 1
+    figures.times.append(float(done.stderr.split()[-1]))
+    figures.check(
+        done.returncode == 75 and f"process {holder}" in done.stderr and not done.stdout,
+        f"{words}: {done.returncode} {done.stdout} {done.stderr}",
+    )
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Of every file of the store but those of its workers."""
+    return {str(path): path.read_bytes() for path in store.rglob("*") if path.is_file() and "workers" not in path.parts}
+
+
+# -- workers ------------------------------------------------------------------------------------------
+
+
+@case("22c", "supervision", "a dead worker is noticed by another one")
+def noticed(bench: Bench) -> Figures:
+    """Time: from the SIGKILL until all of its running jobs have a new owner. The other one is not rung by anybody."""
+    need_history()
+    figures, cli, notes = Figures(n=bench.size(2, 50), limit=2.0), bench.cli(), Notes(bench.folder)
+    cli.queue.add_many([notes.command("sleep 600", f"tag{n}") for n in range(2)], lambda: cli.queue.spec(retries=0))
+    with clients(cli.store, 2) as workers:
+        doomed, other = workers
+        doomed.start("worker", "-j", "2")
+        wait_until(lambda: len(notes.lines()) == 2)
+        for _ in range(figures.n):
+            other.start("worker", "-j", "2")
+            wait_until(lambda: len(cli.queue.workers()) == 2)
+            time.sleep(bench.dice.uniform(0, 1.5))  # at any point of its round
+            (before,) = owners(cli)
+            doomed.signal(signal.SIGKILL)
+            doomed.wait()
+            killed = time.monotonic()
+            wait_until(lambda before=before: before not in owners(cli))
+            figures.times.append(time.monotonic() - killed)
+            doomed, other = other, doomed
+        cli("cancel", "--wait", "1", "2")
+        doomed.signal(signal.SIGTERM)
+        doomed.wait()
+        cli("worker", "--drain")
+    figures.check(len(notes.lines()) == 2, f"jobs were started again: {notes.lines()}")
+    figures.bad += leftovers([cli.store])
+    return figures
+
+
+def owners(cli: Cli) -> set[str]:
+    """The workers that answer for running jobs."""
+    return {job.attempts[-1].owner for job in cli.queue.jobs() if job.state is State.RUNNING}
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@case("48", "supervision", "one signal or two to a worker, at random times")
+def signalled(bench: Bench) -> Figures:
+    """Each run adds jobs to what the runs before have left, starts a worker and stops it. Time: until it has ended."""
+    need_history()
+    store, facts, notes = bench.folder / "store", Facts(), Notes(bench.folder)
+    figures, queue = Figures(n=bench.size(8, 200)), Queue(str(store))
+    with clients(store, 2) as (adder, worker):
+        for run in range(figures.n):
+            for n in range(4):
+                retries, tag = bench.dice.choice((0, 2)), f"{run}.{n}"
+                shell = bench.dice.choice(("sleep 0.05", "sleep 0.4", "setsid sleep 60 & sleep 0.2"))
+                words = ("add", "--retries", str(retries), "--grace", "0.5", "--", *notes.command(shell, tag))
+                facts.adds.append(Add(tag, retries, (0,), adder(*words)))
+            figures.times.append(stop_somehow(worker, queue, bench.dice, figures))
+    drain(store, facts, notes)
+    for name, found in broken(facts).items():
+        figures.bad += [f"{name}: {detail}" for detail in found]
+    figures.bad += [
+        *facts.seen,
+        *leftovers([store]),
+        *(c for job in facts.jobs.values() for c in handed_back_for_free(job)),
+    ]
+    interrupted = [
+        a for job in facts.jobs.values() for a in job.attempts if a.ending and a.ending.outcome is Outcome.INTERRUPTED
+    ]
+    figures.note = f"{len(facts.jobs)} jobs, {len(facts.lines)} notes, {len(interrupted)} attempts cut short"
+    return figures
+
+
+def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Figures) -> float:
+    """Start a worker, send it a signal or two; the seconds from the first until it has ended."""
+    drains, before = dice.random() < 0.5, set(queue.workers())
+    worker.start("worker", "-j", "2", *(["--drain"] if drains else []))
+    wait_until(lambda: set(queue.workers()) - before or worker.is_over())
+    time.sleep(dice.uniform(0, 0.4))
+    asked = boot_now()
+    worker.signal(dice.choice(SIGNALS))
+    if dice.random() < 0.6:
+        time.sleep(dice.uniform(0, 0.2))
+        worker.signal(dice.choice(SIGNALS))
+    done = worker.wait()
+    figures.check(done.code in ({0, 1, LEFT} if drains else {0}) and "Traceback" not in done.err, str(done))
+    return max(0.0, done.acked - asked)
+
+
+@case("48b", "supervision", "a second signal while the worker is leaving already")
+def signalled_late(bench: Bench) -> Figures:
+    """The real command, with nothing to do: closing a terminal may send more than one signal. It exits with 0 all the same."""
+    figures, cli = Figures(n=bench.size(6, 100)), bench.cli()
+    for n in range(figures.n):
+        worker = cli.worker("-j", "1")
+        worker.send_signal(bench.dice.choice(SIGNALS))
+        time.sleep(0.01 + 0.06 * n / figures.n)
+        worker.send_signal(bench.dice.choice(SIGNALS))
+        figures.check(worker.wait(30) == 0, f"the worker exits with {worker.returncode}")
+    return figures
+
+
+def handed_back_for_free(job: Job) -> list[str]:
+    """These jobs succeed if they are let; being cut short costs none of their retries."""
+    last = job.ending.outcome if job.ending else None
+    if job.spec.retries:
+        fine = job.state is State.SUCCEEDED and job.retries_used == 0
+    else:
+        fine = job.state is State.SUCCEEDED or last is Outcome.INTERRUPTED
+    return (
+        []
+        if fine
+        else [f"job {job.id} with {job.spec.retries} retries has {job.state}, {last}, {job.retries_used} used"]
+    )
+
+
+@case("23", "supervision", "a worker that is asked once gives running jobs 30 s, then hands them back", in_suite=False)
+def drained(bench: Bench) -> Figures:
+    """With retries left that costs none; without, the job has failed. Time: from the signal until the worker has ended."""
+    need_history()
+    figures, cli, notes = Figures(n=2, limit=STOP_AFTER + 2), bench.cli(), Notes(bench.folder)
+    for retries in (2, 0):
+        cli.queue.add_many(
+            [notes.command("sleep 600", str(retries))], lambda retries=retries: cli.queue.spec(retries=retries)
+        )
+    worker = cli.worker("--drain", "-j", "2")
+    wait_until(lambda: len(notes.lines()) == 2)
+    waiting = cli.id("true")
+    asked = time.monotonic()
+    worker.terminate()
+    figures.check(worker.wait(60) == LEFT, f"the worker exits with {worker.returncode}")
+    figures.times.append(time.monotonic() - asked)
+    figures.check(figures.times[0] >= STOP_AFTER, f"the jobs had {figures.times[0]:.1f} s")
+    kept, ended, untouched = (cli.queue.job(job_id) for job_id in (1, 2, waiting))
+    figures.check((kept.state, kept.retries_used) == (State.QUEUED, 0), f"with retries left it is {kept}")
+    figures.check(
+        ended.state is State.FAILED and ended.ending and ended.ending.outcome is Outcome.INTERRUPTED,
+        f"without it is {ended}",
+    )
+    figures.check(untouched.state is State.QUEUED, f"what was added later is {untouched}")
+    figures.bad += leftovers([cli.store])
+    return figures
+
+
+SEEDS = [
+    Seed(
+        "E",
+        "a lock that is given to whoever has waited long enough",
+        "store/lock.py",
+        "                raise LockTimeout(path, self.timeout, holder(self._fd))",
+        "                return self",
+        "21",
+    ),
+    Seed(
+        "E",
+        "little patience at the lock",
+        "store/store.py",
+        "path: str, *, lock_timeout: float = 10.0",
+        "path: str, *, lock_timeout: float = 0.02",
+        "14",
+    ),
+    Seed("E", "a rare look for dead workers", "worker.py", "LOOK_AROUND = 1.5 ", "LOOK_AROUND = 15.0 ", "22c"),
+    Seed(
+        "E",
+        "handing back counts as an attempt",
+        "supervisor.py",
+        'self.begin_stop(job, "interrupted", seconds, counted=False)',
+        'self.begin_stop(job, "interrupted", seconds)',
+        "48",
+    ),
+    Seed(
+        "E",
+        "what was cut short is handed back, with or without retries left",
+        "lifecycle.py",
+        "(not ending.counted and not full and left)",
+        "(not ending.counted and not full)",
+        "48",
+    ),
+]

@@ -1,0 +1,350 @@
+"""Power cuts under load: what reached the disk at some instant is all that is left, and nothing acknowledged is gone.
+
+The store lies on a file system in an image file, on a loop device. The image lies on an xfs that can clone files: a
+clone (FICLONE, ioctl_ficlone(2)) is what the device held at one instant, in the middle of whatever was being written
+then; what only the cache of the file system knows is not in it. Adders, cancellers, an observer who removes jobs, two
+workers and a compactor go on meanwhile and note what they are told outside of the image (`power_cut_load.py`). The
+clone is mounted, as after the reboot, and whatever had been noted before it was made has to hold there. Another boot is
+another boot id: a file is mounted over that of the kernel for the worker that works off what is left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobq.api import Queue
+from jobq.errors import JobqError
+from jobq.job import Job, Outcome, State
+from jobq.store import check
+from tests.conftest import TIMEOUT, wait_until
+from tests.faults.case import Bench, Figures, Skipped, case, environment, need_linux, need_root, need_tool
+from tests.faults.power_cut_load import LATER, WORK
+from tests.faults.seed import Seed
+
+FICLONE = 0x40049409  # linux/fs.h
+MIB = 1 << 20
+ENOUGH = 1500  # bytes of notes between two cuts: dozens of operations and starts
+OUTER = 4096  # MiB, sparse: room for the image and what a clone changes of it
+CLIENTS = ("adder", "adder", "adder", "commander", "canceller", "observer", "compactor")
+AS_AFTER_REBOOT = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"'
+
+
+class Filesystem(NamedTuple):
+    """What the store lies on."""
+
+    make: tuple[str, ...]
+    size: int  # MiB
+    options: tuple[str, ...]
+    options_of_clone: tuple[str, ...] = ()  # there are two of the same uuid then
+
+
+EXT4 = ("mkfs.ext4", "-q", "-F", "-J", "size=16")
+LAZY_EXT4 = Filesystem(EXT4, 256, ("commit=300",))
+PLAIN_EXT4 = Filesystem(EXT4, 256, ("commit=300", "noauto_da_alloc"))
+XFS = Filesystem(("mkfs.xfs", "-q", "-f"), 512, (), ("nouuid",))
+BTRFS = Filesystem(("mkfs.btrfs", "-q", "-f"), 512, ("commit=300",))
+
+
+def format_image(image: Path, make: tuple[str, ...], size: int) -> None:
+    """A file system in a sparse file of `size` MiB."""
+    need_tool(make[0])
+    with image.open("wb") as f:
+        f.truncate(size * MIB)
+    subprocess.run([*make, image], check=True, capture_output=True)
+
+
+@contextmanager
+def mounted(image: Path, at: Path, options: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The file system in the image. Raises CalledProcessError."""
+    at.mkdir(exist_ok=True)
+    command = ["mount", "-o", ",".join(("loop", *options)), str(image), str(at)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", at], check=True)
+
+
+@dataclass
+class Known:
+    """What was acknowledged, by the notes; and the starts of jobs of that store."""
+
+    store: str
+    added: dict[int, tuple[int, str]] = field(default_factory=dict)  # id -> retries, queue
+    final: dict[int, str] = field(default_factory=dict)  # id -> state
+    leaving: set[int] = field(default_factory=set)  # somebody has asked to remove them
+    removed: set[int] = field(default_factory=set)
+    starts: Counter[int] = field(default_factory=Counter)
+    operations: int = 0
+
+    @classmethod
+    def from_notes(cls, notes: bytes, store: Path) -> Known:
+        """Starts in other stores do not count."""
+        known = cls(str(store))
+        for line in notes.decode().splitlines():
+            known.take(line.split(" ", 3))
+        return known
+
+    def take(self, note: list[str]) -> None:
+        """One more note."""
+        job_id = int(note[1])
+        match note:
+            case ["added", _, retries, queue]:
+                self.added[job_id] = (int(retries), queue)
+            case ["ended", _, state]:
+                self.final[job_id] = state
+            case ["cancelled", _]:
+                self.final[job_id] = State.CANCELLED
+            case ["removing", _]:
+                self.leaving.add(job_id)
+            case ["removed", _]:
+                self.removed.add(job_id)
+            case ["start", _, _, self.store]:
+                self.starts[job_id] += 1
+        self.operations += note[0] not in {"removing", "start"}
+
+
+class Load:
+    """Everybody who works on the live store."""
+
+    def __init__(self, bench: Bench, store: Path) -> None:
+        self.notes = bench.folder / "notes"
+        self.store = store
+        self._cli = bench.cli(str(store.relative_to(bench.folder)))
+        self._cli("list")
+        self._seen = 0
+        self._clients: list[subprocess.Popen[bytes]] = []
+        self._errors = (bench.folder / "errors").open("w+")
+        options = {"stdout": subprocess.DEVNULL, "stderr": self._errors, "start_new_session": True}
+        self._workers = [self._cli.start("worker", "-j", "2", "-q", WORK, **options) for _ in range(2)]
+        for role in CLIENTS:
+            command = [sys.executable, "-m", "tests.faults.power_cut_load", role, str(store), str(self.notes)]
+            self._clients.append(
+                subprocess.Popen(
+                    command, env=environment(store), cwd=bench.folder, stderr=self._errors, start_new_session=True
+                )
+            )
+
+    def go_on(self) -> None:
+        """Return when enough has happened since the last time."""
+        wait_until(lambda: self.size() >= self._seen + ENOUGH or self.complaints())
+        self._seen = self.size()
+
+    def size(self) -> int:
+        """Of the notes."""
+        return self.notes.stat().st_size if self.notes.exists() else 0
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Leave the processors to others."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for _, process in self._everyone():
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+
+    def _everyone(self) -> Iterator[tuple[str, subprocess.Popen[Any]]]:
+        yield from zip(CLIENTS, self._clients, strict=True)
+        yield from (("worker", worker) for worker in self._workers)
+
+    def complaints(self) -> list[str]:
+        """Clients and workers end only if something went wrong."""
+        ended = [name for name, process in self._everyone() if process.poll() is not None]
+        if not ended:
+            return []
+        self._errors.seek(0)
+        return [f"ended: {', '.join(ended)}; the last said: {self._errors.read()[-300:].strip()!r}"]
+
+    def close(self) -> None:
+        """End them all, so that nothing holds the mount."""
+        for client in self._clients:
+            if client.poll() is None:
+                os.killpg(client.pid, signal.SIGKILL)
+            client.wait()
+        self._cli.stop()
+        self._errors.close()
+
+
+class Scene:
+    """The live file system with its load, and how to cut its power."""
+
+    def __init__(self, bench: Bench, kind: Filesystem, held: ExitStack) -> None:
+        self.bench = bench
+        self.kind = kind
+        outer = bench.folder / "outer.img"
+        format_image(outer, ("mkfs.xfs", "-q", "-f", "-m", "reflink=1"), OUTER)
+        try:
+            self.disk = held.enter_context(mounted(outer, bench.folder / "disk"))
+            self.image = self.disk / "live.img"
+            format_image(self.image, kind.make, kind.size)
+            live = held.enter_context(mounted(self.image, bench.folder / "live", kind.options))
+        except subprocess.CalledProcessError as e:
+            raise Skipped(f"{' '.join(map(str, e.cmd[:3]))}: {e.stderr.strip()[:200]!r}") from None
+        self.load = Load(bench, live / "store")
+        held.callback(self.load.close)
+        self.boot_id = bench.folder / "boot_id"
+        self.boot_id.write_text(f"{uuid.uuid4()}\n")
+
+    def cut(self, number: int) -> tuple[Known, Path]:
+        """What was known, and a clone of the image as of the instant after that."""
+        clone = self.disk / f"{number}.img"
+        with self.image.open("rb") as image, clone.open("wb") as copy:
+            notes = self.load.notes.read_bytes()
+            fcntl.ioctl(copy, FICLONE, image.fileno())
+        return Known.from_notes(notes, self.load.store), clone
+
+    def work_off(self, store: Path) -> str:
+        """Run what is left in the store, on this machine after its reboot; what went wrong."""
+        worker = [sys.executable, "-m", "jobq", "worker", "--drain", "-j", "4", "-q", WORK]
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", AS_AFTER_REBOOT, self.boot_id, *worker],
+            env=environment(store), cwd=self.bench.folder, capture_output=True, text=True, timeout=2 * TIMEOUT, check=False,
+        )  # fmt: skip
+        return "" if done.returncode in {0, 1} else f"the worker exits with {done.returncode}: {done.stderr[-300:]}"
+
+
+def verdict(scene: Scene, known: Known, store: Path) -> Iterator[str]:
+    """Every complaint about the store as the cut left it, and about what becomes of it."""
+    queue = Queue(str(store))
+    try:
+        yield from stored(known, queue)
+        new = queue.add("true")
+        if new.id <= max(known.added):
+            yield f"id {new.id} was given before"
+        if trouble := scene.work_off(store):
+            yield trouble
+        yield from worked_off(known, Known.from_notes(scene.load.notes.read_bytes(), store), queue)
+        yield from check.problems(queue.store)
+    except JobqError as e:
+        yield f"{type(e).__name__}: {e}"
+    finally:
+        queue.store.close()
+
+
+def stored(known: Known, queue: Queue) -> Iterator[str]:
+    """What is missing or went back, of what had been acknowledged."""
+    queue.store.read()
+    found = queue.store.find_all(sorted(known.added))
+    yield from (f"job {job_id} is lost" for job_id in known.added.keys() - found.keys() - known.leaving)
+    yield from (f"job {job_id} was removed, and is back" for job_id in known.removed & found.keys())
+    for job_id, state in known.final.items():
+        if job_id in found and found[job_id].state != state:
+            yield f"job {job_id} was {state}, and is {found[job_id].state}"
+    for job_id, count in known.starts.items():
+        if job_id in found and len(found[job_id].attempts) < count:
+            yield f"job {job_id} was started {count} times, and has {len(found[job_id].attempts)} attempts"
+
+
+def worked_off(known: Known, after: Known, queue: Queue) -> Iterator[str]:
+    """What ran that should not have, or did not that should. `after` knows the starts since the cut."""
+    queue.store.read()
+    unfinished: list[Job] = [job for job in queue.jobs() if job.spec.queue != LATER]
+    yield from (f"job {job.id} is {job.state}, although there is nothing left to do" for job in unfinished)
+    for job in queue.store.find_all(sorted(known.added)).values():
+        if job.attempts and (end := job.attempts[-1].ending) and end.outcome is Outcome.SPAWN_ERROR:
+            yield f"job {job.id} can't be started: {end.error}"
+    for job_id in after.starts:
+        if job_id in known.final or job_id in known.removed:
+            yield f"job {job_id} ran although it was {known.final.get(job_id, 'removed')}"
+    for job_id, count in (known.starts + after.starts).items():
+        retries = known.added.get(job_id, (1, WORK))[0]
+        if count > 1 + retries:
+            yield f"job {job_id} with {retries} retries was started {count} times"
+
+
+def after_reboot(scene: Scene, known: Known, clone: Path) -> list[str]:
+    """Every complaint about what the cut has left."""
+    try:
+        with mounted(clone, scene.bench.folder / clone.stem, scene.kind.options + scene.kind.options_of_clone) as at:
+            return list(verdict(scene, known, at / "store"))
+    except subprocess.CalledProcessError as e:
+        return [f"the file system can't be mounted: {e.stderr}"]
+
+
+def run(bench: Bench, kind: Filesystem) -> Figures:
+    """Cut after cut of the same live store."""
+    need_root()
+    need_linux()
+    need_tool("mkfs.xfs", "unshare", kind.make[0])
+    figures = Figures()
+    operations = 0
+    with ExitStack() as held:
+        scene = Scene(bench, kind, held)
+        for number in range(bench.size(2, 50)):
+            scene.load.go_on()
+            time.sleep(bench.dice.uniform(0, 0.3))  # any moment is as good as any other
+            known, clone = scene.cut(number)
+            operations = known.operations
+            with scene.load.frozen():
+                figures.bad += [f"cut {number}: {c}" for c in after_reboot(scene, known, clone)]
+            clone.unlink()
+            figures.n += 1
+        figures.bad += scene.load.complaints()
+    figures.note = f"{operations} acknowledged operations"
+    return figures
+
+
+@case("5", "store", "power cut under load, ext4 commit=300")
+def ext4(bench: Bench) -> Figures:
+    """Whatever is not synced stays in memory for five minutes."""
+    return run(bench, LAZY_EXT4)
+
+
+@case("5b", "store", "power cut under load, ext4 noauto_da_alloc", in_suite=False)
+def ext4_without_help(bench: Bench) -> Figures:
+    """The file system does not guess that a rename asks for a sync."""
+    return run(bench, PLAIN_EXT4)
+
+
+@case("5c", "store", "power cut under load, xfs", in_suite=False)
+def xfs(bench: Bench) -> Figures:
+    """Sizes are on the disk later than names."""
+    return run(bench, XFS)
+
+
+@case("5d", "store", "power cut under load, btrfs", in_suite=False)
+def btrfs(bench: Bench) -> Figures:
+    """A sync of one file tells nothing of another."""
+    return run(bench, BTRFS)
+
+
+SEEDS = [
+    Seed(
+        "power cut", "nothing is synced",
+        "system.py", "        os.fdatasync(fd)\n        return\n", "        return\n", "5",
+    ),
+    Seed(
+        "power cut", "a change is acknowledged before it is synced",
+        "store/sealed.py", "    try:\n        sync(fd)\n    except OSError as e:\n        cut(fd, at)\n        raise SyncFailed(path, e) from None\n",
+        "", "5",
+    ),
+    Seed(
+        "power cut", "a captured environment is not synced before the job that names it",
+        "store/folder.py", "                write_all(fd, data, 0)\n                sync(fd)\n", "                write_all(fd, data, 0)\n", "5b",
+    ),
+    Seed(
+        "power cut", "the name of a captured environment is not synced",
+        "store/folder.py", "                os.close(fd)\n            os.fsync(self.fd)\n", "                os.close(fd)\n", "5d",
+    ),
+    Seed(
+        "power cut", "what was running before the reboot is run again",
+        "engine/remains.py", 'if "not_started" in noted or (', 'if "not_started" in noted or not same_boot or (', "5",
+    ),
+]  # fmt: skip

@@ -1,0 +1,827 @@
+"""What nobody else may read, change or make us do: the rules of the store and of text that comes from jobs, row by row.
+
+S1 to S20 are the rules; 40 to 46 try to break them: names that look like paths, things planted under every name of the
+store by the user and by another one, every umask, marked secrets, foreign files.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from jobq import asks, supervisor
+from jobq.engine.remains import kill_leftovers
+from jobq.engine.task import Key
+from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
+from jobq.records import BadRecord, job_record, read_job
+from jobq.store import compaction
+from tests.conftest import Cli, wait_until
+from tests.faults import strace
+from tests.faults.case import ROOT, Bench, Figures, case, need_linux
+from tests.faults.seed import Seed
+from tests.processes import is_alive
+
+SUBJECT = "security"
+T = TypeVar("T")
+NOBODY = 65534
+PATIENCE = 10.0  # seconds; what takes longer hangs
+WAIT = "while ! [ -e go ]; do sleep 0.02; done"
+
+
+def run(cli: Cli, *words: str, limit: float = PATIENCE) -> tuple[int | None, str]:
+    """Exit code, and all that it said. What does not end within the limit is asked to, as with ^C twice; if it does not
+    even do that, it hangs (None), and is killed with all that it started."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobq", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=cli.env, cwd=cli.cwd, start_new_session=True, text=True, errors="replace",
+    )  # fmt: skip
+    for patience in (limit, PATIENCE):
+        with suppress(subprocess.TimeoutExpired):
+            said = process.communicate(timeout=patience)[0]
+            return process.returncode, said
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # a second TERM might merge with the first
+    end(process.pid, cli.store)
+    return None, process.communicate()[0]
+
+
+def end(pid: int, store: Path) -> None:
+    """KILL the process and the supervisors of its store."""
+    pids = [pid]
+    for lock in (store / "workers").glob("*/*.lock"):
+        with suppress(OSError, ValueError):
+            pids.append(int(lock.read_text()))
+    for each in pids:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
+def drained(cli: Cli) -> None:
+    """Let a worker do all there is."""
+    code, said = run(cli, "worker", "--drain", limit=60)
+    assert code in {0, 1}, said
+
+
+def everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is in the folder, at any depth."""
+    for path in [folder, *folder.rglob("*")]:
+        with suppress(FileNotFoundError):
+            yield path, path.lstat()
+
+
+# -- the store's own files ----------------------------------------------------------------------------------------------
+
+
+@case("S2", SUBJECT, "a store that others can write to is refused, whatever the bits; what only they can read is not")
+def modes_of_the_root(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    cli.queue.add("true", env=cli.env)
+    for mode in range(0o700, 0o1000, 1 if bench.full else 3):
+        cli.store.chmod(mode)
+        refused, said = False, ""
+        try:
+            cli.queue.jobs()
+        except StoreForbidden as e:
+            refused, said = True, e.hint
+        figures.n += 1
+        figures.check(refused == bool(mode & 0o022), f"mode {mode:04o}: {'refused' if refused else 'taken'}")
+        figures.check(not refused or said == f"chmod 700 {cli.store}", f"mode {mode:04o}: hint {said!r}")
+    cli.store.chmod(0o700)
+    return figures
+
+
+@case("S3", SUBJECT, "every open in the store: no link followed, closed on exec, nothing that is there truncated")
+def opens(bench: Bench) -> Figures:
+    need_linux()
+    figures, cli = Figures(), bench.cli()
+    (bench.folder / "tasks.py").write_text("def f(): return 1\n")
+    uses = [
+        ["add", "echo x"],
+        ["call", "--cwd", str(bench.folder), "tasks:f"],
+        ["worker", "--drain"],
+        ["show", "1-2"],
+        ["log", "1"],
+        ["rm", "1"],
+    ]
+    for number, words in enumerate(uses):
+        trace = bench.folder / f"trace.{number}"
+        strace.trace(strace.jobq(*words), trace, cli.env, calls=("open", "openat"))
+        for call in strace.read(trace):
+            figures.n += check_open(call.text, str(cli.store), " ".join(words), figures)
+    figures.bad = sorted(set(figures.bad))
+    return figures
+
+
+OPEN = re.compile(r'(?:AT_FDCWD(?:<[^>]*>)?|\d+<([^>]*)>), "([^"]*)", ([A-Z_|]+).* = \d+<')
+
+
+def check_open(text: str, store: str, who: str, figures: Figures) -> int:
+    """One successful openat(2); whether it was in the store at all."""
+    found = OPEN.match(text)
+    if found is None:
+        return 0
+    folder, name, flags = found[1] or "", found[2], set(found[3].split("|"))
+    path = name if name.startswith("/") else f"{folder}/{name}"
+    if not path.startswith(f"{store}/"):
+        return 0
+    short = re.sub(r"[0-9a-f]{12,}", "*", path.removeprefix(f"{store}/"))
+    where = f"{short}, opened by '{who}' with {'|'.join(sorted(flags))}"
+    removed = re.fullmatch(r"workers/\.\w\*", short)  # shutil.rmtree compares what it has opened with what it saw
+    figures.check("O_NOFOLLOW" in flags or "O_DIRECTORY" in flags or removed, f"follows links: {where}")
+    figures.check("O_CLOEXEC" in flags or short.endswith(".log"), f"stays open in children: {where}")
+    figures.check("O_TRUNC" not in flags or "O_EXCL" in flags, f"truncates: {where}")
+    return 1
+
+
+@case("S4", SUBJECT, "a place that everybody can write to, without the sticky bit, is refused; nothing is made in it")
+def shared_places(bench: Bench) -> Figures:
+    figures = Figures()
+    for mode, fine in ((0o1777, True), (0o777, False), (0o773, False), (0o755, True)):
+        shared = bench.folder / f"{mode:o}"
+        shared.mkdir()
+        shared.chmod(mode)
+        for name in ("store", "deep/er/store") if bench.full else ("store",):
+            cli = Cli(shared / name, bench.folder)
+            cli.env = {**bench.cli().env, "JOBQ_STORE": str(shared / name)}
+            code, said = run(cli, "add", "true")
+            figures.n += 1
+            figures.check(code == (0 if fine or "/" in name else 77), f"mode {mode:04o}, {name}: exit {code}: {said}")
+        cli.env["JOBQ_STORE"] = str(shared)
+        if mode & 0o022:
+            code, said = run(cli, "add", "true")
+            figures.n += 1
+            figures.check(code == 77, f"mode {mode:04o} as the store itself: exit {code}: {said}")
+    return figures
+
+
+@case(
+    "S6",
+    SUBJECT,
+    "names: what is taken is 1 to 128 printable characters, no number, range, '@...' or '-...'; and found again",
+)
+def names(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    pieces = [
+        "a",
+        "7",
+        "-",
+        "@",
+        " ",
+        "\t",
+        "\n",
+        "\x1b",
+        "\0",
+        "é",
+        "e\u0301",
+        "日",
+        "\u202e",
+        "\ud800",
+        "٣",
+        "/",
+        "..",
+        "%s",
+        "{}",
+        "*",
+        "\U000e0041",
+        "x" * 127,
+    ]
+    for _ in range(bench.size(3_000, 100_000)):
+        text = "".join(bench.dice.choices(pieces, k=bench.dice.randint(0, 4)))
+        figures.n += 1
+        try:
+            name = asks.label(text)
+        except UsageError:
+            continue
+        figures.check(0 < len(name) <= 128 and name.isprintable(), f"{text!r} is taken")
+        figures.check(not name.replace("-", "").isdecimal() and name[0] not in "@-", f"{text!r} is taken")
+        figures.check(unicodedata.is_normalized("NFC", name), f"{text!r} is kept as {name!r}")
+    for text in ("e\u0301", "é", "日本", "../../x", "%s{}*", "a b"):
+        job = cli.queue.add("true", name=text, env=cli.env)
+        figures.n += 1
+        figures.check(
+            unicodedata.is_normalized("NFC", job.spec.name or ""), f"{text!r} from Python is kept as {job.spec.name!r}"
+        )
+        with suppress(NotFound):
+            figures.check(cli.queue.named(unicodedata.normalize("NFC", text)).id == job.id, f"{text!r} is not found")
+        cli.queue.cancel([job.id])
+    return figures
+
+
+@case("S8", SUBJECT, "the environment is captured once, without what changes from prompt to prompt; its file is sealed")
+def captured_environment(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    for number in range(bench.size(3, 30)):
+        cli.env |= {
+            "PWD": f"/{number}",
+            "OLDPWD": f"/{number}",
+            "SHLVL": str(number),
+            "_": str(number),
+            "JOBQ_JOB_ID": str(number),
+        }
+        code, said = run(cli, "add", "env")
+        figures.check(code == 0, said)
+        figures.n += 1
+    files = list((cli.store / "env").iterdir())
+    figures.check(len(files) == 1, f"{len(files)} files for one environment")
+    figures.check(all(stat.S_IMODE(path.stat().st_mode) == 0o400 for path in files), "it can be changed")
+    drained(cli)
+    seen = dict(line.partition("=")[::2] for line in Path(cli.queue.store.logs.path(1, 1)).read_text().splitlines())
+    figures.check(seen["JOBQ_JOB_ID"] == "1" and "OLDPWD" not in seen, f"the job sees {seen}")
+    return figures
+
+
+# -- text ---------------------------------------------------------------------------------------------------------------------
+
+HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egnp\x7f\U000e0041[/][link=x]y[/link]"
+SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\r")
+
+
+@case("S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
+def hostile_text(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    hidden = HOSTILE.replace("/", "|")  # where it is to be one name
+    place = bench.folder / hidden
+    place.mkdir()
+    (bench.folder / "tasks.py").write_text(f"def f(x): raise ValueError({HOSTILE!r})\n")
+    cli.queue.add(["printf", "%s", HOSTILE], cwd=str(place), env=cli.env, retries=0)
+    cli.queue.call("tasks:f", [HOSTILE], cwd=str(bench.folder), env=cli.env, retries=0)
+    cli.queue.add([f"./{hidden}", "x"], cwd=str(place), env=cli.env, retries=0)
+    looks = [["worker", "--drain"], ["show", "1-3"], ["list", "--all"], ["log", "2"], ["cancel", HOSTILE], ["log", "1"]]
+    looks += [
+        [],
+        ["run", "--cwd", str(place), "false", HOSTILE],
+        ["list", "--" + HOSTILE],
+        ["requeue", "1", HOSTILE],
+        ["doctor"],
+        [HOSTILE],
+    ]
+    looks += [
+        ["add", "--cwd", f"/{hidden}", "true"],
+        ["add", "--name", HOSTILE, "true"],
+        ["--store", f"/dev/null/{hidden}", "list"],
+        ["wait", "1"],
+    ]
+    for words in looks if bench.full else looks[:6]:
+        if words == ["doctor"]:
+            (cli.store / hidden).touch(0o600)
+        shown = SGR.sub("", on_terminal(cli, *words))
+        raw = {char for char in shown if not char.isprintable() and char not in "\n\t"}
+        figures.n += 1
+        figures.check(not raw, f"jobq {' '.join(words)!r}: {sorted(raw)} in {shown[:300]!r}")
+        figures.check(
+            "Traceback" not in shown or words[:1] in (["show"], ["log"]), f"jobq {' '.join(words)!r}: {shown[-300:]!r}"
+        )
+    return figures
+
+
+def on_terminal(cli: Cli, *words: str) -> str:
+    """All that the command writes to a terminal of its own."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(cli.cwd)
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "jobq", *words],
+            cli.env | {"TERM": "xterm-256color", "COLUMNS": "300"},
+        )
+    data = b""
+    with suppress(OSError):
+        while more := os.read(fd, 1 << 16):
+            data += more
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return data.decode("utf-8", "replace").replace("\ufffd", "")
+
+
+@case("S11", SUBJECT, "no pickle, no eval, nothing imported by a name that the store holds")
+def nothing_is_evaluated(bench: Bench) -> Figures:
+    figures = Figures()
+    forbidden = {"pickle", "marshal", "shelve", "yaml", "dill", "runpy"}
+    for path in sorted((ROOT / "jobq").rglob("*.py")):
+        figures.n += 1
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import | ast.ImportFrom) else set()
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            figures.check(not names & forbidden, f"{path.name} imports {names & forbidden}")
+            figures.check(called not in {"eval", "exec", "compile"}, f"{path.name} calls {called}")
+            if called == "__import__":
+                told_by = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)} - {"__import__", "sys"}
+                figures.check(not told_by, f"{path.name} imports what {told_by} says")
+            if "importlib" in names:
+                figures.check(path.name == "child.py", f"{path.name} imports by name")
+    cli = bench.cli()
+    record = job_record(cli.queue.call("json:dumps", [1], env=cli.env))
+    for function in (
+        "os",
+        "os:system;x",
+        "../../x:f",
+        "a:b(c)",
+        "a b:c",
+        ":f",
+        "a:",
+        "é:f",
+        "a:f\n",
+        "__import__('os'):x",
+        ".a:f",
+        "1a:f",
+    ):
+        figures.n += 1
+        with suppress(BadRecord):
+            read_job(json.loads(json.dumps(record).replace("json:dumps", json.dumps(function)[1:-1])))
+            figures.bad.append(f"the store may name {function!r}")
+        with suppress(UsageError):
+            cli.queue.call(function, env=cli.env)
+            figures.bad.append(f"a call of {function!r} is taken")
+    return figures
+
+
+# -- what is touched outside ------------------------------------------------------------------------------------------------
+
+
+@case("S15", SUBJECT, "a number that was given away is never signalled: by start ticks, session, lock")
+def reused_numbers(bench: Bench) -> Figures:
+    need_linux()
+    figures = Figures()
+    for _ in range(bench.size(3, 25)):
+        stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        try:
+            found = supervisor.read_stat(stranger.pid)
+            assert found is not None
+            ticks = found[1]
+            began = ticks / os.sysconf("SC_CLK_TCK")
+            for wrong in (ticks - 1, ticks + 5, 0):
+                supervisor.send((stranger.pid, wrong), signal.SIGKILL)
+                figures.n += 1
+            # An attempt's main process had this number, and was started an hour before, or an hour later.
+            for off in (-3600, 3600):
+                noted = {"pid": stranger.pid, "from": began + off, "to": began + off}
+                figures.check(kill_leftovers(Key(1, 1), str(bench.folder), noted), "it is waited for")
+                figures.n += 1
+            figures.check(is_alive(stranger.pid), "a stranger was killed")
+            supervisor.send((stranger.pid, ticks), signal.SIGKILL)
+            figures.check(stranger.wait(PATIENCE) == -signal.SIGKILL, "not even the right one is killed")
+        finally:
+            stranger.kill()
+            stranger.wait()
+    return figures
+
+
+@case("S17", SUBJECT, "no network, no listening socket, no program but Python, the supervisor and the job")
+def no_network(bench: Bench) -> Figures:
+    need_linux()
+    figures, cli = Figures(), bench.cli()
+    trace = bench.folder / "trace"
+    calls = ("socket", "connect", "bind", "listen", "accept", "execve")
+    (bench.folder / ".jobq.toml").write_text("shell = '/bin/false'\n")
+    for words in (["add", "true"], ["worker", "--drain"], ["list", "--all"], ["doctor"]):
+        done = strace.trace(strace.jobq(*words), trace, cli.env, calls=calls)
+        figures.check(done.returncode == 0, f"{words}: {done.stderr}")
+        for call in strace.read(trace):
+            figures.n += 1
+            inet = "AF_INET" in call.text
+            figures.check(
+                not inet and call.name not in {"bind", "listen", "accept"}, f"{words}: {call.name}({call.text}"
+            )
+            if call.name == "execve":
+                fine = call.text.startswith(
+                    (
+                        '"/bin/sh", ["/bin/sh", "-c", "true"]',
+                        f'"{sys.executable}"',
+                        f'"{os.path.realpath(sys.executable)}"',
+                    )
+                )
+                figures.check(fine, f"{words}: runs {call.text[:200]}")
+    return figures
+
+
+@case("S18", SUBJECT, "what is out of scope is told")
+def scope_is_told(_bench: Bench) -> Figures:
+    told = "A process of the same user can always write to the files" in " ".join(
+        (ROOT / "README.md").read_text().split()
+    )
+    return Figures(n=1, bad=[] if told else ["the README does not say that the same user can write to the files"])
+
+
+@case("S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
+def dependency_floors(_bench: Bench) -> Figures:
+    figures = Figures()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for wanted in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        figures.n += 1
+        figures.check(">=" in wanted, f"{wanted} has no floor")
+        if wanted.startswith("filelock"):
+            figures.check(wanted == "filelock>=4.2.5", f"{wanted} is below 4.2.5")
+    return figures
+
+
+@case("S20", SUBJECT, "a bug, with and without JOBQ_DEBUG: values of the environment in what is printed")
+def crashes(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    cli.env |= {"API_KEY": "mark-of-a-secret", "PLAIN": "mark-of-a-value"}
+    crash = (
+        "import sys; from jobq import __main__, settings; from jobq.store.store import Store\n"
+        "def fail(*_):\n    kept = settings.environment()\n    raise RuntimeError(len(kept))\n"
+        "Store.enqueue = Store.read = fail; sys.argv[0] = 'jobq'; __main__.main()"
+    )
+    for words in (["add", "true"], ["list"], []):
+        for debug in ("", "1"):
+            done = subprocess.run(
+                [sys.executable, "-c", crash, *words],
+                env=cli.env | {"JOBQ_DEBUG": debug},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            said = done.stdout + done.stderr
+            figures.n += 1
+            figures.check("mark-of" not in said, f"jobq {words}, JOBQ_DEBUG={debug}: {said}")
+            figures.check(("RuntimeError" in said, "Traceback" in said) == (True, bool(debug)), f"jobq {words}: {said}")
+        if not bench.full:
+            break
+    return figures
+
+
+# -- attacks ------------------------------------------------------------------------------------------------------------------
+
+PATHS = [
+    "../../x",
+    "/etc/passwd",
+    "..",
+    ".",
+    "a/../../../b",
+    "CON",
+    "x" * 255,
+    "x" * 128,
+    "~root",
+    "$HOME/x",
+    "`touch x`",
+    "a\0b",
+    "%2e%2e%2f",
+    "C:\\x",
+]
+
+
+@case("40", SUBJECT, "paths as name, queue, function, variable, handle, store: files outside the store")
+def traversal(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    work = bench.folder / "work"
+    work.mkdir()
+    for text in PATHS:
+        for asked in ({"name": text}, {"queue": text}, {"env": cli.env | {text: text}}):
+            with suppress(JobqError):
+                cli.queue.add("true", **{"cwd": str(work), "env": cli.env, "retries": 0, **asked})  # type: ignore[arg-type]
+            figures.n += 1
+        for look in (
+            cli.queue.named,
+            lambda text: cli.queue.call(text, env=cli.env),
+            lambda text: cli.queue.call(f"{text}:f", env=cli.env),
+        ):
+            with suppress(JobqError):
+                look(text)
+            figures.n += 1
+    drained(cli)
+    for text in PATHS[:6] if bench.full else PATHS[:1]:
+        figures.check(run(cli, "log", text)[0] in {0, 1, 2}, f"log {text}")
+        figures.n += 1
+    outside = {str(path) for path, _ in everything(bench.folder)} - {str(path) for path, _ in everything(cli.store)}
+    figures.check(outside == {str(bench.folder), str(work)}, f"outside: {outside}")
+    inside = [path for path, _ in everything(cli.store) if re.search(r"passwd|CON|xxx|root|%", path.name)]
+    figures.check(not inside, f"names became files: {inside}")
+    return figures
+
+
+class Plant(NamedTuple):
+    """Something that lies where a file of the store is to be."""
+
+    name: str  # below the store; {} is the digest of the environment, {day} today
+    kind: str
+    stranger: bool  # planted by another user
+
+    def __str__(self) -> str:
+        return f"{self.kind} as {self.name} by {'another user' if self.stranger else 'the user'}"
+
+
+FILES = [
+    "store.lock",
+    "journal.jsonl",
+    "journal.hint",
+    "compact.lock",
+    "journal.next",
+    "env/{}.json",
+    "finished/{day}.jsonl",
+]
+FILES += ["runs/0/1.1.log", "runs/0/1.1.result.json", "runs/0/1.1.result.json.tmp"]
+FOLDERS = ["env", "finished", "runs", "runs/0", "workers", "quarantine"]
+KINDS = ["symlink", "fifo", "hard link", "directory"]
+SEEN_BY_TESTS = {"store.lock", "journal.jsonl", "journal.hint"}  # planted by the user, with every kind
+
+
+@case("41", SUBJECT, "link, FIFO or directory in the place of every path of the store: followed, changed, waited for")
+def planted(bench: Bench) -> Figures:
+    plants = [
+        Plant(name, kind, stranger)
+        for name in [*FILES, *FOLDERS] for kind in KINDS for stranger in (False, True)
+        if not (name in FOLDERS and kind in {"hard link", "directory"})
+    ]  # fmt: skip
+    if os.geteuid() != 0:
+        plants = [plant for plant in plants if not plant.stranger]
+    if not bench.full:
+        names = {"env/{}.json", "runs/0/1.1.log", "runs", "finished/{day}.jsonl"}
+        plants = [p for p in plants if not p.stranger and p.name in names and p.kind != "directory"]
+    figures = Figures()
+    for number, plant in enumerate(plants):
+        figures.n += 1
+        grow(bench, bench.folder / str(number), plant, figures)
+    figures.note = f"{len(FILES)} files and {len(FOLDERS)} folders"
+    return figures
+
+
+def grow(bench: Bench, folder: Path, plant: Plant, figures: Figures) -> None:
+    """Plant it in a store with one job that can't be done yet, then use the store in every way."""
+    folder.mkdir()
+    cli = bench.cli(f"{folder.name}/store")
+    cli.cwd = folder
+    (folder / "tasks.py").write_text("def f(): print('said'); return 1\n")
+    cli.queue.call("tasks:f", cwd=str(folder), env=cli.env, retries=0)
+    victim, garden = folder / "victim", folder / "garden"
+    victim.write_text("mine")
+    victim.chmod(0o644)
+    garden.mkdir(mode=0o755)
+    lay(cli.store, plant, victim, garden)
+    before = victim.stat()
+    uses = [["worker", "--drain"], ["add", "true"], ["list", "--all"], ["rm", "1"], ["doctor", "--accept-loss"]]
+    for words in uses if bench.full else uses[:1]:
+        code, said = run(cli, *words, limit=3.0)
+        figures.check(code is not None, f"{plant}: {words[0]} hangs")
+        figures.check(
+            code not in {70, -6, -11} and "Traceback" not in said, f"{plant}: {words[0]}: exit {code}: {said[-300:]}"
+        )
+    with suppress(JobqError, OSError):
+        compaction.compact(str(cli.store), time.time())
+    after = victim.stat()
+    figures.check(victim.read_text() == "mine", f"{plant}: the victim was written to")
+    figures.check(
+        (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid), f"{plant}: the victim's mode was changed"
+    )
+    figures.check(
+        not list(garden.iterdir()), f"{plant}: files were made in another folder: {[p.name for p in garden.iterdir()]}"
+    )
+
+
+def lay(store: Path, plant: Plant, victim: Path, garden: Path) -> None:
+    """In the place of what is there, if anything is. Another user does it while everybody may write to the store."""
+    digest = next((store / "env").iterdir()).stem
+    path = store / plant.name.format(digest, day=time.strftime("%Y-%m-%d", time.gmtime()))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.chmod(0o777)
+    parent = os.open(path.parent, os.O_RDONLY)
+    pid = os.fork()
+    if pid == 0:
+        if plant.stranger:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        target = garden if plant.name in FOLDERS else victim
+        try:
+            match plant.kind:
+                case "symlink":
+                    os.symlink(target, path.name, dir_fd=parent)
+                case "fifo":
+                    os.mkfifo(path.name, 0o666, dir_fd=parent)
+                case "hard link":
+                    os.link(target, path.name, dst_dir_fd=parent)
+                case "directory":
+                    os.mkdir(path.name, 0o777, dir_fd=parent)
+        finally:
+            os._exit(0)  # where the system itself forbids it, nothing is planted
+    os.waitpid(pid, 0)
+    os.close(parent)
+    path.parent.chmod(0o700)
+
+
+@case(
+    "42", SUBJECT, "umask 000, 022, 077, 0777 when the store is made, when jobs are added, when they run: wrong modes"
+)
+def umasks(bench: Bench) -> Figures:
+    figures = Figures()
+    masks = [0o000, 0o022, 0o077, 0o777]
+    pairs = [(a, w) for a in masks for w in masks] if bench.full else [(0o000, 0o000), (0o777, 0o777)]
+    for adding, working in pairs:
+        run_under(bench.cli(f"{adding:o}-{working:o}/store"), adding, working, figures)
+    return figures
+
+
+WANTED = {
+    "N.ctl",
+    "N.ends",
+    "N.err",
+    "N.lock",
+    "bell",
+    "lock",
+    "N.1.log",
+    "N.1.result.json",
+    "journal.hint",
+    "store.lock",
+    "env",
+}
+
+
+def run_under(cli: Cli, adding: int, working: int, figures: Figures) -> None:
+    """Look at every file while one job runs, and another has left its result."""
+    cli.cwd = cli.store.parent
+    cli.cwd.mkdir()
+    (cli.cwd / "tasks.py").write_text("def f(): return 1\n")
+    under(adding, lambda: make_jobs(cli))
+    worker = under(working, lambda: cli.start("worker", "-j", "2"))
+    wait_until(lambda: list(cli.store.rglob("*.result.json")) and (cli.cwd / "began").exists())
+    kinds = set()
+    for path, status in everything(cli.store):
+        sealed = path.parent.name == "env"
+        expected = 0o700 if stat.S_ISDIR(status.st_mode) else 0o400 if sealed else 0o600
+        mode = stat.S_IMODE(status.st_mode)
+        figures.n += 1
+        figures.check(
+            mode == expected, f"umask {adding:03o}, {working:03o}: {path.relative_to(cli.store)} has {mode:04o}"
+        )
+        kinds.add("env" if sealed else re.sub(r"^\d+", "N", path.name))
+    figures.check(kinds >= WANTED, f"not seen: {WANTED - kinds}")
+    (cli.cwd / "go").touch()
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+
+
+def make_jobs(cli: Cli) -> None:
+    """A job that goes on, and a call."""
+    cli("add", "--retries", "0", f"(umask 0; : > began); {WAIT}")
+    cli("call", "tasks:f")
+
+
+def under(mask: int, do: Callable[[], T]) -> T:
+    """Do it under that umask."""
+    before = os.umask(mask)
+    try:
+        return do()
+    finally:
+        os.umask(before)
+
+
+@case("43", SUBJECT, "20 marked secrets in the environment: printed, stored outside env/, kept after rm or retention")
+def secrets(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    marks = [f"mark{number:02d}{bench.dice.randrange(1 << 64):016x}" for number in range(20)]
+    names = ["API_KEY", "github_token", "DB_PASSWORD", "MY_SECRET", "AWS_CRED", "authorization", "PLAIN"]
+    cli.env |= {f"{names[n % 7]}_{n}": mark for n, mark in enumerate(marks)}
+    (bench.folder / "tasks.py").write_text(
+        "import os\ndef f():\n    secrets = dict(os.environ)\n    raise ValueError(len(secrets))\n"
+    )
+    said = []
+    adds = [
+        ["add", "--env", "EXTRA_TOKEN=" + marks[0] + "x", "exit 3"],
+        ["call", "tasks:f"],
+        ["add", "-r", "0", "--", "./missing", "x"],
+    ]
+    looks = [
+        ["worker", "--drain"],
+        ["show", "1-3"],
+        ["show", "1-3", "--json"],
+        ["log", "2"],
+        ["list", "--all"],
+        ["list", "--json"],
+        ["doctor"],
+        [],
+    ]
+    for words in [*adds, *(looks if bench.full else looks[:4])]:
+        code, output = run(cli, *words, limit=60)
+        figures.check(code in {0, 1}, f"{words}: exit {code}: {output[-200:]}")
+        said.append((" ".join(words), output))
+    for what, output in said:
+        figures.n += 1
+        figures.check(not any(mark in output for mark in marks), f"printed by {what}")
+    compaction.compact(str(cli.store), time.time())  # into the archive of finished jobs
+    figures.n += 1
+    figures.check(holders(cli.store, marks) == {"env"}, f"stored in {holders(cli.store, marks)}")
+    cli.queue.remove([1])
+    code, output = run(cli, "rm", "2-3")
+    figures.check(code == 0, output)
+    for days in (0, 9):
+        compaction.compact(str(cli.store), time.time() + days * 86400)
+        left = holders(cli.store, marks)
+        figures.n += 1
+        figures.check(not left, f"after all jobs were removed, and {days} days, still in {left}")
+    return figures
+
+
+def holders(store: Path, marks: list[str]) -> set[str]:
+    """The top folders, or files, of the store that hold any of them."""
+    found = set()
+    for path, status in everything(store):
+        if stat.S_ISREG(status.st_mode) and any(mark.encode() in path.read_bytes() for mark in marks):
+            found.add(path.relative_to(store).parts[0])
+    return found
+
+
+@case("46", SUBJECT, "foreign files in every folder of the store: opened, removed, unseen by doctor; list takes longer")
+def foreign_files(bench: Bench) -> Figures:
+    figures, cli = Figures(), bench.cli()
+    cli.queue.add("true", env=cli.env)
+    drained(cli)
+    compaction.compact(str(cli.store), time.time())
+    cli.queue.add("true", env=cli.env)
+    quick = listing_time(cli, bench.size(3, 15))
+    folders = [
+        cli.store,
+        *(cli.store / name for name in ("env", "runs", "runs/0", "finished", "workers", "quarantine")),
+    ]
+    plants = [plant for folder in folders for plant in litter(folder, bench.size(20, 10_000 // len(folders)))]
+    before = {path: path.lstat() for path in plants}
+    slow = listing_time(cli, bench.size(3, 15))
+    drained(cli)
+    code, told = run(cli, "doctor")
+    for days in (0, 9):
+        try:
+            compaction.compact(str(cli.store), time.time() + days * 86400)
+        except OSError as e:
+            figures.bad.append(f"compaction fails after {days} days: {e}")
+    figures.check(code in {0, 65}, f"doctor exits with {code}")
+    figures.check(cli.queue.jobs() == [], "a job was not done")
+    for path, status in before.items():
+        figures.n += 1
+        name = path.relative_to(cli.store)
+        figures.check(
+            os.path.lexists(path) and path.lstat().st_mtime == status.st_mtime, f"{name} was removed or changed"
+        )
+        if not path.name.startswith("many") and path.name != "thesis":
+            figures.check(path.name in told, f"doctor does not list {name}")
+    figures.check(slow < 1.5 * quick + 0.05, f"list takes {slow * 1000:.0f} instead of {quick * 1000:.0f} ms")
+    figures.note = f"list takes {slow * 1000:.0f} ms with them, {quick * 1000:.0f} ms without"
+    return figures
+
+
+def litter(folder: Path, many: int) -> list[Path]:
+    """What editors, file systems and people leave behind."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    left = [folder / name for name in ("work.txt~", ".nfs0001", "readme.json", ".#lock", "1.notes", "w1")]
+    for path in left:
+        path.touch(0o600)
+    for name in ("review", ".git"):
+        (folder / name).mkdir(mode=0o700)
+        (folder / name / "thesis").touch(0o600)
+        left += [folder / name, folder / name / "thesis"]
+    os.mkfifo(folder / "pipe", 0o600)
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(folder, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
+    (folder / "socket").chmod(0o600)
+    crowd = [folder / f"many{number}" for number in range(many)]
+    for path in crowd:
+        path.touch(0o600)
+    left += [folder / "pipe", folder / "socket", *crowd]
+    old = time.time() - 30 * 86400
+    for path in left:
+        os.utime(path, (old, old), follow_symlinks=False)
+    return left
+
+
+def listing_time(cli: Cli, times: int) -> float:
+    """Seconds of the whole command, the least of several."""
+    took = []
+    for _ in range(times):
+        since = time.monotonic()
+        code, said = run(cli, "list")
+        assert code == 0, said
+        took.append(time.monotonic() - since)
+    return min(took)
+
+
+SEEDS = [
+    Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
+    Seed("41", "links are followed", "store/folder.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
+    Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
+    Seed("S9", "text is printed as it is", "views/text.py", 'return "".join(char if char.isprintable() else _escaped(char) for char in text)', "return text", "S9"),
+    Seed("S15", "a number is signalled whoever has it now", "supervisor.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
+    Seed("S15", "the session of a stranger is taken for the job's", "engine/remains.py", "            return set()  # the number went to a stranger", "            pass", "S15"),
+    Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
+    Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
+    Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
+]  # fmt: skip

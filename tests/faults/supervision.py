@@ -1,0 +1,928 @@
+"""Process trees, killed workers and supervisors, timeouts, retries, output: what jobq promises of running jobs.
+
+Every tree is found from outside, by the environment that all its processes inherit, in /proc: what jobq itself sees of
+it does not matter. The worker runs as root or as an ordinary user, and without what a system may not have: /proc,
+pidfd_open(2), child subreapers. Wall-clock times of one machine are compared, to about 10 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import pty
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from jobq.engine.remains import Supervision
+from jobq.errors import WaitTimeout
+from jobq.job import Job, Outcome, State
+from jobq.retry import backoff
+from tests.conftest import Cli, wait_until
+from tests.faults.case import ROOT, Bench, Figures, Run, Skipped, case, environment, need_linux, need_root, need_tool
+from tests.faults.seed import Seed
+from tests.processes import is_alive
+from tests.test_death import PATIENT
+from tests.test_supervision import MEMBERS, TREES
+
+SUBJECT = "supervision"
+MAX_LOST = 3  # attempts whose supervisor dies, then the job is taken to be the killer
+LEFTOVER_GRACE = 2.0  # seconds that leftovers, and jobs of a worker that stops at once, have from TERM to KILL
+GONE_FOR = 3  # looks in a row that must find nothing: one may miss what forks just then
+
+# -- worlds that lack something: what a child does before it becomes the worker -----------------------------------------
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38, 22, 36
+PIDFD_OPEN = 434  # on every architecture
+PRCTL = {"x86_64": 157, "aarch64": 167}
+
+
+def must(result: int) -> None:
+    """Raises OSError if a call of the C library failed."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def without_proc() -> None:
+    """An empty directory hides /proc from this process and its children, nobody else."""
+    must(LIBC.unshare(CLONE_NEWNS))
+    must(LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+    must(LIBC.mount(b"none", b"/proc", b"tmpfs", 0, None))
+
+
+def refuse(number: int, error: int, first_argument: int | None = None) -> None:
+    """Let a system call fail with `error` in this process and its children, by seccomp(2)."""
+    load, equal, give = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
+    test = [(load, 0, 0, 0), (equal, 0, 1, number)]
+    if first_argument is not None:
+        test = [(load, 0, 0, 0), (equal, 0, 3, number), (load, 0, 0, 16), (equal, 0, 1, first_argument)]
+    steps = [*test, (give, 0, 0, 0x00050000 | error), (give, 0, 0, 0x7FFF0000)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+    must(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    must(LIBC.prctl(PR_SET_SECCOMP, 2, program, 0, 0))
+
+
+def without_pidfd() -> None:
+    """As before Linux 5.3."""
+    refuse(PIDFD_OPEN, 38)
+
+
+def without_subreaper() -> None:
+    """As where ctypes is missing, or before Linux 3.4."""
+    refuse(PRCTL[os.uname().machine], 22, PR_SET_CHILD_SUBREAPER)
+
+
+def without_anything() -> None:
+    """The poorest world there is."""
+    without_proc()
+    without_subreaper()
+    without_pidfd()
+
+
+World = Callable[[], object]
+
+
+def start_worker(cli: Cli, *words: str, world: World | None = None, **options: object) -> subprocess.Popen[str]:
+    """A worker in that world, as soon as it listens; nobody has to read what it says."""
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+    before = set(cli.queue.workers())
+    process = cli.start("worker", *words, preexec_fn=world, **options)
+    wait_until(lambda: set(cli.queue.workers()) - before or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+    return process
+
+
+INSIDE = """
+import importlib, json, sys
+from dataclasses import asdict
+from pathlib import Path
+from tests.faults.case import Bench
+folder, full, module, function = sys.argv[1:]
+bench = Bench(Path(folder), full=full == "True")
+try:
+    print(json.dumps(asdict(getattr(importlib.import_module(module), function)(bench))))
+finally:
+    bench.close()
+"""
+
+
+def reachable(paths: Iterable[str]) -> str:
+    """Shell lines that let every user reach these directories, in a mount namespace of their own."""
+    hidden = {}
+    for path in paths:
+        above = [str(p) for p in reversed(Path(path).parents) if not p.stat().st_mode & 0o001]
+        if above:
+            hidden[path] = above[0]
+    lines = ["mount -t tmpfs none /mnt"]
+    for number, path in enumerate(hidden):
+        lines += [f"mkdir /mnt/{number}", f"mount --bind {shlex.quote(path)} /mnt/{number}"]
+    lines += [f"mount -t tmpfs -o mode=755 none {shlex.quote(top)}" for top in sorted(set(hidden.values()))]
+    for number, path in enumerate(hidden):
+        lines += [f"mkdir -p {shlex.quote(path)}", f"mount --bind /mnt/{number} {shlex.quote(path)}"]
+    return "\n".join(lines)
+
+
+def as_user(bench: Bench, function: Run) -> Figures:
+    """The figures of a function (at the top of a module), run by an ordinary user in a folder of its own."""
+    need_linux()
+    need_root()
+    need_tool("unshare", "setpriv", "mount")
+    own = bench.folder / "own"
+    own.mkdir(mode=0o755)
+    bench.folder.chmod(0o755)
+    os.chown(own, 65534, 65534)
+    become = 'exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"'
+    lines = f"set -e; umask 022\n{reachable([sys.base_prefix, sys.prefix, str(ROOT), str(own)])}\n{become}"
+    command = ["unshare", "--mount", "sh", "-c", lines, "sh", sys.executable]
+    probe = subprocess.run(
+        [*command, "-c", "import rich, tests.conftest"],
+        cwd="/",
+        env=environment(own / "store"),
+        check=False,
+        capture_output=True,
+    )
+    if probe.returncode:
+        raise Skipped(f"another user can't run this Python: {probe.stderr.decode().strip()[-100:]}")
+    done = subprocess.run(
+        [*command, "-c", INSIDE, str(own), str(bench.full), function.__module__, function.__name__],
+        cwd="/", env=environment(own / "store"), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        return Figures(n=1, bad=[f"as an ordinary user: {done.stderr[-2000:]}"])
+    return Figures(**json.loads(done.stdout))
+
+
+# -- looking at trees from outside ----------------------------------------------------------------------------------------
+
+Attempt = tuple[int, int]  # id and number
+
+
+def trees(store: Path) -> dict[Attempt, set[int]]:
+    """The live processes of every attempt of this store, by what is in their environment."""
+    found: dict[Attempt, set[int]] = {}
+    wanted = b"JOBQ_STORE=%b" % os.fsencode(store)
+    for name in os.listdir("/proc"):
+        try:
+            variables = Path(f"/proc/{name}/environ").read_bytes().split(b"\0") if name.isdecimal() else []
+        except OSError:
+            continue
+        if wanted in variables and is_alive(int(name)):
+            told = dict(v.split(b"=", 1) for v in variables if v.startswith((b"JOBQ_JOB_ID=", b"JOBQ_JOB_ATTEMPT=")))
+            if len(told) == 2:
+                found.setdefault((int(told[b"JOBQ_JOB_ID"]), int(told[b"JOBQ_JOB_ATTEMPT"])), set()).add(int(name))
+    return found
+
+
+def clear(store: Path) -> None:
+    """KILL whatever is left, until several looks find nothing; chains are told that it is enough."""
+    for script in store.parent.rglob("flee.sh"):
+        script.with_name("enough").touch()
+    clean = 0
+    while clean < 2 * GONE_FOR:
+        found = [pid for pids in trees(store).values() for pid in pids]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        clean = 0 if found else clean + 1
+
+
+def supervisor_of(cli: Cli, job: Job) -> int:
+    """The process that stands beside the running job."""
+    pid = Supervision.named(f"{cli.store}/workers", job.attempts[-1].supervisor).pid()
+    assert pid is not None
+    return pid
+
+
+CHAIN = "(setsid sh flee.sh &) ; sleep 300"
+FLEE = "[ -e enough ] && exit; echo $$ >> pids; sleep 0.02; setsid sh flee.sh & exit 0"
+STOPPED = "trap 'echo heard >> heard; exit 1' TERM; echo $$ >> pids; kill -STOP $$; while :; do sleep 1; done"
+SHAPES = {name: tree for name, tree in TREES.items() if name not in {"plain", "stopped"}} | {
+    "stopped": STOPPED,
+    "chain": CHAIN,
+}
+SIZES = MEMBERS | {"chain": 3}
+LEAVE_THEIR_SESSION = {"setsid", "orphan", "chain"}
+
+
+@dataclass
+class Try:
+    """One tree that is to be ended in one way."""
+
+    end: str
+    shape: str
+    folder: Path
+    job_id: int = 0
+    asked_at: float = 0.0  # when it was to end
+    over_at: float | None = None  # when its end was first seen recorded
+    gone_at: float | None = None  # when its processes were first seen gone for good
+    clean: int = 0  # looks in a row that found nothing
+    complaints: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return f"{self.shape}, {self.end}"
+
+    def write(self) -> str:
+        """Make its files; the command."""
+        self.folder.mkdir(parents=True)
+        (self.folder / "tree.sh").write_text(SHAPES[self.shape])
+        (self.folder / "flee.sh").write_text(FLEE)
+        if self.end == "exit":
+            return "sh ./tree.sh & while ! [ -e go ]; do sleep 0.02; done"
+        return "exec sh ./tree.sh"
+
+    def is_ready(self) -> bool:
+        """Whether all of the tree is there."""
+        pids = self.folder / "pids"
+        there = pids.read_text().split() if pids.exists() else []
+        if self.shape == "stopped":
+            return bool(there) and Path(f"/proc/{there[0]}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return len(there) >= SIZES[self.shape]
+
+    def look(self, job: Job, alive: bool, exempt: bool) -> bool:
+        """Note what is seen: the job as it was just before the look at its processes. Whether it is over."""
+        now = time.time()
+        if job.state.final and self.over_at is None:
+            self.over_at = now
+        if not alive:
+            self.clean += 1
+            self.gone_at = self.gone_at or now
+            return job.state.final and self.clean >= GONE_FOR
+        self.clean, self.gone_at = 0, None
+        if job.state.final and not exempt:
+            self.complaints.add(f"{self}: recorded as {job.state} while processes of it live")
+        if self.over_at is not None and now > self.over_at + 1.0:
+            if not exempt:
+                self.complaints.add(f"{self}: survivors after 1 s")
+            return True
+        return False
+
+
+def wait_until_ready(tries: list[Try]) -> None:
+    """All of these trees are grown."""
+    wait_until(lambda: all(tried.is_ready() for tried in tries))
+
+
+# -- the matrix -------------------------------------------------------------------------------------------------------------
+
+ENDS = {
+    "exit": (State.SUCCEEDED, Outcome.EXIT),
+    "cancel": (State.CANCELLED, Outcome.CANCELLED),
+    "timeout": (State.FAILED, Outcome.TIMEOUT),
+    "stop": (State.FAILED, Outcome.INTERRUPTED),
+    "kill": (State.FAILED, Outcome.LOST),
+}  # how it ends: state and outcome
+TIMEOUT = 2.0  # seconds: time enough to grow the tree
+
+
+def matrix(bench: Bench, world: World | None = None, exempt: Callable[[Try], bool] = lambda _try: False) -> Figures:
+    """Every shape of tree in every way to end; `exempt` are those that may survive in this world, as documented."""
+    need_linux()
+    need_tool("setsid", "nohup")
+    cli = bench.cli()
+    grace = LEFTOVER_GRACE if bench.full else 0.5
+    figures = Figures(limit=LEFTOVER_GRACE + 1.0)
+    survived = 0
+    start_worker(cli, "-j", str((len(ENDS) - 1) * len(SHAPES)), "-q", "default", world=world)
+    try:
+        for turn in range(bench.size(1, 12)):
+            tries = [Try(end, shape, bench.folder / f"{turn}-{end}-{shape}") for end in ENDS for shape in SHAPES]
+            play(cli, tries, grace, world, exempt)
+            for tried in tries:
+                judge(figures, tried, cli.queue.job(tried.job_id))
+                survived += exempt(tried) and tried.gone_at is None
+            clear(cli.store)
+    finally:
+        clear(cli.store)
+    figures.note = f"{len(SHAPES)} shapes, {len(ENDS)} ends, grace {grace:g} s (by itself and stop: 2 s)"
+    if survived:
+        figures.note += f"; {survived} that left their session survived, as 'jobq doctor' says they may"
+    return figures
+
+
+def play(cli: Cli, tries: list[Try], grace: float, world: World | None, exempt: Callable[[Try], bool]) -> None:
+    """Grow all trees side by side, end each in its way, watch until they are over."""
+    queue = cli.queue
+    stopping = start_worker(cli, "-j", str(len(SHAPES)), "-q", "stop", world=world)
+    for tried in tries:
+        tried.job_id = queue.add(
+            tried.write(), cwd=str(tried.folder), retries=0, grace=grace,
+            timeout=TIMEOUT if tried.end == "timeout" else None, queue="stop" if tried.end == "stop" else "default",
+            env=cli.env,
+        ).id  # fmt: skip
+    wait_until_ready([tried for tried in tries if tried.end != "timeout"])
+    by_end = {end: [tried for tried in tries if tried.end == end] for end in ENDS}
+    for tried in by_end["exit"]:
+        tried.asked_at = time.time()
+        (tried.folder / "go").touch()
+    for tried in by_end["kill"]:
+        tried.asked_at = time.time()
+        os.kill(supervisor_of(cli, queue.job(tried.job_id)), signal.SIGKILL)
+    stopping.send_signal(signal.SIGTERM)
+    stopping.send_signal(signal.SIGINT)  # a second TERM might merge with the first
+    for tried in by_end["stop"]:
+        tried.asked_at = time.time()
+    queue.cancel([tried.job_id for tried in by_end["cancel"]])
+    watch(cli, tries, exempt)
+
+
+def watch(cli: Cli, tries: list[Try], exempt: Callable[[Try], bool]) -> None:
+    """Look at jobs, then at their processes, until all tries are over."""
+    queue, left = cli.queue, list(tries)
+    deadline = time.monotonic() + 30
+    while left:
+        jobs = queue.jobs_of([tried.job_id for tried in left])
+        alive = trees(cli.store)
+        left = [t for t, job in zip(left, jobs, strict=True) if not t.look(job, (t.job_id, 1) in alive, exempt(t))]
+        if time.monotonic() > deadline:
+            for tried in left:
+                tried.complaints.add(f"{tried}: not over after 30 s")
+            return
+
+
+def judge(figures: Figures, tried: Try, job: Job) -> None:
+    """Count the try: what was seen of it, how it is recorded, and how long it took."""
+    figures.n += 1
+    figures.bad += sorted(tried.complaints)
+    ending = job.ending
+    if ending is None:
+        return
+    figures.check((job.state, ending.outcome) == ENDS[tried.end], f"{tried}: recorded as {job.state}, {ending}")
+    if tried.shape == "stopped" and tried.end != "kill" and (tried.folder / "pids").exists():
+        figures.check((tried.folder / "heard").exists(), f"{tried}: it never heard TERM, for want of a CONT")
+    if tried.end == "cancel":
+        tried.asked_at = job.cancel_asked_at or 0.0
+    elif tried.end == "timeout":
+        tried.asked_at = (ending.started_at or 0.0) + TIMEOUT
+    if tried.gone_at is not None:
+        figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
+
+
+@case("25", SUBJECT, "no process survives: six shapes of tree, five ways to end")
+def trees_end(bench: Bench) -> Figures:
+    return matrix(bench)
+
+
+@case("25b", SUBJECT, "no process survives, without /proc")
+def trees_end_without_proc(bench: Bench) -> Figures:
+    need_root()
+    return matrix(bench, without_proc, lambda tried: tried.shape in LEAVE_THEIR_SESSION)
+
+
+@case("25c", SUBJECT, "no process survives, without pidfd_open")
+def trees_end_without_pidfd(bench: Bench) -> Figures:
+    return matrix(bench, without_pidfd)
+
+
+@case("25d", SUBJECT, "no process survives, as an ordinary user")
+def trees_end_as_user(bench: Bench) -> Figures:
+    return as_user(bench, matrix)
+
+
+# -- deaths of workers and supervisors ----------------------------------------------------------------------------------
+
+
+def patient(cli: Cli, folder: Path, count: int) -> list[int]:
+    """Jobs that note their start, go on when told, and note their end."""
+    folder.mkdir()
+    return [cli.queue.add(PATIENT.format(n), cwd=str(folder), env=cli.env, grace=0.5).id for n in range(count)]
+
+
+def began(folder: Path, n: int) -> int:
+    """How often that job was started."""
+    note = folder / f"began.{n}"
+    return len(note.read_text().split()) if note.exists() else 0
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """SIGKILL it and reap it."""
+    process.kill()
+    process.wait()
+
+
+@case("22", SUBJECT, "worker killed with 4 running trees: taken over by a live one, by a new one, after their end")
+def worker_killed(bench: Bench) -> Figures:
+    figures = Figures(limit=2.0)
+    for turn in range(bench.size(1, 15)):
+        for successor in ("alive", "new", "late"):
+            take_over(bench, bench.folder / f"{turn}-{successor}", successor, figures)
+    figures.note = "seconds until adopted, or until the ends are recorded"
+    return figures
+
+
+def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> None:
+    """Kill a worker; another one is there, comes, or comes when the jobs are over. Of four jobs one is cancelled."""
+    cli = bench.cli()
+    ids = patient(cli, folder, 4)
+    first = start_worker(cli, "-j", "4")
+    wait_until(lambda: all(began(folder, n) for n in range(4)))
+    second = start_worker(cli, "-j", "4") if successor == "alive" else None
+    (old,) = {job.attempts[-1].owner for job in cli.queue.jobs_of(ids)}
+    killed(first)
+    if successor == "late":
+        (folder / "go").touch()
+        wait_until(lambda: not trees(cli.store))
+        wait_until(
+            lambda: (
+                not any(
+                    Supervision.named(f"{cli.store}/workers", j.attempts[-1].supervisor).is_alive()
+                    for j in cli.queue.jobs_of(ids)
+                )
+            )
+        )
+    since = time.monotonic()
+    second = second or cli.start("worker", "-j", "4")
+    wait_until(lambda: all(job.state.final or job.attempts[-1].owner != old for job in cli.queue.jobs_of(ids)))
+    figures.times.append(time.monotonic() - since)
+    if successor != "late":
+        cli.queue.cancel(ids[3:])
+        wait_until(lambda: cli.queue.job(ids[3]).state.final)
+        figures.check((ids[3], 1) not in trees(cli.store), f"{successor}: the cancelled job lives on")
+        (folder / "go").touch()
+    jobs = cli.queue.wait_all(ids, timeout=30)
+    expected = [State.SUCCEEDED] * 3 + [State.SUCCEEDED if successor == "late" else State.CANCELLED]
+    figures.n += 4
+    figures.check(
+        [job.state for job in jobs] == expected, f"{successor}: the ends are {[str(job.ending) for job in jobs]}"
+    )
+    figures.check([began(folder, n) for n in range(4)] == [1] * 4, f"{successor}: a job ran twice")
+    second.send_signal(signal.SIGTERM)
+    figures.check(second.wait(30) == 0, f"{successor}: the second worker exits with {second.returncode}")
+
+
+@case("26", SUBJECT, "supervisor killed: what is left of the tree is killed before any re-run")
+def supervisor_killed(bench: Bench) -> Figures:
+    need_linux()
+    need_tool("flock", "setsid")
+    cli, figures = bench.cli(), Figures(limit=2.0)
+    start_worker(cli, "-j", str(2 * len(SHAPES)))
+    # All of the first attempt holds a lock that the second one tries.
+    guard = "exec 9>>held; flock -n 9 || echo x >> overlap; echo x >> starts; [ $JOBQ_JOB_ATTEMPT = 1 ] || exit 0; "
+    try:
+        for turn in range(bench.size(1, 12)):
+            tries = [
+                Try(f"kill{retries}", shape, bench.folder / f"{turn}-{shape}-{retries}")
+                for shape in SHAPES
+                for retries in (0, 1)
+            ]
+            for tried in tries:
+                tried.job_id = cli.queue.add(
+                    guard + tried.write(), cwd=str(tried.folder), retries=int(tried.end[-1]), env=cli.env
+                ).id
+            wait_until_ready(tries)
+            for tried in tries:
+                tried.asked_at = time.time()
+                os.kill(supervisor_of(cli, cli.queue.job(tried.job_id)), signal.SIGKILL)
+            watch(cli, tries, lambda _tried: False)
+            for tried in tries:
+                judge_lost(figures, tried, cli.queue.job(tried.job_id))
+    finally:
+        clear(cli.store)
+    return figures
+
+
+def judge_lost(figures: Figures, tried: Try, job: Job) -> None:
+    """The first attempt is lost; there is a second one if, and only if, it has a retry left."""
+    retries = int(tried.end[-1])
+    figures.n += 1
+    figures.bad += sorted(tried.complaints)
+    first = job.attempts[0].ending
+    figures.check(first is not None and first.outcome is Outcome.LOST, f"{tried}: recorded as {first}")
+    figures.check(job.state is (State.SUCCEEDED if retries else State.FAILED), f"{tried}: the job has {job.state}")
+    starts = (tried.folder / "starts").read_text().count("x")
+    figures.check(starts == 1 + retries, f"{tried}: started {starts} times with {retries} retries")
+    figures.check(not (tried.folder / "overlap").exists(), f"{tried}: the second attempt met the first one")
+    if tried.gone_at is not None:
+        figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
+
+
+@case("52", SUBJECT, "a job that kills its supervisor and its worker ends; the others go on")
+def poison_pill(bench: Bench) -> Figures:
+    need_linux()
+    cli, figures = bench.cli(), Figures()
+    pill = "echo x >> starts; read -r _ _ _ worker _ < /proc/$PPID/stat; kill -9 $worker $PPID; sleep 60"
+    pills = [cli.queue.add(pill, cwd=str(bench.folder), retries=100, env=cli.env).id for _ in range(bench.size(1, 4))]
+    others = [cli.queue.add("sleep 0.1; echo x >> others", cwd=str(bench.folder), env=cli.env).id for _ in range(8)]
+    deaths = 0
+    worker = start_worker(cli, "-j", "2")
+    deadline = time.monotonic() + 120
+    while not all(job.state.final for job in cli.queue.jobs_of(pills)) and time.monotonic() < deadline:
+        if worker.poll() is not None:  # as whatever keeps a service alive would start it again
+            deaths += 1
+            worker = cli.start("worker", "-j", "2")
+        time.sleep(0.02)
+    for job in cli.queue.jobs_of(pills):
+        figures.check(job.state is State.FAILED, f"pill {job.id} is {job.state} after {len(job.attempts)} attempts")
+        figures.check(
+            len(job.attempts) == MAX_LOST,
+            f"pill {job.id}: {len(job.attempts)} attempts, at most {MAX_LOST} may be lost",
+        )
+    worker = worker if worker.poll() is None else cli.start("worker", "-j", "2")
+    states = [job.state for job in cli.queue.wait_all(others, timeout=60)]
+    figures.check(states == [State.SUCCEEDED] * 8, f"the others: {states}")
+    figures.n = (bench.folder / "starts").read_text().count("x")
+    figures.check(figures.n == MAX_LOST * len(pills), f"{figures.n} executions of {len(pills)} pills")
+    figures.check(not trees(cli.store), f"left: {trees(cli.store)}")
+    figures.note = f"{len(pills)} pills, {deaths} workers killed; executions of others {(bench.folder / 'others').read_text().count('x')} for 8 jobs"
+    return figures
+
+
+@case("49b", SUBJECT, "a worker that was started with its stop signals blocked: seconds until it has left")
+def blocked_signals(bench: Bench) -> Figures:
+    cli, figures = bench.cli(), Figures(limit=2.0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        worker = start_worker(cli, world=partial(signal.pthread_sigmask, signal.SIG_BLOCK, [number]))
+        since = time.monotonic()
+        worker.send_signal(number)
+        figures.n += 1
+        try:
+            worker.wait(5)
+            figures.times.append(time.monotonic() - since)
+        except subprocess.TimeoutExpired:
+            figures.bad.append(f"it does not hear {number.name}")
+            killed(worker)
+    return figures
+
+
+# -- time -----------------------------------------------------------------------------------------------------------------
+
+
+def since_boot() -> float:
+    """Seconds, as /proc/uptime has them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@case("30", SUBJECT, "the wall clock jumps by an hour during a timeout of 1 s and a backoff of 1 s")
+def clock_jumps(bench: Bench) -> Figures:
+    need_linux()
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not libraries:
+        raise Skipped("needs libfaketime")
+    figures = Figures(limit=0.5)
+    for turn in range(bench.size(1, 15)):
+        for jump in ("+1h", "-1h"):
+            jump_once(bench, f"{turn}{jump}", jump, libraries[0], figures)
+    figures.note = (
+        "distance from 1 s: of the kill, or (from 1.05 s) of the retry; all clocks but the wall clock are real"
+    )
+    return figures
+
+
+def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figures) -> None:
+    """Two jobs that run out of time, and one that fails once; the clock of their worker jumps meanwhile.
+
+    The store is the worker's alone: below libfaketime, sleep(3) fails, with which it would wait for the lock.
+    """
+    cli, folder = bench.cli(f"store{name}"), bench.folder / name
+    folder.mkdir()
+    clock = folder / "clock"
+    clock.write_text("+0")
+    note = "read -r up _ < /proc/uptime; echo $up >> {}; "
+    slow = {
+        cli.queue.add(
+            note.format(n) + "exec sleep 60", retries=0, timeout=1.0, grace=0.2, cwd=str(folder), env=cli.env
+        ).id: folder / str(n)
+        for n in range(2)
+    }
+    again = cli.queue.add(note.format("again") + "exit 1", retries=1, cwd=str(folder), env=cli.env).id
+    notes = [*slow.values(), folder / "again"]
+    fake = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
+    start_worker(cli, "-j", "3", "--drain", env=cli.env | fake)
+    wait_until(lambda: all(note.exists() and note.read_text() for note in notes))
+    wait_until(lambda: cli.queue.job(again).retries_used)  # the backoff has begun
+    clock.write_text(jump)
+    left = dict(slow)
+    while left:
+        alive = trees(cli.store)
+        for job_id in [job_id for job_id in left if (job_id, 1) not in alive]:
+            took = since_boot() - float(left.pop(job_id).read_text())
+            figures.n += 1
+            figures.times.append(abs(took - 1.0))
+            figures.check(abs(took - 1.0) < 0.5, f"{jump}: killed after {took:.2f} s instead of 1 s")
+    wait_until(lambda: not trees(cli.store) and len((folder / "again").read_text().split()) == 2)
+    first, second = map(float, (folder / "again").read_text().split())
+    figures.n += 1
+    figures.times.append(abs(second - first - 1.05))
+    figures.check(0.98 <= second - first <= 2.2, f"{jump}: retried after {second - first:.2f} s instead of 1 to 1.1 s")
+    outcomes = [job.ending and job.ending.outcome for job in cli.queue.wait_all([*slow, again], timeout=30)]
+    figures.check(outcomes == [Outcome.TIMEOUT] * 2 + [Outcome.EXIT], f"{jump}: recorded as {outcomes}")
+
+
+@case("31", SUBJECT, "timeouts: seconds over timeout, or over timeout + grace of those deaf to TERM")
+def timeouts(bench: Bench) -> Figures:
+    cli, figures = bench.cli(), Figures(limit=1.0)
+    count, timeout, grace = bench.size(8, 400), 0.3, 0.3
+    deaf = "trap '' TERM; while :; do sleep 60; done"
+    ids = {
+        cli.queue.add(["sleep 60", deaf][n % 2], retries=0, timeout=timeout, grace=grace, env=cli.env).id: n % 2
+        for n in range(count)
+    }
+    start_worker(cli, "-j", "8")
+    for job in cli.queue.wait_all(list(ids), timeout=120):
+        figures.n += 1
+        ending = job.ending
+        assert ending is not None
+        figures.check(ending.outcome is Outcome.TIMEOUT, f"job {job.id}: {ending}")
+        over = (ending.ended_at or 0.0) - (ending.started_at or 0.0) - timeout - grace * ids[job.id]
+        figures.times.append(over)
+        figures.check(over > -0.01, f"job {job.id} was killed {-over:.3f} s too early")
+    return figures
+
+
+@case("32", SUBJECT, "retries: seconds later than the backoff with all of its jitter")
+def retries(bench: Bench) -> Figures:
+    cli, figures = bench.cli(), Figures(limit=1.0)
+    count, most = bench.size(12, 200), bench.size(1, 3)
+    ids = [cli.queue.add("exit 1", retries=most, env=cli.env).id for _ in range(count)]
+    start_worker(cli, "-j", "8")
+    for job in cli.queue.wait_all(ids, timeout=120):
+        endings = [attempt.ending for attempt in job.attempts if attempt.ending is not None]
+        figures.check(len(endings) == 1 + most, f"job {job.id}: {len(endings)} attempts")
+        for n, (before, after) in enumerate(pairwise(endings), 1):
+            waited = (after.started_at or 0.0) - (before.ended_at or 0.0)
+            figures.n += 1
+            figures.check(waited >= backoff(n, 0.0), f"job {job.id}: retry {n} after {waited:.3f} s")
+            figures.times.append(max(0.0, waited - backoff(n, 1.0)))
+    return figures
+
+
+@case("36", SUBJECT, "a daemon that keeps the output open: seconds until the end is recorded, and the daemon gone")
+def daemon_keeps_output(bench: Bench) -> Figures:
+    need_linux()
+    need_tool("setsid")
+    cli, figures = bench.cli(), Figures(limit=2.5)
+    kinds = {"obedient": "sleep 60", "deaf": "sh -c 'trap \"\" TERM; sleep 60'"}
+    start_worker(cli, "-j", "4")
+    ids: dict[int, str] = {}
+    for _ in range(bench.size(2, 40)):
+        for kind, daemon in kinds.items():
+            ids[cli.queue.add(f"(setsid {daemon} &); sleep 0.2; date +%s.%N", env=cli.env, retries=0).id] = kind
+    obedient = []
+    for job_id, kind in ids.items():
+        job = cli.queue.wait(job_id, timeout=120)
+        figures.check((job_id, 1) not in trees(cli.store), f"{kind}: alive after the end is recorded")
+        figures.check(job.state is State.SUCCEEDED, f"{kind}: {job.ending}")
+        took = (job.finished_at or 0.0) - float(Path(cli.queue.store.logs.path(job_id, 1)).read_text().split()[0])
+        figures.n += 1
+        figures.times.append(took)
+        if kind == "obedient":
+            obedient.append(took)
+    figures.check(
+        sorted(obedient)[len(obedient) // 2] < 0.5, f"the end of an obedient daemon is noted after {obedient} s"
+    )
+    figures.note = f"obedient to TERM: at most {max(obedient) * 1000:.0f}; deaf ones get 2 s"
+    return figures
+
+
+# -- poor worlds ------------------------------------------------------------------------------------------------------------
+
+
+@case("59", SUBJECT, "no /proc, no pidfd_open, no subreaper, no root: jobs, timeouts, leftovers, cancel, adoption")
+def poor_worlds(bench: Bench) -> Figures:
+    need_linux()
+    need_root()
+    figures = poor(
+        bench,
+        [without_anything] if not bench.full else [without_anything, without_proc, without_pidfd, without_subreaper],
+    )
+    if bench.full:
+        user = as_user(bench, poor_user)
+        figures.n, figures.bad = figures.n + user.n, [*figures.bad, *user.bad]
+    return figures
+
+
+def poor_user(bench: Bench) -> Figures:
+    """What an ordinary user can do without."""
+    return poor(bench, [without_pidfd, without_subreaper])
+
+
+def poor(bench: Bench, worlds: Iterable[World]) -> Figures:
+    """One round of everything in each world."""
+    figures = Figures()
+    for world in worlds:
+        cli = bench.cli(f"store-{world.__name__}")
+        folder = bench.folder / world.__name__
+        try:
+            ends = ordinary_day(cli, folder, world)
+        finally:
+            clear(cli.store)
+        for what, (found, expected) in ends.items():
+            figures.n += 1
+            figures.check(found == expected, f"{world.__name__}: {what}: {found} instead of {expected}")
+    return figures
+
+
+def ordinary_day(cli: Cli, folder: Path, world: World) -> dict[str, tuple[object, object]]:
+    """What there is to see of a few jobs there, and what ought to be."""
+    queue, asked = cli.queue, {"env": cli.env, "retries": 0, "grace": 0.3}
+    adopted = patient(cli, folder, 1)[0]
+    first = start_worker(cli, "-j", "2", world=world)
+    wait_until(lambda: began(folder, 0))
+    old = queue.job(adopted).attempts[-1].owner
+    killed(first)
+    output = queue.add("echo said; exit 3", **asked)  # type: ignore[arg-type]
+    slow = queue.add("sleep 60", timeout=0.3, **asked)  # type: ignore[arg-type]
+    leftover = queue.add("sleep 60 & sleep 60 &", **asked)  # type: ignore[arg-type]
+    endless = queue.add("sleep 60 & sleep 60", **asked)  # type: ignore[arg-type]
+    start_worker(cli, "-j", "4", world=world)
+    wait_until(lambda: queue.job(adopted).attempts[-1].owner != old)
+    (folder / "go").touch()
+    wait_until(lambda: queue.job(endless.id).state is State.RUNNING and trees(cli.store).get((endless.id, 1)))
+    queue.cancel([endless.id])
+    jobs = queue.wait_all([adopted, output.id, slow.id, leftover.id, endless.id], timeout=30)
+    said = cli.start("log", str(output.id), preexec_fn=world).communicate()[0]
+    doctor = cli.start("doctor", preexec_fn=world)
+    told = doctor.communicate()[1]
+    ends = dict(zip(["adopted", "output", "timeout", "leftover", "cancel"], jobs, strict=True))
+    expected = [Outcome.EXIT, Outcome.EXIT, Outcome.TIMEOUT, Outcome.EXIT, Outcome.CANCELLED]
+    return {
+        **{
+            name: (job.ending and job.ending.outcome, outcome)
+            for (name, job), outcome in zip(ends.items(), expected, strict=True)
+        },
+        "runs of the adopted one": (began(folder, 0), 1),
+        "exit code": (jobs[1].exit_code, 3),
+        "log": (said, "said\n"),
+        "doctor": (doctor.returncode, 0),
+        "doctor warns": ("/proc can't be read" in told, world in {without_proc, without_anything}),
+        "left": (trees(cli.store), {}),
+    }
+
+
+# -- output -----------------------------------------------------------------------------------------------------------------
+
+
+def peak_rss(pid: int) -> int:
+    """KiB, ever."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
+@case("34", SUBJECT, "much output, in lines and without a newline: memory of worker and supervisor, time of log --tail")
+def much_output(bench: Bench) -> Figures:
+    need_linux()
+    cli, figures = bench.cli(), Figures(limit=2.0)
+    size = bench.size(64, 1024) << 20
+    worker = start_worker(cli, "-j", "1")
+    cli.queue.wait(cli.queue.add("echo warm; exit 0", env=cli.env).id, timeout=30)
+    holders = {"worker": worker.pid, "supervisor": int(next((cli.store / "workers").glob("*/0.lock")).read_text())}
+    before = {name: peak_rss(pid) for name, pid in holders.items()}
+    grown = dict.fromkeys(holders, 0)
+    for command in (f"yes 0123456789abcdef | head -c {size}", f"head -c {size} /dev/zero"):
+        job = cli.queue.wait(cli.queue.add(command, env=cli.env, retries=0, log_max=2 * size).id, timeout=300)
+        figures.n += 1
+        figures.check(job.ending is not None and job.ending.log_bytes == size, f"{command}: {job.ending}")
+        for name, pid in holders.items():
+            grown[name] = max(grown[name], peak_rss(pid) - before[name])
+            figures.check(grown[name] < 8192, f"{command}: the {name} grew by {grown[name]} KiB")
+        for _ in range(bench.size(1, 5)) if "yes" in command else ():
+            since = time.monotonic()
+            lines = cli("log", "--tail", "10", str(job.id)).stdout.split("\n")
+            figures.times.append(time.monotonic() - since)
+            figures.check(len(lines) >= 10, f"{len(lines)} lines in the tail")
+        if "zero" in command:
+            figures.note = (
+                f"one line of {size >> 20} MiB, last 10 lines to a terminal: {tail_on_a_terminal(cli, job.id, figures)}"
+            )
+        Path(cli.queue.store.logs.path(job.id, 1)).unlink()
+    figures.note += f"; {size >> 20} MiB each; grown by {grown} KiB"
+    return figures
+
+
+def tail_on_a_terminal(cli: Cli, job_id: int, figures: Figures) -> str:
+    """How long a person waits for the last line, however long it is, and what memory that takes."""
+    since = time.monotonic()
+    output, peak = terminal(cli, "log", "--tail", "10", str(job_id), limit=30.0)
+    took = time.monotonic() - since
+    figures.check(output is not None, f"log --tail of one long line to a terminal takes more than {took:.0f} s")
+    return f"{took:.1f} s, {peak >> 10} MiB"
+
+
+def terminal(cli: Cli, *words: str, limit: float = 60.0) -> tuple[int | None, int]:
+    """Run the command in a terminal; how many bytes it shows (None: not within the limit), and its peak memory in KiB."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "jobq", *words], cli.env | {"TERM": "xterm"})
+    seen, peak, finished = [0], 0, threading.Event()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(fd, 1 << 16):
+                seen[0] += len(data)
+        finished.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    deadline = time.monotonic() + limit
+    while not finished.wait(0.01) and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            peak = max(peak, peak_rss(pid))
+    in_time = finished.is_set()
+    if not in_time:
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    finished.wait()
+    os.close(fd)
+    return (seen[0] if in_time else None), peak
+
+
+@case("34b", SUBJECT, "nobody reads what a worker says: seconds until a cancel is carried out, and the next job done")
+def unread_worker(bench: Bench) -> Figures:
+    cli, figures = bench.cli(), Figures(n=2, limit=3.0)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    asked = {"env": cli.env, "retries": 0, "grace": 0.2}
+    running = cli.queue.add("sleep 60", **asked)  # type: ignore[arg-type]
+    start_worker(cli, "-j", "1", stdout=write, stderr=write)
+    os.close(write)
+    try:
+        wait_until(lambda: cli.queue.job(running.id).state is State.RUNNING)
+        since = time.monotonic()
+        cli.queue.cancel([running.id])
+        for job_id in (running.id, cli.queue.add("true", **asked).id):  # type: ignore[arg-type]
+            cli.queue.wait(job_id, timeout=5)
+            figures.times.append(time.monotonic() - since)
+    except WaitTimeout as e:
+        figures.bad.append(f"the worker stands still: {e}")
+    finally:
+        os.close(read)  # a broken pipe frees it
+    return figures
+
+
+@case("35", SUBJECT, "output of every byte, invalid UTF-8, lone CR, 10^6 tiny lines: bytes that differ in the log")
+def bytes_kept(bench: Bench) -> Figures:
+    cli, figures = bench.cli(), Figures()
+    samples = {
+        "every byte": bytes(range(256)) * 64,
+        "noise": bench.dice.randbytes(bench.size(1, 64) << 20),
+        "broken UTF-8": b"\xff\xfe\xc3(\xed\xa0\x80\x00\n\r\r\n\xe2\x82" * 1000,
+        "lone CR": b"10%\r50%\r100%" * 10_000,
+        "tiny lines": b"x\n" * bench.size(100_000, 1_000_000),
+        "NULs, no newline": b"\0" * 100_000,
+    }
+    ids: dict[str, int] = {}
+    for name, data in samples.items():
+        path = bench.folder / f"{len(ids)}.bytes"
+        path.write_bytes(data)
+        ids[name] = cli.queue.add(["cat", str(path)], env=cli.env).id
+    cli("worker", "--drain", "-j", "2")
+    for name, job_id in ids.items():
+        for words in (["log"], ["log", "--raw"], ["log", "-f"]):
+            shown = subprocess.run(
+                [sys.executable, "-m", "jobq", *words, str(job_id)], env=cli.env, capture_output=True, check=False
+            )
+            figures.n += 1
+            figures.check(
+                shown.stdout == samples[name],
+                f"{name}: {' '.join(words)}: {len(shown.stdout)} bytes of {len(samples[name])}, or others",
+            )
+    figures.note = f"{sum(map(len, samples.values()))} bytes, three ways to read them"
+    return figures
+
+
+SEEDS = [
+    Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor.py", """counted)
+        signal_group(job.pid, signal.SIGTERM)
+        signal_group(job.pid, signal.SIGCONT)
+""", """counted)
+        signal_group(job.pid, signal.SIGTERM)
+""", "25"),
+    Seed("25", "only the main process is ended", "supervisor.py", "        self.end_leftovers(job)\n        end: dict", "        end: dict", "25"),
+    Seed("25", "no subreaper: orphans are nobody's", "supervisor.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
+    Seed("25", "TERM, but never KILL", "supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
+    Seed("25", "without pidfd_open nothing is signalled", "supervisor.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
+    Seed("22", "what a dead worker left running is started again", "rescue.py", """                alive[key] = supervision
+                continue
+""", """                endings[key] = __import__("jobq.engine.remains", fromlist=["_"]).NOT_STARTED
+                continue
+""", "22"),
+    Seed("26", "what a killed supervisor left is not killed", "engine/remains.py", "    clean = 0\n    for _ in range(KILL_ROUNDS):", "    return True\n    clean = 0\n    for _ in range(KILL_ROUNDS):", "tests/test_death.py::test_worker_and_supervisors_killed_together"),
+    Seed("52", "a killer of supervisors is given more turns", "retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
+    Seed("30", "timeouts on the wall clock", "supervisor.py", "import time\nimport zlib\n", "import time\nimport zlib\n\ntime.monotonic = time.time\n", "30"),
+    Seed("30", "backoffs on the wall clock", "job.py", "if self.boot_id and self.boot_id == now.boot_id:", "if self.boot_id is None:", "30"),
+    Seed("31", "KILL comes late", "supervisor.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
+    Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
+    Seed("35", "output is tidied", "views/console.py", "sys.stdout.buffer.write(data)", 'sys.stdout.buffer.write(data.replace(b"\\r\\n", b"\\n"))', "35"),
+    Seed("49", "ignored signals stay ignored in the job", "supervisor.py", "setsigdef=ALL_SIGNALS,", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
+    Seed("34", "a descriptor leaks with each job", "supervisor.py", "        os.close(self.fd)\n        return sizes", "        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+]  # fmt: skip
