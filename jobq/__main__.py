@@ -46,7 +46,7 @@ def run(words: list[str]) -> None:
     if not quick.add(words):
         from jobq.cli import app_for  # noqa: PLC0415
 
-        app_for(words)()
+        app_for(words)(words)
 
 
 def show_if_debugging(e: Exception) -> None:

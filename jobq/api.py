@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -18,7 +19,7 @@ from jobq import clock, lifecycle
 from jobq.asks import ASKS
 from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
-from jobq.request import call_command, check_command, check_spec, current_directory
+from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
 from jobq.rescue import rescue
 from jobq.results import result_of
 from jobq.settings import environment, store_path
@@ -76,9 +77,10 @@ class Queue:
         fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
         for ask in ASKS:
             text = fields.get(ask.name)
-            if ask.name in {"priority", "timeout", "grace", "log_max"} and isinstance(text, str):
+            if isinstance(text, str) and ask.name != "retries":  # a number is a number in Python
                 fields[ask.name] = ask.parse(text)
         cwd, variables = asked.get("cwd"), asked.get("env") or {}
+        check_variables(variables)
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
             raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
@@ -118,7 +120,7 @@ class Queue:
 
         Raises UsageError, Refused (the name is taken), NotSaved.
         """
-        words = command if isinstance(command, str) else tuple(command)
+        words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
         (job_id,) = self.add_many([words], lambda: self.spec(**asked))
         return self.job(job_id)
 
@@ -166,6 +168,7 @@ class Queue:
 
     def named(self, name: str) -> Job:
         """The unfinished job of that name, else the latest finished one. Raises NotFound."""
+        name = unicodedata.normalize("NFC", name)
         job = self.store.read().named(name)
         if job is not None and not job.state.final:
             return job

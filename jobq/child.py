@@ -133,7 +133,11 @@ def describe(error):  # type: (BaseException) -> dict[str, str]
 def write(path, text):  # type: (str, str) -> None
     """Make the file, whole or not at all."""
     temp = path + ".tmp"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.unlink(temp)  # of a try that was cut short
+    except OSError:
+        pass
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.fchmod(fd, 0o600)
     with open(fd, "w") as f:
         f.write(text)

@@ -146,4 +146,6 @@ def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int
 def is_in_order(journal: int, hint: Hint) -> bool:
     """Whether the journal is of today's format, and ends where the hint says."""
     first, newline, _ = os.pread(journal, 1 << 16, 0).partition(b"\n")
-    return bool(newline) and is_todays(first, hint.generation) and os.fstat(journal).st_size == hint.size
+    if not newline or not is_todays(first, hint.generation) or os.fstat(journal).st_size != hint.size:
+        return False
+    return os.pread(journal, 1, hint.size - 1) == b"\n"

@@ -249,5 +249,8 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
             raise BadRecord(f"not a job: {record!r:.60}")
     if len(record) == 3:
         return job
-    attempts = tuple(map(read_attempt, record.get("attempts", ())))
+    noted = record.get("attempts", [])
+    if not isinstance(noted, list):
+        raise BadRecord(f"attempts can't be {noted!r:.60}")
+    attempts = tuple(map(read_attempt, noted))
     return apply_changing(job, record.get("job", {}), attempts, read_history(record.get("history", [])))

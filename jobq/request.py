@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from jobq.asks import LEAST_LOG, MOST_RETRIES, label
@@ -14,6 +15,7 @@ from jobq.records import BadRecord, read_spec, spec_record
 from jobq.results import argv
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
+MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
 MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the journal
 
 
@@ -25,9 +27,22 @@ def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python:
         copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as e:
         raise UsageError(f"an argument of {function} is not JSON: {e}") from None
+    if depth(copied) > MAX_DEPTH:
+        raise UsageError(
+            f"the arguments of {function} are lists in lists, {depth(copied)} deep; the limit is {MAX_DEPTH}"
+        )
     if copied["kwargs"].keys() != kwargs.keys():
         raise UsageError(f"the names of {function}'s arguments must be text")
     return Call(function, tuple(copied["args"]), copied["kwargs"], os.path.abspath(python))
+
+
+def depth(value: Any) -> int:
+    """How many lists and objects lie in each other."""
+    deepest, level = 0, [value]
+    while level:
+        members = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
+        deepest, level = deepest + 1, members
+    return deepest
 
 
 def check_spec(spec: Spec) -> None:
@@ -43,20 +58,42 @@ def check_spec(spec: Spec) -> None:
         raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
     if not LEAST_LOG <= spec.log_max < 1 << 60:
         raise UsageError(f"log_max can't be {spec.log_max}", f"give a number of bytes from {LEAST_LOG} on")
+    if spec.timeout == 0:
+        raise UsageError("timeout can't be 0", "leave it out for no limit")
     for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):
         if seconds is not None and not 0 <= seconds < math.inf:
             raise UsageError(f"{name} can't be {seconds}", "give seconds")
+
+
+def check_variables(variables: object) -> None:
+    """Raises UsageError for what no environment can hold."""
+    if not isinstance(variables, Mapping):
+        raise UsageError(f"env can't be {variables!r:.60}", "give names and values")
+    for name, value in variables.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
+            raise UsageError(f"the variable {name!r:.60} can't be {value!r:.60}", "names and values are text")
+        try:
+            os.fsencode(name + value)
+        except UnicodeEncodeError:
+            raise UsageError(f"the variable {name!r:.60} has half a character in it") from None
 
 
 def check_command(command: Command, line: int) -> None:
     """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
     where = f"line {line}: " if line else ""
     words = (command,) if isinstance(command, str) else argv(command, "") if isinstance(command, Call) else command
+    if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+        raise UsageError(
+            f"{where}{command!r:.60} is not a command", "give a shell line, or the program and its arguments"
+        )
     if not words or not words[0].strip():
         raise UsageError(f"{where}the command is empty")
     total = 0
     for number, word in enumerate(words, 1):
-        size = len(os.fsencode(word))
+        try:
+            size = len(os.fsencode(word))
+        except UnicodeEncodeError:
+            raise UsageError(f"{where}word {number} of the command has half a character, {word!r:.60}") from None
         total += len(json.dumps(word))
         if "\0" in word:
             raise UsageError(f"{where}word {number} of the command has a NUL byte, which no program can be given")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, NamedTuple
 
 from jobq import child
 from jobq.job import Call, Job, Record
 from jobq.store.logs import Logs
+from jobq.supervisor import open_own
 
 BROKEN = {"type": "ValueError", "message": "the result file can't be read", "traceback": ""}
 
@@ -30,7 +32,7 @@ def result_of(job: Job, attempt: int, logs: Logs) -> Result | None:
     if not isinstance(job.command, Call):
         return None
     try:
-        with open(logs.result_path(job.id, attempt), encoding="utf-8") as f:
+        with open(open_own(logs.result_path(job.id, attempt), os.O_RDONLY), encoding="utf-8") as f:
             document = json.load(f)
     except FileNotFoundError:
         return None

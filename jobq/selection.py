@@ -9,6 +9,7 @@ from jobq.api import Queue
 from jobq.errors import NotFound, UsageError
 from jobq.job import State
 
+STRETCH = 1000  # jobs that are looked up in one pass
 FORMS = "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state)"
 
 
@@ -59,15 +60,15 @@ def _special(queue: Queue, word: str) -> Iterator[int]:
     if back.isdecimal():
         if queue.store.jobs.next_id == 1:
             raise NotFound(f"{word}: none was added yet")
-        job_id = queue.store.jobs.next_id - 1
         skip = _number(back)
-        while job_id > 0:
-            if queue.store.find(job_id) is not None:
-                if skip == 0:
-                    yield job_id
-                    return
-                skip -= 1
-            job_id -= 1
+        top = queue.store.jobs.next_id
+        while top > 1:  # a pass over the old jobs for each stretch
+            stretch = range(max(1, top - STRETCH - skip), top)
+            found = sorted(queue.store.find_all(stretch), reverse=True)
+            if skip < len(found):
+                yield found[skip]
+                return
+            skip, top = skip - len(found), stretch.start
         raise NotFound(word)
     try:
         state = State(word[1:])

@@ -10,7 +10,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """While entered: `count` is how often the process was asked to stop; `fd` becomes readable with each time."""
+    """Once entered: `count` is how often the process was asked to stop; `fd` becomes readable with each time.
+
+    Afterwards the process is expected to exit, and hears them no more.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -19,17 +22,20 @@ class StopSignals:
         os.set_blocking(self._wake, False)
 
     def __enter__(self) -> StopSignals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # whoever started us may have blocked them
         self._old_wakeup = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup(1) set it
-        self._old = {number: signal.signal(number, self._note) for number in heard}
+        # What is ignored stays so: nohup(1) has set it.
+        self._heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in self._heard:
+            signal.signal(number, self._note)
         return self
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        for number in self._heard:
+            signal.signal(number, signal.SIG_IGN)  # it is leaving already: another one must not spoil the exit code
         signal.set_wakeup_fd(self._old_wakeup)
         os.close(self.fd)
         os.close(self._wake)

@@ -27,6 +27,7 @@ import json
 import os
 import select
 import signal
+import stat
 import struct
 import sys
 import time
@@ -50,6 +51,7 @@ MOMENTARY = frozenset(
 )  # the machine's trouble, not the job's: it is handed back uncounted
 LOG_LOOK = 1.0  # seconds between two looks at how long the log has become
 LOG_BLOCK = 1 << 12  # bytes: holes consist of whole ones
+PLANTED = {errno.ELOOP, errno.EISDIR, errno.ENXIO}  # something else lies where a file of ours ought to be
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -137,7 +139,7 @@ class Supervisor:
             pass  # a full disk: only a quicker way to notice our end is lost
         self.ends = os.open(f"{folder}/{slot}.ends", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.mkfifo(f"{folder}/{slot}.ctl", 0o600)
-        self.ctl = os.open(f"{folder}/{slot}.ctl", os.O_RDWR | os.O_NONBLOCK)
+        self.ctl = os.open(f"{folder}/{slot}.ctl", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
         self.woken, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.woken, False)
@@ -268,7 +270,7 @@ class Supervisor:
             return
         log = -1
         try:
-            log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            log = open_own(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             pid = self.spawn(job, log)
         except (OSError, ValueError) as e:
             if log >= 0:
@@ -325,7 +327,7 @@ class Supervisor:
         if path not in self.environments:
             if len(self.environments) > 32:
                 self.environments.clear()
-            with open(path, encoding="ascii") as f:
+            with open(open_own(path, os.O_RDONLY), encoding="ascii") as f:
                 self.environments[path] = json.load(f)
         return self.environments[path]
 
@@ -438,6 +440,17 @@ class Supervisor:
                 self.wait(ROUND)
 
 
+def open_own(path: str, flags: int) -> int:
+    """Open a plain file of ours with a single name, waiting for no FIFO and following no link. Raises OSError."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_uid == os.geteuid():
+        os.set_blocking(fd, True)
+        return fd
+    os.close(fd)
+    raise OSError(errno.ENXIO, "it is not a plain file of yours with a single name", path)
+
+
 def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
     """The end of a job that could not be started; statuses as a shell's: 127 not found, else 126."""
     if isinstance(error, ValueError):
@@ -446,12 +459,9 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     if number in MOMENTARY:
         return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})", "counted": False}
     where = error.filename if isinstance(error.filename, str) else str(job["command"])[:200]
-    if where == job["log"]:
-        return {
-            "outcome": "spawn_error",
-            "error": f"{where}: {error.strerror}",
-            "counted": False,
-        }  # not the job's fault
+    if where == job["log"] and number not in PLANTED:
+        # Not the job's fault, and perhaps mended soon.
+        return {"outcome": "spawn_error", "error": f"{where}: {error.strerror}", "counted": False}
     if where == job["cwd"]:
         return {"outcome": "spawn_error", "status": 126, "error": f"working directory {where}: {error.strerror}"}
     if number == errno.ENOENT:
@@ -661,6 +671,17 @@ def kill_children(spared: Collection[int] = ()) -> bool:
             except ChildProcessError:
                 pass
     return True
+
+
+def kill_own_child(leader: int) -> None:
+    """KILL the group of a process that has come to us as a child; of nobody else, as only our own can be waited for."""
+    if leader > 0:
+        try:
+            os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            signal_group(leader, signal.SIGKILL)
+            os.waitpid(leader, 0)
+        except OSError:
+            pass
 
 
 def main() -> None:

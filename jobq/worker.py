@@ -13,7 +13,7 @@ from jobq import clock, lifecycle
 from jobq.claim import is_mine
 from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
-from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
+from jobq.errors import JobqError, LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Call, Job, Moment, Outcome, State
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.results import argv
@@ -69,6 +69,7 @@ class Worker:
         self._paused_until = float("-inf")
         self._pause = 1.0
         self._pace = BATCH_S  # seconds that a job takes, as far as we have seen
+        self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
@@ -164,7 +165,7 @@ class Worker:
 
     def _room(self, jobs: Jobs, now: Moment) -> int:
         """How many slots to fill: no more than there are jobs that can be claimed."""
-        free = self.slots - self._engine.busy
+        free = self._most_slots - self._engine.busy
         if free <= 0:
             return 0
         jobs.waiting.wake(jobs.by_id, now)
@@ -217,9 +218,12 @@ class Worker:
             end.ending for end in ended if end.ending.never_started and end.ending.outcome is Outcome.SPAWN_ERROR
         ]
         if refused:
+            self._most_slots = max(1, self._most_slots // 2)
+            self._engine.let_go(self._most_slots)
             self._take_a_break(now, str(refused[-1]))
         elif ended:
             self._pause = 1.0  # something has run again
+            self._most_slots = min(self.slots, self._most_slots + 1)
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)
@@ -302,7 +306,7 @@ class Worker:
     def _compact(self, wall: float) -> None:
         try:
             compaction.compact(self.store.path, wall)
-        except (StoreError, OSError):
+        except (JobqError, OSError):
             pass  # it will be tried again; what is damaged is told by the next read
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:

@@ -120,7 +120,8 @@ class LocalEngine:
     def _start(self) -> None:
         supervision = Supervision(self._folder, str(self._started))
         self._started += 1
-        errors = os.open(f"{self._folder}/{supervision.slot}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        errors = os.open(f"{self._folder}/{supervision.slot}.err", flags, 0o600)
         os.fchmod(errors, 0o600)
         try:
             process = subprocess.Popen(
@@ -145,6 +146,14 @@ class LocalEngine:
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, slot)
+
+    def let_go(self, most: int) -> None:
+        """Keep no more than `most` supervisors, as far as idle ones can leave: each takes a place."""
+        for _ in range(len(self._slots) - most):
+            if self._idle:
+                leaving = self._idle.pop().process.stdin
+                assert leaving is not None
+                leaving.close()  # it hangs up, and is buried when it has
 
     def submit(self, name: str, tasks: list[Task]) -> None:
         """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""

@@ -56,7 +56,7 @@ class Supervision(NamedTuple):
     def pid(self) -> int | None:
         """Its process, as long as it lives."""
         try:
-            with open(f"{self.folder}/{self.slot}.lock", encoding="ascii") as f:
+            with open(supervisor.open_own(f"{self.folder}/{self.slot}.lock", os.O_RDONLY), encoding="ascii") as f:
                 return int(f.read())
         except (OSError, ValueError):
             return None
@@ -162,6 +162,7 @@ def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
 
     They are known by the variables in their environment, by the session of the main process, and as children of those.
     """
+    supervisor.kill_own_child(spawned["pid"] if spawned is not None else 0)
     clean = 0
     for _ in range(KILL_ROUNDS):
         found = _marked(key, store) | _session(spawned)

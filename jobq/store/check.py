@@ -95,6 +95,9 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
 
 def _open_modes(root: Folder) -> Iterator[str]:
     for path, folders, files in os.walk(root.path):
+        if path == root.path:  # what is not ours is not our business
+            folders[:] = [name for name in folders if name in OURS]
+            files = [name for name in files if name in OURS]  # noqa: PLW2901
         for name in [*folders, *files]:
             full = f"{path}/{name}"
             try:

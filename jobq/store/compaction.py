@@ -140,7 +140,7 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
 
 
 def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
-    """The retention of some days is over: their jobs, logs, and environments that nobody names any more."""
+    """Where the retention of a day is over: its jobs and logs; and environments that nobody names any more."""
     root = store.root
     store.read()
     assert store.header is not None
@@ -148,6 +148,7 @@ def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
     on_disk = finished.days_on_disk(root)
     over = {day: size for day, size in on_disk.items() if day not in store.header.finished and day < first_kept}
     if not over:
+        clean_environments(store, wall)
         return
     archive = store.archive()
     wanted = {job_id for day in store.header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
@@ -161,16 +162,22 @@ def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
 
 def clean_environments(store: Store, wall: float) -> None:
     """Remove the captured environments that no job names. Adders look again under the lock: none is pulled away."""
+    folder = store.root.existing(environment.ENV)
+    if folder is None:
+        return
+    if {environment.digest_in(name) for name in folder.names()} <= {job.spec.env for job in store.jobs.by_id.values()}:
+        folder.close()
+        return  # a look at all the finished jobs is saved
     old = store.archive().environments()
     with store.lock:
         store.recover()
         store.read()
-        folder = store.root.existing(environment.ENV)
-        if folder is None:
-            return
         named = old | {job.spec.env for job in store.jobs.by_id.values()}
         for name in folder.names():
+            digest = environment.digest_in(name)
+            if digest is None:
+                continue
             abandoned = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - ABANDONED
-            if abandoned or (name.endswith(".json") and name[:1] != "." and name[:-5] not in named):
+            if abandoned or (not name.startswith(".") and digest not in named):
                 os.unlink(name, dir_fd=folder.fd)
         folder.close()

@@ -64,6 +64,14 @@ def make_durable(root: Folder, digest: str) -> bool:
         folder.close()
 
 
+def digest_in(name: str) -> str | None:
+    """The digest that a file of ours, finished or half made, is named by; None for what is not ours."""
+    digest, dot, suffix = name.removeprefix(".").partition(".")
+    if len(digest) != 64 or digest.strip("0123456789abcdef") or not f"{dot}{suffix}".startswith(".json"):
+        return None
+    return digest
+
+
 def _seal(folder: Folder, name: str) -> bool:
     """Whether the file is there; if so, it is durable, and its mode says that nobody needs to see to that again."""
     try:
@@ -90,7 +98,12 @@ def load(root: Folder, digest: str) -> dict[str, str]:
         raise StoreDamaged(path, 0, "a captured environment is missing")
     if sha256(data) != digest:
         raise StoreDamaged(path, 0, "a captured environment was changed")
-    import json  # noqa: PLC0415
+    from jobq.store.journal import BadLine, parse_object  # noqa: PLC0415  # not for `jobq add`
 
-    environment: dict[str, str] = json.loads(data)
+    try:
+        environment = parse_object(data)
+    except BadLine as e:
+        raise StoreDamaged(path, 0, f"a captured environment is {e}") from None
+    if not all(isinstance(value, str) for value in environment.values()):
+        raise StoreDamaged(path, 0, "a captured environment has a value that is not text")
     return environment

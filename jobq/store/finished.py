@@ -63,6 +63,8 @@ class Archive:
             for offset, line in self.lines(day):
                 job_id = wanted.pop(line[: line.find(b",") + 1], None)
                 if job_id is not None:
+                    if suspect is not None:
+                        self._decode(*suspect)  # it is newer, and may be about the same job
                     record = self._decode(day, offset, line)
                     if not record.get("removed"):
                         found[job_id] = self._job(day, offset, record)

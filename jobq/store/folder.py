@@ -69,7 +69,7 @@ class Folder:
         """Raises StoreForbidden if others could change what is in here."""
         mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         if mode & 0o022:
-            ours = "journal.jsonl" in self.names()
+            ours = self.has("journal.jsonl")
             hint = f"chmod 700 {self.path}" if ours else "name a directory of your own with --store or JOBQ_STORE"
             raise StoreForbidden(f"{self.path} can be written by others (mode {mode:04o})", hint)
         parent = stat.S_IMODE(os.stat(os.path.dirname(os.path.abspath(self.path))).st_mode)
@@ -86,6 +86,14 @@ class Folder:
     def names(self) -> list[str]:
         """What is in here, unordered."""
         return os.listdir(self.fd)
+
+    def has(self, name: str) -> bool:
+        """Whether there is something of that name: a listing may miss what is being renamed over (btrfs)."""
+        try:
+            os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def file(self, name: str, flags: int) -> int:
         """A descriptor for the regular file `name`. Raises OSError as open(2), StoreForbidden if it is not ours."""

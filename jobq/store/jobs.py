@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from jobq.claim import Waiting
-from jobq.job import Attempt, Call, Command, Job, Record, Spec, State
+from jobq.job import Attempt, Call, Command, Job, Record, Spec, State, Step
+from jobq.lifecycle import Event
 from jobq.records import (
     BadRecord,
     apply_changing,
@@ -34,6 +35,7 @@ from jobq.store.journal import encode_line
 
 LINE_TARGET = 1 << 18  # bytes of commands or jobs on one line; the limit is 1 MiB
 SNAPSHOT_JOBS = 100
+MANY_STEPS = 1000  # of one job's history
 
 
 class Add(NamedTuple):
@@ -205,7 +207,7 @@ class Jobs:
         size = 0
         for job in self.unfinished():
             count += 1
-            record = job_record(job)
+            record = job_record(job._replace(history=thinned(job.history)))
             if id(job.spec) not in specs:
                 specs[id(job.spec)] = len(spec_records)
                 spec_records.append(record["spec"])
@@ -220,7 +222,22 @@ class Jobs:
         yield encode_line({"snapshot_end": True, "seq": self.seq, "next_id": self.next_id, "jobs": count})
 
 
+def thinned(history: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same story without old claims that came to nothing, where there are very many of them."""
+    if len(history) <= MANY_STEPS:
+        return history
+    kept: list[Step] = []
+    for step in history[: -MANY_STEPS // 2]:
+        if step.event == Event.HAND_BACK and kept and kept[-1].event == Event.CLAIM:
+            kept.pop()
+        else:
+            kept.append(step)
+    return (*kept, *history[-MANY_STEPS // 2 :])
+
+
 def _merged(attempts: tuple[Attempt, ...], records: Iterable[object]) -> tuple[Attempt, ...]:
+    if not isinstance(records, (list, tuple)):
+        raise BadRecord(f"attempts can't be {records!r:.60}")
     for attempt in map(read_attempt, records):
         if not 0 < attempt.n <= len(attempts) + 1:
             raise BadRecord(f"attempt {attempt.n} follows attempt {len(attempts)}")

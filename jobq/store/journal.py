@@ -112,11 +112,11 @@ class Header(NamedTuple):
                 "uuid": str(),
                 "host": str(),
                 "version": str(),
-                "finished": dict(),
+                "finished": dict() as finished,
                 "format": int(),
                 "min_reader": int(),
                 "min_writer": int(),
-            }:
+            } if all(type(size) is int and size >= 0 for size in finished.values()):
                 return cls(**{name: fields[name] for name in cls._fields})
         raise StoreDamaged(path, 0, "the first line is not a header")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from jobq.errors import NotSaved
+from jobq.errors import NotSaved, StoreForbidden
 from jobq.store.folder import make_private_dir
 
 BUCKET = 1000  # jobs a folder
@@ -27,11 +28,15 @@ class Logs:
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
 
     def make_folder(self, job_id: int) -> None:
-        """Make sure that the job's logs can be created. Raises NotSaved."""
+        """Make sure that the job's logs can be created. Raises NotSaved, StoreForbidden."""
         folder = f"{self._root}/{job_id // BUCKET}"
-        if os.path.isdir(folder):
-            return
         for path in (self._root, folder):
+            try:
+                if stat.S_ISDIR(os.lstat(path).st_mode):
+                    continue
+                raise StoreForbidden(f"{path} is not a directory", "move it away; jobq did not make it")
+            except FileNotFoundError:
+                pass
             try:
                 make_private_dir(path)
             except FileExistsError:
@@ -48,8 +53,10 @@ class Logs:
             except OSError:
                 continue  # none of them ever ran
             for name in names:
-                number = name.partition(".")[0]
-                if number.isdecimal() and int(number) in job_ids:
+                number, _, rest = name.partition(".")
+                attempt, _, kind = rest.partition(".")
+                ours = attempt.isdecimal() and kind in {"log", "result.json", "result.json.tmp"}
+                if ours and number.isdecimal() and int(number) in job_ids:
                     try:
                         os.unlink(f"{folder}/{name}")
                     except OSError:

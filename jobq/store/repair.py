@@ -80,6 +80,9 @@ def _keep(root: Folder, name: str, data: bytes) -> str:
         quarantine.close()
 
 
+MISFITS = (BadRecord, KeyError, TypeError, ValueError, AttributeError)  # a right checksum over the wrong things
+
+
 class Salvage:
     """What can be read of a journal, line by line and operation by operation; `lost`: lengths of what can't."""
 
@@ -118,21 +121,22 @@ class Salvage:
 
     def _apply(self, lines: list[Record]) -> None:
         for line in lines:
-            for op in line["ops"]:
-                self.jobs.next_id = max([self.jobs.next_id, *([op["id"] + 1] if "id" in op else [])])
+            for op in line["ops"] if isinstance(line["ops"], list) else [line["ops"]]:
                 try:
+                    known = op["job"]["id"] if op["op"] == "put" else op.get("id", 0)
+                    self.jobs.next_id = max(self.jobs.next_id, known + 1)
                     self.jobs.apply({"seq": line["seq"], "at": line["at"], "ops": [op]})
-                except (BadRecord, KeyError, TypeError):
+                except MISFITS:
                     self.lost.append(len(str(op)))
         lines.clear()
 
     def _apply_snapshot(self, line: Record, size: int) -> None:
         try:
             if "snapshot_end" in line:
-                self.jobs.seq, self.jobs.next_id = line["seq"], max(self.jobs.next_id, line["next_id"])
+                self.jobs.seq, self.jobs.next_id = int(line["seq"]), max(self.jobs.next_id, line["next_id"])
             else:
                 self.jobs.apply_snapshot(line)
-        except (BadRecord, KeyError):
+        except MISFITS:
             self.lost.append(size)
 
 

@@ -46,9 +46,8 @@ class Store:
         """
         folder = self.existing()
         if folder is None or self._lock is None:
-            names = set(folder.names()) if folder is not None else set()
-            if folder is None or JOURNAL not in names:
-                folder = self._make(folder, names)
+            if folder is None or not folder.has(JOURNAL):
+                folder = self._make(folder, set(folder.names()) if folder is not None else set())
             self._folder = folder
             self._check_writable(folder)
             self._lock = StoreLock(folder, self._lock_timeout)
@@ -267,6 +266,8 @@ class Store:
         hint = read_hint(root)
         if hint is not None and hint.generation == journal.header.generation:
             size = journal.size()
+            if hint.size <= size and journal.read(hint.size - 1, hint.size) != b"\n":
+                raise StoreDamaged(journal.path, hint.size - 1, "the last acknowledged line does not end")
             if hint.size == size:
                 return hint
             if hint.size > size:

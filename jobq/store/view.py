@@ -51,7 +51,7 @@ class View:
         if self.journal is None or not self.offset:
             self._load(folder, hint, locked)
         elif self.journal.is_current():
-            self.follow(self._end(folder, hint, locked))
+            self._follow_to(hint, self._end(folder, hint, locked))
         else:
             self.follow(None)  # the old generation to its very end
             self._change_generation(folder, hint, locked)
@@ -85,10 +85,16 @@ class View:
             end = self._end(folder, hint, locked)
             if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
                 end = hint.size  # less than was acknowledged
-            self.follow(end)
+            self._follow_to(hint, end)
         except BaseException:
             self.forget()
             raise
+
+    def _follow_to(self, hint: Hint | None, end: int | None) -> None:
+        self.follow(end)
+        assert self.journal is not None
+        if hint is not None and hint.generation == self.journal.header.generation and self.offset < hint.size:
+            raise StoreDamaged(self.journal.path, self.offset, "an acknowledged line is not readable")
 
     def follow(self, end: int | None) -> None:
         """Apply the journal up to `end`, all of which was acknowledged; None: up to the last whole transaction."""
@@ -115,7 +121,7 @@ class View:
         assert self.journal is not None
         try:
             self.jobs.apply(line)
-        except BadRecord as e:
+        except (BadRecord, TypeError, KeyError) as e:
             raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {e}") from None
 
     def _change_generation(self, folder: Folder, hint: Hint | None, locked: bool) -> None:

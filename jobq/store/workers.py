@@ -24,13 +24,18 @@ OWN_JOBS = "r"
 CUT_SHORT = 60.0  # seconds after which nobody is making or removing a folder any more
 
 
+def is_token(name: str) -> bool:
+    """Whether a worker's folder may be called so; what else lies there is not ours."""
+    return len(name) == 13 and name[0] in {ANY_JOB, OWN_JOBS} and not name[1:].strip("0123456789abcdef")
+
+
 def tokens(root: Folder) -> list[str]:
     """The worker folders there are, alive or dead."""
     folder = root.existing(WORKERS)
     if folder is None:
         return []
     try:
-        return [name for name in folder.names() if name[:1] in {ANY_JOB, OWN_JOBS}]
+        return [name for name in folder.names() if is_token(name)]
     finally:
         folder.close()
 
@@ -103,7 +108,11 @@ def sweep(root: Folder, wall: float) -> None:
         return
     try:
         for name in folder.names():
-            old = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - CUT_SHORT
+            old = (
+                name.startswith(".")
+                and is_token(name[1:])
+                and os.stat(name, dir_fd=folder.fd).st_mtime < wall - CUT_SHORT
+            )
             if old and not is_alive(root, name):
                 _delete(f"{folder.path}/{name}")
     except OSError:
@@ -130,7 +139,9 @@ class Membership:
             os.fchmod(self._lock_fd, PRIVATE_FILE)
             os.mkfifo(f"{making}/{BELL}", PRIVATE_FILE)
             os.chmod(f"{making}/{BELL}", PRIVATE_FILE)  # whatever the umask
-            self.bell_fd = os.open(f"{making}/{BELL}", os.O_RDWR | os.O_NONBLOCK)  # for writing too: never at its end
+            self.bell_fd = os.open(
+                f"{making}/{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW
+            )  # for writing too: never at its end
             os.rename(making, self.path)
         except OSError as e:
             raise NotSaved(self.path, e) from None

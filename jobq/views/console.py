@@ -15,6 +15,15 @@ def out(text: str) -> None:
     _write(sys.stdout, text + "\n")
 
 
+def write_now(text: str) -> None:
+    """Write to stdout without its buffer, which a thread that is stuck would keep from everybody. Raises OSError."""
+    if sys.stdout is None or sys.stdout.closed:
+        return
+    data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
+
+
 def out_bytes(data: bytes) -> None:
     """Bytes, untouched."""
     try:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from jobq.job import Job, Moment, State
 from jobq.views.text import clock_time, command_line, safe, span
 
+MOST_SHOWN = 200  # characters of a command
+
 
 def line(job: Job, now: Moment) -> str:
     """What has just happened to the job."""
-    return f"{clock_time(now.wall)}  {what(job, now)}  {command_line(job.command)}"
+    command = command_line(job.command)
+    shown = command if len(command) <= MOST_SHOWN else f"{command[: MOST_SHOWN - 3]}..."
+    return f"{clock_time(now.wall)}  {what(job, now)}  {shown}"
 
 
 def what(job: Job, now: Moment) -> str:

@@ -29,10 +29,14 @@ class Printer:
         if not self._filter:
             out_bytes(data)
             return
-        lines, newline, rest = (self._open_line + data).rpartition(b"\n")
+        lines, newline, rest = data.rpartition(b"\n")
         if newline:
-            self._put(lines + b"\n")
-        self._open_line = rest.rpartition(b"\r")[2] if len(rest) > BLOCK else rest
+            self._put(self._open_line + lines + b"\n")
+            self._open_line = b""
+        self._open_line += rest
+        if len(self._open_line) > BLOCK:
+            self._put(self._open_line)
+            self._open_line = b""
 
     def gap(self, count: int) -> None:
         """These bytes were dropped by the job's --log-max."""

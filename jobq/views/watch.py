@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jobq import clock
 from jobq.job import Job, State
-from jobq.views.console import out, say
+from jobq.views.console import say, write_now
 from jobq.views.lines import line
 from jobq.views.text import safe
 
@@ -17,23 +18,38 @@ if TYPE_CHECKING:
     from jobq.worker import Worker
 
 
+PATIENCE = 5.0  # seconds without any progress after which the last lines are given up
+MOST_PENDING = 10_000  # lines that wait for a slow reader
 PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
 
 
 class Lines:
-    """A line for each event."""
+    """A line for each event, written by a thread: a reader that has stopped reading must not stop the queue."""
 
-    _trouble = ""
+    def __init__(self) -> None:
+        self._trouble = ""
+        self._pending: deque[str] = deque()
+        self._unsaid = 0
+        self._news = threading.Event()
+        self._over = False
+        self._written = 0
+        self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
 
     def __enter__(self) -> Lines:
+        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        pass
+        self._over = True
+        self._news.set()
+        before = -1
+        while self._thread.is_alive() and self._written > before:
+            before = self._written
+            self._thread.join(PATIENCE)
 
     def report(self, job: Job) -> None:
         """Something happened to the job."""
-        out(line(job, clock.now()))
+        self._add(line(job, clock.now()))
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
         """Tell of trouble, once."""
@@ -41,6 +57,28 @@ class Lines:
             self._trouble = worker.trouble
             say(safe(self._trouble) if self._trouble else "going on")
         return None
+
+    def _add(self, text: str) -> None:
+        if len(self._pending) >= MOST_PENDING:
+            self._unsaid += 1
+            return
+        if self._unsaid:
+            self._pending.append(f"({self._unsaid} more events, while nobody read)")
+            self._unsaid = 0
+        self._pending.append(text)
+        self._news.set()
+
+    def _write(self) -> None:
+        while not self._over or self._pending:
+            self._news.wait()
+            self._news.clear()
+            while self._pending:
+                lines = [self._pending.popleft() for _ in range(min(len(self._pending), 100))]
+                try:
+                    write_now("\n".join(lines) + "\n")
+                except OSError:
+                    return  # nobody reads any more
+                self._written += len(lines)
 
 
 class Screen:

@@ -1017,8 +1017,8 @@ SEEDS = [
         "E",
         "what a dead worker was running is run again instead of adopted",
         "rescue.py",
-        "                alive[key] = supervision\n                continue\n",
-        "                endings[key] = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n                continue\n",
+        "            if ending is None:\n",
+        "            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
         "15",
     ),
     Seed(
@@ -1033,8 +1033,8 @@ SEEDS = [
         "E",
         "a reader that does not notice a new generation",
         "store/view.py",
-        "        elif self.journal.is_current():\n            self.follow(",
-        "        elif self.journal.is_current() or not locked:\n            self.follow(",
+        "        elif self.journal.is_current():\n            self._follow_to(",
+        "        elif self.journal.is_current() or not locked:\n            self._follow_to(",
         "20",
     ),
     Seed(

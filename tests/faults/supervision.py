@@ -911,10 +911,10 @@ SEEDS = [
     Seed("25", "no subreaper: orphans are nobody's", "supervisor.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
     Seed("25", "TERM, but never KILL", "supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
     Seed("25", "without pidfd_open nothing is signalled", "supervisor.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
-    Seed("22", "what a dead worker left running is started again", "rescue.py", """                alive[key] = supervision
-                continue
-""", """                endings[key] = __import__("jobq.engine.remains", fromlist=["_"]).NOT_STARTED
-                continue
+    Seed("22", "what a dead worker left running is started again", "rescue.py", """            if ending is None:
+""", """            if ending is None:
+                ending = __import__("jobq.engine.remains", fromlist=["_"]).NOT_STARTED
+            else:
 """, "22"),
     Seed("26", "what a killed supervisor left is not killed", "engine/remains.py", "    clean = 0\n    for _ in range(KILL_ROUNDS):", "    return True\n    clean = 0\n    for _ in range(KILL_ROUNDS):", "tests/test_death.py::test_worker_and_supervisors_killed_together"),
     Seed("52", "a killer of supervisors is given more turns", "retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
@@ -923,6 +923,6 @@ SEEDS = [
     Seed("31", "KILL comes late", "supervisor.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
     Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
     Seed("35", "output is tidied", "views/console.py", "sys.stdout.buffer.write(data)", 'sys.stdout.buffer.write(data.replace(b"\\r\\n", b"\\n"))', "35"),
-    Seed("49", "ignored signals stay ignored in the job", "supervisor.py", "setsigdef=ALL_SIGNALS,", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
+    Seed("49", "ignored signals stay ignored in the job", "supervisor.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
     Seed("34", "a descriptor leaks with each job", "supervisor.py", "        os.close(self.fd)\n        return sizes", "        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
 ]  # fmt: skip
