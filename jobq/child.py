@@ -137,7 +137,7 @@ def write(path, text):  # type: (str, str) -> None
         os.unlink(temp)  # of a try that was cut short
     except OSError:
         pass
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     os.fchmod(fd, 0o600)
     with open(fd, "w") as f:
         f.write(text)

@@ -15,6 +15,7 @@ from jobq.api import Asked
 from jobq.asks import ASKS
 from jobq.cli import app_for
 from tests.conftest import Cli
+from tests.faults.catalogue import CASES, COVERED
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -87,10 +88,11 @@ def test_every_command_and_exit_code_is_told() -> None:
     assert codes <= told
 
 
-def test_what_the_promises_name_exists() -> None:
-    named = set(re.findall(r"`(tests/[\w/.]+)`", README))
-    assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def test_every_promise_names_cases_that_exist() -> None:
+    rows = re.findall(r"^\| .+ \| ([\dbcdS, ]+) \|$", README.partition("## What jobq promises")[2], re.MULTILINE)
+    assert len(rows) > 10
+    known = {case.number for case in [*CASES, *COVERED]}
+    assert {number for row in rows for number in row.split(", ")} - known == set()
 
 
 def test_nothing_but_the_agreed_lies_at_the_top() -> None:

@@ -287,6 +287,10 @@ class LocalEngine:
             return
         while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
             continue
+        for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours
+            leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
+            if leader not in {other.process.pid for other in self._slots}:
+                supervisor.kill_own_child(leader)
         self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
 
     def _why(self, slot: Slot) -> str:

@@ -162,7 +162,6 @@ def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
 
     They are known by the variables in their environment, by the session of the main process, and as children of those.
     """
-    supervisor.kill_own_child(spawned["pid"] if spawned is not None else 0)
     clean = 0
     for _ in range(KILL_ROUNDS):
         found = _marked(key, store) | _session(spawned)

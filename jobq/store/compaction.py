@@ -168,7 +168,7 @@ def clean_environments(store: Store, wall: float) -> None:
     if {environment.digest_in(name) for name in folder.names()} <= {job.spec.env for job in store.jobs.by_id.values()}:
         folder.close()
         return  # a look at all the finished jobs is saved
-    old = store.archive().environments()
+    old = store.archive().environments(store.jobs.removed)
     with store.lock:
         store.recover()
         store.read()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import Job, Record
@@ -26,6 +26,7 @@ from jobq.system import sync
 FINISHED = "finished"
 BLOCK = 1 << 20
 ID = re.compile(rb'^\{"id":(\d+),', re.MULTILINE)
+REMOVED = re.compile(rb'^\{"id":(\d+),"removed":true', re.MULTILINE)
 ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
@@ -80,14 +81,21 @@ class Archive:
         """The jobs that the file of one day names."""
         return {int(number) for block in self._blocks(day) for number in ID.findall(block)}
 
-    def environments(self) -> set[str]:
-        """The digests of the environments that finished jobs name."""
-        return {
-            digest.decode("ascii")
-            for day in self._sizes
-            for block in self._blocks(day)
-            for digest in ENVIRONMENT.findall(block)
-        }
+    def environments(self, removed: Collection[int] = ()) -> set[str]:
+        """The digests of the environments that finished jobs name, but for those of removed ones."""
+        gone = {int(number) for day in self._sizes for block in self._blocks(day) for number in REMOVED.findall(block)}
+        gone.update(removed)
+        found: set[bytes] = set()
+        for day in self._sizes:
+            for block in self._blocks(day):
+                if not gone:
+                    found.update(ENVIRONMENT.findall(block))
+                    continue
+                for line in block.split(b"\n"):
+                    number = ID.match(line)
+                    if number is None or int(number[1]) not in gone:
+                        found.update(ENVIRONMENT.findall(line))
+        return {digest.decode("ascii") for digest in found}
 
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
         """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""

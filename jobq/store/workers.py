@@ -133,7 +133,9 @@ class Membership:
         making = f"{workers.path}/.{self.token}"  # nobody looks at it before its lock is held
         try:
             make_private_dir(making)
-            self._lock_fd = os.open(f"{making}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            self._lock_fd = os.open(
+                f"{making}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE
+            )
             try_lock(self._lock_fd)
             os.write(self._lock_fd, b"%d\n" % os.getpid())
             os.fchmod(self._lock_fd, PRIVATE_FILE)

@@ -40,7 +40,12 @@ def say(text: str) -> None:
 
 def complain(sentence: str, hint: str = "") -> None:
     """An error for people: one sentence, and what to do about it."""
-    from jobq.views.text import safe  # noqa: PLC0415
+    try:
+        from jobq.views.text import safe  # noqa: PLC0415
+    except OSError:  # no descriptor is left to read it with
+
+        def safe(text: str) -> str:
+            return ascii(text)[1:-1]
 
     say(safe(sentence))
     if hint:

@@ -17,7 +17,7 @@ def safe(text: str) -> str:
     """`text` with everything unprintable escaped: control characters, bidi marks, surrogates, tags (CWE-150)."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return text.translate(SHOWN)
 
 
 def _escaped(char: str) -> str:
@@ -27,6 +27,18 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:
         return f"\\x{number - 0xDC00:02x}"  # a byte that was not UTF-8
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+class _Shown(dict[int, str]):
+    """What stands for each character, found when first met: output may be long."""
+
+    def __missing__(self, number: int) -> str:
+        char = chr(number)
+        self[number] = shown = char if char.isprintable() else _escaped(char)
+        return shown
+
+
+SHOWN = _Shown()
 
 
 def safe_output(data: bytes) -> str:

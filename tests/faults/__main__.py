@@ -1,4 +1,4 @@
-"""All faults, in figures: `python -m tests.faults [--full] [--number N ...] [--seeds] [--list]`.
+"""All faults, in figures: `python -m tests.faults [--full] [--jobs N] [--number N ...] [--seeds] [--list]`.
 
 Prints one table: case, how often it was tried, how often it went wrong, and the 50th and 99th percentile of what is
 promised (milliseconds) beside its limit. Exits with 1 if anything went wrong. What can't run here says why.
@@ -14,6 +14,8 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.faults.case import ROOT, Bench, Case, Figures, Skipped
@@ -27,14 +29,17 @@ def order(number: str) -> tuple[int, str]:
     return (int(found[0]) if found else 0, number)
 
 
-def run_case(case: Case, *, full: bool) -> Figures | str:
-    """Its figures, or why it was skipped."""
+def run_case(number: int, *, full: bool) -> Figures | str:
+    """The figures of one of CASES, or why it was skipped."""
+    case = CASES[number]
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), full=full)
         try:
             return case.run(bench)
         except Skipped as reason:
             return str(reason)
+        except Exception as e:  # whatever broke the case was not meant to
+            return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])
         finally:
             bench.close()
 
@@ -107,9 +112,14 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="the long form of every case, and the seeded faults")
     parser.add_argument("--seeds", action="store_true", help="only the seeded faults")
     parser.add_argument("--number", nargs="*", default=[], help="only the cases of these numbers")
+    parser.add_argument("--jobs", type=int, default=1, help="how many cases at a time, each in a process of its own")
     parser.add_argument("--list", action="store_true", help="say what there is")
     asked = parser.parse_args()
-    cases = [c for c in CASES if c.number in asked.number or (not asked.number and (c.in_suite or (asked.full and not c.alone)))]
+    cases = [
+        c
+        for c in CASES
+        if c.number in asked.number or (not asked.number and (c.in_suite or (asked.full and not c.alone)))
+    ]
     covered = [c for c in COVERED if not asked.number or c.number in asked.number]
     if asked.list:
         for number, name in sorted(
@@ -125,9 +135,11 @@ def main() -> int:
     )
     fine = True
     by_test = run_covered(covered)
-    for c in sorted([*cases, *covered], key=lambda c: (order(c.number), c.name)):
-        figures = run_case(c, full=asked.full) if isinstance(c, Case) else by_test[c.number]
-        fine &= show(c.number, c.subject, c.name, figures)
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = {c: pool.submit(run_case, CASES.index(c), full=asked.full) for c in cases}
+        for c in sorted([*cases, *covered], key=lambda c: (order(c.number), c.name)):
+            figures = running[c].result() if isinstance(c, Case) else by_test[c.number]
+            fine &= show(c.number, c.subject, c.name, figures)
     for waiting in WAITING if not asked.number else []:
         print(f"| {waiting.number} | | {waiting.name} | 0 | | | | | waits for: {waiting.feature} |")
     print(f"\n{time.monotonic() - begun:.0f} s", flush=True)

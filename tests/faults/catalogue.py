@@ -46,7 +46,11 @@ COVERED: list[Covered] = [
         "57c",
         "store",
         "what is stored comes back as it was; noise and hostile JSON are refused",
-        ("tests/test_records.py", "tests/store/test_journal.py", "tests/test_screen.py::test_safe_text_is_printable_and_plain_text_stays"),
+        (
+            "tests/test_records.py",
+            "tests/store/test_journal.py",
+            "tests/test_screen.py::test_safe_text_is_printable_and_plain_text_stays",
+        ),
     ),
     Covered(
         "49",
@@ -128,4 +132,17 @@ WAITING = [
     Waiting("47b", "a repeated `--key` adds none", "idempotency keys"),
 ]
 
-SEEDS: list[Seed] = [*supervision.SEEDS, *security.SEEDS, *words.SEEDS, *crash_states.SEEDS, *damage.SEEDS, *fuzz.SEEDS, *contention.SEEDS, *history.SEEDS, *soak.SEEDS, *disk.SEEDS, *power_cut.SEEDS, *writes.SEEDS]
+SEEDS: list[Seed] = [
+    *supervision.SEEDS,
+    *security.SEEDS,
+    *words.SEEDS,
+    *crash_states.SEEDS,
+    *damage.SEEDS,
+    *fuzz.SEEDS,
+    *contention.SEEDS,
+    *history.SEEDS,
+    *soak.SEEDS,
+    *disk.SEEDS,
+    *power_cut.SEEDS,
+    *writes.SEEDS,
+]

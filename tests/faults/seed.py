@@ -78,8 +78,8 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
     finally:
         shutil.rmtree(copy, ignore_errors=True)
     said = [line for line in done.stdout.splitlines() if line.startswith(("E  ", "  bad: "))]
-    if done.returncode == 1:
-        return Verdict(seed, caught=True, how=said[0].strip()[:160] if said else "it fails")
+    if done.returncode == 1 and said:
+        return Verdict(seed, caught=True, how=said[0].strip()[:160])
     return Verdict(seed, caught=False, how=f"exit {done.returncode}: {(done.stdout + done.stderr)[-200:]!r}")
 
 
