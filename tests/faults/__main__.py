@@ -18,8 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.faults.case import ROOT, Bench, Case, Figures, Skipped
-from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, Covered
+from tests.faults.case import ROOT, Case, Figures
+from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, Covered, run_case
 from tests.faults.seed import plant_all
 
 
@@ -27,21 +27,6 @@ def order(number: str) -> tuple[int, str]:
     """22 before 22b before 100."""
     found = re.match(r"\d+", number)
     return (int(found[0]) if found else 0, number)
-
-
-def run_case(number: int, *, full: bool) -> Figures | str:
-    """The figures of one of CASES, or why it was skipped."""
-    case = CASES[number]
-    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(Path(folder), full=full)
-        try:
-            return case.run(bench)
-        except Skipped as reason:
-            return str(reason)
-        except Exception as e:  # whatever broke the case was not meant to
-            return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])
-        finally:
-            bench.close()
 
 
 def run_covered(covered: Iterable[Covered]) -> dict[str, Figures]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults import (
@@ -18,10 +20,10 @@ from tests.faults import (
     words,
     writes,
 )
-from tests.faults.case import CASES
+from tests.faults.case import CASES, Bench, Figures, Skipped
 from tests.faults.seed import Seed
 
-__all__ = ["CASES", "COVERED", "SEEDS", "WAITING"]
+__all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "run_case"]
 
 
 class Covered(NamedTuple):
@@ -146,3 +148,18 @@ SEEDS: list[Seed] = [
     *power_cut.SEEDS,
     *writes.SEEDS,
 ]
+
+
+def run_case(number: int, *, full: bool) -> Figures | str:
+    """The figures of one of CASES, or why it was skipped."""
+    case = CASES[number]
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
+        bench = Bench(Path(folder), full=full)
+        try:
+            return case.run(bench)
+        except Skipped as reason:
+            return str(reason)
+        except Exception as e:  # whatever broke the case was not meant to
+            return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])
+        finally:
+            bench.close()
