@@ -30,4 +30,4 @@ def install() -> list[str]:
 
 def huey_python() -> str | None:
     """The Python of the environment that holds huey."""
-    return str(VENV / "bin/python") if (VENV / "bin/huey_consumer.py").exists() else None
+    return str(VENV / "bin/python") if (VENV / "bin/huey_consumer").exists() else None

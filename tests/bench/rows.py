@@ -79,7 +79,7 @@ def drain_huey(python: str, count: int) -> Callable[[Path], float]:
         code = f"import app\nfor _ in range({count}): app.nothing()"
         run(python, "-c", code, env=os.environ | {"PYTHONPATH": str(folder)})
         consumer = subprocess.Popen(
-            [str(Path(python).parent / "huey_consumer.py"), "app.huey", "-w", "2", "-k", "process"],
+            [str(Path(python).parent / "huey_consumer"), "app.huey", "-w", "2", "-k", "process"],
             env=os.environ | {"PYTHONPATH": str(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         begun = time.perf_counter()
