@@ -28,6 +28,7 @@ LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the jour
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 BATCH_S = 0.02  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
 MOST_AT_ONCE = 16
+LONG_COMMAND = 4096  # characters
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
@@ -206,6 +207,8 @@ class Worker:
                     claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
                     claimed.setdefault(name, []).append(claim)
                     yield claim
+                    if len(str(job.command)) > LONG_COMMAND:
+                        break  # nothing that has to squeeze through the pipe while the one before it runs
 
         self.store.update(decide, now.wall, ring=False)
         self.trouble = ""
