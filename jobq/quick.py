@@ -57,7 +57,11 @@ def add(words: list[str]) -> bool:
         return False
     workers.ring(root)
     out(str(job_id))
-    if not workers.alive(root):
+    try:
+        alive = bool(workers.alive(root))
+    except (JobqError, OSError):
+        return True  # what was asked is done
+    if not alive:
         no_worker()
     return True
 

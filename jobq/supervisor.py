@@ -457,16 +457,17 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
         return {"outcome": "spawn_error", "status": 126, "error": str(error)}
     number = error.errno or 0
     if number in MOMENTARY:
-        return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})", "counted": False}
-    where = error.filename if isinstance(error.filename, str) else str(job["command"])[:200]
+        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}
+    where = error.filename if isinstance(error.filename, str) else str(job["command"])
+    shown = where[:200]
     if where == job["log"] and number not in PLANTED:
         # Not the job's fault, and perhaps mended soon.
-        return {"outcome": "spawn_error", "error": f"{where}: {error.strerror}", "counted": False}
+        return {"outcome": "spawn_error", "error": f"{shown}: {error.strerror}", "counted": False}
     if where == job["cwd"]:
-        return {"outcome": "spawn_error", "status": 126, "error": f"working directory {where}: {error.strerror}"}
+        return {"outcome": "spawn_error", "status": 126, "error": f"working directory {shown}: {error.strerror}"}
     if number == errno.ENOENT:
-        return {"outcome": "spawn_error", "status": 127, "error": f"{where}: not found"}
-    return {"outcome": "spawn_error", "status": 126, "error": f"{where[:200]}: {error.strerror}"}
+        return {"outcome": "spawn_error", "status": 127, "error": f"{shown}: not found"}
+    return {"outcome": "spawn_error", "status": 126, "error": f"{shown}: {error.strerror}"}
 
 
 def find_program(name: str, path: str) -> str:

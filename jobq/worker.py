@@ -28,7 +28,7 @@ LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the jour
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 BATCH_S = 0.02  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
 MOST_AT_ONCE = 16
-LONG_COMMAND = 4096  # characters
+LONG_COMMAND = 1024  # characters; a batch of shorter ones fits into any pipe
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
@@ -200,15 +200,18 @@ class Worker:
                 yield job
             jobs.waiting.wake(jobs.by_id, now)
             for name in names:
-                for _ in range(self._at_once(jobs)):
+                for at in range(self._at_once(jobs)):
                     job = next(self._claimable(jobs, 1, now), None)
                     if job is None:
                         return  # somebody else was quicker
+                    if at and goes_alone(job):
+                        jobs.waiting.push(job)
+                        break
                     claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
                     claimed.setdefault(name, []).append(claim)
                     yield claim
-                    if len(str(job.command)) > LONG_COMMAND:
-                        break  # nothing that has to squeeze through the pipe while the one before it runs
+                    if goes_alone(job):
+                        break
 
         self.store.update(decide, now.wall, ring=False)
         self.trouble = ""
@@ -252,7 +255,7 @@ class Worker:
         for job in jobs:
             try:
                 self.store.logs.make_folder(job.id)
-            except NotSaved as e:
+            except (StoreError, OSError) as e:
                 self._engine.withdraw(Key(job.id, job.attempts[-1].n))
                 self._take_a_break(now, e)
                 continue
@@ -360,3 +363,9 @@ class Worker:
         mine = self.token if self._own_jobs else None
         left = any(count and is_mine(*key, mine, self.queues) for key, count in active.items())
         return not left and not self._engine.busy and not self._engine.ended()
+
+
+def goes_alone(job: Job) -> bool:
+    """Whether it is not to wait behind others in a slot: its words may not fit into the pipe, or it must run only once,
+    and what is known of it after a power cut had better not be that it may have begun."""
+    return not attempts_left(job) or len(str(job.command)) > LONG_COMMAND

@@ -287,11 +287,14 @@ class LocalEngine:
             return
         while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
             continue
+        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
         for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours
-            leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
+            try:
+                leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
+            except OSError:
+                continue
             if leader not in {other.process.pid for other in self._slots}:
                 supervisor.kill_own_child(leader)
-        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
 
     def _why(self, slot: Slot) -> str:
         try:
@@ -306,10 +309,13 @@ class LocalEngine:
         lock = supervision.lock_if_dead() if kept is None else kept.lock
         if lock is None:
             return False
-        ending = settle(supervision, self._attempts[key], key, self._store, lock)
-        if ending is None:
-            if lock >= 0 and kept is None:
+        ending = None
+        try:
+            ending = settle(supervision, self._attempts[key], key, self._store, lock)
+        finally:
+            if ending is None and lock >= 0 and kept is None:
                 os.close(lock)
+        if ending is None:
             return False
         if lock >= 0:
             self._locks[key] = Held(supervision, lock)
@@ -338,7 +344,11 @@ class LocalEngine:
         self._attempts[key] = attempt
         adopted = Adopted(supervision, key)
         self._adopted[key] = adopted
-        if adopted.fd >= 0 and not supervision.is_alive():  # it has ended meanwhile, and the handle may be a stranger's
+        try:
+            ours = adopted.fd >= 0 and supervision.is_alive()
+        except OSError:
+            ours = False
+        if adopted.fd >= 0 and not ours:  # it has ended meanwhile, and the handle may be a stranger's; or who knows
             os.close(adopted.fd)
             adopted.fd = -1
         if adopted.fd >= 0:
@@ -361,6 +371,7 @@ class LocalEngine:
         slots = [slot for slot in slots if now >= slot.heard_at + late]
         for slot in slots:
             slot.asked_back = slot.supervision.order("return")
+            slot.heard_at = now
         return bool(slots)
 
     def soonest_late(self) -> float | None:

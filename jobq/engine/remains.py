@@ -5,7 +5,9 @@ Used for the worker's own supervisors after their death, and for those of a dead
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import time
 from typing import NamedTuple
@@ -19,7 +21,13 @@ from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 
 KILL_ROUNDS = 1000
+BLIND = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}  # nothing is seen then, but may be there
 CLEAN_LOOKS = 3  # what forks just then may be missed by one
+NAMED = re.compile(rb'"id":(\d+),"n":(\d+),')
 TORN = "torn"  # a line that can't be read: whatever it said is not known
 
 
@@ -106,7 +114,8 @@ class Supervision(NamedTuple):
             try:
                 record = decode_line(raw)
             except BadLine:
-                if raw:
+                named = NAMED.search(raw)
+                if raw and (named is None or (int(named[1]), int(named[2])) == key):
                     noted[TORN] = {}
                 continue
             if (record.get("id"), record.get("n")) != key:
@@ -143,6 +152,9 @@ def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, loc
     still are processes of it, so that it is not over.
     """
     noted = supervision.events(key)
+    for event in ("end", "not_started"):  # of this claim, not of one before it that came to nothing
+        if noted.get(event, {}).get("claim", attempt.claimed_at) != attempt.claimed_at:
+            del noted[event]
     if "end" in noted:
         try:
             return ending_from(noted["end"])
@@ -182,7 +194,9 @@ def _marked(key: Key, store: str) -> set[supervisor.Process]:
         try:
             with open(f"/proc/{pid}/environ", "rb") as f:
                 variables = set(f.read().split(b"\0"))
-        except OSError:
+        except OSError as e:
+            if e.errno in BLIND:
+                raise
             continue
         if wanted <= variables and any(_same_store(variable, store) for variable in variables):
             stat = supervisor.read_stat(pid)
@@ -214,7 +228,9 @@ def _session(spawned: Record | None) -> set[supervisor.Process]:
             started = int(fields[19])
             if int(fields[3]) != leader or fields[0] in {b"Z", b"X"}:
                 continue
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError, IndexError) as e:
+            if getattr(e, "errno", 0) in BLIND:
+                raise
             continue
         at = started / ticks
         if at < spawned["from"] - 0.05 or (pid == leader and at > spawned["to"] + 0.05):
@@ -226,5 +242,7 @@ def _session(spawned: Record | None) -> set[supervisor.Process]:
 def _pids() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:
+    except OSError as e:
+        if e.errno in BLIND:
+            raise
         return []

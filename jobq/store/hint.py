@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from jobq.errors import StoreForbidden
 from jobq.store.folder import Folder
 from jobq.store.sealed import is_whole, seal
 
@@ -68,5 +69,5 @@ def write_hint(folder: Folder, hint: Hint) -> None:
             os.pwrite(fd, hint.encode(), 0)
         finally:
             os.close(fd)
-    except OSError:
+    except (OSError, StoreForbidden):
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from jobq.claim import why_waiting
+from jobq.claim import claim_key, why_waiting
 from jobq.job import Job, Moment, State
 from jobq.views.console import is_terminal, out
 from jobq.views.text import command_line, safe, span
@@ -34,7 +34,7 @@ class Situation(NamedTuple):
 def at_work(running: Iterable[Job]) -> list[Job]:
     """Those that hold a slot: short jobs are given to a slot several at once, and wait there for milliseconds."""
     first: dict[str, Job] = {}
-    for job in running:
+    for job in sorted(running, key=lambda job: (job.attempts[-1].claimed_at, *claim_key(job))):
         first.setdefault(job.attempts[-1].supervisor, job)
     return list(first.values())
 

@@ -757,8 +757,8 @@ SEEDS = [
     ),
     Seed(
         "disk", "a job that could not be started for want of room has used its attempt",
-        "supervisor.py", '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})", "counted": False}\n',
-        '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({error.filename})"}\n', "9b",
+        "supervisor.py", '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}\n',
+        '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})"}\n', "9b",
     ),
     Seed(
         "disk", "a failed sync is repeated",
