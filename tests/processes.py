@@ -67,7 +67,7 @@ class Peer:
         message: dict[str, object] = json.loads(self.process.stdout.readline())
         return message
 
-    def give(self, first_id: int, *commands: str) -> None:
+    def give(self, first_id: int, *commands: str | list[str]) -> None:
         lines = b""
         for job_id, command in enumerate(commands, first_id):
             job = {

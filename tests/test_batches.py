@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobq import supervisor
+from jobq.engine.remains import TORN, Supervision
 from jobq.engine.task import Key
 from jobq.job import Job, State
 from tests.conftest import Cli, wait_until
@@ -71,6 +73,24 @@ def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer
     peer.leave()
     assert peer.supervision.events(Key(1, 1))["end"]["status"] == 0
     assert not (peer.elsewhere / "two").exists()
+
+
+def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
+    """What is told of a job must never fill the pipe."""
+    peer.give(1, ["x" * 100_000, "y"])
+    end = peer.hear()
+    assert (end["outcome"], end["status"]) == ("spawn_error", 127)
+    assert len(str(end["error"])) < 300
+
+
+def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
+    """Those that only waited behind it are not taken for started."""
+    start = supervisor.line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0})
+    for torn, others in ((b'{"event":"pid","id":1,"n":1,"cl', {}), (b'{"event":"st', {TORN: {}})):
+        (tmp_path / "0.ends").write_bytes(start + torn)
+        supervision = Supervision(str(tmp_path), "0")
+        assert supervision.events(Key(1, 1)).keys() == {"start", TORN}
+        assert supervision.events(Key(2, 1)) == others
 
 
 def add_batchable(cli: Cli, *more: str) -> list[Job]:
