@@ -21,6 +21,8 @@ from jobq.store.store import Store
 T = TypeVar("T")
 settings.register_profile("jobq", deadline=None)  # machines are shared: an example has no deadline
 settings.load_profile("jobq")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in the background: workers would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
 
 

@@ -110,11 +110,13 @@ class Supervision(NamedTuple):
         data = read_all(fd)
         os.close(fd)
         noted: dict[str, Record] = {}
-        for raw in data.split(b"\n"):
+        lines = data.split(b"\n")
+        for at, raw in enumerate(lines, 1):
             try:
                 record = decode_line(raw)
             except BadLine:
-                named = NAMED.search(raw)
+                # One that was cut off says truly whom it is about; one that was damaged might have named this attempt.
+                named = NAMED.search(raw) if at == len(lines) else None
                 if raw and (named is None or (int(named[1]), int(named[2])) == key):
                     noted[TORN] = {}
                 continue

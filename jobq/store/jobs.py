@@ -116,12 +116,12 @@ class Jobs:
     def apply(self, line: Record) -> None:
         """One transaction line. Raises BadRecord."""
         match line:
-            case {"at": int() | float() as at, "ops": list() as ops}:
+            case {"seq": int() as seq, "at": int() | float() as at, "ops": list() as ops}:
                 for op in ops:
                     self._apply_op(op, at)
+                self.seq = seq
             case _:
                 raise BadRecord("not a transaction")
-        self.seq = line["seq"]
 
     def _apply_op(self, op: Record, at: float) -> None:
         match op:

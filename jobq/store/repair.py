@@ -133,7 +133,7 @@ class Salvage:
     def _apply_snapshot(self, line: Record, size: int) -> None:
         try:
             if "snapshot_end" in line:
-                self.jobs.seq, self.jobs.next_id = int(line["seq"]), max(self.jobs.next_id, line["next_id"])
+                self.jobs.seq, self.jobs.next_id = int(line["seq"]), max(self.jobs.next_id, int(line["next_id"]))
             else:
                 self.jobs.apply_snapshot(line)
         except MISFITS:
