@@ -95,7 +95,7 @@ class Queue:
             check_command(command, number if len(commands) > 1 else 0)
         if not commands:
             return []
-        for _ in range(3):
+        for _ in range(10):
             spec = make_spec()
             try:
                 return self._store(spec, commands)

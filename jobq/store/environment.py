@@ -41,9 +41,8 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
     folder = root.sub(ENV)
     name = f"{digest}.json"
     try:
-        if not _seal(folder, name):
+        while not _seal(folder, name):  # again, if it is cleaned away just then: no job names it yet
             folder.write_new(name, data)
-            _seal(folder, name)
     except OSError as e:
         raise NotSaved(f"{folder.path}/{name}", e) from None
     finally:
@@ -82,7 +81,10 @@ def _seal(folder: Folder, name: str) -> bool:
         return False
     if stat.S_IMODE(status.st_mode) != SEALED:
         os.fsync(folder.fd)  # its writer may have died before he did this
-        os.chmod(name, SEALED, dir_fd=folder.fd)
+        try:
+            os.chmod(name, SEALED, dir_fd=folder.fd)
+        except FileNotFoundError:
+            return False
     return True
 
 
