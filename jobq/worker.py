@@ -15,6 +15,7 @@ from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import JobqError, LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Call, Job, Moment, Outcome, State
+from jobq.pace import Pace, goes_alone
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.results import argv
 from jobq.retry import attempts_left
@@ -26,9 +27,6 @@ from jobq.store.store import Store
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
-BATCH_S = 0.02  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
-MOST_AT_ONCE = 16
-LONG_COMMAND = 1024  # characters; a batch of shorter ones fits into any pipe
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
@@ -69,7 +67,7 @@ class Worker:
         self._looked_around = float("-inf")
         self._paused_until = float("-inf")
         self._pause = 1.0
-        self._pace = BATCH_S  # seconds that a job takes, as far as we have seen
+        self._pace = Pace()
         self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
@@ -140,7 +138,7 @@ class Worker:
         self._stop_if_asked(now, stops)
         self._pass_on_wishes(jobs)
         if self._engine.ask_back(late=LATE):
-            self._pace = BATCH_S
+            self._pace.doubt()
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, LOOK_AROUND)
         ended = self._engine.ended()
@@ -204,13 +202,14 @@ class Worker:
                     job = next(self._claimable(jobs, 1, now), None)
                     if job is None:
                         return  # somebody else was quicker
-                    if at and goes_alone(job):
+                    alone = goes_alone(job)
+                    if at and alone:
                         jobs.waiting.push(job)
                         break
                     claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
                     claimed.setdefault(name, []).append(claim)
                     yield claim
-                    if goes_alone(job):
+                    if alone:
                         break
 
         self.store.update(decide, now.wall, ring=False)
@@ -219,7 +218,9 @@ class Worker:
         self._asked_to_cancel -= {end.key for end in ended}
         for name, claims in claimed.items():
             self._submit(claims, name, now)
-        self._learn_pace(ended)
+        for _, ending in ended:
+            if ending.started_at is not None and ending.ended_at is not None:
+                self._pace.learn(ending.ended_at - ending.started_at)
         refused = [
             end.ending for end in ended if end.ending.never_started and end.ending.outcome is Outcome.SPAWN_ERROR
         ]
@@ -240,15 +241,7 @@ class Worker:
     def _at_once(self, jobs: Jobs) -> int:
         """How many jobs to give a slot: some milliseconds' worth, as long as there is plenty for everybody."""
         runner = self.token if self._own_jobs else None
-        share = jobs.waiting.about_ready(runner=runner, queues=self.queues) // (2 * self.slots)
-        return max(1, min(MOST_AT_ONCE, int(BATCH_S / self._pace), share))
-
-    def _learn_pace(self, ended: list[Ended]) -> None:
-        """A long job is believed at once, short ones only when there are several."""
-        for _, ending in ended:
-            if ending.started_at is not None and ending.ended_at is not None:
-                took = max(ending.ended_at - ending.started_at, BATCH_S / MOST_AT_ONCE)
-                self._pace = took if took > self._pace else 0.7 * self._pace + 0.3 * took
+        return self._pace.at_once(jobs.waiting.about_ready(runner=runner, queues=self.queues) // (2 * self.slots))
 
     def _submit(self, jobs: list[Job], name: str, now: Moment) -> None:
         tasks = []
@@ -363,9 +356,3 @@ class Worker:
         mine = self.token if self._own_jobs else None
         left = any(count and is_mine(*key, mine, self.queues) for key, count in active.items())
         return not left and not self._engine.busy and not self._engine.ended()
-
-
-def goes_alone(job: Job) -> bool:
-    """Whether it is not to wait behind others in a slot: its words may not fit into the pipe, or it must run only once,
-    and what is known of it after a power cut had better not be that it may have begun."""
-    return not attempts_left(job) or len(str(job.command)) > LONG_COMMAND

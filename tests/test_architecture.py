@@ -15,7 +15,7 @@ LAYERS = [
     ["job"],
     ["records", "retry"],
     ["lifecycle"],
-    ["claim", "system", "asks", "signals"],
+    ["claim", "pace", "system", "asks", "signals"],
     ["clock", "settings"],
     ["store"],
     ["engine"],
