@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from jobq import supervisor
-from jobq.engine.remains import TORN, Supervision
+from jobq.engine.remains import TORN, Supervision, settle
 from jobq.engine.task import Key
-from jobq.job import Job, State
+from jobq.job import Attempt, Job, Outcome, State
 from tests.conftest import Cli, wait_until
 from tests.processes import Peer, supervisors
 
@@ -91,6 +91,20 @@ def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
         supervision = Supervision(str(tmp_path), "0")
         assert supervision.events(Key(1, 1)).keys() == {"start", TORN}
         assert supervision.events(Key(2, 1)) == others
+
+
+def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
+    """A claim that could not start, then another of the same number that only waited when its supervisor died."""
+    earlier = {"id": 1, "n": 1, "claim": 1.0}
+    (tmp_path / "0.ends").write_bytes(
+        supervisor.line_of({"event": "start", **earlier, "at": 1.0})
+        + supervisor.line_of({"event": "end", **earlier, "outcome": "spawn_error", "counted": False})
+    )
+    supervision = Supervision(str(tmp_path), "0")
+    for claim, expected in ((1.0, Outcome.SPAWN_ERROR), (2.0, Outcome.INTERRUPTED)):
+        ending = settle(supervision, Attempt(1, "w", "w/0", claim), Key(1, 1), str(tmp_path), lock=0)
+        assert ending is not None
+        assert (ending.outcome, ending.counted) == (expected, False)
 
 
 def add_batchable(cli: Cli, *more: str) -> list[Job]:

@@ -146,6 +146,12 @@ def noted_ending(noted: dict[str, Record], attempt: Attempt) -> Ending | None:
     return None
 
 
+def of_this_claim(noted: dict[str, Record], attempt: Attempt) -> dict[str, Record]:
+    """Without what was noted of an earlier claim of the attempt, which came to nothing (older versions name none)."""
+    claim = attempt.claimed_at
+    return {event: record for event, record in noted.items() if record.get("claim", claim) == claim}
+
+
 def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, lock: int) -> Ending | None:
     """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
 
@@ -153,10 +159,7 @@ def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, loc
     supervisor whose files are there, whole, of this boot, and without a start, has not started the job. None: there
     still are processes of it, so that it is not over.
     """
-    noted = supervision.events(key)
-    for event in ("end", "not_started"):  # of this claim, not of one before it that came to nothing
-        if noted.get(event, {}).get("claim", attempt.claimed_at) != attempt.claimed_at:
-            del noted[event]
+    noted = of_this_claim(supervision.events(key), attempt)
     if "end" in noted:
         try:
             return ending_from(noted["end"])
