@@ -61,10 +61,10 @@ def compact(path: str, wall: float, *, keep_days: int = KEEP_DAYS, lock_timeout:
         with compacting(store.root) as alone:
             if not alone:
                 return False
-            store.settle()
+            removed = bool(store.settle().removed)
             done = _compact(store, wall, keep_days)
-            if done:
-                _forget_old_days(store, wall, keep_days)
+            if done and (_forget_old_days(store, wall, keep_days) or removed):
+                clean_environments(store, wall)
             return done
     finally:
         store.close()
@@ -139,8 +139,8 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
     return fd, size
 
 
-def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
-    """Where the retention of a day is over: its jobs and logs; and environments that nobody names any more."""
+def _forget_old_days(store: Store, wall: float, keep_days: int) -> bool:
+    """Remove the jobs and logs of days whose retention is over; whether there were any."""
     root = store.root
     store.read()
     assert store.header is not None
@@ -148,8 +148,7 @@ def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
     on_disk = finished.days_on_disk(root)
     over = {day: size for day, size in on_disk.items() if day not in store.header.finished and day < first_kept}
     if not over:
-        clean_environments(store, wall)
-        return
+        return False
     archive = store.archive()
     wanted = {job_id for day in store.header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
     old = finished.Archive(root, over, lambda _day: True)
@@ -157,21 +156,18 @@ def _forget_old_days(store: Store, wall: float, keep_days: int) -> None:
         store.logs.remove(old.ids(day) - wanted)  # requeued since, or finished again later: then still wanted
         finished.forget(root, day)
     store.logs.remove_empty_folders(min(wanted, default=store.jobs.next_id - 1))
-    clean_environments(store, wall)
+    return True
 
 
 def clean_environments(store: Store, wall: float) -> None:
     """Remove the captured environments that no job names. Adders look again under the lock: none is pulled away."""
-    folder = store.root.existing(environment.ENV)
-    if folder is None:
-        return
-    if {environment.digest_in(name) for name in folder.names()} <= {job.spec.env for job in store.jobs.by_id.values()}:
-        folder.close()
-        return  # a look at all the finished jobs is saved
     old = store.archive().environments(store.jobs.removed)
     with store.lock:
         store.recover()
         store.read()
+        folder = store.root.existing(environment.ENV)
+        if folder is None:
+            return
         named = old | {job.spec.env for job in store.jobs.by_id.values()}
         for name in folder.names():
             digest = environment.digest_in(name)
