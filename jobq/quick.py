@@ -46,7 +46,7 @@ def add(words: list[str]) -> bool:
             return False
         store, asked, command = request
         root = Folder.open(store_path(store))
-        if root is None or read_hint(root) is None:
+        if root is None or not root.has(JOURNAL):
             return False
         root.check_private()
         spec = spec_record(asked)
