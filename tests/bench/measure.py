@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobq.api import Queue
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBQ = [sys.executable, "-m", "jobq"]
@@ -91,8 +92,7 @@ def worker(folder: Path, *words: str, stdout: int = subprocess.DEVNULL) -> Itera
     )
     try:
         queue = Queue(f"{folder}/store")
-        while not queue.workers():
-            time.sleep(0.005)
+        wait_until(queue.workers)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -104,8 +104,7 @@ def drain_rate(folder: Path, held: int, seconds: float) -> float:
     """Jobs a second that two slots finish while that many wait."""
     queue = fill(folder, held)
     with worker(folder, "-j", "2"):
-        while not any(True for _ in queue.finished()):
-            time.sleep(0.005)
+        wait_until(lambda: any(True for _ in queue.finished()))
         before, begun = len(queue.jobs()), time.perf_counter()
         time.sleep(seconds)
         after, over = len(queue.jobs()), time.perf_counter()

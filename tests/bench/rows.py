@@ -28,6 +28,7 @@ from tests.bench.measure import (
     worker,
 )
 from tests.bench.peers import huey_python
+from tests.conftest import wait_until
 
 HUEY = """
 import sys
@@ -165,8 +166,7 @@ def _dispatch(
         for n in range(20):
             add(stamp)
             returned = time.time()
-            while not (folder / "stamps").exists() or len((folder / "stamps").read_text().split()) <= n:
-                time.sleep(0.001)
+            wait_until(lambda n=n: (folder / "stamps").exists() and len((folder / "stamps").read_text().split()) > n)
             times.append(float((folder / "stamps").read_text().split()[n]) - returned)
     return sorted(times)[10] * 1000
 
