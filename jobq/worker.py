@@ -193,7 +193,7 @@ class Worker:
                 job = jobs.by_id.get(end.key.job_id)
                 if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
                     continue  # rescued by somebody who took us for dead, or removed
-                job = lifecycle.finish(job, end.ending, now, ROLL.random())
+                job = lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else ROLL.random())
                 moved.append(job)
                 yield job
             jobs.waiting.wake(jobs.by_id, now)
@@ -298,7 +298,8 @@ class Worker:
     def _compact_if_due(self, now: Moment) -> None:
         if self._compacting is not None and self._compacting.is_alive():
             return
-        if compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall):
+        due = compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall)
+        if due or (not self._engine.busy and compaction.is_worthwhile(self.store)):
             self._compacting = threading.Thread(target=self._compact, args=(now.wall,), name="compaction")
             self._compacting.start()
 

@@ -28,14 +28,22 @@ from jobq.version import VERSION
 NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
+MOST_FINISHED = 2000  # jobs that a reader has to pass over to know the others
 KEEP_DAYS = 7
 ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any more
 
 
 def is_due(store: Store) -> bool:
-    """Whether the journal has outgrown its snapshot."""
+    """Whether the journal has outgrown its snapshot, or most of what it holds is over."""
     size, snapshot = store.journal_size
-    return size > SLACK + 2 * snapshot
+    finished = store.jobs.finished
+    return size > SLACK + 2 * snapshot or finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
+
+
+def is_worthwhile(store: Store) -> bool:
+    """Whether to do it when there is nothing else to do: readers gain, and it takes no longer than the work before."""
+    finished = store.jobs.finished
+    return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
 
 
 def is_day_over(store: Store, wall: float, keep_days: int = KEEP_DAYS) -> bool:

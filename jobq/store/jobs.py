@@ -66,12 +66,14 @@ class Jobs:
         self.removed: set[int] = set()  # since the snapshot
         self.waiting = Waiting()
         self.running: set[int] = set()
+        self.finished = 0  # of by_id
         self._specs: dict[Spec, Spec] = {}  # equal specs are one object
 
     def put(self, job: Job) -> None:
         """`job` is as it is from now on."""
         before = self.by_id.get(job.id)
         self.by_id[job.id] = job
+        self.finished += job.state.final - (before is not None and before.state.final)
         self.waiting.note(before, job)
         if job.state is State.RUNNING:
             self.running.add(job.id)
@@ -80,7 +82,9 @@ class Jobs:
 
     def drop(self, job_id: int) -> None:
         """Nothing is known of the job from now on."""
-        self.waiting.note(self.by_id.pop(job_id, None), None)
+        before = self.by_id.pop(job_id, None)
+        self.finished -= before is not None and before.state.final
+        self.waiting.note(before, None)
         self.running.discard(job_id)
 
     def leave_finished(self, still_there: Collection[object]) -> None:

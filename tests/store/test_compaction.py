@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobq import lifecycle
+from jobq.api import Queue
 from jobq.errors import StoreDamaged
 from jobq.job import Ending, Moment, Outcome, Spec, State
 from jobq.store import check, compaction, repair
@@ -17,7 +18,7 @@ from jobq.store.hint import HINT
 from jobq.store.jobs import Add, Remove
 from jobq.store.journal import JOURNAL
 from jobq.store.store import Store
-from tests.conftest import assert_sound
+from tests.conftest import Cli, assert_sound, wait_until
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 DAY = 86_400.0
@@ -223,3 +224,22 @@ def test_a_failed_sync_is_not_retried_and_not_acknowledged(store: Store) -> None
     )
     assert (done.returncode, done.stdout) == (74, "")
     assert set(store.read().by_id) == {1}
+
+
+def test_the_journal_does_not_fill_up_with_jobs_that_are_over(store: Store) -> None:
+    """Readers have to pass over them."""
+    queue = Queue(store.path)
+    ids = queue.add_many(["true"] * 6000, queue.spec)
+    for start in range(0, 6000, 500):
+        queue.cancel(ids[start : start + 500])
+        jobs = store.read()
+        assert jobs.finished == sum(job.state.final for job in jobs.by_id.values())
+        assert jobs.finished <= compaction.MOST_FINISHED + 2 * (len(jobs.by_id) - jobs.finished)
+    assert len(list(queue.finished())) == 6000
+
+
+def test_a_worker_with_nothing_to_do_tidies_up(cli: Cli) -> None:
+    cli.worker("-j", "2")
+    cli("add", "--from", "-", stdin="true\n" * 150)
+    wait_until(lambda: not cli.queue.store.read().by_id and cli.queue.store.read().next_id == 151)
+    assert len(list(cli.queue.finished())) == 150

@@ -50,7 +50,6 @@ class StoreModel(RuleBasedStateMachine):
         self.folder = tempfile.mkdtemp()
         self.path = f"{self.folder}/store"
         self.handles = [Store(self.path), Store(self.path)]
-        self.env = self.handles[0].save_environment({"A": "1"})
         self.jobs: dict[int, Job] = {}
         self.next_id = 1
         self.now = Moment(1_700_000_000.0, 1_000.0, "boot")
@@ -64,6 +63,10 @@ class StoreModel(RuleBasedStateMachine):
                 store.close()
             shutil.rmtree(self.folder)
 
+    def env(self, which: int) -> str:
+        """Captured with each add: compaction cleans away what no job names."""
+        return self.handles[which].save_environment({"A": "1"})
+
     def added(self, ids: list[int], spec: Spec, commands: list[Any]) -> None:
         assert ids == list(range(self.next_id, self.next_id + len(commands)))
         for job_id, command in zip(ids, commands, strict=True):
@@ -72,12 +75,12 @@ class StoreModel(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), commands=COMMANDS, retries=st.integers(0, 2), priority=st.integers(-1, 1))
     def enqueue(self, which: int, commands: list[Any], retries: int, priority: int) -> None:
-        spec = Spec("/", self.env, retries=retries, priority=priority)
+        spec = Spec("/", self.env(which), retries=retries, priority=priority)
         self.added(list(self.handles[which].enqueue(spec, commands, self.now.wall)), spec, commands)
 
     @rule(which=st.integers(0, 1), commands=COMMANDS)
     def add_by_update(self, which: int, commands: list[Any]) -> None:
-        spec = Spec("/tmp", self.env)
+        spec = Spec("/tmp", self.env(which))
         self.added(self.handles[which].update(lambda _: [Add(spec, commands)], self.now.wall), spec, commands)
 
     @precondition(lambda self: self.jobs)
