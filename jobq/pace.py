@@ -5,13 +5,13 @@ from __future__ import annotations
 from jobq.job import Job
 from jobq.retry import attempts_left
 
-BATCH_S = 0.02  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
-MOST_AT_ONCE = 16
+BATCH_S = 0.04  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
+MOST_AT_ONCE = 32
 LONG_COMMAND = 1024  # characters; a batch of shorter ones fits into any pipe
 
 
 class Pace:
-    """What has been learnt from the jobs that ended. A long one is believed at once, short ones when there are several."""
+    """What the jobs that ended have taught. A long one is believed at once, short ones when there are several."""
 
     def __init__(self) -> None:
         self._seconds = BATCH_S

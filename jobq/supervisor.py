@@ -46,6 +46,7 @@ TELL_EVERY = 0.02  # seconds that the end of a job may wait for those of the job
 ROUND = 0.02  # seconds between two looks for survivors
 ENDS_LIMIT = 1 << 16  # bytes of K.ends that are kept although the worker has recorded them
 ENCODER = json.JSONEncoder(separators=(",", ":"))
+DECODER = json.JSONDecoder()
 MOMENTARY = frozenset(
     {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 )  # the machine's trouble, not the job's: it is handed back uncounted
@@ -53,6 +54,7 @@ LOG_LOOK = 1.0  # seconds between two looks at how long the log has become
 LOG_BLOCK = 1 << 12  # bytes: holes consist of whole ones
 PLANTED = {errno.ELOOP, errno.EISDIR, errno.ENXIO}  # something else lies where a file of ours ought to be
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
 
 def line_of(record: dict[str, Any]) -> bytes:
@@ -95,12 +97,10 @@ class CappedLog:
             self.dropped += end - self.hole_end
             self.hole_end = end
 
-    def close(self) -> dict[str, int]:
-        """For the last time; its size, as the end of the job records it."""
+    def sizes(self) -> dict[str, int]:
+        """Trimmed for the last time; its size, as the end of the job records it."""
         self.trim()
-        sizes = {"log_bytes": os.fstat(self.fd).st_size, "log_dropped": self.dropped}
-        os.close(self.fd)
-        return sizes
+        return {"log_bytes": os.fstat(self.fd).st_size, "log_dropped": self.dropped}
 
 
 class Spawned:
@@ -109,6 +109,7 @@ class Spawned:
     def __init__(self, job: dict[str, Any], pid: int, log: CappedLog) -> None:
         self.id, self.n = job["id"], job["n"]
         self.pid = pid
+        self.log_path: str = job["log"]
         self.log = log
         self.started = time.monotonic()
         timeout = job.get("timeout")
@@ -128,6 +129,7 @@ class Supervisor:
         self.untold = b""  # ends that the worker does not know of yet
         self.told_at = float("-inf")
         self.mend = b""  # what ends a line that may be torn
+        self.empty_log: tuple[str, int] | None = None  # of the job before in this batch, which has said nothing
         self.waiting = b""  # input: jobs that have not begun
         self.orders = b""
         self.environments: dict[str, dict[str, str]] = {}
@@ -144,6 +146,8 @@ class Supervisor:
         os.set_blocking(wake, False)
         os.set_blocking(self.woken, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.hang_up = select.poll()
+        self.hang_up.register(0, 0)
         self.poll = select.poll()
         for fd in (0, self.ctl, self.woken):
             self.poll.register(fd, select.POLLIN)
@@ -171,13 +175,16 @@ class Supervisor:
                 return None
             self.wait(None)
         line, _, self.waiting = self.waiting.partition(b"\n")
-        job: dict[str, Any] = json.loads(line)
+        job: dict[str, Any] = DECODER.decode(line.decode("ascii"))
         if job["first"]:
             self.begin_batch()
         return job
 
     def begin_batch(self) -> None:
         """The worker has recorded all that was before."""
+        if self.empty_log is not None:
+            os.close(self.empty_log[1])
+            self.empty_log = None
         self.unsaved.clear()
         self.told_at = time.monotonic()
         try:
@@ -270,8 +277,8 @@ class Supervisor:
             return
         log = -1
         try:
-            log = open_own(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            pid = self.spawn(job, log)
+            log = self.open_log(job["log"])
+            pid = self.spawn(job)
         except (OSError, ValueError) as e:
             if log >= 0:
                 os.close(log)
@@ -282,14 +289,39 @@ class Supervisor:
         self.watch(spawned)
         end = self.collect(spawned)
         ended_at = begun + (time.monotonic() - spawned.started)
-        self.report({**key, **end, "started_at": begun, "ended_at": ended_at, **spawned.log.close()})
+        self.report({**key, **end, "started_at": begun, "ended_at": ended_at, **self.close_log(spawned)})
+
+    def open_log(self, path: str) -> int:
+        """The log, made, for us to look at. Raises OSError.
+
+        An empty file that is there already is renamed: that costs a tenth of a new one, and leaves no file behind for
+        each job that says nothing.
+        """
+        if self.empty_log is not None:
+            old, log = self.empty_log
+            self.empty_log = None
+            try:
+                if not os.path.lexists(path):
+                    os.rename(old, path)
+                    return log
+            except OSError:
+                pass
+            os.close(log)
+        return open_own(path, LOG_FLAGS | os.O_CREAT)
+
+    def close_log(self, job: Spawned) -> dict[str, int]:
+        """Its size. An empty one is kept for the next job of the batch, if really nobody can write to it any more."""
+        sizes = job.log.sizes()
+        if not sizes["log_bytes"] and is_open_nowhere_else(job.log.fd):
+            self.empty_log = job.log_path, job.log.fd
+        else:
+            os.close(job.log.fd)
+        return sizes
 
     def worker_is_gone(self) -> bool:
         """Whether input has hung up: a job that was still in the pipe must not start then."""
         if not self.hung_up:
-            probe = select.poll()
-            probe.register(0, 0)
-            self.hung_up = any(events & (select.POLLHUP | select.POLLERR) for _, events in probe.poll(0))
+            self.hung_up = any(events & (select.POLLHUP | select.POLLERR) for _, events in self.hang_up.poll(0))
         return self.hung_up
 
     def report(self, end: dict[str, Any]) -> None:
@@ -301,7 +333,7 @@ class Supervisor:
         if time.monotonic() >= self.told_at + TELL_EVERY:
             self.tell_ends()
 
-    def spawn(self, job: dict[str, Any], log: int) -> int:
+    def spawn(self, job: dict[str, Any]) -> int:
         """The pid of the job, in its own session, directory, umask and environment. Raises OSError, ValueError."""
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
@@ -312,12 +344,12 @@ class Supervisor:
             environment["PWD"] = job["cwd"]
             program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
             try:
-                return spawn_in_session(program, argv, environment, log)
+                return spawn_in_session(program, argv, environment, job["log"])
             except OSError as e:
                 if e.errno != errno.ENOEXEC:
                     raise
                 # A script without "#!": execvp(3) and every shell run it by sh.
-                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, log)
+                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"])
         finally:
             os.umask(mask)
             os.chdir("/")
@@ -459,6 +491,8 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     if number in MOMENTARY:
         return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}
     where = error.filename if isinstance(error.filename, str) else str(job["command"])
+    if number == errno.ENOENT and not os.path.exists(job["log"]):
+        where = job["log"]  # which was there a moment ago
     shown = where[:200]
     if where == job["log"] and number not in PLANTED:
         # Not the job's fault, and perhaps mended soon.
@@ -491,16 +525,19 @@ def ignored_signals() -> list[int]:
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
-def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: int) -> int:
-    """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log."""
+def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str) -> int:
+    """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log.
+
+    The job opens the log itself, so that it can be told from us by `is_open_nowhere_else`.
+    """
     return os.posix_spawn(
         program,
         argv,
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, log, 1),
-            (os.POSIX_SPAWN_DUP2, log, 2),
+            (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, 0),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
         setsigmask=[],
@@ -570,6 +607,16 @@ def punch_hole(fd: int, at: int, length: int) -> bool:
         return bool(fallocate(fd, 0x03, at, length) == 0)  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, fallocate(2)
     except (ImportError, OSError, AttributeError):
         return False
+
+
+def is_open_nowhere_else(fd: int) -> bool:
+    """Whether no other process has this file open; False where the system can't tell (F_SETLEASE, fcntl(2))."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def signal_group(leader: int, number: int) -> None:
@@ -693,6 +740,7 @@ def main() -> None:
     become_subreaper()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGPIPE, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody opens a log on which we have a lease
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     supervisor = Supervisor(folder, slot, bound == "1")
 

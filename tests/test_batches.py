@@ -13,6 +13,7 @@ from jobq import supervisor
 from jobq.engine.remains import TORN, Supervision, settle
 from jobq.engine.task import Key
 from jobq.job import Attempt, Job, Outcome, State
+from jobq.views.logs import Printer, Tail, print_log
 from tests.conftest import Cli, wait_until
 from tests.processes import Peer, supervisors
 
@@ -159,3 +160,52 @@ def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
     assert {job.state for job in left} == {State.QUEUED}
     cli("worker", "--drain")
     assert len(list(cli.queue.finished())) == 301
+
+
+def test_what_says_nothing_leaves_its_log_to_the_next(peer: Peer) -> None:
+    peer.give(1, "true", "true", "echo three", "true", "exit 5", "echo six", "true")
+    sizes = [peer.hear()["log_bytes"] for _ in range(7)]
+    assert sizes == [0, 0, 6, 0, 0, 4, 0]
+    logs = {path.name: path.read_text() for path in peer.elsewhere.glob("*.log")}
+    assert logs == {"3.log": "three\n", "6.log": "six\n", "7.log": ""}
+
+
+def test_a_log_that_somebody_can_still_write_to_is_given_to_nobody(peer: Peer, tmp_path: Path) -> None:
+    """A process outside the job's tree has been handed its output."""
+    peer.give(1, WAITS, "echo two")
+    wait_until(lambda: began(peer))
+    with open(tmp_path / "1.log", "a", encoding="ascii") as kept:
+        (tmp_path / "go").touch()
+        assert [peer.hear()["id"], peer.hear()["id"]] == [1, 2]
+        kept.write("late\n")
+    assert (tmp_path / "1.log").read_text() == "late\n"
+    assert (tmp_path / "2.log").read_text() == "two\n"
+
+
+def test_a_reader_is_never_shown_the_output_of_another_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.log").touch()
+    tail, printer = Tail(str(tmp_path / "1.log")), Printer(raw=True)
+    assert not tail.pump(printer)
+    (tmp_path / "1.log").rename(tmp_path / "2.log")
+    (tmp_path / "2.log").write_text("of the second job\n")
+    assert not tail.pump(printer)
+    tail.close()
+    print_log(str(tmp_path / "2.log"), printer, None)
+    assert capfd.readouterr().out == "of the second job\n"
+
+
+def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
+    commands = ["true" if n % 3 else f"echo {n}" for n in range(1, 301)]
+    cli("add", "--from", "-", "--retries", "1", stdin="\n".join(commands) + "\n")
+    cli("worker", "--drain", "-j", "2")
+    queue = cli.queue
+    for job in queue.finished():
+        log = Path(queue.store.logs.path(job.id, 1))
+        assert (log.read_text() if log.exists() else "") == ("" if job.id % 3 else f"{job.id}\n")
+        (attempt,) = job.attempts
+        assert attempt.ending is not None
+        assert attempt.ending.log_bytes == (0 if job.id % 3 else len(str(job.id)) + 1)
+    without = [n for n in range(1, 301) if not Path(queue.store.logs.path(n, 1)).exists()]
+    assert len(without) > 100
+    assert cli("log", str(without[0])).stdout == ""
+    assert "no output" in cli("show", str(without[0])).stdout

@@ -191,7 +191,7 @@ def test_three_hundred_jobs_leave_no_zombie_and_no_descriptor(cli: Cli) -> None:
     cli("add", "--from", "-", stdin="true\n" * 20)
     cli("wait")
     before = len(os.listdir(f"/proc/{worker.pid}/fd"))
-    cli("add", "--from", "-", stdin="true\n" * 300)
+    cli("add", "--from", "-", stdin="true\necho said\n" * 150)
     cli("wait")
     assert len(os.listdir(f"/proc/{worker.pid}/fd")) == before
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()

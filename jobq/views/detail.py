@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 from jobq.job import Attempt, Call, Command, Job
@@ -63,6 +64,9 @@ def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
                 f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}, {ending.max_rss_kib} KiB)"
             )
+    if not os.path.exists(log):
+        yield "  no output"
+        return
     dropped = ""
     if ending is not None and ending.log_dropped:
         dropped = f" ({size(ending.log_dropped)} of {size(ending.log_bytes)} dropped)"

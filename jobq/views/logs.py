@@ -68,23 +68,34 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
     except FileNotFoundError:
         return  # it could not even be started
     try:
-        print_from(fd, start_of_tail(fd, tail), printer)
+        print_from(fd, path, start_of_tail(fd, tail), printer)
     finally:
         os.close(fd)
     printer.end()
 
 
-def print_from(fd: int, at: int, printer: Printer) -> int:
-    """Print everything from the offset `at` to the end; the offset where that is now."""
+def print_from(fd: int, path: str, at: int, printer: Printer) -> int:
+    """Print everything from the offset `at` to the end of the log at `path`; the offset where that is now.
+
+    The log of a job that said nothing may become that of another one: what is read counts if the file still is there.
+    """
     while not gone():
         start, block = next_block(fd, at)
-        if not block:
+        if not block or not is_at(path, fd):
             break
         if start > at:
             printer.gap(start - at)
         printer.write(block)
         at = start + len(block)
     return at
+
+
+def is_at(path: str, fd: int) -> bool:
+    """Whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def next_block(fd: int, at: int) -> tuple[int, bytes]:
@@ -116,7 +127,8 @@ def last_lines(path: str, count: int) -> list[str]:
         return []
     try:
         at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
-        return safe_output(os.pread(fd, BLOCK, at)).rstrip("\n").split("\n") if os.fstat(fd).st_size else []
+        data = os.pread(fd, BLOCK, at)
+        return safe_output(data).rstrip("\n").split("\n") if data and is_at(path, fd) else []
     finally:
         os.close(fd)
 
@@ -166,7 +178,7 @@ class Tail:
                 return False
             self._at = start_of_tail(self._fd, self._tail)
         before = self._at
-        self._at = print_from(self._fd, self._at, printer)
+        self._at = print_from(self._fd, self._path, self._at, printer)
         return self._at > before
 
     def close(self) -> None:

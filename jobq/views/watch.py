@@ -66,7 +66,8 @@ class Lines:
             self._pending.append(f"({self._unsaid} more events, while nobody read)")
             self._unsaid = 0
         self._pending.append(text)
-        self._news.set()
+        if not self._news.is_set():
+            self._news.set()
 
     def _write(self) -> None:
         while not self._over or self._pending:

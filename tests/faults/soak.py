@@ -280,8 +280,8 @@ SEEDS = [
         "G",
         "a descriptor that is left open with each job",
         "supervisor.py",
-        "        os.close(self.fd)\n",
-        "",
+        "            os.close(job.log.fd)\n        return sizes",
+        "            pass\n        return sizes",
         "56",
     ),
 ]
