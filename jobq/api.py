@@ -20,7 +20,6 @@ from jobq.asks import ASKS
 from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
 from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
-from jobq.rescue import rescue
 from jobq.results import result_of
 from jobq.settings import environment, store_path
 from jobq.store import compaction
@@ -216,7 +215,7 @@ class Queue:
             if time.monotonic() - looked >= LOOK_FOR_DEAD:
                 looked = time.monotonic()
                 if self._owner_is_dead(open_ids):
-                    rescue(self.store, clock.now())
+                    self._rescue()
                     continue
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeout(
@@ -225,6 +224,12 @@ class Queue:
             rest = poll if deadline is None else min(poll, max(0.0, deadline - time.monotonic()))
             time.sleep(rest)
             poll = min(poll * 1.5, LAST_POLL)
+
+    def _rescue(self) -> None:
+        """See to what dead workers have left."""
+        from jobq.rescue import rescue  # noqa: PLC0415  # with all that knows processes: most commands never need it
+
+        rescue(self.store, clock.now())
 
     def _owner_is_dead(self, job_ids: Iterable[int]) -> bool:
         root = self.store.root
@@ -242,19 +247,19 @@ class Queue:
         done = self._change(job_ids, lifecycle.cancel)
         running = [job.id for job in done.jobs if job.state is State.RUNNING]
         if running and self._owner_is_dead(running):
-            rescue(self.store, clock.now())  # which tells their supervisors
+            self._rescue()  # which tells their supervisors
         return Changed(self.jobs_of([job.id for job in done.jobs]), done.refused)
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
         if any(job_id in self.store.read().running for job_id in job_ids):
-            rescue(self.store, clock.now())
+            self._rescue()
         return self._change(job_ids, lifecycle.requeue)
 
     def settle_if_orphaned(self, job_id: int) -> None:
         """Record the end of a running job whose worker is dead, if it has ended. Raises as `wait`."""
         if self._owner_is_dead([job_id]):
-            rescue(self.store, clock.now())
+            self._rescue()
 
     def remove(self, job_ids: Sequence[int]) -> None:
         """Forget jobs and their logs. Raises NotFound, Refused for a running one; then none is."""
@@ -319,7 +324,8 @@ class Queue:
             except Compacted:
                 continue
             if compaction.is_due(self.store):
-                compaction.compact(self.store.path, now.wall)  # there may be no worker to do it
+                # There may be no worker to do it.
+                compaction.compact(self.store.path, now.wall, known=compaction.Known.by(self.store))
             return
 
     def _all(self, job_ids: Sequence[int]) -> dict[int, Job]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from jobq.job import Due, Job, Moment, State
+from jobq.job import Due, Job, Moment, Spec, State
 
 Rank = tuple[str, str | None, int]  # queue, runner, priority
 
@@ -27,6 +27,11 @@ class Waiting:
         self._later: dict[str, list[tuple[float, int]]] = {}  # by boot, then by time since that boot
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
+
+    def add(self, spec: Spec, ids: range) -> None:
+        """New jobs, ready at once; their ids are above all that there are, so that the order need not be looked for."""
+        self.active[spec.queue, spec.runner] += len(ids)
+        self._ready.setdefault((spec.queue, spec.runner, spec.priority), []).extend(ids)
 
     def note(self, before: Job | None, after: Job | None) -> None:
         """`before` has become `after` (None: was not there, is gone)."""

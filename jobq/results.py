@@ -6,10 +6,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from jobq import child
 from jobq.job import Call, Job, Record
 from jobq.store.logs import Logs
-from jobq.supervisor import open_own
 
 BROKEN = {"type": "ValueError", "message": "the result file can't be read", "traceback": ""}
 
@@ -23,6 +21,8 @@ class Result(NamedTuple):
 
 def argv(call: Call, result_path: str) -> tuple[str, ...]:
     """The program and arguments that make the call."""
+    from jobq import child  # noqa: PLC0415  # only for functions
+
     arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
     return (call.python, "-u", child.__file__, call.function, arguments, result_path)
 
@@ -31,6 +31,8 @@ def result_of(job: Job, attempt: int, logs: Logs) -> Result | None:
     """What that attempt of a Python job left; None if it left nothing, or if it is no Python job."""
     if not isinstance(job.command, Call):
         return None
+    from jobq.supervisor import open_own  # noqa: PLC0415  # only for functions
+
     try:
         with open(open_own(logs.result_path(job.id, attempt), os.O_RDONLY), encoding="utf-8") as f:
             document = json.load(f)

@@ -6,6 +6,7 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Collection, Iterator
 
@@ -88,9 +89,13 @@ class Worker:
         """
         self._engine.watch(self._member.bell_fd)
         self._engine.watch(signals.fd)
+        loaded = False
         try:
             while True:
                 sleep = self.step(clock.now(), signals.count)
+                if self._knows_all and not loaded:
+                    loaded = True
+                    gc.freeze()  # a million jobs that stay: to look through them again and again would take seconds
                 if signals.count and not self._engine.busy and (signals.count > 1 or not self._engine.ended()):
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
                 if self.drain and self._knows_all and self._is_drained():
@@ -300,12 +305,20 @@ class Worker:
             return
         due = compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall)
         if due or (not self._engine.busy and compaction.is_worthwhile(self.store)):
-            self._compacting = threading.Thread(target=self._compact, args=(now.wall,), name="compaction")
+            try:
+                self.store.settle()
+            except SyncFailed:
+                raise
+            except (NotSaved, LockTimeout) as e:
+                self._take_a_break(now, e)
+                return
+            known = compaction.Known.by(self.store)
+            self._compacting = threading.Thread(target=self._compact, args=(now.wall, known), name="compaction")
             self._compacting.start()
 
-    def _compact(self, wall: float) -> None:
+    def _compact(self, wall: float, known: compaction.Known | None) -> None:
         try:
-            compaction.compact(self.store.path, wall)
+            compaction.compact(self.store.path, wall, known=known)
         except (JobqError, OSError):
             pass  # it will be tried again; what is damaged is told by the next read
 

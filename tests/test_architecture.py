@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Cli
+
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
     ["version", "errors", "light", "supervisor", "child"],
@@ -116,3 +118,14 @@ def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
         ).stdout.split()
     )
     assert loaded & never - (typers if module == "jobq.cli" else set()) == set()
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "1"), ("log", "1"), ("completion", "bash")])
+def test_a_command_that_looks_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
+    cli("add", "true")
+    command = [sys.executable, "-X", "importtime", "-m", "jobq", *words]
+    told = subprocess.run(command, capture_output=True, text=True, env=cli.env, check=False).stderr
+    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+    assert "jobq.store.store" in loaded
+    never = {"rich", "jobq.worker", "jobq.rescue", "jobq.engine", "jobq.supervisor", "jobq.child", "platformdirs"}
+    assert loaded & never == set()

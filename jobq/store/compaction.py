@@ -12,12 +12,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import NamedTuple
 
 from jobq.errors import NotSaved
+from jobq.job import Job
 from jobq.store import environment, finished, workers
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
+from jobq.store.jobs import snapshot
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
 from jobq.store.store import Store
@@ -36,8 +39,9 @@ ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any 
 def is_due(store: Store) -> bool:
     """Whether the journal has outgrown its snapshot, or most of what it holds is over."""
     size, snapshot = store.journal_size
-    finished = store.jobs.finished
-    return size > SLACK + 2 * snapshot or finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
+    jobs = store.jobs
+    is_long = size > SLACK + 2 * snapshot and 10 * jobs.moves > len(jobs.by_id)  # else it would hardly get shorter
+    return is_long or jobs.finished > MOST_FINISHED + 2 * (len(jobs.by_id) - jobs.finished)
 
 
 def is_worthwhile(store: Store) -> bool:
@@ -56,24 +60,57 @@ def _first_kept(wall: float, keep_days: int) -> str:
     return finished.day_of(wall - keep_days * 86400)
 
 
-def compact(path: str, wall: float, *, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0) -> bool:
+class Known(NamedTuple):
+    """The jobs at one point of the journal: a copy, which a thread may take its time over."""
+
+    header: Header
+    upto: int  # bytes
+    seq: int
+    next_id: int
+    jobs: list[Job]
+    removed: frozenset[int]
+
+    @classmethod
+    def by(cls, store: Store) -> Known | None:
+        """As the store was when it last had the lock (after `update` or `settle`); None where there is none yet."""
+        jobs, header = store.jobs, store.header
+        if header is None:
+            return None
+        return cls(
+            header, store.journal_size[0], jobs.seq, jobs.next_id, list(jobs.by_id.values()), frozenset(jobs.removed)
+        )
+
+
+def compact(
+    path: str, wall: float, *, known: Known | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
+) -> bool:
     """Write the next generation of the journal of the store at `path`; False if somebody else is at it, or in the way.
 
-    Uses a view of its own: a worker may call it from a thread. Raises as `Store.update` does.
+    `known`: by somebody who has the jobs in memory; a worker calls it from a thread. Raises as `Store.update` does.
     """
     store = Store(path, lock_timeout=lock_timeout)
     try:
-        store.read()
-        if store.header is None:
-            return False
+        if known is None:
+            store.read()
+            if store.header is None:
+                return False
         with compacting(store.root) as alone:
             if not alone:
                 return False
-            removed = bool(store.settle().removed)
-            done = _compact(store, wall, keep_days)
-            if done and (_forget_old_days(store, wall, keep_days) or removed):
+            if known is None:
+                store.settle()
+                known = Known.by(store)
+                assert known is not None
+            else:
+                with store.lock:
+                    store.recover()
+                if store.journal.header.generation != known.header.generation:
+                    return False
+                store.journal.check_intact(known.upto)
+            header = _compact(store, known, wall, keep_days)
+            if header is not None and (_forget_old_days(store, header, wall, keep_days) or known.removed):
                 clean_environments(store, wall)
-            return done
+            return header is not None
     finally:
         store.close()
 
@@ -91,24 +128,25 @@ def compacting(root: Folder) -> Iterator[bool]:
         os.close(fd)
 
 
-def _compact(store: Store, wall: float, keep_days: int) -> bool:
-    root, jobs, old = store.root, store.jobs, store.header
-    assert old is not None
-    upto, seq = store.journal_size[0], jobs.seq
-    leaving = [job for job in jobs.by_id.values() if job.state.final]
+def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header | None:
+    """The header of the new generation; None if what is known is out of date."""
+    root, old = store.root, known.header
+    leaving = [job for job in known.jobs if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
-    sizes = store.archive().append(leaving, jobs.removed, wall)
+    sizes = finished.Archive(root, old.finished, lambda _day: True).append(leaving, known.removed, wall)
     kept = {day: size for day, size in sizes.items() if day >= _first_kept(wall, keep_days)}
     header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
-    fd, snapshot_end = write_generation(root, header, jobs.snapshot())
+    fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id))
     try:
         with store.lock:
             end = store.recover()
-            tail = store.journal.read(upto, end.size)
-            parsed = parse_lines(tail, upto, seq)
+            if store.journal.header.generation != old.generation:
+                return None
+            tail = store.journal.read(known.upto, end.size)
+            parsed = parse_lines(tail, known.upto, known.seq)
             moved = {job.id for job in leaving}
             if parsed.end != end.size or any(touched(line) & moved for line in parsed.lines):
-                return False  # a finished job was requeued or removed meanwhile: the next try will see it so
+                return None  # a finished job was requeued or removed meanwhile: the next try will see it so
             try:
                 write_all(fd, tail, snapshot_end)
                 sync(fd)
@@ -121,7 +159,7 @@ def _compact(store: Store, wall: float, keep_days: int) -> bool:
     finally:
         os.close(fd)
     workers.ring(root)
-    return True
+    return header
 
 
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
@@ -147,18 +185,20 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
     return fd, size
 
 
-def _forget_old_days(store: Store, wall: float, keep_days: int) -> bool:
+def _forget_old_days(store: Store, header: Header, wall: float, keep_days: int) -> bool:
     """Remove the jobs and logs of days whose retention is over; whether there were any."""
     root = store.root
-    store.read()
-    assert store.header is not None
     first_kept = _first_kept(wall, keep_days)
-    on_disk = finished.days_on_disk(root)
-    over = {day: size for day, size in on_disk.items() if day not in store.header.finished and day < first_kept}
+    over = {
+        day: size
+        for day, size in finished.days_on_disk(root).items()
+        if day not in header.finished and day < first_kept
+    }
     if not over:
         return False
+    store.read()
     archive = store.archive()
-    wanted = {job_id for day in store.header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
+    wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
     old = finished.Archive(root, over, lambda _day: True)
     for day in over:
         store.logs.remove(old.ids(day) - wanted)  # requeued since, or finished again later: then still wanted
@@ -169,6 +209,7 @@ def _forget_old_days(store: Store, wall: float, keep_days: int) -> bool:
 
 def clean_environments(store: Store, wall: float) -> None:
     """Remove the captured environments that no job names. Adders look again under the lock: none is pulled away."""
+    store.read()
     old = store.archive().environments(store.jobs.removed)
     with store.lock:
         store.recover()

@@ -67,6 +67,7 @@ class Jobs:
         self.waiting = Waiting()
         self.running: set[int] = set()
         self.finished = 0  # of by_id
+        self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
         self._specs: dict[Spec, Spec] = {}  # equal specs are one object
 
     def put(self, job: Job) -> None:
@@ -75,6 +76,7 @@ class Jobs:
         self.by_id[job.id] = job
         self.finished += job.state.final - (before is not None and before.state.final)
         self.waiting.note(before, job)
+        self.moves += before is not None
         if job.state is State.RUNNING:
             self.running.add(job.id)
         elif before is not None:
@@ -85,6 +87,7 @@ class Jobs:
         before = self.by_id.pop(job_id, None)
         self.finished -= before is not None and before.state.final
         self.waiting.note(before, None)
+        self.moves += 1
         self.running.discard(job_id)
 
     def leave_finished(self, still_there: Collection[object]) -> None:
@@ -93,6 +96,7 @@ class Jobs:
         for job_id in gone:
             self.drop(job_id)
         self.removed &= set(still_there)
+        self.moves = 0
         self._specs = {job.spec: job.spec for job in self.by_id.values() if job.spec.extra is None}
 
     def unfinished(self) -> Iterator[Job]:
@@ -151,9 +155,11 @@ class Jobs:
     def _add(self, first: int, spec: Spec, commands: Sequence[Command], at: float) -> None:
         if first < self.next_id:
             raise BadRecord(f"id {first} was given out before")
-        for job_id, command in enumerate(commands, first):
-            self.put(Job(job_id, spec, command, at))
-        self.next_id = first + len(commands)
+        ids = range(first, first + len(commands))
+        for job_id, command in zip(ids, commands, strict=True):
+            self.by_id[job_id] = Job(job_id, spec, command, at)
+        self.waiting.add(spec, ids)
+        self.next_id = ids.stop
 
     def _check_known(self, job_id: int) -> None:
         if not 0 < job_id < self.next_id:
@@ -202,28 +208,31 @@ class Jobs:
         self.seq += len(lines)
         return lines
 
-    def snapshot(self) -> Iterator[bytes]:
-        """Lines that hold all unfinished jobs, and the end mark."""
-        count = 0
-        batch: list[Record] = []
-        specs: dict[int, int] = {}
-        spec_records: list[Record] = []
-        size = 0
-        for job in self.unfinished():
-            count += 1
-            record = job_record(job._replace(history=thinned(job.history)))
-            if id(job.spec) not in specs:
-                specs[id(job.spec)] = len(spec_records)
-                spec_records.append(record["spec"])
-            record["spec"] = specs[id(job.spec)]
-            batch.append(record)
-            size += _size(job.command) + 300 * len(job.attempts)
-            if len(batch) == SNAPSHOT_JOBS or size > LINE_TARGET:
-                yield encode_line({"specs": spec_records, "jobs": batch})
-                batch, specs, spec_records, size = [], {}, [], 0
-        if batch:
+
+def snapshot(jobs: Iterable[Job], seq: int, next_id: int) -> Iterator[bytes]:
+    """Lines that hold all the unfinished ones of these jobs, and the end mark."""
+    count = 0
+    batch: list[Record] = []
+    specs: dict[int, int] = {}
+    spec_records: list[Record] = []
+    size = 0
+    for job in jobs:
+        if job.state.final:
+            continue
+        count += 1
+        record = job_record(job._replace(history=thinned(job.history)))
+        if id(job.spec) not in specs:
+            specs[id(job.spec)] = len(spec_records)
+            spec_records.append(record["spec"])
+        record["spec"] = specs[id(job.spec)]
+        batch.append(record)
+        size += _size(job.command) + 300 * len(job.attempts)
+        if len(batch) == SNAPSHOT_JOBS or size > LINE_TARGET:
             yield encode_line({"specs": spec_records, "jobs": batch})
-        yield encode_line({"snapshot_end": True, "seq": self.seq, "next_id": self.next_id, "jobs": count})
+            batch, specs, spec_records, size = [], {}, [], 0
+    if batch:
+        yield encode_line({"specs": spec_records, "jobs": batch})
+    yield encode_line({"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count})
 
 
 def thinned(history: tuple[Step, ...]) -> tuple[Step, ...]:

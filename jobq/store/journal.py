@@ -231,6 +231,18 @@ class Journal:
             data += more
         return data
 
+    def check_intact(self, end: int) -> None:
+        """That every line up to `end` has the checksum it was written with. Raises StoreDamaged."""
+        at, rest = 0, b""
+        while block := os.pread(self.fd, min(1 << 20, end - at - len(rest)), at + len(rest)):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                if not is_whole(line):
+                    raise StoreDamaged(self.path, at, "checksum mismatch")
+                at += len(line) + 1
+        if at != end:
+            raise StoreDamaged(self.path, at, f"{end - at} acknowledged bytes are missing")
+
     def append(self, data: bytes, at: int) -> None:
         """Write and sync `data` at `at`, the end of the file, or leave it as it was. Raises NotSaved, SyncFailed."""
         append(self.fd, self.path, data, at)

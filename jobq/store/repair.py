@@ -14,7 +14,7 @@ from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
-from jobq.store.jobs import Jobs
+from jobq.store.jobs import Jobs, snapshot
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
@@ -57,7 +57,7 @@ def repair(store: Store, wall: float) -> Loss:
         # Two generations on: whoever has followed the old one reads everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         header = salvage.header._replace(generation=generation, version=VERSION, finished=sizes)
-        fd, size = compaction.write_generation(root, header, jobs.snapshot())
+        fd, size = compaction.write_generation(root, header, snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id))
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
         try:

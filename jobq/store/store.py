@@ -16,7 +16,7 @@ from jobq.store import environment, finished, workers
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
-from jobq.store.jobs import Add, Change, Jobs, add_ops, transaction
+from jobq.store.jobs import Add, Change, Jobs, add_ops, snapshot, transaction
 from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
@@ -80,7 +80,7 @@ class Store:
         with StoreLock(folder, self._lock_timeout) as lock:
             if JOURNAL not in folder.names():
                 header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
-                folder.write_new(JOURNAL, b"".join([header.encode(), *Jobs().snapshot()]))
+                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1)]))
         lock.close()
         return folder
 

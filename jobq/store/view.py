@@ -7,7 +7,10 @@ nothing that was acknowledged is missed.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jobq.errors import StoreDamaged
 from jobq.job import Record
@@ -17,6 +20,8 @@ from jobq.store.hint import Hint, read_hint
 from jobq.store.jobs import Jobs
 from jobq.store.journal import BadLine, Journal, decode_line, parse_lines
 from jobq.store.lock import StoreLock, is_held
+
+STEP = 1 << 20  # bytes of the journal that are read at once
 
 
 class View:
@@ -72,23 +77,24 @@ class View:
             if hint is not None:
                 raise StoreDamaged(f"{folder.path}/{Journal.NAME}", 0, "the journal is missing")
             return
-        try:
-            if hint is not None and hint.generation > journal.header.generation and journal.is_current():
-                raise StoreDamaged(journal.path, 0, f"generation {hint.generation} was acknowledged and is missing")
-            jobs, at = load_snapshot(journal)
-        except BaseException:
-            journal.close()
-            raise
-        self.journal, self.jobs, self.snapshot_end = journal, jobs, at
-        self.offset = at
-        try:
-            end = self._end(folder, hint, locked)
-            if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
-                end = hint.size  # less than was acknowledged
-            self._follow_to(hint, end)
-        except BaseException:
-            self.forget()
-            raise
+        with no_garbage_collection():
+            try:
+                if hint is not None and hint.generation > journal.header.generation and journal.is_current():
+                    raise StoreDamaged(journal.path, 0, f"generation {hint.generation} was acknowledged and is missing")
+                jobs, at = load_snapshot(journal)
+            except BaseException:
+                journal.close()
+                raise
+            self.journal, self.jobs, self.snapshot_end = journal, jobs, at
+            self.offset = at
+            try:
+                end = self._end(folder, hint, locked)
+                if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
+                    end = hint.size  # less than was acknowledged
+                self._follow_to(hint, end)
+            except BaseException:
+                self.forget()
+                raise
 
     def _follow_to(self, hint: Hint | None, end: int | None) -> None:
         self.follow(end)
@@ -104,18 +110,31 @@ class View:
             raise StoreDamaged(journal.path, end, "acknowledged bytes are missing")
         if end == self.offset:
             return
-        data = journal.read(self.offset, end)
-        if end is not None and len(data) < end - self.offset:
-            missing = end - self.offset - len(data)
-            raise StoreDamaged(journal.path, self.offset + len(data), f"{missing} acknowledged bytes are missing")
-        parsed = parse_lines(data, self.offset, self.jobs.seq)
-        if parsed.damage is not None:
-            raise StoreDamaged(journal.path, *parsed.damage)
-        if end is not None and parsed.end != end:
-            raise StoreDamaged(journal.path, parsed.end, "an acknowledged line is not readable")
-        for line in parsed.lines:
-            self._apply(line)
-        self.offset = parsed.end
+        size = journal.size()
+        if end is not None and size < end:
+            raise StoreDamaged(journal.path, size, f"{end - size} acknowledged bytes are missing")
+        self._apply_up_to(size if end is None else end)
+        if end is not None and self.offset != end:
+            raise StoreDamaged(journal.path, self.offset, "an acknowledged line is not readable")
+
+    def _apply_up_to(self, end: int) -> None:
+        """Apply the whole transactions up to there, some at a time: to read a long journal takes no more memory."""
+        journal = self.journal
+        assert journal is not None
+        step = STEP
+        while self.offset < end:
+            upto = min(end, self.offset + step)
+            parsed = parse_lines(journal.read(self.offset, upto), self.offset, self.jobs.seq)
+            if parsed.end == self.offset and upto < end:
+                step *= 2  # a longer transaction, or something is wrong: what follows tells
+                continue
+            if parsed.damage is not None:
+                raise StoreDamaged(journal.path, *parsed.damage)
+            for line in parsed.lines:
+                self._apply(line)
+            self.offset, step = parsed.end, STEP
+            if upto == end:
+                return
 
     def _apply(self, line: Record) -> None:
         assert self.journal is not None
@@ -147,6 +166,18 @@ class View:
         self.journal, self.offset, self.snapshot_end = new, hint.size, hint.snapshot_end
         for line in copied.lines[len(both) :]:
             self._apply(line)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """While only things that stay are made: looking through them over and over would take half of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def touched(line: Record) -> set[int]:
