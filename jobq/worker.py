@@ -51,8 +51,9 @@ class Worker:
         """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.
 
         `report` is told every job that this worker has moved, once that is durable. `idle` is called before each sleep
-        and may shorten it (seconds).
+        and may shorten it (seconds). Raises StoreForbidden on a network filesystem of another machine.
         """
+        self.network = store.check_workers_place()
         self.store = store
         self.slots = slots
         self.queues = queues

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import resource
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from jobq.__main__ import main
 from jobq.api import Queue
 from jobq.errors import UsageError
+from jobq.job import State
 from tests.conftest import Cli
 
 ROOT = os.geteuid() == 0
@@ -264,3 +267,30 @@ def test_a_forked_process_has_its_own_lock(cli: Cli) -> None:
         children.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
     assert [job.id for job in cli.queue.jobs()] == list(range(1, 42))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_store_on_a_network_filesystem(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: bool
+) -> None:
+    """As far as can be tried here: the type of the filesystem is what the system is made to say."""
+    ours = os.uname()
+    monkeypatch.setattr("jobq.store.store.filesystem", lambda _path: "nfs4")
+    if elsewhere:
+        monkeypatch.setattr("os.uname", lambda: posix.uname_result((ours[0], "elsewhere", *ours[2:])))
+    queue = Queue(str(store_path))
+    queue.add("true")
+    monkeypatch.setattr("os.uname", lambda: ours)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", ["jobq", "worker", "--drain", "-j", "1"])
+        with pytest.raises(SystemExit) as left:
+            main()
+    said = capsys.readouterr().err
+    assert "network filesystem (nfs4)" in said
+    if elsewhere:
+        assert left.value.code == 77
+        assert "made on elsewhere" in said
+        assert [job.state for job in queue.jobs()] == [State.QUEUED]
+    else:
+        assert left.value.code == 0
+        assert [job.state for job in queue.finished()] == [State.SUCCEEDED]

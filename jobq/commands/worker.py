@@ -43,6 +43,8 @@ def worker(
             report=watch.report,
             idle=lambda: watch.refresh(work, stops=signals.count),
         )
+        if work.network:
+            say(f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk")
         done = work.run(signals)
     if drain:
         if not done:

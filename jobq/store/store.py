@@ -21,6 +21,7 @@ from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.view import View
+from jobq.system import NETWORK_FILESYSTEMS, filesystem
 from jobq.version import VERSION
 
 
@@ -127,6 +128,24 @@ class Store:
     def header(self) -> Header | None:
         """The header of the journal that was read last; None before there is a store."""
         return self._view.journal.header if self._view.journal is not None and self._view.offset else None
+
+    def check_workers_place(self) -> str:
+        """The type of the network filesystem that holds the store, "" for a local one.
+
+        Raises StoreForbidden for a worker on another machine than the one that made it: locks may not hold there, and
+        nobody can see from one machine what runs on another.
+        """
+        kind = filesystem(self.path)
+        if kind not in NETWORK_FILESYSTEMS:
+            return ""
+        self.read()
+        host = os.uname().nodename
+        if self.header is not None and self.header.host != host:
+            raise StoreForbidden(
+                f"the store {self.path} is on a network filesystem ({kind}) and was made on {self.header.host}",
+                f"start workers on {self.header.host}, or use a store of your own on a local disk of {host}",
+            )
+        return kind
 
     @property
     def journal_size(self) -> tuple[int, int]:

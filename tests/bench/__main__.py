@@ -1,7 +1,7 @@
 """Figures beside those of other programs, taken turn about in one run: `python -m tests.bench [--runs N] [ROW ...]`.
 
 What counts is the ratio to the first contender of a row; raw figures hold for this machine and this minute. The other
-programs are installed if that is possible. Prints a table in markdown.
+programs are installed if that is possible, jobq into an environment of its own. Prints a table in markdown.
 """
 
 from __future__ import annotations
@@ -10,37 +10,60 @@ import argparse
 import shutil
 import statistics
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.bench import peers
-from tests.bench.measure import Row, noise
+from tests.bench.measure import Contender, Row, noise
 from tests.bench.rows import rows
 
+Samples = dict[str, dict[str, list[float]]]  # by contender, by what is measured
 
-def measure(row: Row, runs: int) -> dict[str, list[float]]:
-    """The figures of every contender, turn about."""
-    figures: dict[str, list[float]] = {contender.name: [] for contender in row.contenders}
+
+def measure(row: Row, runs: int) -> Samples:
+    """The figures of every contender, turn about; a contender that fails is said to, and left out."""
+    samples: Samples = {contender.name: {} for contender in row.contenders}
+    out: set[str] = set()
     for _ in range(min(runs, row.runs)):
         for contender in row.contenders:
-            folder = Path(tempfile.mkdtemp(prefix="bench-"))
-            try:
-                figures[contender.name].append(contender.measure(folder))
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    return figures
+            if contender.name not in out:
+                try:
+                    note(samples[contender.name], contender)
+                except Exception as e:  # a peer's trouble is not ours
+                    print(f"{row.name}: {contender.name} failed: {type(e).__name__}: {e!s:.200}", flush=True)
+                    out.add(contender.name)
+    return {name: figures for name, figures in samples.items() if figures}
 
 
-def show(row: Row, figures: dict[str, list[float]]) -> None:
-    """The lines of one row."""
-    first = statistics.median(figures[row.contenders[0].name])
-    for name, values in figures.items():
-        middle = statistics.median(values)
-        cells = [
-            row.name,
-            name,
-            *(f"{value:,.{1 if value < 100 else 0}f} {row.unit}" for value in (middle, min(values), max(values))),
-        ]
-        print(f"| {' | '.join(cells)} | {middle / first if first else 0:.2f} |", flush=True)
+def note(figures: dict[str, list[float]], contender: Contender) -> None:
+    """One more measurement."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        found = contender.measure(folder)
+        for name, value in found.items() if isinstance(found, Mapping) else [("", found)]:
+            figures.setdefault(name, []).append(value)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def show(row: Row, samples: Samples) -> None:
+    """The lines of one row, figure by figure."""
+    units = row.unit.split(", ")
+    names = list(next(iter(samples.values()), {}))
+    for at, name in enumerate(names):
+        unit = units[at] if len(names) > 1 else row.unit
+        first = statistics.median(next(iter(samples.values()))[name])
+        for contender, figures in samples.items():
+            values = figures[name]
+            middle = statistics.median(values)
+            cells = [f"{row.name}: {name}" if name else row.name, contender]
+            cells += [f"{number(value)} {unit}" for value in (middle, min(values), max(values))]
+            print(f"| {' | '.join(cells)} | {middle / first if first else 0:.2f} |", flush=True)
+
+
+def number(value: float) -> str:
+    """With as many digits as mean something."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def main() -> None:
@@ -50,14 +73,16 @@ def main() -> None:
     parser.add_argument("--scale", action="store_true", help="with a million jobs, too")
     parser.add_argument("rows", nargs="*", help="words that the names of the wanted rows hold")
     asked = parser.parse_args()
-    for reason in peers.install():
+    there, left_out = peers.install()
+    for reason in left_out:
         print(f"left out: {reason}")
-    print(f"before: {noise()}\n")
-    print("| what | who | median | min | max | ratio to the first |\n|---|---|---|---|---|---|")
-    for row in rows(scale=asked.scale):
-        if not asked.rows or any(word in row.name for word in asked.rows):
-            show(row, measure(row, asked.runs))
-    print(f"\nafter: {noise()}")
+    with peers.redis(there) as redis:
+        print(f"before: {noise()}\n")
+        print("| what | who | median | min | max | ratio to the first |\n|---|---|---|---|---|---|")
+        for row in rows(there, redis, scale=asked.scale):
+            if not asked.rows or any(word in row.name for word in asked.rows):
+                show(row, measure(row, asked.runs))
+        print(f"\nafter: {noise()}")
 
 
 if __name__ == "__main__":

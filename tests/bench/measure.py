@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
+import pty
 import resource
 import signal
 import statistics
+import struct
 import subprocess
-import sys
+import tempfile
+import termios
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from jobq.api import Queue
+from tests.bench import peers
 from tests.conftest import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-JOBQ = [sys.executable, "-m", "jobq"]
+Figures = float | Mapping[str, float]  # one, or several by what they are
 
 
 class Contender(NamedTuple):
-    """One program in a row: `measure` gets an empty folder and returns the figure."""
+    """One program in a row: `measure` gets an empty folder."""
 
     name: str
-    measure: Callable[[Path], float]
+    measure: Callable[[Path], Figures]
 
 
 class Row(NamedTuple):
     """One comparison; the first contender is what the ratios are to."""
 
     name: str
-    unit: str  # "ms", "s", "jobs/s", "MiB" ...
+    unit: str  # "ms", "s", "jobs/s", "MiB" ...; by figure if there are several: "ms, jobs/s"
     contenders: list[Contender]
     runs: int = 5  # of each contender, at most
 
 
+@functools.cache
+def jobq_words() -> list[str]:
+    """jobq as its users have it."""
+    return [str(peers.install_jobq() / "jobq")]
+
+
+@functools.cache
+def floor() -> str | None:
+    """The C program that nothing can beat; None without a compiler."""
+    program = Path(tempfile.mkdtemp(prefix="floor-")) / "floor"
+    source = Path(__file__).with_name("floor.c")
+    try:
+        subprocess.run(["cc", "-O2", "-o", program, source], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(program)
+
+
 def environment(folder: Path) -> dict[str, str]:
     """For jobq on the store of the folder."""
-    return os.environ | {"JOBQ_STORE": f"{folder}/store", "PYTHONPATH": str(ROOT)}
+    return os.environ | {"JOBQ_STORE": f"{folder}/store"}
 
 
 def jobq(folder: Path, *words: str, stdin: str = "", check: bool = True) -> None:
     """Run jobq to its end."""
-    run(*JOBQ, *words, env=environment(folder), stdin=stdin, check=check)
+    run(*jobq_words(), *words, env=environment(folder), stdin=stdin, check=check)
 
 
 def run(*words: str, env: dict[str, str] | None = None, stdin: str = "", check: bool = True) -> None:
@@ -69,30 +93,44 @@ def cpu(act: Callable[[], object]) -> float:
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
-def fill(folder: Path, count: int, *, finished: bool = False) -> Queue:
+def share(times: list[float], part: float) -> float:
+    """The value below which that part of the times lies."""
+    return sorted(times)[min(len(times) - 1, int(part * len(times)))]
+
+
+def fill(folder: Path, count: int, *, line: str = "true", finished: bool = False) -> Queue:
     """A store with that many jobs, waiting or cancelled, added in this process."""
     queue = Queue(f"{folder}/store")
     for start in range(0, count, 100_000):
-        queue.add_many(["true"] * min(100_000, count - start), queue.spec)
+        queue.add_many([line] * min(100_000, count - start), queue.spec)
     if finished:
         for start in range(1, count + 1, 10_000):
             queue.cancel(range(start, min(start + 10_000, count + 1)))
     return queue
 
 
+def fill_mixed(folder: Path, count: int, line: str) -> Queue:
+    """The same of three priorities; a tenth of them fails, and a tenth of those is tried again."""
+    queue = Queue(f"{folder}/store")
+    for priority, part in (("low", 0.3), ("normal", 0.4), ("high", 0.2)):
+        queue.add_many([line] * int(count * part), lambda priority=priority: queue.spec(priority=priority))
+    queue.add_many([f"{line}; exit 1"] * int(count * 0.09), lambda: queue.spec(retries=0))
+    queue.add_many([f"{line}; exit 1"] * int(count * 0.01), lambda: queue.spec(retries=1, priority=5))
+    return queue
+
+
 @contextlib.contextmanager
-def worker(folder: Path, *words: str, stdout: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that listens, stopped at the end."""
     process = subprocess.Popen(
-        [*JOBQ, "worker", *words],
+        [*jobq_words(), "worker", *words],
         env=environment(folder),
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        queue = Queue(f"{folder}/store")
-        wait_until(queue.workers)
+        wait_until(Queue(f"{folder}/store").workers)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -100,39 +138,57 @@ def worker(folder: Path, *words: str, stdout: int = subprocess.DEVNULL) -> Itera
         process.wait()
 
 
-def drain_rate(folder: Path, held: int, seconds: float) -> float:
-    """Jobs a second that two slots finish while that many wait."""
-    queue = fill(folder, held)
-    with worker(folder, "-j", "2"):
-        wait_until(lambda: any(True for _ in queue.finished()))
-        before, begun = len(queue.jobs()), time.perf_counter()
+def size(path: Path) -> int:
+    """Bytes; 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory a process has had."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def drain_rate(folder: Path, held: int, seconds: float) -> Mapping[str, float]:
+    """Attempts a second of two slots while that many jobs wait, and the most memory that the worker has."""
+    fill_mixed(folder, held, f"echo >> {folder}/ticks").store.close()
+    ticks = folder / "ticks"
+    with worker(folder, "-j", "2") as process:
+        wait_until(lambda: size(ticks))
+        before, begun = size(ticks), time.perf_counter()
         time.sleep(seconds)
-        after, over = len(queue.jobs()), time.perf_counter()
-    return (before - after) / (over - begun)
+        after, over = size(ticks), time.perf_counter()
+        return {"attempts": (after - before) / (over - begun), "memory": peak_mib(process.pid)}
 
 
-def peak_memory(folder: Path, held: int) -> float:
-    """MiB that a worker has at most with that many jobs waiting, which it may not take."""
-    fill(folder, held).store.close()
-    with worker(folder, "-j", "2", "-q", "other") as process:
-        time.sleep(2.0)  # it looks around, and would compact
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def wake_ups(command: list[str], folder: Path, seconds: float) -> float:
-    """Voluntary context switches a second of a process, all of its threads, once it has settled."""
+def idle(folder: Path, *words: str, terminal: bool = False, seconds: float = 10.0) -> Mapping[str, float]:
+    """Wake-ups (voluntary context switches of all threads) and CPU of a command that has nothing to do."""
+    jobq(folder, "add", "-q", "later", "sleep 600")  # which nobody takes
+    ours, its = pty.openpty() if terminal else (-1, subprocess.DEVNULL)
+    if terminal:
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        threading.Thread(target=_read_all, args=(ours,), daemon=True).start()
     process = subprocess.Popen(
-        command, env=environment(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*jobq_words(), *words], env=environment(folder) | {"TERM": "xterm"}, stdin=its, stdout=its, stderr=its
     )
     try:
-        time.sleep(2.0)
-        before = switches(process.pid)
+        time.sleep(4.0)  # it looks around, and would tidy up
+        before, begun = switches(process.pid), cpu_ms(process.pid)
         time.sleep(seconds)
-        return (switches(process.pid) - before) / seconds
+        return {
+            "wake-ups": (switches(process.pid) - before) / seconds,
+            "CPU": (cpu_ms(process.pid) - begun) / seconds,
+        }
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait()
+        if terminal:
+            os.close(its)
+
+
+def _read_all(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(fd, 65536):
+            pass
 
 
 def switches(pid: int) -> int:
@@ -143,8 +199,79 @@ def switches(pid: int) -> int:
     )
 
 
+def cpu_ms(pid: int) -> float:
+    """Milliseconds of CPU that a process has taken so far."""
+    return sum(
+        float(path.read_text().split()[0]) / 1e6  # nanoseconds on a processor
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
+    )
+
+
 def noise() -> str:
     """The state of the machine: what starting /bin/true costs, and the load."""
     costs = sorted(timed(lambda: run("/bin/true"), scale=1000) for _ in range(100))
     load = os.getloadavg()[0]
     return f"starting /bin/true: median {statistics.median(costs):.1f} ms, p99 {costs[98]:.1f} ms; load {load:.1f}"
+
+
+class Session:
+    """A peer at work in a folder of its own."""
+
+    def __init__(self, peer: peers.Peer, folder: Path, redis: str) -> None:
+        self.peer = peer
+        self.folder = folder
+        self.redis = redis
+        self.ticks = folder / "ticks"
+        self.env = os.environ | {
+            "BENCH_W": str(folder), "BENCH_REDIS": redis, "PYTHONPATH": str(folder), "HOME": str(folder),
+            "TS_SOCKET": f"{folder}/socket", "TMPDIR": str(folder), "TS_MAXFINISHED": "10", "NQDIR": str(folder),
+            "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
+        }  # fmt: skip
+        if peer.app:
+            (folder / "app.py").write_text(peers.APP + peer.app)
+        if peer.needs_redis:
+            flush(redis)
+
+    def shell(self, line: str) -> None:
+        """Run a line of the peer's row to its end."""
+        run("sh", "-c", self.filled(line), env=self.env, check=False)
+
+    def filled(self, line: str) -> str:
+        """The line with its places filled."""
+        places = {"V": peers.venv(self.peer), "W": self.folder, "REDIS": self.redis, "LIST": self.folder / "list"}
+        for place, value in places.items():
+            line = line.replace(f"{{{place}}}", str(value))
+        return line
+
+    def put(self, kind: str, argument: str, count: int = 1) -> None:
+        """Enqueue through the library, in a process of its own."""
+        code = f"import app\nfor _ in range({count}): app.put_{kind}({argument!r})"
+        run(str(peers.venv(self.peer) / "bin/python"), "-c", code, env=self.env)
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[None]:
+        """Its worker, with all that it starts."""
+        process = subprocess.Popen(
+            ["sh", "-c", self.filled(self.peer.worker)],
+            env=self.env, cwd=self.folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                if number == signal.SIGTERM:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(3.0)
+            process.wait()
+
+
+def flush(redis: str) -> None:
+    """Empty the server."""
+    import socket  # noqa: PLC0415
+
+    with socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2]))) as server:
+        server.sendall(b"FLUSHALL\r\n")
+        server.recv(64)

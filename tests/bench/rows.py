@@ -1,95 +1,109 @@
-"""Every row of the table: jobq beside the programs that do the same best."""
+"""Every row of the table: jobq beside the programs that do the same best, and beside what a C program needs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from jobq.api import Queue
+from jobq.request import call_command
 from tests.bench.measure import (
-    JOBQ,
     Contender,
     Row,
+    Session,
     cpu,
     drain_rate,
-    environment,
     fill,
+    floor,
+    idle,
     jobq,
-    peak_memory,
+    jobq_words,
+    peak_mib,
     run,
+    share,
+    size,
     timed,
-    wake_ups,
     worker,
 )
-from tests.bench.peers import huey_python
+from tests.bench.peers import Peer
+from tests.bench.scale import million
 from tests.conftest import wait_until
 
-HUEY = """
-import sys
-from huey import FileHuey
-huey = FileHuey(path=sys.argv[1], fsync=False)
-@huey.task()
-def nothing(): pass
-"""
+TICK = "def tick(path):\n    open(path, 'a').write('\\n')\n"
 
 
 # -- what the contenders do --------------------------------------------------------------------------
 
 
 def drain_jobq(count: int) -> Callable[[Path], float]:
-    """Process start to exit of a worker that does them all."""
+    """Process start to exit of a worker that does them all; added before."""
 
     def measure(folder: Path) -> float:
-        fill(folder, count).store.close()
-        return timed(lambda: jobq(folder, "worker", "--drain", "-j", "2"))
-
-    return measure
-
-
-def drain_tsp(count: int) -> Callable[[Path], float]:
-    """Submitted one by one to a server that runs two at a time: task-spooler knows no other way."""
-
-    def measure(folder: Path) -> float:
-        env = os.environ | {"TS_SOCKET": f"{folder}/socket", "TMPDIR": str(folder), "TS_MAXFINISHED": "10"}
-        run("tsp", "-S", "2", env=env)
-        loop = f"i=1; while [ $i -lt {count} ]; do tsp -n sh -c true; i=$((i+1)); done; tsp -nf sh -c true; tsp -K"
-        return timed(lambda: run("sh", "-c", loop, env=env))
-
-    return measure
-
-
-def drain_shell(line: str) -> Callable[[Path], float]:
-    """A runner that keeps nothing."""
-    return lambda folder: timed(lambda: run("sh", "-c", line, env=os.environ | {"HOME": str(folder)}))
-
-
-def drain_huey(python: str, count: int) -> Callable[[Path], float]:
-    """Tasks that start /bin/sh, as its users would run a command; enqueued before."""
-
-    def measure(folder: Path) -> float:
-        app = HUEY.replace(
-            "def nothing(): pass", "def nothing():\n    import subprocess; subprocess.run(['sh', '-c', 'true'])"
-        )
-        (folder / "app.py").write_text(app.replace("sys.argv[1]", repr(f"{folder}/q")))
-        code = f"import app\nfor _ in range({count}): app.nothing()"
-        run(python, "-c", code, env=os.environ | {"PYTHONPATH": str(folder)})
-        consumer = subprocess.Popen(
-            [str(Path(python).parent / "huey_consumer"), "app.huey", "-w", "2", "-k", "process"],
-            env=os.environ | {"PYTHONPATH": str(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        begun = time.perf_counter()
-        check = "import app, time\nwhile app.huey.pending_count(): time.sleep(0.02)"
-        run(python, "-c", check, env=os.environ | {"PYTHONPATH": str(folder)})
-        took = time.perf_counter() - begun
-        consumer.terminate()
-        consumer.wait()
+        fill(folder, count, line=f"echo >> {folder}/ticks").store.close()
+        took = timed(lambda: jobq(folder, "worker", "--drain", "-j", "2"))
+        assert size(folder / "ticks") == count
         return took
+
+    return measure
+
+
+def drain_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
+    """A runner: start to exit with the same lines. A library: start of the worker to the last job; enqueued before."""
+
+    def measure(folder: Path) -> float:
+        session = Session(peer, folder, redis)
+        line = f"echo >> {session.ticks}"
+        if peer.run:
+            (folder / "list").write_text(f"{line}\n" * count)
+            session.shell(peer.prepare or "true")
+            took = timed(lambda: session.shell(peer.run))
+            wait_until(lambda: size(session.ticks) >= count)
+            session.shell(peer.end or "true")
+            return took
+        session.put("command", line, count)
+        begun = time.perf_counter()
+        with session.worker():
+            wait_until(lambda: size(session.ticks) >= count, timeout=300)
+            return time.perf_counter() - begun
+
+    return measure
+
+
+def drain_floor(count: int) -> Callable[[Path], float]:
+    """Two at a time from a loop in C."""
+    return lambda folder: timed(lambda: run(floor() or "", "spawn", str(count), f"echo >> {folder}/ticks"))
+
+
+def functions_jobq(count: int) -> Callable[[Path], float]:
+    """Calls a second of a drain."""
+
+    def measure(folder: Path) -> float:
+        (folder / "bench_tick.py").write_text(TICK)
+        queue = Queue(f"{folder}/store")
+        call = call_command("bench_tick:tick", [f"{folder}/ticks"], {}, sys.executable)
+        queue.add_many([call] * count, lambda: queue.spec(cwd=str(folder)))
+        took = timed(lambda: jobq(folder, "worker", "--drain", "-j", "2"))
+        assert size(folder / "ticks") == count
+        return count / took
+
+    return measure
+
+
+def functions_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
+    """The same, in the processes that a library keeps."""
+
+    def measure(folder: Path) -> float:
+        session = Session(peer, folder, redis)
+        session.put("function", str(session.ticks), count)
+        begun = time.perf_counter()
+        with session.worker():
+            wait_until(lambda: size(session.ticks) >= count, timeout=300)
+            return count / (time.perf_counter() - begun)
 
     return measure
 
@@ -106,32 +120,48 @@ def add_jobq(held: int) -> Callable[[Path], float]:
     return measure
 
 
-def add_huey(python: str) -> Callable[[Path], float]:
-    """A script that enqueues one task."""
-    return lambda folder: timed(lambda: run(python, "-c", HUEY + "nothing()", str(folder)), scale=1000)
+def add_peer(peer: Peer, redis: str) -> Callable[[Path], float]:
+    """A command, or a script that enqueues one."""
+
+    def measure(folder: Path) -> float:
+        session = Session(peer, folder, redis)
+        if peer.app:
+            return timed(lambda: session.put("command", "true"), scale=1000)
+        session.shell(peer.prepare or "true")
+        words = peer.add.split()
+        run(*words, "sleep 0.3", env=session.env)
+        took = timed(lambda: run(*words, "true", env=session.env), scale=1000)
+        session.shell(peer.end or "true")
+        return took
+
+    return measure
 
 
-def add_tsp(folder: Path) -> float:
-    """One command to a server that is up, and busy."""
-    env = os.environ | {"TS_SOCKET": f"{folder}/socket", "TMPDIR": str(folder)}
-    run("tsp", "-n", "sleep", "100", env=env)
-    took = timed(lambda: run("tsp", "-n", "true", env=env), scale=1000)
-    run("tsp", "-k", env=env)
-    run("tsp", "-K", env=env)
-    return took
-
-
-def add_nq(folder: Path) -> float:
-    """One command behind a job that waits for a signal to end."""
-    env = os.environ | {"NQDIR": str(folder)}
-    run("nq", "-q", "sleep", "0.2", env=env)
-    return timed(lambda: run("nq", "-q", "true", env=env), scale=1000)
+def cpu_of_add(folder: Path) -> float:
+    """Without what the machine's other work does to the clock."""
+    jobq(folder, "add", "true")
+    return cpu(lambda: jobq(folder, "add", "true"))
 
 
 def bulk_jobq(count: int) -> Callable[[Path], float]:
     """From a file, in one transaction; the whole process."""
     lines = "true\n" * count
     return lambda folder: count / timed(lambda: jobq(folder, "add", "--from", "-", stdin=lines))
+
+
+def bulk_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
+    """One process that enqueues them one by one."""
+
+    def measure(folder: Path) -> float:
+        session = Session(peer, folder, redis)
+        return count / timed(lambda: session.put("command", "true", count))
+
+    return measure
+
+
+def bulk_floor(folder: Path) -> float:
+    """Lines, one write, one sync."""
+    return 100_000 / timed(lambda: run(floor() or "", "bulk", "100000", f"{folder}/q"))
 
 
 def list_jobq(count: int, *words: str, finished: bool) -> Callable[[Path], float]:
@@ -144,124 +174,186 @@ def list_jobq(count: int, *words: str, finished: bool) -> Callable[[Path], float
     return measure
 
 
-def dispatch(folder: Path) -> float:
-    """From the return of `add` to the first instruction of the job, milliseconds, median of 20."""
-    return _dispatch(folder, lambda stamp: jobq(folder, "add", "--", *stamp), worker(folder, "-j", "1"))
+def dispatch_jobq(folder: Path) -> Mapping[str, float]:
+    """An idle worker."""
+    with worker(folder, "-j", "1"):
+        return dispatch(folder, lambda line: jobq(folder, "add", line))
 
 
-def dispatch_tsp(folder: Path) -> float:
-    """The same of task-spooler."""
-    env = os.environ | {"TS_SOCKET": f"{folder}/socket", "TMPDIR": str(folder)}
-    took = _dispatch(folder, lambda stamp: run("tsp", "-n", *stamp, env=env), None)
-    run("tsp", "-K", env=env)
+def dispatch_peer(peer: Peer, redis: str) -> Callable[[Path], Mapping[str, float]]:
+    """The same of a spooler, or of a library's idle worker."""
+
+    def measure(folder: Path) -> Mapping[str, float]:
+        session = Session(peer, folder, redis)
+        if peer.app:
+            with session.worker():
+                session.put("command", f"echo >> {session.ticks}")
+                wait_until(lambda: size(session.ticks))
+                return dispatch(folder, lambda line: session.put("command", line))
+        session.shell(peer.prepare or "true")
+        took = dispatch(folder, lambda line: run(*peer.add.split(), line, env=session.env))
+        session.shell(peer.end or "true")
+        return took
+
+    return measure
+
+
+def dispatch_floor(folder: Path) -> Mapping[str, float]:
+    """A C program that waits at a FIFO."""
+    os.mkfifo(folder / "fifo")
+    server = threading.Thread(
+        target=run, args=(floor() or "", "serve", f"{folder}/fifo"), kwargs={"check": False}, daemon=True
+    )
+    server.start()
+    fd = os.open(folder / "fifo", os.O_RDWR)
+    took = dispatch(folder, lambda line: os.write(fd, f"{line}\n".encode()))
+    os.write(fd, b"kill -9 $PPID\n")
+    server.join()
+    os.close(fd)
     return took
 
 
-def _dispatch(
-    folder: Path, add: Callable[[list[str]], None], up: contextlib.AbstractContextManager[object] | None
-) -> float:
-    stamp = ["/bin/sh", "-c", f"date +%s.%N >> {folder}/stamps"]
-    with up if up is not None else contextlib.nullcontext():
-        times = []
-        for n in range(20):
-            add(stamp)
-            returned = time.time()
-            wait_until(lambda n=n: (folder / "stamps").exists() and len((folder / "stamps").read_text().split()) > n)
-            times.append(float((folder / "stamps").read_text().split()[n]) - returned)
-    return sorted(times)[10] * 1000
+def dispatch(folder: Path, add: Callable[[str], object]) -> Mapping[str, float]:
+    """Medians of 20: from the return of add, and from its start, to the job's first instruction."""
+    stamps = folder / "stamps"
+    line = f"date +%s.%N >> {stamps}"
+    from_return, from_start = [], []
+    for n in range(20):
+        time.sleep(0.05)  # idle again
+        started = time.time()
+        add(line)
+        returned = time.time()
+        wait_until(lambda n=n: size(stamps) and len(stamps.read_text().split()) > n)
+        first = float(stamps.read_text().split()[n])
+        from_return.append((first - returned) * 1000)
+        from_start.append((first - started) * 1000)
+    return {"from its return": share(from_return, 0.5), "from its start": share(from_start, 0.5)}
 
 
-def contend(adders: int, workers: int) -> Callable[[Path], float]:
-    """The 99th percentile of 200 adds, milliseconds, by that many adders beside workers that run them."""
+def contend(adders: int, workers: int) -> Callable[[Path], Mapping[str, float]]:
+    """200 adds by that many adders beside workers that run them; how long they wait, and for the slowest adder."""
 
-    def measure(folder: Path) -> float:
+    def measure(folder: Path) -> Mapping[str, float]:
         fill(folder, 1).store.close()
+        jobq(folder, "add", "true")
         times: list[float] = []
+        ended: list[float] = []
 
         def adding(count: int) -> None:
             times.extend(timed(lambda: jobq(folder, "add", "true"), scale=1000) for _ in range(count))
+            ended.append(time.perf_counter())
 
         with contextlib.ExitStack() as stack:
             for _ in range(workers):
                 stack.enter_context(worker(folder, "-j", "2"))
             threads = [threading.Thread(target=adding, args=(200 // adders,)) for _ in range(adders)]
+            begun = time.perf_counter()
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        return sorted(times)[int(len(times) * 0.99)]
+            wait_until(lambda: not Queue(f"{folder}/store").jobs())
+            over = time.perf_counter()
+        return {
+            "adds a second": 200 / (max(ended) - begun),
+            "p50": share(times, 0.5),
+            "p99": share(times, 0.99),
+            "longest": max(times),
+            "all run after": over - begun,
+        }
 
     return measure
+
+
+def peak_memory(folder: Path, held: int) -> float:
+    """MiB that a worker has at most with that many jobs waiting, a thousand of which it runs."""
+    fill(folder, held, line=f"echo >> {folder}/ticks").store.close()
+    with worker(folder, "-j", "2") as process:
+        wait_until(lambda: size(folder / "ticks") > min(held, 1000) - 1)
+        return peak_mib(process.pid)
 
 
 # -- the table ---------------------------------------------------------------------------------------
 
 
-def rows(*, scale: bool) -> list[Row]:
+def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
     """Every comparison; `scale`: with a million jobs, too."""
-    python, huey = sys.executable, huey_python()
+    python = os.path.dirname(jobq_words()[0]) + "/python"
 
-    def peers(*found: tuple[str, Contender]) -> list[Contender]:
-        return [contender for program, contender in found if shutil.which(program)]
+    def of(
+        make: Callable[..., Callable[[Path], object]], wanted: Callable[[Peer], object], *args: object
+    ) -> list[Contender]:
+        return [Contender(peer.name, make(peer, *args, redis)) for peer in peers if wanted(peer)]  # type: ignore[arg-type]
 
-    def with_huey(name: str, make: Callable[[str], Callable[[Path], float]]) -> list[Contender]:
-        return [Contender(name, make(huey))] if huey else []
+    def at_least(name: str, measure: Callable[[Path], object]) -> list[Contender]:
+        return [Contender(f"floor: {name}", measure)] if floor() else []  # type: ignore[arg-type]
 
+    def bare(code: str) -> Contender:
+        return Contender(f"python -c '{code}'", lambda _f: timed(lambda: run(python, "-c", code), scale=1000))
+
+    quick = {"xargs -P2 sh -c", "task-spooler", "litequeue", "huey, file store"}
     held = [1_000, 10_000, 100_000, *([1_000_000] if scale else [])]
     return [
-        Row("drain 1,000 no-op shell jobs, two at a time", "s", [
+        Row("drain 1,000 shell jobs, two at a time", "s", [
             Contender("jobq worker --drain -j 2", drain_jobq(1000)),
-            Contender("xargs -P2 sh -c", drain_shell("seq 1000 | xargs -P2 -I@ sh -c true")),
-            *peers(
-                ("tsp", Contender("task-spooler", drain_tsp(1000))),
-                ("parallel", Contender("GNU parallel -j2", drain_shell("seq 1000 | parallel -j2 -n0 true"))),
-            ),
-            *with_huey("huey, file store", lambda p: drain_huey(p, 1000)),
-        ]),
+            *of(drain_peer, lambda peer: peer.run or peer.app, 1000),
+            *at_least("a loop in C", drain_floor(1000)),
+        ], runs=3),
         Row("drain 10,000", "s", [
             Contender("jobq worker --drain -j 2", drain_jobq(10_000)),
-            Contender("xargs -P2 sh -c", drain_shell("seq 10000 | xargs -P2 -I@ sh -c true")),
-            *peers(("tsp", Contender("task-spooler", drain_tsp(10_000)))),
+            *of(drain_peer, lambda peer: peer.name in quick, 10_000),
+            *at_least("a loop in C", drain_floor(10_000)),
         ], runs=3),
-        Row("rate of two slots, by jobs that wait", "jobs/s",
-            [Contender(f"{n:,}", lambda f, n=n: drain_rate(f, n, min(3.0, n / 2000))) for n in held], runs=3),
+        Row("two slots, by jobs that wait: attempts, memory", "/s, MiB", [
+            Contender(f"{n:,} of all kinds", lambda f, n=n: drain_rate(f, n, min(5.0, n / 2500))) for n in held
+        ], runs=3),
+        Row("functions of Python", "jobs/s", [
+            Contender("jobq (a new interpreter each)", functions_jobq(60)),
+            *of(functions_peer, lambda peer: peer.app, 2000),
+        ], runs=3),
         Row("add one job, whole process", "ms", [
             Contender("jobq add, nothing held", add_jobq(0)),
             Contender("jobq add, 100,000 held", add_jobq(100_000)),
-            Contender("python -c pass", lambda _f: timed(lambda: run(python, "-c", "pass"), scale=1000)),
-            Contender("python -c 'import typer'", lambda _f: timed(lambda: run(python, "-c", "import typer"), scale=1000)),
-            *with_huey("huey script", add_huey),
-            *peers(("tsp", Contender("tsp", add_tsp)), ("nq", Contender("nq", add_nq))),
-        ], runs=15),
+            bare("pass"),
+            bare("import typer"),
+            *of(add_peer, lambda peer: peer.add or peer.app),
+            *at_least("a line in C", lambda f: timed(lambda: run(floor() or "", "append", f"{f}/q"), scale=1000)),
+        ], runs=9),
         Row("CPU of one add", "ms", [
-            Contender("jobq add", lambda f: (jobq(f, "add", "true"), cpu(lambda: jobq(f, "add", "true")))[1]),
-            Contender("python -c pass", lambda _f: cpu(lambda: run(python, "-c", "pass"))),
+            Contender("jobq add", cpu_of_add),
+            Contender("python -c 'pass'", lambda _f: cpu(lambda: run(python, "-c", "pass"))),
         ], runs=15),
-        Row("add from a file", "jobs/s",
-            [Contender(f"{n:,} jobs", bulk_jobq(n)) for n in (100_000, *([1_000_000] if scale else []))], runs=3),
+        Row("add 100,000 jobs from a file", "jobs/s", [
+            Contender("jobq add --from", bulk_jobq(100_000)),
+            *of(bulk_peer, lambda peer: peer.app, 3000),
+            *at_least("one write, one sync", bulk_floor),
+        ], runs=3),
         Row("list", "ms", [
             Contender("100 finished", list_jobq(100, finished=True)),
             Contender("100,000 finished", list_jobq(100_000, finished=True)),
             Contender("100 waiting, list @", list_jobq(100, "@", finished=False)),
             Contender("100,000 waiting, list @", list_jobq(100_000, "@", finished=False)),
         ], runs=3),
-        Row("add returned to first instruction, idle worker", "ms",
-            [Contender("jobq", dispatch), *peers(("tsp", Contender("task-spooler", dispatch_tsp)))], runs=3),
-        Row("memory of a worker, at most", "MiB",
-            [Contender(f"{n:,} waiting", lambda f, n=n: peak_memory(f, n)) for n in (0, *held[2:])], runs=1),
-        Row("wake-ups a second", "", [
-            Contender("idle worker", lambda f: wake_ups([*JOBQ, "worker"], _one(f), 10.0)),
-            Contender("wait", lambda f: wake_ups([*JOBQ, "wait", "1"], _one(f), 5.0)),
-            Contender("log -f", lambda f: wake_ups([*JOBQ, "log", "-f", "1"], _one(f), 5.0)),
+        Row("add to the job's first instruction, idle worker", "ms, ms", [
+            Contender("jobq", dispatch_jobq),
+            *of(dispatch_peer, lambda peer: peer.add or peer.app),
+            *at_least("a FIFO in C", dispatch_floor),
+        ], runs=3),
+        Row("memory of a worker, at most", "MiB", [
+            Contender(f"{n:,} waiting", lambda f, n=n: peak_memory(f, n)) for n in (1, *held[2:])
         ], runs=1),
-        Row("p99 of an add", "ms", [
-            Contender(f"{a} adders, {w} workers", contend(a, w)) for a, w in ((1, 1), (8, 1), (8, 4), (50, 2))
+        Row("with nothing to do: a second's", "times, ms", [
+            Contender("idle worker", lambda f: idle(f, "worker", "-q", "other")),
+            Contender("idle worker, live table", lambda f: idle(f, "worker", "-q", "other", terminal=True)),
+            Contender("worker with one long job, live table", lambda f: idle(f, "worker", terminal=True)),
+            Contender("wait", lambda f: idle(f, "wait", "1")),
+            Contender("log -f", lambda f: idle(f, "log", "-f", "1")),
         ], runs=1),
+        *[
+            Row(f"200 adds beside workers: {a} adders", "/s, ms, ms, ms, s", [
+                Contender(f"{w} workers", contend(a, w)) for w in (1, 2, 4)
+            ], runs=1)
+            for a in (1, 8, 50)
+        ],
+        *([Row("a million jobs", "s, ms, ms, s, MiB, /s, s, MiB, ms, ms", [Contender("jobq", million)], runs=1)] if scale else []),
     ]  # fmt: skip
-
-
-def _one(folder: Path) -> Path:
-    """The folder, with a job on its store that nobody takes by default."""
-    jobq(folder, "add", "-q", "later", "--cwd", str(folder), "sleep 600")
-    run(*JOBQ, "list", env=environment(folder))
-    return folder

@@ -116,6 +116,12 @@ COVERED: list[Covered] = [
             "tests/test_commands.py::test_drain_tells_whether_work_is_left_or_failed",
         ),
     ),
+    Covered(
+        "S14",
+        "security",
+        "a store on a network filesystem: told; made on another machine: no worker, but it is read",
+        ("tests/test_bad_input.py::test_a_store_on_a_network_filesystem",),
+    ),
     Covered("7", "disk and limits", "disk full while adding", ("tests/test_bad_input.py::test_a_really_full_disk",)),
 ]
 
@@ -129,7 +135,6 @@ WAITING = [
     Waiting("50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"),
     Waiting("S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
     Waiting("S8b", "which part of the environment is captured, and shown", "`--env-capture`, `--reveal`"),
-    Waiting("S14", "a store on a network filesystem, written by another host", "the check of the header's host"),
     Waiting("S17b", "what a settings file in the working directory may not set", "settings files"),
     Waiting("47b", "a repeated `--key` adds none", "idempotency keys"),
 ]

@@ -504,6 +504,13 @@ def kill_while_mending(bench: Bench) -> Figures:
 
 
 SEEDS = [
+    Seed("F", "compaction believes its memory and drops a damaged journal", "store/compaction.py",
+         "                store.journal.check_intact(known.upto)\n", "", "tests/store/test_compaction.py"),
+    Seed("F", "compaction writes what was known of an older generation", "store/compaction.py",
+         "                if store.journal.header.generation != known.header.generation:\n                    return False\n", "",
+         "tests/store/test_compaction.py"),
+    Seed("F", "a torn line in the middle of what is read at once ends the reading", "store/view.py",
+         "            if upto == end:\n                return\n", "            return\n", "tests/store/test_journal.py"),
     Seed("F", "no torn-tail repair", "store/journal.py",
          "            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))",
          "            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", "16"),

@@ -243,3 +243,26 @@ def test_a_worker_with_nothing_to_do_tidies_up(cli: Cli) -> None:
     cli("add", "--from", "-", stdin="true\n" * 150)
     wait_until(lambda: not cli.queue.store.read().by_id and cli.queue.store.read().next_id == 151)
     assert len(list(cli.queue.finished())) == 150
+
+
+def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> None:
+    """A worker compacts from memory: damage of the file is told all the same, and what is out of date is not used."""
+    add(store, "one", "two")
+    run(store, 1, 0)
+    known = compaction.Known.by(store)
+    assert compaction.compact(store.path, NOW.wall, known=known)
+    assert not compaction.compact(store.path, NOW.wall, known=known)  # of the generation before
+    run(store, 2, 1)
+    store.settle()
+    known = compaction.Known.by(store)
+    assert known is not None
+    path = Path(store.path) / JOURNAL
+    sound = path.read_bytes()
+    at = known.upto - 40
+    path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+    with pytest.raises(StoreDamaged):
+        compaction.compact(store.path, NOW.wall, known=known)
+    path.write_bytes(sound)
+    assert compaction.compact(store.path, NOW.wall, known=known)
+    store.read()
+    assert [store.get(n).state for n in (1, 2)] == [State.SUCCEEDED, State.FAILED]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobq import lifecycle
 from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
-from jobq.store import check, repair
+from jobq.store import check, repair, view
 from jobq.store.hint import HINT, Hint, read_hint
 from jobq.store.jobs import Add
 from jobq.store.journal import JOURNAL, BadLine, decode_line, encode_line, parse_lines, parse_object
@@ -244,3 +244,30 @@ def test_keys_of_later_versions_survive_a_rewrite(tmp_path: Path) -> None:
     job = jobs_of(tmp_path / "s")[1]
     assert job.spec.extra == {"colour": "red"}
     assert job.extra == {"mood": [1]}
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_it_makes_no_difference_how_much_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    points = make_history(tmp_path / "store")
+    path = tmp_path / "store" / JOURNAL
+    data = path.read_bytes()
+
+    def outcome(step: int) -> object:
+        monkeypatch.setattr(view, "STEP", step)
+        store = Store(str(tmp_path / "store"))
+        try:
+            return dict(store.read().by_id), store.journal_size
+        except StoreDamaged as e:
+            return str(e)
+        finally:
+            store.close()
+
+    (tmp_path / "store" / HINT).unlink()
+    start = points[0][0]
+    edges = {end + near for end, _ in points for near in (-2, -1, 0, 1) if start <= end + near < len(data)}
+    for at in sorted(edges | set(range(start, len(data), len(data) // 50))):
+        path.write_bytes(data[:at] if damage == "cut off" else data[:at] + b"#" + data[at + 1 :])
+        assert outcome(1) == outcome(100) == outcome(1 << 20), at
+    path.write_bytes(data)
