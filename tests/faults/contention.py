@@ -17,19 +17,9 @@ from jobq.job import Job, Outcome, State
 from jobq.worker import STOP_AFTER
 from tests.conftest import Cli, wait_until
 from tests.faults.case import Bench, Figures, case, need_linux
-from tests.faults.history import (
-    Add,
-    Client,
-    Done,
-    Facts,
-    Notes,
-    boot_now,
-    broken,
-    clients,
-    drain,
-    leftovers,
-    need_history,
-)
+from tests.faults.clients import Client, Done, boot_now, clients
+from tests.faults.history import drain, leftovers, need_history
+from tests.faults.history_rules import Add, Facts, Notes, broken
 from tests.faults.seed import Seed
 
 # -- the lock ----------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from jobq import supervisor
 from jobq.api import Queue
 from tests.conftest import wait_until
 from tests.faults.case import Bench, Figures, case
-from tests.faults.history import Add, Client, Crew, Load, clients, judge, living, need_history, supervisor_name
+from tests.faults.clients import Client, clients
+from tests.faults.history import Crew, Load, judge, living, need_history, supervisor_name
+from tests.faults.history_rules import Add
 from tests.faults.seed import Seed
 
 JOBS_PER_S = 20_000 / 1800
