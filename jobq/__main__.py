@@ -19,7 +19,7 @@ def main() -> NoReturn:
     if sys.platform == "win32":
         sys.exit("jobq: Windows is not supported yet; under WSL it runs as on Linux")
     try:
-        run(sys.argv[1:])
+        sys.exit(run(sys.argv[1:]))
     except JobqError as e:
         complain(str(e), e.hint)
         sys.exit(e.exit_code)
@@ -36,17 +36,17 @@ def main() -> NoReturn:
         show_if_debugging(e)
         complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
         sys.exit(BUG)
-    sys.exit(0)
 
 
-def run(words: list[str]) -> None:
-    """Do what these words say: a plain `add` at once, everything else by the full command line."""
+def run(words: list[str]) -> int:
+    """Do what these words say: a plain `add` at once, everything else by the full command line. The exit code."""
     from jobq import quick  # noqa: PLC0415  # within reach of the handlers above, as all that takes time
 
-    if not quick.add(words):
-        from jobq.cli import app_for  # noqa: PLC0415
+    if quick.add(words):
+        return 0
+    from jobq import cli  # noqa: PLC0415
 
-        app_for(words)(words)
+    return cli.run(words)
 
 
 def show_if_debugging(e: Exception) -> None:

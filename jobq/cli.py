@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 from typing import Annotated
 
 import typer
 
 from jobq.version import VERSION
-from jobq.views.console import out
+from jobq.views.console import out, talk
+from jobq.views.text import safe
 
+USAGE = 2
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # all of the kind, which typer does not name
 WORDS_END_OPTIONS = {"allow_interspersed_args": False}
 
 app = typer.Typer(
@@ -83,3 +87,14 @@ def app_for(words: Sequence[str]) -> typer.Typer:
             takes_words = name in {"add", "call", "run"}
             app.command(name, context_settings=WORDS_END_OPTIONS if takes_words else None)(command)
     return app
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words say; the exit code. What is wrong with them is told, made harmless: they may be anybody's."""
+    try:
+        return app_for(words)(words, standalone_mode=False) or 0
+    except USAGE_ERROR as e:
+        told = StringIO()
+        e.show(told)  # type: ignore[attr-defined]
+        talk("\n".join(map(safe, told.getvalue().rstrip("\n").split("\n"))))
+        return USAGE

@@ -35,7 +35,12 @@ def out_bytes(data: bytes) -> None:
 
 def say(text: str) -> None:
     """One line of talk."""
-    _write(sys.stderr, f"jobq: {text}\n")
+    talk(f"jobq: {text}")
+
+
+def talk(text: str) -> None:
+    """Lines of talk in somebody else's words."""
+    _write(sys.stderr, f"{text}\n")
 
 
 def complain(sentence: str, hint: str = "") -> None:
