@@ -132,6 +132,7 @@ class Worker:
             sleep = self._step(now, stops)
         except OSError as e:
             self._take_a_break(now, e)  # no descriptor to be had, or a disk in trouble
+            self._stop_if_asked(now, stops)  # which takes no disk
             return self._pause
         self._knows_all = True
         return sleep
@@ -361,7 +362,7 @@ class Worker:
 
         try:
             self.store.update(decide, now.wall)
-        except (NotSaved, LockTimeout):
+        except (NotSaved, LockTimeout, OSError):
             self._stop_deadline = now.boot  # then as an interruption, at once
         self._pass_on_wishes(self.store.jobs)
 

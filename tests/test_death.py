@@ -223,3 +223,17 @@ def test_interrupting_run_ends_all_of_its_jobs(cli: Cli, tmp_path: Path) -> None
     assert process.returncode == 1
     assert [pid for pid in pids if is_alive(pid)] == []
     assert [job.state for job in cli.queue.finished()] == [State.CANCELLED] * 2
+
+
+def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> None:
+    cli("add", "touch began; exec sleep 600")
+    worker = cli.worker("-j", "1")
+    wait_until((cli.cwd / "began").exists)
+    (pid,) = marked(cli.store)
+    cli.store.rename(cli.cwd / "elsewhere")
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGINT)
+    worker.communicate(timeout=20)
+    wait_until(lambda: not is_alive(pid))
+    (cli.cwd / "elsewhere").rename(cli.store)
+    cli("cancel", "1")

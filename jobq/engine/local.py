@@ -362,7 +362,13 @@ class LocalEngine:
 
     def stop(self, key: Key, grace: float) -> bool:
         """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Whether the order was given."""
-        return self._order(key, f"stop {key.job_id} {key.n} {grace}")
+        if self._order(key, f"stop {key.job_id} {key.n} {grace}"):
+            return True
+        for slot in self._slots:
+            if key in slot.keys:
+                slot.process.terminate()  # its FIFO is gone, with the whole store perhaps: it ends the job, and leaves
+                return True
+        return False
 
     def ask_back(self, *, late: float = 0.0) -> bool:
         """Have what waits behind a job given back, where none has ended for `late` seconds; whether any was."""

@@ -161,10 +161,11 @@ def run_case(number: int, *, full: bool) -> Figures | str:
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), full=full)
         try:
-            return case.run(bench)
+            try:
+                return case.run(bench)
+            finally:
+                bench.close()
         except Skipped as reason:
             return str(reason)
-        except Exception as e:  # whatever broke the case was not meant to
+        except Exception as e:  # whatever broke the case, or its end, was not meant to
             return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])
-        finally:
-            bench.close()
