@@ -29,6 +29,7 @@ from jobq.store.store import Store
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
+ONE_MORE_AFTER = 10.0  # seconds between two tries at one slot more, after there were too few processes for all
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -71,6 +72,7 @@ class Worker:
         self._pause = 1.0
         self._pace = Pace()
         self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
+        self._one_more_at = float("-inf")
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
@@ -233,11 +235,14 @@ class Worker:
         ]
         if refused:
             self._most_slots = max(1, self._most_slots // 2)
+            self._one_more_at = now.boot + ONE_MORE_AFTER
             self._engine.let_go(self._most_slots)
             self._take_a_break(now, str(refused[-1]))
         elif ended:
             self._pause = 1.0  # something has run again
-            self._most_slots = min(self.slots, self._most_slots + 1)
+            if self._most_slots < self.slots and now.boot >= self._one_more_at:
+                self._most_slots += 1
+                self._one_more_at = now.boot + ONE_MORE_AFTER
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)
