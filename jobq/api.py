@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobq import clock, lifecycle
 from jobq.asks import ASKS
-from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
+from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
 from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
 from jobq.results import result_of
@@ -324,8 +324,10 @@ class Queue:
             except Compacted:
                 continue
             if compaction.is_due(self.store):
-                # There may be no worker to do it.
-                compaction.compact(self.store.path, now.wall, known=compaction.Known.by(self.store))
+                try:  # there may be no worker to do it
+                    compaction.compact(self.store.path, now.wall, known=compaction.Known.by(self.store))
+                except (JobqError, OSError):
+                    pass  # what was asked is done; the next change, or a worker, will try again
             return
 
     def _all(self, job_ids: Sequence[int]) -> dict[int, Job]:

@@ -7,7 +7,7 @@ from jobq.retry import attempts_left
 
 BATCH_S = 0.04  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
 MOST_AT_ONCE = 32
-LONG_COMMAND = 1024  # characters; a batch of shorter ones fits into any pipe
+LONG_COMMAND = 500  # characters, its directory's included; a batch of shorter ones fits into any pipe, escaped and all
 
 
 class Pace:
@@ -36,4 +36,4 @@ def goes_alone(job: Job) -> bool:
     Its words may not fit into the pipe; or it must run only once, and what is known of it after a power cut had better
     not be that it may have begun.
     """
-    return not attempts_left(job) or len(str(job.command)) > LONG_COMMAND
+    return not attempts_left(job) or len(ascii(job.command)) + len(ascii(job.spec.cwd)) > LONG_COMMAND

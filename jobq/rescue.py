@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jobq import lifecycle
 from jobq.engine.remains import Supervision, noted_ending, settle
 from jobq.engine.task import Key
-from jobq.errors import StoreError
+from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Attempt, Ending, Job, Moment, State
 from jobq.store import workers as presence
 from jobq.store.jobs import Jobs
@@ -48,6 +48,10 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     jobs = store.read()
     if store.header is None:
         return done
+    try:
+        store.check_workers_place()
+    except StoreForbidden:
+        return done  # what lives on another machine can't be told from what is dead there
     root = store.root
     presence.sweep(root, now.wall)
     tokens = {*presence.tokens(root), *_tokens_in(jobs)} - {adopter}

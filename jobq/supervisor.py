@@ -301,7 +301,8 @@ class Supervisor:
             old, log = self.empty_log
             self.empty_log = None
             try:
-                if not os.path.lexists(path):
+                same = os.path.samestat(os.stat(old, follow_symlinks=False), os.fstat(log))
+                if same and not os.path.lexists(path):
                     os.rename(old, path)
                     return log
             except OSError:
@@ -312,7 +313,7 @@ class Supervisor:
     def close_log(self, job: Spawned) -> dict[str, int]:
         """Its size. An empty one is kept for the next job of the batch, if really nobody can write to it any more."""
         sizes = job.log.sizes()
-        if not sizes["log_bytes"] and is_open_nowhere_else(job.log.fd):
+        if not sizes["log_bytes"] and is_open_nowhere_else(job.log.fd) and is_as_new(job.log.fd):
             self.empty_log = job.log_path, job.log.fd
         else:
             os.close(job.log.fd)
@@ -617,6 +618,12 @@ def is_open_nowhere_else(fd: int) -> bool:
     except (OSError, AttributeError):
         return False
     return True
+
+
+def is_as_new(fd: int) -> bool:
+    """Whether the file is empty, has one name, and the mode that we made it with."""
+    status = os.fstat(fd)
+    return (status.st_size, status.st_nlink, stat.S_IMODE(status.st_mode)) == (0, 1, 0o600)
 
 
 def signal_group(leader: int, number: int) -> None:

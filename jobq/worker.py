@@ -30,6 +30,7 @@ LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the jour
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 ONE_MORE_AFTER = 10.0  # seconds between two tries at one slot more, after there were too few processes for all
+COMPACT_PAUSE = 30.0  # seconds from a compaction that failed to the next try
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -73,6 +74,7 @@ class Worker:
         self._pace = Pace()
         self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
         self._one_more_at = float("-inf")
+        self._compact_after = float("-inf")
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
@@ -308,10 +310,12 @@ class Worker:
         self._compact_if_due(now)
 
     def _compact_if_due(self, now: Moment) -> None:
-        if self._compacting is not None and self._compacting.is_alive():
+        if (self._compacting is not None and self._compacting.is_alive()) or now.boot < self._compact_after:
             return
         due = compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall)
-        if due or (not self._engine.busy and compaction.is_worthwhile(self.store)):
+        ready = self.store.jobs.waiting.about_ready(queues=self.queues)
+        idle = not self._own_jobs and not self._engine.busy and not ready
+        if due or (idle and compaction.is_worthwhile(self.store)):
             try:
                 self.store.settle()
             except SyncFailed:
@@ -327,7 +331,7 @@ class Worker:
         try:
             compaction.compact(self.store.path, wall, known=known)
         except (JobqError, OSError):
-            pass  # it will be tried again; what is damaged is told by the next read
+            self._compact_after = clock.now().boot + COMPACT_PAUSE
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():

@@ -46,6 +46,8 @@ def is_due(store: Store) -> bool:
 
 def is_worthwhile(store: Store) -> bool:
     """Whether to do it when there is nothing else to do: readers gain, and it takes no longer than the work before."""
+    if store.jobs.removed and len(store.jobs.by_id) < 5 * MOST_FINISHED:
+        return True  # their environments may hold secrets
     finished = store.jobs.finished
     return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
 
@@ -104,10 +106,13 @@ def compact(
             else:
                 with store.lock:
                     store.recover()
-                if store.journal.header.generation != known.header.generation:
+                if store.journal.header != known.header:
                     return False
                 store.journal.check_intact(known.upto)
-            header = _compact(store, known, wall, keep_days)
+            try:
+                header = _compact(store, known, wall, keep_days)
+            finally:
+                _clear_away(store.root, known.header, _first_kept(wall, keep_days))
             if header is not None and (_forget_old_days(store, header, wall, keep_days) or known.removed):
                 clean_environments(store, wall)
             return header is not None
@@ -160,6 +165,18 @@ def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header 
         os.close(fd)
     workers.ring(root)
     return header
+
+
+def _clear_away(root: Folder, counted: Header, first_kept: str) -> None:
+    """What was written by a compaction that came to nothing: a full disk must not stay full because of it."""
+    try:
+        os.unlink(NEXT, dir_fd=root.fd)  # if it is there, it has not been put in the journal's place
+    except OSError:
+        return
+    on_disk = finished.days_on_disk(root)
+    days = [day for day, size in on_disk.items() if size > counted.finished.get(day, 0)]
+    archive = finished.Archive(root, counted.finished, lambda _day: True)
+    archive.cut_back(day for day in days if day in counted.finished or day >= first_kept)
 
 
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:

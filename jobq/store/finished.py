@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from jobq.errors import NotSaved, StoreDamaged
+from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
 from jobq.job import Job, Record
 from jobq.lifecycle import Event
 from jobq.records import BadRecord, job_record, read_job
@@ -120,8 +120,26 @@ class Archive:
             finally:
                 folder.close()
         except OSError as e:
+            self.cut_back(days)
             raise NotSaved(f"{self._root.path}/{FINISHED}", e) from None
         return sizes
+
+    def cut_back(self, days: Iterable[str]) -> None:
+        """Give back the room of what was appended to these days and does not count; as far as the disk allows."""
+        folder = self._root.existing(FINISHED) if self._root is not None else None
+        if folder is None:
+            return
+        try:
+            for day in days:
+                fd = folder.file(f"{day}.jsonl", os.O_RDWR)
+                try:
+                    os.ftruncate(fd, self._sizes.get(day, 0))
+                finally:
+                    os.close(fd)
+        except (OSError, StoreForbidden):
+            pass
+        finally:
+            folder.close()
 
     def _append_to(self, folder: Folder, day: str, data: bytes) -> int:
         counted = self._sizes.get(day, 0)

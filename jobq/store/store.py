@@ -135,7 +135,7 @@ class Store:
         Raises StoreForbidden for a worker on another machine than the one that made it: locks may not hold there, and
         nobody can see from one machine what runs on another.
         """
-        kind = filesystem(self.path)
+        kind = filesystem(os.path.realpath(self.path))
         if kind not in NETWORK_FILESYSTEMS:
             return ""
         self.read()

@@ -79,10 +79,12 @@ def print_from(fd: int, path: str, at: int, printer: Printer) -> int:
 
     The log of a job that said nothing may become that of another one: what is read counts if the file still is there.
     """
+    ours = False  # once known to be, it stays so: what is not empty is passed on to nobody
     while not gone():
         start, block = next_block(fd, at)
-        if not block or not is_at(path, fd):
+        if not block or not (ours or is_at(path, fd)):
             break
+        ours = True
         if start > at:
             printer.gap(start - at)
         printer.write(block)

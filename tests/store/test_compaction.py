@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from jobq import lifecycle
 from jobq.api import Queue
-from jobq.errors import StoreDamaged
+from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import Ending, Moment, Outcome, Spec, State
 from jobq.store import check, compaction, repair
 from jobq.store.hint import HINT
@@ -266,3 +267,39 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     assert compaction.compact(store.path, NOW.wall, known=known)
     store.read()
     assert [store.get(n).state for n in (1, 2)] == [State.SUCCEEDED, State.FAILED]
+
+
+def test_a_compaction_that_fails_leaves_no_room_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, second, third) = add(store, "one", "two", "three")
+    run(store, first, 0)
+    assert compaction.compact(store.path, NOW.wall)
+    run(store, second, 0)
+    before = {path: path.stat().st_size for path in Path(store.path).rglob("*.jsonl")}
+
+    def no_room(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "sync", no_room)
+        with pytest.raises(NotSaved):
+            compaction.compact(store.path, NOW.wall)
+    assert {path: path.stat().st_size for path in Path(store.path).rglob("*.jsonl")} == before
+    assert not (Path(store.path) / compaction.NEXT).exists()
+    assert compaction.compact(store.path, NOW.wall)
+    store.read()
+    assert [store.get(n).state for n in (first, second, third)] == [State.SUCCEEDED, State.SUCCEEDED, State.QUEUED]
+
+
+def test_what_was_asked_is_done_though_the_compaction_behind_it_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(store.path)
+    ids = queue.add_many(["true"] * 3000, queue.spec)
+
+    def fails(*_words: object, **_more: object) -> bool:
+        raise NotSaved(store.path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(compaction, "compact", fails)
+    assert len(queue.cancel(ids).jobs) == 3000
+    queue.remove(ids[:1])
+    assert store.read().next_id == 3001
