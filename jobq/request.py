@@ -12,7 +12,6 @@ from jobq.asks import LEAST_LOG, MOST_RETRIES, label
 from jobq.errors import UsageError
 from jobq.job import FUNCTION, Call, Command, Spec
 from jobq.records import BadRecord, read_spec, spec_record
-from jobq.results import argv
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
 MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
@@ -81,7 +80,12 @@ def check_variables(variables: object) -> None:
 def check_command(command: Command, line: int) -> None:
     """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
     where = f"line {line}: " if line else ""
-    words = (command,) if isinstance(command, str) else argv(command, "") if isinstance(command, Call) else command
+    if isinstance(command, Call):
+        from jobq.engine.task import argv_of  # noqa: PLC0415  # only for functions
+
+        words = argv_of(command, "")
+    else:
+        words = (command,) if isinstance(command, str) else command
     if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
         raise UsageError(
             f"{where}{command!r:.60} is not a command", "give a shell line, or the program and its arguments"

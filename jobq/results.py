@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jobq.job import Call, Job, Record
 from jobq.store.logs import Logs
+from jobq.system import open_plain
 
 BROKEN = {"type": "ValueError", "message": "the result file can't be read", "traceback": ""}
 
@@ -19,22 +20,12 @@ class Result(NamedTuple):
     error: Record | None = None
 
 
-def argv(call: Call, result_path: str) -> tuple[str, ...]:
-    """The program and arguments that make the call."""
-    from jobq import child  # noqa: PLC0415  # only for functions
-
-    arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
-    return (call.python, "-u", child.__file__, call.function, arguments, result_path)
-
-
 def result_of(job: Job, attempt: int, logs: Logs) -> Result | None:
     """What that attempt of a Python job left; None if it left nothing, or if it is no Python job."""
     if not isinstance(job.command, Call):
         return None
-    from jobq.supervisor import open_own  # noqa: PLC0415  # only for functions
-
     try:
-        with open(open_own(logs.result_path(job.id, attempt), os.O_RDONLY), encoding="utf-8") as f:
+        with open(open_plain(logs.result_path(job.id, attempt), os.O_RDONLY), encoding="utf-8") as f:
             document = json.load(f)
     except FileNotFoundError:
         return None

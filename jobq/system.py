@@ -1,8 +1,13 @@
-"""What differs between Linux and macOS, in one place (except in the supervisor, which can import nothing of ours)."""
+"""What jobq asks of the system beside plain files, and what differs there between Linux and macOS.
+
+Processes are in `supervisor/tree.py`.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import time
 
@@ -48,6 +53,52 @@ def sync(fd: int) -> None:
         os.fsync(fd)
     else:
         fcntl.fcntl(fd, full)
+
+
+def punch_hole(fd: int, at: int, length: int) -> bool:
+    """Give back the room that these bytes take, with no other byte moved; whether the system could do it."""
+    try:
+        if sys.platform == "darwin":
+            import fcntl  # noqa: PLC0415
+            import struct  # noqa: PLC0415
+
+            fcntl.fcntl(fd, 99, struct.pack("IIqq", 0, 0, at, length))  # F_PUNCHHOLE, fcntl(2)
+            return True
+        import ctypes  # noqa: PLC0415
+
+        fallocate = ctypes.CDLL(None).fallocate
+        fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
+        return bool(fallocate(fd, 0x03, at, length) == 0)  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, fallocate(2)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def is_open_nowhere_else(fd: int) -> bool:
+    """Whether no other process has this file open; False where the system can't tell (F_SETLEASE, fcntl(2))."""
+    import fcntl  # noqa: PLC0415
+
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # something else lies where a file of ours ought to be
+
+
+def open_plain(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+    """open(2) that follows no link, waits for no FIFO, and takes only a regular file of ours without a second name.
+
+    What is made gets mode 0600, less the umask. Raises OSError; with an errno in PLANTED if something else lies there.
+    """
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=dir_fd)
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_uid == os.geteuid():
+        return fd
+    os.close(fd)
+    raise OSError(errno.ENXIO, "it is not a plain file of yours with a single name", path)
 
 
 def filesystem(path: str) -> str:

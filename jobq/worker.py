@@ -7,30 +7,26 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable, Collection, Iterator
 
 from jobq import clock, lifecycle
 from jobq.claim import is_mine
 from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
-from jobq.errors import JobqError, LockTimeout, NotSaved, StoreError, SyncFailed
-from jobq.job import Call, Job, Moment, Outcome, State
+from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
+from jobq.job import Job, Moment, Outcome, State
 from jobq.pace import Pace, goes_alone
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
-from jobq.results import argv
-from jobq.retry import attempts_left
 from jobq.signals import StopSignals
-from jobq.store import compaction
 from jobq.store import workers as presence
 from jobq.store.jobs import Jobs
 from jobq.store.store import Store
+from jobq.upkeep import Upkeep
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 ONE_MORE_AFTER = 10.0  # seconds between two tries at one slot more, after there were too few processes for all
-COMPACT_PAUSE = 30.0  # seconds from a compaction that failed to the next try
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -74,11 +70,10 @@ class Worker:
         self._pace = Pace()
         self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
         self._one_more_at = float("-inf")
-        self._compact_after = float("-inf")
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
-        self._compacting: threading.Thread | None = None
+        self._upkeep = Upkeep(store)
 
     @property
     def token(self) -> str:
@@ -110,11 +105,11 @@ class Worker:
                 self._member.hush()
                 signals.drain()
         finally:
-            self._leave()
+            self._leave(in_a_hurry=signals.count > 1)
 
-    def _leave(self) -> None:
-        if self._compacting is not None:
-            self._compacting.join()
+    def _leave(self, *, in_a_hurry: bool) -> None:
+        if not in_a_hurry:
+            self._upkeep.finish()
         unrecorded = bool(self._engine.ended())
         self._engine.close()
         try:
@@ -266,30 +261,9 @@ class Worker:
                 self._engine.withdraw(Key(job.id, job.attempts[-1].n))
                 self._take_a_break(now, e)
                 continue
-            tasks.append(self._task(job, now))
+            tasks.append(Task.of(job, self.store, now))
         if tasks:
             self._engine.submit(name, tasks)
-
-    def _task(self, job: Job, now: Moment) -> Task:
-        store, spec, n = self.store, job.spec, job.attempts[-1].n
-        variables = {"JOBQ_JOB_ID": str(job.id), "JOBQ_JOB_ATTEMPT": str(n), "JOBQ_STORE": store.path}
-        if spec.name is not None:
-            variables["JOBQ_JOB_NAME"] = spec.name
-        return Task(
-            Key(job.id, n),
-            job.attempts[-1],
-            argv(job.command, store.logs.result_path(job.id, n)) if isinstance(job.command, Call) else job.command,
-            spec.cwd,
-            spec.umask,
-            store.environment_path(spec.env),
-            variables,
-            store.logs.path(job.id, n),
-            spec.timeout,
-            spec.grace,
-            spec.log_max,
-            now.boot_id,
-            not attempts_left(job),
-        )
 
     # -- what else there is to do ----------------------------------------------------------------------
 
@@ -307,31 +281,13 @@ class Worker:
         for job in rescued.settled:
             self.failed += job.state is State.FAILED
             self._report(job)
-        self._compact_if_due(now)
-
-    def _compact_if_due(self, now: Moment) -> None:
-        if (self._compacting is not None and self._compacting.is_alive()) or now.boot < self._compact_after:
-            return
-        due = compaction.is_due(self.store) or compaction.is_day_over(self.store, now.wall)
-        ready = self.store.jobs.waiting.about_ready(queues=self.queues)
-        idle = not self._own_jobs and not self._engine.busy and not ready
-        if due or (idle and compaction.is_worthwhile(self.store)):
-            try:
-                self.store.settle()
-            except SyncFailed:
-                raise
-            except (NotSaved, LockTimeout) as e:
-                self._take_a_break(now, e)
-                return
-            known = compaction.Known.by(self.store)
-            self._compacting = threading.Thread(target=self._compact, args=(now.wall, known), name="compaction")
-            self._compacting.start()
-
-    def _compact(self, wall: float, known: compaction.Known | None) -> None:
+        busy = self._own_jobs or self._engine.busy or self.store.jobs.waiting.about_ready(queues=self.queues)
         try:
-            compaction.compact(self.store.path, wall, known=known)
-        except (JobqError, OSError):
-            self._compact_after = clock.now().boot + COMPACT_PAUSE
+            self._upkeep.look(now, idle=not busy)
+        except SyncFailed:
+            raise
+        except (NotSaved, LockTimeout) as e:
+            self._take_a_break(now, e)
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():

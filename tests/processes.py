@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobq import supervisor
 from jobq.engine.remains import Supervision
+from jobq.supervisor import SCRIPT
 from tests.conftest import wait_until
 
 
@@ -57,7 +57,7 @@ class Peer:
     def __init__(self, folder: Path, elsewhere: Path) -> None:
         self.elsewhere = elsewhere
         (elsewhere / "env.json").write_text(json.dumps(dict(os.environ)))
-        command = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), "0", "0"]
+        command = [sys.executable, "-I", "-S", SCRIPT, str(folder), "0", "0"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         self.supervision = Supervision(str(folder), "0")
         assert "hello" in self.hear()

@@ -13,17 +13,18 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "light", "supervisor", "child"],
-    ["job"],
+    ["version", "errors", "light", "system", "child"],
+    ["job", "supervisor"],
     ["records", "retry"],
     ["lifecycle"],
-    ["claim", "pace", "system", "asks", "signals"],
+    ["claim", "pace", "asks", "signals"],
     ["clock", "settings"],
     ["store"],
     ["engine"],
     ["rescue", "results"],
     ["request"],
-    ["api", "worker"],
+    ["api", "upkeep"],
+    ["worker"],
     ["selection"],
     ["views"],
     ["quick"],
@@ -33,13 +34,13 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 POWERS = {
-    "posix_spawn": {"supervisor.py"},
-    "killpg": {"supervisor.py"},
-    "pidfd_send_signal": {"supervisor.py", "engine/remains.py"},
-    "Popen": {"engine/local.py"},
+    "posix_spawn": {"supervisor/spawn.py"},
+    "killpg": {"supervisor/tree.py"},
+    "pidfd_send_signal": {"supervisor/tree.py", "engine/remains.py"},
+    "Popen": {"engine/slot.py"},
     "environ": {"settings.py", "views/console.py"},
     "fdatasync": {"system.py"},
-    "flock": {"store/lock.py", "supervisor.py"},
+    "flock": {"store/lock.py", "supervisor/supervisor.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
 }
 IMPORTS = {
@@ -47,8 +48,8 @@ IMPORTS = {
     "rich": ("views/",),
     "platformdirs": ("settings.py",),
     "subprocess": ("engine/",),
-    "fcntl": ("store/lock.py", "supervisor.py", "system.py"),
-    "ctypes": ("supervisor.py",),
+    "fcntl": ("store/lock.py", "supervisor/supervisor.py", "system.py"),
+    "ctypes": ("supervisor/tree.py", "system.py"),
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
@@ -89,9 +90,11 @@ def test_powers_live_where_they_belong(module: str) -> None:
             assert module.startswith(places), f"{module} imports {library}"
 
 
-def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
-    own = {name.split(".")[0] for name in imported("supervisor.py")}
-    assert own <= set(sys.stdlib_module_names) | {"__future__"}
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("supervisor/")])
+def test_a_supervisor_loads_the_standard_library_and_next_to_nothing_of_ours(module: str) -> None:
+    for name in imported(module):
+        known = name.split(".")[0] in sys.stdlib_module_names or name.startswith("__future__")
+        assert known or name.startswith(("jobq.supervisor", "jobq.system")), f"{module} imports {name}"
 
 
 def test_every_module_says_what_it_is_for() -> None:

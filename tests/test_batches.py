@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobq import supervisor
 from jobq.engine.remains import TORN, Supervision, settle
 from jobq.engine.task import Key
 from jobq.job import Attempt, Job, Outcome, State
+from jobq.supervisor.ends import line_of
 from jobq.views.logs import Printer, Tail, print_log
 from tests.conftest import Cli, wait_until
 from tests.processes import Peer, supervisors
@@ -86,7 +86,7 @@ def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
 
 def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
     """Those that only waited behind it are not taken for started."""
-    start = supervisor.line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0})
+    start = line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0})
     for torn, others in ((b'{"event":"pid","id":1,"n":1,"cl', {}), (b'{"event":"st', {TORN: {}})):
         (tmp_path / "0.ends").write_bytes(start + torn)
         supervision = Supervision(str(tmp_path), "0")
@@ -98,8 +98,8 @@ def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
     """A claim that could not start, then another of the same number that only waited when its supervisor died."""
     earlier = {"id": 1, "n": 1, "claim": 1.0}
     (tmp_path / "0.ends").write_bytes(
-        supervisor.line_of({"event": "start", **earlier, "at": 1.0})
-        + supervisor.line_of({"event": "end", **earlier, "outcome": "spawn_error", "counted": False})
+        line_of({"event": "start", **earlier, "at": 1.0})
+        + line_of({"event": "end", **earlier, "outcome": "spawn_error", "counted": False})
     )
     supervision = Supervision(str(tmp_path), "0")
     for claim, expected in ((1.0, Outcome.SPAWN_ERROR), (2.0, Outcome.INTERRUPTED)):

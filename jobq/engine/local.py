@@ -8,40 +8,19 @@ from __future__ import annotations
 
 import os
 import selectors
-import subprocess
-import sys
 import time
 from typing import NamedTuple
 
-from jobq import supervisor
 from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, noted_ending, settle
+from jobq.engine.slot import Slot
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
 from jobq.job import Attempt, Record
-from jobq.store.journal import decode_line
+from jobq.supervisor import PROTOCOL, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
-LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
 MOST_FAILED_STARTS = 10  # in a row
-
-
-class Slot:
-    """One supervisor of ours."""
-
-    def __init__(self, supervision: Supervision, process: subprocess.Popen[bytes]) -> None:
-        self.supervision = supervision
-        self.process = process
-        self.ready = False  # has said hello
-        self.keys: list[Key] = []  # what it was given and has not ended, in this order
-        self.heard_at = 0.0  # when it was given them, or told the last end
-        self.asked_back = False
-        self.unread = b""
-
-    @property
-    def name(self) -> str:
-        """As attempts record it: "token/slot"."""
-        return f"{os.path.basename(self.supervision.folder)}/{self.supervision.slot}"
 
 
 class Dead(NamedTuple):
@@ -87,7 +66,7 @@ class LocalEngine:
         self._started = 0
         self._start_again_at = float("-inf")
         self._failed_starts = 0
-        supervisor.become_subreaper()  # what a killed supervisor leaves behind comes to us
+        tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
         self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
@@ -112,85 +91,26 @@ class LocalEngine:
         if missing > 0 and time.monotonic() >= self._start_again_at:
             try:
                 for _ in range(missing):
-                    self._start()
+                    slot = Slot(self._folder, self._started, bound=self._bound)
+                    self._started += 1
+                    self._slots.append(slot)
+                    self._selector.register(slot.stdout, selectors.EVENT_READ, slot)
             except OSError:
                 self._start_again_at = time.monotonic() + START_PAUSE
         return [slot.name for slot in self._idle[:count]]
-
-    def _start(self) -> None:
-        supervision = Supervision(self._folder, str(self._started))
-        self._started += 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        errors = os.open(f"{self._folder}/{supervision.slot}.err", flags, 0o600)
-        os.fchmod(errors, 0o600)
-        try:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-I", "-S", "-X", "utf8"),
-                    supervisor.__file__,
-                    self._folder,
-                    supervision.slot,
-                    "1" if self._bound else "0",
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                start_new_session=True,
-            )
-        finally:
-            os.close(errors)
-        slot = Slot(supervision, process)
-        self._slots.append(slot)
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        self._selector.register(process.stdout, selectors.EVENT_READ, slot)
 
     def let_go(self, most: int) -> None:
         """Keep no more than `most` supervisors, as far as idle ones can leave: each takes a place."""
         for _ in range(len(self._slots) - most):
             if self._idle:
-                leaving = self._idle.pop().process.stdin
-                assert leaving is not None
-                leaving.close()  # it hangs up, and is buried when it has
+                self._idle.pop().hang_up()  # it is buried when it has gone
 
     def submit(self, name: str, tasks: list[Task]) -> None:
         """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
-        slot.keys = [task.key for task in tasks]
-        slot.heard_at, slot.asked_back = time.monotonic(), False
-        data = b""
-        for task in tasks:
-            self._attempts[task.key] = task.attempt
-            data += self._message(task, first=task is tasks[0])
-        assert slot.process.stdin is not None
-        try:
-            while data:
-                data = data[slot.process.stdin.write(data) :]
-        except OSError:
-            pass  # it is dead: its pipe says so, and its file what became of the jobs
-
-    def _message(self, task: Task, *, first: bool) -> bytes:
-        message = {
-            "id": task.key.job_id,
-            "n": task.key.n,
-            "command": task.command,
-            "cwd": task.cwd,
-            "umask": task.umask,
-            "env": task.env_file,
-            "set": task.variables,
-            "log": task.log,
-            "timeout": task.timeout,
-            "grace": task.grace,
-            "log_max": task.log_max,
-            "boot": task.boot_id,
-            "once": task.once,
-            "claim": task.attempt.claimed_at,
-            "first": first,
-        }
-        return supervisor.ENCODER.encode(message).encode("ascii") + b"\n"
+        self._attempts |= {task.key: task.attempt for task in tasks}
+        slot.give(tasks)
 
     def withdraw(self, key: Key) -> None:
         """An attempt that was claimed could not be submitted."""
@@ -238,22 +158,16 @@ class LocalEngine:
                 os.close(held.lock)
 
     def _hear(self, slot: Slot) -> None:
-        assert slot.process.stdout is not None
-        try:
-            data = os.read(slot.process.stdout.fileno(), 1 << 16)
-        except BlockingIOError:
-            return
-        if not data:
+        messages = slot.hear()
+        if messages is None:
             self._bury(slot)
             return
-        slot.unread += data
-        *lines, slot.unread = slot.unread.split(b"\n")
-        for line in lines:
-            self._understand(slot, decode_line(line))
+        for message in messages:
+            self._understand(slot, message)
 
     def _understand(self, slot: Slot, message: Record) -> None:
         if "hello" in message:
-            if message["hello"] != supervisor.PROTOCOL:
+            if message["hello"] != PROTOCOL:
                 raise EngineBroken("jobq was changed under this worker", "start the worker again")
             slot.ready = True
             self._failed_starts = 0
@@ -269,12 +183,8 @@ class LocalEngine:
 
     def _bury(self, slot: Slot) -> None:
         """A supervisor has died: its file tells what became of its jobs, if it had any."""
-        assert slot.process.stdout is not None
-        assert slot.process.stdin is not None
-        self._selector.unregister(slot.process.stdout)
-        slot.process.stdout.close()
-        slot.process.stdin.close()
-        slot.process.wait()
+        self._selector.unregister(slot.stdout)
+        slot.bury()
         self._slots.remove(slot)
         if slot in self._idle:
             self._idle.remove(slot)
@@ -283,9 +193,9 @@ class LocalEngine:
                 self._failed_starts += 1
                 self._start_again_at = time.monotonic() + START_PAUSE
                 if self._failed_starts >= MOST_FAILED_STARTS:
-                    raise EngineBroken(f"a supervisor could not start: {self._why(slot)}")
+                    raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        while supervisor.kill_children(spared={other.process.pid for other in self._slots}):
+        while tree.kill_children(spared={other.process.pid for other in self._slots}):
             continue
         self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
         for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours
@@ -294,14 +204,7 @@ class LocalEngine:
             except OSError:
                 continue
             if leader not in {other.process.pid for other in self._slots}:
-                supervisor.kill_own_child(leader)
-
-    def _why(self, slot: Slot) -> str:
-        try:
-            with open(f"{self._folder}/{slot.supervision.slot}.err", encoding="utf-8", errors="replace") as f:
-                return f.read().strip().rpartition("\n")[2] or f"exit {slot.process.returncode}"
-        except OSError as e:
-            return str(e)
+                tree.kill_own_child(leader)
 
     def _settle(self, supervision: Supervision, key: Key) -> bool:
         """Whether it is over; what is needed of it until that is recorded is kept."""
@@ -397,16 +300,9 @@ class LocalEngine:
     def close(self) -> None:
         """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
         for slot in self._slots:
-            assert slot.process.stdin is not None
-            slot.process.stdin.close()
+            slot.hang_up()
         for slot in self._slots:
-            try:
-                if not slot.keys:
-                    slot.process.wait(LEAVE_S)
-                    continue
-            except subprocess.TimeoutExpired:
-                pass  # it has an end that the disk does not take: its lock keeps that safe
-            slot.process.returncode = 0  # it outlives us: nothing to wait for
+            slot.let_go()
         self._selector.close()
         for held in set(self._locks.values()):
             os.close(held.lock)

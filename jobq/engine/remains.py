@@ -12,15 +12,17 @@ import signal
 import time
 from typing import NamedTuple
 
-from jobq import supervisor, system
+from jobq import system
 from jobq.engine.task import Key
 from jobq.job import Attempt, Ending, Outcome, Record
 from jobq.records import BadRecord, read_ending
 from jobq.store.folder import read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
+from jobq.supervisor import tree
 
 KILL_ROUNDS = 1000
+KILL_PAUSE = 0.002  # seconds between two of them
 BLIND = {
     errno.EMFILE,
     errno.ENFILE,
@@ -64,7 +66,7 @@ class Supervision(NamedTuple):
     def pid(self) -> int | None:
         """Its process, as long as it lives."""
         try:
-            with open(supervisor.open_own(f"{self.folder}/{self.slot}.lock", os.O_RDONLY), encoding="ascii") as f:
+            with open(system.open_plain(f"{self.folder}/{self.slot}.lock", os.O_RDONLY), encoding="ascii") as f:
                 return int(f.read())
         except (OSError, ValueError):
             return None
@@ -183,16 +185,16 @@ def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
     for _ in range(KILL_ROUNDS):
         found = _marked(key, store) | _session(spawned)
         if found:
-            found |= supervisor.descendants(*(pid for pid, _ in found)) or set()
-        supervisor.kill_all(found)
+            found |= tree.descendants(*(pid for pid, _ in found)) or set()
+        tree.kill_all(found)
         clean = 0 if found else clean + 1
         if clean == CLEAN_LOOKS:
             return True
-        time.sleep(supervisor.ROUND / 10)
+        time.sleep(KILL_PAUSE)
     return False
 
 
-def _marked(key: Key, store: str) -> set[supervisor.Process]:
+def _marked(key: Key, store: str) -> set[tree.Process]:
     wanted = {f"JOBQ_JOB_ID={key.job_id}".encode(), f"JOBQ_JOB_ATTEMPT={key.n}".encode()}
     found = set()
     for pid in _pids():
@@ -204,7 +206,7 @@ def _marked(key: Key, store: str) -> set[supervisor.Process]:
                 raise
             continue
         if wanted <= variables and any(_same_store(variable, store) for variable in variables):
-            stat = supervisor.read_stat(pid)
+            stat = tree.read_stat(pid)
             if stat is not None and not stat[2]:
                 found.add((pid, stat[1]))
     return found
@@ -220,7 +222,7 @@ def _same_store(variable: bytes, store: str) -> bool:
         return False
 
 
-def _session(spawned: Record | None) -> set[supervisor.Process]:
+def _session(spawned: Record | None) -> set[tree.Process]:
     """Members of the session of the main process; its number is not given away as long as there are any."""
     if spawned is None:
         return set()

@@ -231,15 +231,5 @@ def clean_environments(store: Store, wall: float) -> None:
     with store.lock:
         store.recover()
         store.read()
-        folder = store.root.existing(environment.ENV)
-        if folder is None:
-            return
         named = old | {job.spec.env for job in store.jobs.by_id.values()}
-        for name in folder.names():
-            digest = environment.digest_in(name)
-            if digest is None:
-                continue
-            abandoned = name.startswith(".") and os.stat(name, dir_fd=folder.fd).st_mtime < wall - ABANDONED
-            if abandoned or (not name.startswith(".") and digest not in named):
-                os.unlink(name, dir_fd=folder.fd)
-        folder.close()
+        environment.clean(store.root, named, wall - ABANDONED)

@@ -14,7 +14,7 @@ from jobq.store.folder import Folder
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 ENV = "env"
 SEALED = 0o400  # the mode of a file whose name is on the disk, too
@@ -69,6 +69,29 @@ def digest_in(name: str) -> str | None:
     if len(digest) != 64 or digest.strip("0123456789abcdef") or not f"{dot}{suffix}".startswith(".json"):
         return None
     return digest
+
+
+def clean(root: Folder, named: Collection[str], abandoned: float) -> None:
+    """Remove all but those `named`, and what was half made before `abandoned` (wall clock). Raises OSError."""
+    folder = root.existing(ENV)
+    if folder is None:
+        return
+    try:
+        for name in folder.names():
+            digest = digest_in(name)
+            if digest is None:
+                continue
+            try:
+                if name.startswith("."):
+                    gone = os.stat(name, dir_fd=folder.fd).st_mtime < abandoned
+                else:
+                    gone = digest not in named
+                if gone:
+                    os.unlink(name, dir_fd=folder.fd)
+            except FileNotFoundError:
+                pass  # it has just been made, and got its name
+    finally:
+        folder.close()
 
 
 def _seal(folder: Folder, name: str) -> bool:

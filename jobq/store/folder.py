@@ -11,7 +11,7 @@ import os
 import stat
 
 from jobq.errors import NotSaved, StoreForbidden
-from jobq.system import sync
+from jobq.system import PLANTED, open_plain, sync
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
@@ -170,22 +170,17 @@ def make_private_dir(path: str) -> None:
 
 
 def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
-    """open(2) that follows no link, blocks on no FIFO, and takes only a regular file of ours without a second name."""
+    """`open_plain` below a directory, whose path is `where`. Raises OSError as open(2), StoreForbidden."""
     try:
-        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE_FILE, dir_fd=dir_fd)
+        fd = open_plain(name, flags, dir_fd=dir_fd)
     except OSError as e:
-        if e.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+        if e.errno in PLANTED:
             raise StoreForbidden(
-                f"{where}/{name} is not a regular file", "move it away; jobq did not make it"
+                f"{where}/{name} is not a plain file of yours with a single name",
+                "move it away; jobq did not make it",
             ) from None
         raise
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid != os.geteuid():
-        os.close(fd)
-        raise StoreForbidden(
-            f"{where}/{name} is not a plain file of yours with a single name", "move it away; jobq did not make it"
-        )
-    if flags & os.O_CREAT and stat.S_IMODE(status.st_mode) != PRIVATE_FILE:
+    if flags & os.O_CREAT and stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_FILE:
         os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
     return fd
 

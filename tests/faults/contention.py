@@ -329,7 +329,7 @@ SEEDS = [
     Seed(
         "E",
         "handing back counts as an attempt",
-        "supervisor.py",
+        "supervisor/supervisor.py",
         'self.begin_stop(job, "interrupted", seconds, counted=False)',
         'self.begin_stop(job, "interrupted", seconds)',
         "48",

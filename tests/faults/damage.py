@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from jobq import lifecycle, supervisor
+from jobq import lifecycle
 from jobq.api import Queue
 from jobq.engine import remains
 from jobq.engine.task import Key
@@ -25,6 +25,7 @@ from jobq.store.hint import HINT
 from jobq.store.journal import JOURNAL, BadLine, decode_line
 from jobq.store.repair import repair
 from jobq.store.store import Store
+from jobq.supervisor.ends import line_of
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.crash_states import without_syncs
 from tests.faults.seed import Seed
@@ -405,10 +406,10 @@ def load_environment(kept: Kept) -> object:
 def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]]]:
     """What dead supervisors have left: of an attempt that has ended, and of one that was running."""
     key: Record = {"id": 1, "n": 1}
-    start = supervisor.line_of({"event": "start", **key, "at": 1.0, "boot_s": 1.0, "boot": "boot"})
-    pid = supervisor.line_of({"event": "pid", **key, "pid": 7, "from": 1.0, "to": 1.0})
-    end = supervisor.line_of({"event": "end", **key, "outcome": "exit", "status": 0})
-    other = supervisor.line_of({"event": "end", "id": 2, "n": 1, "outcome": "exit", "status": 1})
+    start = line_of({"event": "start", **key, "at": 1.0, "boot_s": 1.0, "boot": "boot"})
+    pid = line_of({"event": "pid", **key, "pid": 7, "from": 1.0, "to": 1.0})
+    end = line_of({"event": "end", **key, "outcome": "exit", "status": 0})
+    other = line_of({"event": "end", "id": 2, "n": 1, "outcome": "exit", "status": 1})
     folder.mkdir()
     for slot, data in (("ended", other + start + pid + end), ("running", start + pid)):
         path = folder / f"{slot}.ends"

@@ -757,7 +757,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a job that could not be started for want of room has used its attempt",
-        "supervisor.py", '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}\n',
+        "supervisor/spawn.py", '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}\n',
         '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})"}\n', "9b",
     ),
     Seed(
@@ -776,11 +776,11 @@ SEEDS = [
     ),
     Seed(
         "disk", "a job that could not be started for want of processes has used its attempt",
-        "supervisor.py", "{errno.EAGAIN, errno.ENOMEM, errno.EMFILE,", "{errno.ENOMEM, errno.EMFILE,", "12",
+        "supervisor/spawn.py", "{errno.EAGAIN, errno.ENOMEM, errno.EMFILE,", "{errno.ENOMEM, errno.EMFILE,", "12",
     ),
     Seed(
         "disk", "a log is cut only when its job has ended",
-        "supervisor.py", "            if now >= job.log.look_at:\n", "            if False:\n", "34c",
+        "supervisor/supervisor.py", "            if now >= job.log.look_at:\n", "            if False:\n", "34c",
     ),
     Seed(
         "disk", "the hole in a log is printed",

@@ -22,7 +22,7 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from jobq import asks, supervisor
+from jobq import asks
 from jobq.api import Queue
 from jobq.commands.call import parse
 from jobq.engine import remains
@@ -36,6 +36,7 @@ from jobq.store.hint import HINT, Hint
 from jobq.store.journal import JOURNAL, decode_line, encode_line, parse_lines
 from jobq.store.repair import repair
 from jobq.store.store import Store
+from jobq.supervisor.ends import line_of
 from tests.faults.case import Bench, Figures, case
 from tests.faults.crash_states import without_syncs
 from tests.faults.damage import NOW, Kept, small_store, view
@@ -201,7 +202,7 @@ class Victim:
 
 def ends(folder: Path, records: list[Record]) -> None:
     """What a supervisor has left."""
-    (folder / "0.ends").write_bytes(b"".join(map(supervisor.line_of, records)))
+    (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
     with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
         remains.settle(remains.Supervision(str(folder), "0"), Attempt(1, "w", "w/0", 1.0), Key(1, 1), "/", 0)
 

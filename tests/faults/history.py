@@ -96,7 +96,7 @@ def command_line(pid: int) -> str:
 def supervisor_name(pid: int) -> str:
     """As attempts record it, if the process is a supervisor; else ""."""
     words = command_line(pid).split()
-    if len(words) < 4 or not words[-4].endswith("/supervisor.py"):
+    if len(words) < 4 or not words[-4].endswith("/supervisor/__main__.py"):
         return ""
     try:  # a job that it is just starting still looks the same
         is_one = Path(f"{words[-3]}/{words[-2]}.lock").read_text() == f"{pid}\n"
@@ -552,7 +552,7 @@ SEEDS = [
     Seed(
         "E",
         "an end that is told before the tree is gone",
-        "supervisor.py",
+        "supervisor/supervisor.py",
         "        self.end_leftovers(job)\n",
         "",
         "15",

@@ -25,12 +25,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from jobq import asks, supervisor
+from jobq import asks
 from jobq.engine.remains import kill_leftovers
 from jobq.engine.task import Key
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store import compaction
+from jobq.supervisor import tree
 from tests.conftest import Cli, wait_until
 from tests.faults import strace
 from tests.faults.case import ROOT, Bench, Figures, case, need_linux
@@ -361,12 +362,12 @@ def reused_numbers(bench: Bench) -> Figures:
     for _ in range(bench.size(3, 25)):
         stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
         try:
-            found = supervisor.read_stat(stranger.pid)
+            found = tree.read_stat(stranger.pid)
             assert found is not None
             ticks = found[1]
             began = ticks / os.sysconf("SC_CLK_TCK")
             for wrong in (ticks - 1, ticks + 5, 0):
-                supervisor.send((stranger.pid, wrong), signal.SIGKILL)
+                tree.send((stranger.pid, wrong), signal.SIGKILL)
                 figures.n += 1
             # An attempt's main process had this number, and was started an hour before, or an hour later.
             for off in (-3600, 3600):
@@ -374,7 +375,7 @@ def reused_numbers(bench: Bench) -> Figures:
                 figures.check(kill_leftovers(Key(1, 1), str(bench.folder), noted), "it is waited for")
                 figures.n += 1
             figures.check(is_alive(stranger.pid), "a stranger was killed")
-            supervisor.send((stranger.pid, ticks), signal.SIGKILL)
+            tree.send((stranger.pid, ticks), signal.SIGKILL)
             figures.check(stranger.wait(PATIENCE) == -signal.SIGKILL, "not even the right one is killed")
         finally:
             stranger.kill()
@@ -815,11 +816,11 @@ def listing_time(cli: Cli, times: int) -> float:
 
 SEEDS = [
     Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
-    Seed("41", "links are followed", "store/folder.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
     Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
     Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
     Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),
-    Seed("S15", "a number is signalled whoever has it now", "supervisor.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
+    Seed("S15", "a number is signalled whoever has it now", "supervisor/tree.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
     Seed("S15", "the session of a stranger is taken for the job's", "engine/remains.py", "            return set()  # the number went to a stranger", "            pass", "S15"),
     Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
     Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import NamedTuple
 
-from jobq import supervisor
 from jobq.api import Queue
+from jobq.supervisor.tree import read_stat
 from tests.conftest import wait_until
 from tests.faults.case import Bench, Figures, case
 from tests.faults.clients import Client, clients
@@ -199,9 +199,7 @@ class Soak:
             max(map(resident, supervisors), default=0),
             max(map(descriptors, supervisors), default=0),
             len(processes),
-            sum(
-                1 for stat in map(supervisor.read_stat, pids()) if stat is not None and stat[2] and stat[0] in processes
-            ),
+            sum(1 for stat in map(read_stat, pids()) if stat is not None and stat[2] and stat[0] in processes),
             journal,
             snapshot,
             sum(size(f"{folder}/{name}") for folder, _, names in os.walk(self.store) for name in names),
@@ -220,7 +218,7 @@ def pids() -> list[int]:
 
 def is_supervisor_of(pid: int, worker: int) -> bool:
     """Whether the process is a supervisor that this worker has started."""
-    stat = supervisor.read_stat(pid)
+    stat = read_stat(pid)
     return stat is not None and stat[0] == worker and bool(supervisor_name(pid))
 
 
@@ -281,8 +279,8 @@ SEEDS = [
     Seed(
         "G",
         "a descriptor that is left open with each job",
-        "supervisor.py",
-        "            os.close(job.log.fd)\n        return sizes",
+        "supervisor/logs.py",
+        "            os.close(log.fd)\n        return sizes",
         "            pass\n        return sizes",
         "56",
     ),

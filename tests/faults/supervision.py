@@ -901,16 +901,16 @@ def bytes_kept(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor.py", """counted)
+    Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor/supervisor.py", """counted)
         signal_group(job.pid, signal.SIGTERM)
         signal_group(job.pid, signal.SIGCONT)
 """, """counted)
         signal_group(job.pid, signal.SIGTERM)
 """, "25"),
-    Seed("25", "only the main process is ended", "supervisor.py", "        self.end_leftovers(job)\n        end: dict", "        end: dict", "25"),
-    Seed("25", "no subreaper: orphans are nobody's", "supervisor.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
-    Seed("25", "TERM, but never KILL", "supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
-    Seed("25", "without pidfd_open nothing is signalled", "supervisor.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
+    Seed("25", "only the main process is ended", "supervisor/supervisor.py", "        self.end_leftovers(job)\n        end: dict", "        end: dict", "25"),
+    Seed("25", "no subreaper: orphans are nobody's", "supervisor/tree.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
+    Seed("25", "TERM, but never KILL", "supervisor/supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
+    Seed("25", "without pidfd_open nothing is signalled", "supervisor/tree.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
     Seed("22", "what a dead worker left running is started again", "rescue.py", """            if ending is None:
 """, """            if ending is None:
                 ending = __import__("jobq.engine.remains", fromlist=["_"]).NOT_STARTED
@@ -918,14 +918,14 @@ SEEDS = [
 """, "22"),
     Seed("26", "what a killed supervisor left is not killed", "engine/remains.py", "    clean = 0\n    for _ in range(KILL_ROUNDS):", "    return True\n    clean = 0\n    for _ in range(KILL_ROUNDS):", "tests/test_death.py::test_worker_and_supervisors_killed_together"),
     Seed("52", "a killer of supervisors is given more turns", "retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
-    Seed("30", "timeouts on the wall clock", "supervisor.py", "import time\nimport zlib\n", "import time\nimport zlib\n\ntime.monotonic = time.time\n", "30"),
+    Seed("30", "timeouts on the wall clock", "supervisor/supervisor.py", "import time\n\n", "import time\n\ntime.monotonic = time.time\n\n", "30"),
     Seed("30", "backoffs on the wall clock", "job.py", "if self.boot_id and self.boot_id == now.boot_id:", "if self.boot_id is None:", "30"),
-    Seed("31", "KILL comes late", "supervisor.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
+    Seed("31", "KILL comes late", "supervisor/supervisor.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
     Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
     Seed("35", "output is tidied", "views/console.py", "sys.stdout.buffer.write(data)", 'sys.stdout.buffer.write(data.replace(b"\\r\\n", b"\\n"))', "35"),
-    Seed("49", "ignored signals stay ignored in the job", "supervisor.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
-    Seed("34", "a descriptor leaks with each job", "supervisor.py", "            os.close(job.log.fd)\n        return sizes", "            pass\n        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("34", "a descriptor leaks with each batch", "supervisor.py", "            os.close(self.empty_log[1])\n", "", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("35", "an empty log is passed on though others can write to it", "supervisor.py", " and is_open_nowhere_else(job.log.fd)", "", "tests/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
+    Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
+    Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
     Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_at(path, fd))", "", "tests/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
 ]  # fmt: skip

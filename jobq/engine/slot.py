@@ -1,0 +1,124 @@
+"""One supervisor of this worker: its process, what it was given, and what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from jobq.engine.remains import Supervision
+from jobq.engine.task import Key, Task
+from jobq.job import Record
+from jobq.store.journal import decode_line
+from jobq.supervisor import SCRIPT
+from jobq.supervisor.ends import ENCODER
+
+LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
+
+
+class Slot:
+    """A process that runs one job after the other. `keys` is what it was given and has not ended, in this order."""
+
+    def __init__(self, folder: str, number: int, *, bound: bool) -> None:
+        """Start it, with its files in `folder`; `bound`: its job ends with the worker. Raises OSError."""
+        self.supervision = Supervision(folder, str(number))
+        self.ready = False  # has said hello
+        self.keys: list[Key] = []
+        self.heard_at = 0.0  # when it was given them, or told the last end
+        self.asked_back = False
+        self._unread = b""
+        self._errors = f"{folder}/{number}.err"
+        errors = os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(errors, 0o600)
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", SCRIPT, folder, str(number), "1" if bound else "0"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                start_new_session=True,
+            )
+        finally:
+            os.close(errors)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._stdin, self.stdout = self.process.stdin, self.process.stdout
+        os.set_blocking(self.stdout.fileno(), False)
+
+    @property
+    def name(self) -> str:
+        """As attempts record it: "token/slot"."""
+        return f"{os.path.basename(self.supervision.folder)}/{self.supervision.slot}"
+
+    def give(self, tasks: list[Task]) -> None:
+        """Have it run these, one after the other. If it is dead, its pipe says so, and its file what became of them."""
+        self.keys = [task.key for task in tasks]
+        self.heard_at, self.asked_back = time.monotonic(), False
+        data = b"".join(_message(task, first=task is tasks[0]) for task in tasks)
+        try:
+            while data:
+                data = data[self._stdin.write(data) :]
+        except OSError:
+            pass
+
+    def hear(self) -> list[Record] | None:
+        """What it has said since; None if it is dead."""
+        try:
+            data = os.read(self.stdout.fileno(), 1 << 16)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        return [decode_line(line) for line in lines]
+
+    def hang_up(self) -> None:
+        """Give it nothing more: an idle one ends, a busy one finishes its job by itself."""
+        self._stdin.close()
+
+    def let_go(self) -> None:
+        """Return when it has ended, if it is idle; it has been hung up on."""
+        try:
+            if not self.keys:
+                self.process.wait(LEAVE_S)
+                return
+        except subprocess.TimeoutExpired:
+            pass  # it has an end that the disk does not take: its lock keeps that safe
+        self.process.returncode = 0  # it outlives us: nothing to wait for
+
+    def bury(self) -> None:
+        """It is dead: release what belongs to it."""
+        self.stdout.close()
+        self._stdin.close()
+        self.process.wait()
+
+    def why(self) -> str:
+        """What it complained of last, or its exit status."""
+        try:
+            with open(self._errors, encoding="utf-8", errors="replace") as f:
+                return f.read().strip().rpartition("\n")[2] or f"exit {self.process.returncode}"
+        except OSError as e:
+            return str(e)
+
+
+def _message(task: Task, *, first: bool) -> bytes:
+    message = {
+        "id": task.key.job_id,
+        "n": task.key.n,
+        "command": task.command,
+        "cwd": task.cwd,
+        "umask": task.umask,
+        "env": task.env_file,
+        "set": task.variables,
+        "log": task.log,
+        "timeout": task.timeout,
+        "grace": task.grace,
+        "log_max": task.log_max,
+        "boot": task.boot_id,
+        "once": task.once,
+        "claim": task.attempt.claimed_at,
+        "first": first,
+    }
+    return ENCODER.encode(message).encode("ascii") + b"\n"

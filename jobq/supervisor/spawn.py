@@ -1,0 +1,120 @@
+"""Starting a job's main process as its shell would have: session, directory, umask, environment, signals, outputs."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import signal
+
+from jobq.system import PLANTED, open_plain
+
+TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
+if TYPE_CHECKING:
+    from typing import Any
+
+MOMENTARY = frozenset(
+    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+)  # the machine's trouble, not the job's: it is handed back uncounted
+MOST_ENVIRONMENTS = 32  # kept in memory
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+
+
+class Spawner:
+    """Starts jobs; knows the environments that it has read."""
+
+    def __init__(self) -> None:
+        self.environments: dict[str, dict[str, str]] = {}
+
+    def spawn(self, job: dict[str, Any]) -> int:
+        """The pid of the job, in its own session, directory, umask and environment. Raises OSError, ValueError."""
+        environment = {**self.environment(job["env"]), **job["set"]}
+        command = job["command"]
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+        mask = os.umask(job["umask"])
+        try:
+            os.chdir(job["cwd"])
+            environment["PWD"] = job["cwd"]
+            program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
+            try:
+                return spawn_in_session(program, argv, environment, job["log"])
+            except OSError as e:
+                if e.errno != errno.ENOEXEC:
+                    raise
+                # A script without "#!": execvp(3) and every shell run it by sh.
+                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"])
+        finally:
+            os.umask(mask)
+            os.chdir("/")
+
+    def environment(self, path: str) -> dict[str, str]:
+        """The captured environment in the file at `path`, which never changes. Raises OSError, ValueError."""
+        if path not in self.environments:
+            if len(self.environments) >= MOST_ENVIRONMENTS:
+                self.environments.clear()
+            with open(open_plain(path, os.O_RDONLY), encoding="ascii") as f:
+                self.environments[path] = json.load(f)
+        return self.environments[path]
+
+
+def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
+    """The end of a job that could not be started; statuses as a shell's: 127 not found, else 126."""
+    if isinstance(error, ValueError):
+        return {"outcome": "spawn_error", "status": 126, "error": str(error)}
+    number = error.errno or 0
+    if number in MOMENTARY:
+        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}
+    where = error.filename if isinstance(error.filename, str) else str(job["command"])
+    if number == errno.ENOENT and not os.path.exists(job["log"]):
+        where = job["log"]  # which was there a moment ago
+    shown = where[:200]
+    if where == job["log"] and number not in PLANTED:
+        # Not the job's fault, and perhaps mended soon.
+        return {"outcome": "spawn_error", "error": f"{shown}: {error.strerror}", "counted": False}
+    if where == job["cwd"]:
+        return {"outcome": "spawn_error", "status": 126, "error": f"working directory {shown}: {error.strerror}"}
+    if number == errno.ENOENT:
+        return {"outcome": "spawn_error", "status": 127, "error": f"{shown}: not found"}
+    return {"outcome": "spawn_error", "status": 126, "error": f"{shown}: {error.strerror}"}
+
+
+def find_program(name: str, path: str) -> str:
+    """What execvp(3) would run, looked up in the job's PATH and directory. Raises OSError."""
+    if "/" in name:
+        return name
+    denied = False
+    for folder in path.split(":"):
+        program = f"{folder or '.'}/{name}"
+        if os.path.isfile(program):
+            if os.access(program, os.X_OK):
+                return program
+            denied = True
+    number = errno.EACCES if denied else errno.ENOENT
+    raise OSError(number, os.strerror(number), name)
+
+
+@functools.cache
+def ignored_signals() -> list[int]:
+    """Those that the job must not inherit: what is only caught is reset by execve(2) anyway."""
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+
+
+def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str) -> int:
+    """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log.
+
+    The job opens the log itself, so that it can be told from us by `is_open_nowhere_else`.
+    """
+    return os.posix_spawn(
+        program,
+        argv,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, 0),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=ignored_signals(),
+    )

@@ -1,0 +1,47 @@
+"""Compaction beside a worker's loop, in a thread: when it is due, or when there is nothing better to do."""
+
+from __future__ import annotations
+
+import threading
+
+from jobq import clock
+from jobq.errors import JobqError
+from jobq.job import Moment
+from jobq.store import compaction
+from jobq.store.store import Store
+
+PAUSE = 30.0  # seconds from a compaction that failed to the next try
+
+
+class Upkeep:
+    """The compactions of one worker."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread: threading.Thread | None = None
+        self._not_before = float("-inf")
+
+    def look(self, now: Moment, *, idle: bool) -> None:
+        """Begin one if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.settle` does."""
+        if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
+            return
+        due = compaction.is_due(self._store) or compaction.is_day_over(self._store, now.wall)
+        if due or (idle and compaction.is_worthwhile(self._store)):
+            self._store.settle()
+            known = compaction.Known.by(self._store)
+            # A daemon: a worker that is in a hurry leaves in the middle of it, which does no more harm than kill -9.
+            self._thread = threading.Thread(
+                target=self._compact, args=(now.wall, known), name="compaction", daemon=True
+            )
+            self._thread.start()
+
+    def _compact(self, wall: float, known: compaction.Known | None) -> None:
+        try:
+            compaction.compact(self._store.path, wall, known=known)
+        except (JobqError, OSError):
+            self._not_before = clock.now().boot + PAUSE
+
+    def finish(self) -> None:
+        """Return when none is under way."""
+        if self._thread is not None:
+            self._thread.join()
