@@ -201,8 +201,17 @@ class Queue:
         """The job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
         return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
 
-    def wait_all(self, job_ids: Sequence[int], timeout: float | None = None) -> list[Job]:
-        """The jobs once all are finished. Raises NotFound, WaitTimeout."""
+    def wait_all(
+        self,
+        job_ids: Sequence[int],
+        timeout: float | None = None,
+        *,
+        meanwhile: Callable[[list[int]], None] = lambda _open: None,
+    ) -> list[Job]:
+        """The jobs once all are finished; `meanwhile` is told about once a second which are not.
+
+        Raises NotFound, WaitTimeout.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         poll = FIRST_POLL
         looked = float("-inf")
@@ -217,6 +226,7 @@ class Queue:
                 if self._owner_is_dead(open_ids):
                     self._rescue()
                     continue
+                meanwhile(open_ids)
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeout(
                     f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from jobq.errors import UsageError
 from jobq.version import VERSION
-from jobq.views.console import out, talk
+from jobq.views.console import name_store, out, talk
 from jobq.views.text import safe
 
 USAGE = 2
@@ -51,6 +52,10 @@ def jobq(
 
     Without a command: what runs, what waits and why, what failed last.
     """
+    if store is not None:
+        if not store:
+            raise UsageError("--store names no directory")
+        name_store(store)
     context.obj = store
     if context.invoked_subcommand is None:
         from jobq.commands.common import queue_of  # noqa: PLC0415
@@ -97,4 +102,6 @@ def run(words: Sequence[str]) -> int:
         told = StringIO()
         e.show(told)  # type: ignore[attr-defined]
         talk("\n".join(map(safe, told.getvalue().rstrip("\n").split("\n"))))
+        if getattr(e, "option_name", "") == "--store":
+            talk("hint: --store DIR goes before the command")
         return USAGE

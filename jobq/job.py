@@ -119,7 +119,7 @@ class Ending(NamedTuple):
     ended_at: float | None = None
     user_s: float = 0.0
     system_s: float = 0.0
-    max_rss_kib: int = 0
+    max_rss_kib: int = 0  # 0: not known
     log_bytes: int = 0  # dropped ones included
     log_dropped: int = 0
     counted: bool = True  # uses up a retry

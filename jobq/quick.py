@@ -22,7 +22,7 @@ from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.lock import StoreLock
 from jobq.store.sealed import append, seal
 from jobq.system import current_umask, utf8
-from jobq.views.console import no_worker, out
+from jobq.views.console import name_store, no_worker, out
 
 TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def add(words: list[str]) -> bool:
         if request is None:
             return False
         store, asked, command = request
+        if store is not None:
+            name_store(store)
         root = Folder.open(store_path(store))
         if root is None or not root.has(JOURNAL):
             return False
@@ -73,6 +75,8 @@ def read(words: list[str]) -> Request | None:
     """
     rest = list(words)
     store = rest[1] if rest[:1] == ["--store"] and len(rest) > 1 else None
+    if store == "":
+        return None
     if store is not None:
         del rest[:2]
     if rest[:1] != ["add"]:

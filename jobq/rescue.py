@@ -58,7 +58,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     for token in sorted(token for token in tokens if not presence.is_alive(root, token)):
         try:
             _rescue_one(store, token, now, adopter, done)
-        except StoreError:
+        except (StoreError, OSError):
             if not done.adopted and not done.settled:
                 raise
             break

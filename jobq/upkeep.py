@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from jobq import clock
 from jobq.errors import JobqError
@@ -10,7 +11,7 @@ from jobq.job import Moment
 from jobq.store import compaction
 from jobq.store.store import Store
 
-PAUSE = 30.0  # seconds from a compaction that failed to the next try
+PAUSE = 30.0  # seconds from a compaction that came to nothing to the next try
 
 
 class Upkeep:
@@ -29,19 +30,26 @@ class Upkeep:
         if due or (idle and compaction.is_worthwhile(self._store)):
             self._store.settle()
             known = compaction.Known.by(self._store)
-            # A daemon: a worker that is in a hurry leaves in the middle of it, which does no more harm than kill -9.
-            self._thread = threading.Thread(
-                target=self._compact, args=(now.wall, known), name="compaction", daemon=True
-            )
-            self._thread.start()
+            # A daemon: a worker that is in a hurry leaves in the middle of it, which is as kill -9 for the files.
+            thread = threading.Thread(target=self._compact, args=(now.wall, known), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too few processes
+                self._not_before = now.boot + PAUSE
+            else:
+                self._thread = thread
 
     def _compact(self, wall: float, known: compaction.Known | None) -> None:
+        done = False
         try:
-            compaction.compact(self._store.path, wall, known=known)
+            done = compaction.compact(self._store.path, wall, known=known)
         except (JobqError, OSError):
-            self._not_before = clock.now().boot + PAUSE
+            pass  # the journal is as it was
+        finally:
+            if not done:
+                self._not_before = clock.now().boot + PAUSE
 
-    def finish(self) -> None:
-        """Return when none is under way."""
-        if self._thread is not None:
-            self._thread.join()
+    def finish(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Return when none is under way, or when one may be left behind."""
+        while self._thread is not None and self._thread.is_alive() and not in_a_hurry():
+            self._thread.join(0.1)

@@ -26,7 +26,7 @@ from jobq.upkeep import Upkeep
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
-ONE_MORE_AFTER = 10.0  # seconds between two tries at one slot more, after there were too few processes for all
+MORE_AFTER = 10.0  # seconds until twice as many slots are tried, after there was not enough of something for all
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -69,7 +69,7 @@ class Worker:
         self._pause = 1.0
         self._pace = Pace()
         self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
-        self._one_more_at = float("-inf")
+        self._more_at = float("-inf")
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
@@ -105,11 +105,10 @@ class Worker:
                 self._member.hush()
                 signals.drain()
         finally:
-            self._leave(in_a_hurry=signals.count > 1)
+            self._leave(signals)
 
-    def _leave(self, *, in_a_hurry: bool) -> None:
-        if not in_a_hurry:
-            self._upkeep.finish()
+    def _leave(self, signals: StopSignals) -> None:
+        self._upkeep.finish(in_a_hurry=lambda: signals.count > 1)
         unrecorded = bool(self._engine.ended())
         self._engine.close()
         try:
@@ -131,7 +130,7 @@ class Worker:
             sleep = self._step(now, stops)
         except OSError as e:
             self._take_a_break(now, e)  # no descriptor to be had, or a disk in trouble
-            self._stop_if_asked(now, stops)  # which takes no disk
+            self._stop_if_asked(now, stops)
             return self._pause
         self._knows_all = True
         return sleep
@@ -232,14 +231,14 @@ class Worker:
         ]
         if refused:
             self._most_slots = max(1, self._most_slots // 2)
-            self._one_more_at = now.boot + ONE_MORE_AFTER
+            self._more_at = now.boot + MORE_AFTER
             self._engine.let_go(self._most_slots)
             self._take_a_break(now, str(refused[-1]))
         elif ended:
             self._pause = 1.0  # something has run again
-            if self._most_slots < self.slots and now.boot >= self._one_more_at:
-                self._most_slots += 1
-                self._one_more_at = now.boot + ONE_MORE_AFTER
+            if self._most_slots < self.slots and now.boot >= self._more_at:
+                self._most_slots = min(2 * self._most_slots, self.slots)
+                self._more_at = now.boot + MORE_AFTER
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from jobq.engine.remains import Supervision
+from jobq.store import environment
 from jobq.supervisor import SCRIPT
 from tests.conftest import wait_until
 
@@ -56,7 +57,9 @@ class Peer:
 
     def __init__(self, folder: Path, elsewhere: Path) -> None:
         self.elsewhere = elsewhere
-        (elsewhere / "env.json").write_text(json.dumps(dict(os.environ)))
+        data, digest = environment.encode(os.environ)
+        self.environment = elsewhere / f"{digest}.json"
+        self.environment.write_bytes(data)
         command = [sys.executable, "-I", "-S", SCRIPT, str(folder), "0", "0"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         self.supervision = Supervision(str(folder), "0")
@@ -72,7 +75,7 @@ class Peer:
         for job_id, command in enumerate(commands, first_id):
             job = {
                 "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
-                "timeout": None, "env": str(self.elsewhere / "env.json"), "log": str(self.elsewhere / f"{job_id}.log"),
+                "timeout": None, "env": str(self.environment), "log": str(self.elsewhere / f"{job_id}.log"),
                 "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "first": job_id == first_id,
             }  # fmt: skip
             lines += json.dumps(job).encode() + b"\n"

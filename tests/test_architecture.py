@@ -94,7 +94,7 @@ def test_powers_live_where_they_belong(module: str) -> None:
 def test_a_supervisor_loads_the_standard_library_and_next_to_nothing_of_ours(module: str) -> None:
     for name in imported(module):
         known = name.split(".")[0] in sys.stdlib_module_names or name.startswith("__future__")
-        assert known or name.startswith(("jobq.supervisor", "jobq.system")), f"{module} imports {name}"
+        assert known or name.startswith(("jobq.supervisor", "jobq.system", "jobq.light")), f"{module} imports {name}"
 
 
 def test_every_module_says_what_it_is_for() -> None:

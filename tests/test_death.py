@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from jobq import clock, rescue
 from jobq.job import Outcome, State
+from jobq.store import workers as presence
+from jobq.store.folder import Folder
 from tests.conftest import Cli, wait_until
 from tests.processes import is_alive, marked, pids_in, supervisors
 
@@ -237,3 +243,49 @@ def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> No
     wait_until(lambda: not is_alive(pid))
     (cli.cwd / "elsewhere").rename(cli.store)
     cli("cancel", "1")
+
+
+def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Path) -> None:
+    """Other children of the worker's process, which it has not started itself, are none of its business."""
+    job_id = cli.id("--retries", "0", "echo $$ > job; exec sleep 300")
+    command = f"sleep 300 & echo $! > other; exec {sys.executable} -m jobq worker -j 1"
+    worker = subprocess.Popen(["/bin/sh", "-c", command], env=cli.env, cwd=cli.cwd, stderr=subprocess.DEVNULL)
+    cli.started.append(worker)  # type: ignore[arg-type]
+    (job,), (other,) = pids_in(tmp_path / "job", 1), pids_in(tmp_path / "other", 1)
+    try:
+        (supervisor,) = supervisors(cli.store)
+        os.kill(supervisor, signal.SIGKILL)
+        assert cli.queue.wait(job_id, timeout=20).state is State.FAILED
+        assert not is_alive(job)
+        assert is_alive(other)
+    finally:
+        os.kill(other, signal.SIGKILL)
+
+
+def test_what_was_taken_over_is_told_though_the_next_rescue_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [cli.id(f"echo $$ > pid{n}; exec sleep 300") for n in range(2)]
+    workers = [cli.worker("-j", "1") for _ in ids]
+    for n in range(2):
+        pids_in(cli.cwd / f"pid{n}", 1)
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    real, calls = rescue._rescue_one, []
+
+    def fail_on_the_second(*words: object) -> None:
+        calls.append(words)
+        if len(calls) == 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        real(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rescue, "_rescue_one", fail_on_the_second)
+    store = cli.queue.store
+    member = presence.Membership(Folder.create(str(cli.store)), own_jobs=False)
+    done = rescue.rescue(store, clock.now(), adopter=member.token)
+    assert [adoption.key.job_id for adoption in done.adopted] == [
+        job.id for job in store.jobs.by_id.values() if job.attempts[-1].owner == member.token
+    ]
+    assert len(done.adopted) == 1
+    member.leave(remove=False)
+    cli("cancel", *map(str, ids))
+    cli("worker", "--drain", code=None)

@@ -167,7 +167,7 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
 
     now = Moment(1_000.0, 10.0, "boot")
     job = Job(7, Spec("/", ""), ("echo", "a b"), 0.0)
-    overview = Overview([], [job], [], 12, 3, 1, 0, 4, 940.0)
+    overview = Overview("w1", [], [job], [], 12, 3, 1, 0, 4, 940.0)
     console = Console(width=80, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(render(overview, now, 80))

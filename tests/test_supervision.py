@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import jobq
 from jobq.job import Job, Outcome, State
 from tests.conftest import Cli, wait_until
 from tests.processes import is_alive, marked, pids_in, supervisors
@@ -169,15 +170,17 @@ def test_a_single_argument_goes_through_the_shell(cli: Cli) -> None:
 
 
 def test_usage_and_times_are_recorded(cli: Cli) -> None:
-    job = run_to_end(cli, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; printf abc")
+    big = f"{sys.executable} -c 'import time; x = bytearray(10**8); print(\"a\")'; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+    job = run_to_end(cli, big)
     ending = job.ending
     assert ending is not None
     assert ending.started_at is not None
     assert ending.ended_at is not None
     assert job.added_at < ending.started_at < ending.ended_at
     assert ending.user_s + ending.system_s > 0
-    assert ending.max_rss_kib > 100
-    assert ending.log_bytes == 3
+    assert ending.max_rss_kib > 100_000
+    assert ending.log_bytes == 2
+    assert run_to_end(cli, "true").ending.max_rss_kib == 0  # what it took is less than what was borrowed to start it
 
 
 def test_a_job_killed_by_a_signal_says_which(cli: Cli) -> None:
@@ -292,3 +295,54 @@ def test_run_into_a_closed_pipe_ends_the_job(cli: Cli) -> None:
     assert "Traceback" not in done.stderr
     assert wait_until(lambda: cli.queue.job(1).state.final)
     assert marked(cli.store) == []
+
+
+def test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
+    program = tmp_path / "cut"
+    program.write_bytes(Path(sys.executable).resolve().read_bytes()[:800])  # execve(2) says EIO
+    program.chmod(0o755)
+    broken, behind = cli.id("--retries", "0", "--", "./cut", "x"), cli.id("true")
+    cli("worker", "--drain", "-j", "1", code=1)
+    failed = cli.queue.job(broken)
+    assert failed.state is State.FAILED
+    assert failed.ending is not None
+    assert (failed.ending.outcome, failed.ending.status) == (Outcome.SPAWN_ERROR, 126)
+    assert cli.queue.job(behind).state is State.SUCCEEDED
+
+
+def test_a_changed_environment_is_told_and_not_used(cli: Cli) -> None:
+    job_id = cli.id("--retries", "0", "echo $MARK > mark")
+    (captured,) = (cli.store / "env").iterdir()
+    changed = captured.read_bytes().replace(b"{", b'{"MARK":"changed",', 1)
+    captured.chmod(0o600)
+    captured.write_bytes(changed)
+    cli("worker", "--drain", code=1)
+    ending = cli.queue.job(job_id).ending
+    assert ending is not None
+    assert "environment was changed" in str(ending)
+    assert not (cli.cwd / "mark").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+def test_what_another_user_owns_by_now_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
+    """As a set-user-ID program leaves it: we may not signal it, and wait for it no longer than for anything else."""
+    left = "setpriv --reuid 65534 --clear-groups sleep 300 & echo $! > pids"
+    left += "; while [ $(cat /proc/$!/comm) != sleep ]; do :; done"
+    leaves, behind = cli.id(left), cli.id("true")
+    command = ["setpriv", "--inh-caps", "-kill", "--bounding-set", "-kill"]
+    worker = [*command, sys.executable, "-m", "jobq", "worker", "--drain", "-j", "1"]
+    try:
+        subprocess.run(worker, env=cli.env, cwd=cli.cwd, timeout=30, check=True, capture_output=True)
+        assert [cli.queue.job(job_id).state for job_id in (leaves, behind)] == [State.SUCCEEDED] * 2
+    finally:
+        for pid in pids_in(tmp_path / "pids", 1):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_supervisors_are_told_about_compiled_files(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Path(jobq.__file__).parent
+    shutil.copytree(package, tmp_path / "site" / "jobq", ignore=shutil.ignore_patterns("__pycache__"))
+    cli.env |= {"PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
+    cli.cwd = tmp_path / "site"
+    assert run_to_end(cli, "true").state is State.SUCCEEDED
+    assert not list((tmp_path / "site").rglob("*.pyc"))

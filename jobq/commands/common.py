@@ -36,14 +36,15 @@ def leave(code: int) -> None:
     raise typer.Exit(code)
 
 
-def no_worker_warning(queue: Queue) -> None:
-    """Say so if nobody will do what was just asked for; what was asked is done, so nothing here may fail."""
+def no_worker_warning(queue: Queue) -> bool:
+    """Say so if nobody will do what was just asked for, and whether; what was asked is done: nothing here may fail."""
     try:
         alive = bool(queue.workers())
     except (OSError, StoreError):
-        return
+        return False
     if not alive:
         no_worker()
+    return not alive
 
 
 def chosen(queue: Queue, words: list[str] | None, example: str) -> list[int]:

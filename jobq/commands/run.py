@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from jobq.views.console import gone, say
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
+
+if TYPE_CHECKING:
+    from jobq.signals import StopSignals
 
 LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
 OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
@@ -34,7 +37,7 @@ def run(
     """Run a command through the queue, here and now: its output is on stdout, its exit code is ours.
 
     With --from, a job for each line: 0 if all succeed, else 1. No worker is needed, and none takes these jobs; if this
-    command is killed, they end with it.
+    command is killed, they end with it. ^C is TERM for them, and KILL after their grace; again: after 2 s.
     """
     from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
     from jobq.worker import Worker  # noqa: PLC0415
@@ -48,7 +51,7 @@ def run(
     asked = {"retries": 0, **asked}
     with StopSignals() as signals:
         talk = quiet if single else Teller(queue.store.logs).tell
-        work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk)
+        work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk, idle=Patience(signals).look)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
         output = Output(queue.store.logs.path, ids[0], signals.ask) if single else None
         try:
@@ -73,6 +76,20 @@ def finish_single(job: Job) -> None:
 
 def quiet(_job: Job) -> None:
     """A single job speaks for itself."""
+
+
+class Patience:
+    """Says, the first time that we are asked to stop, what happens now."""
+
+    def __init__(self, signals: StopSignals) -> None:
+        self._signals = signals
+        self._told = False
+
+    def look(self) -> None:
+        """Called before each sleep of the worker."""
+        if self._signals.count and not self._told:
+            self._told = True
+            say("stopping; ^C again ends it now")
 
 
 class Teller:

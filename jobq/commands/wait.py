@@ -33,10 +33,16 @@ def wait(
         leave(125 if one else 1)
         return
     limit = seconds_of(timeout)
-    if any(job.state is State.QUEUED for job in queue.jobs_of(ids)):
-        no_worker_warning(queue)
+    told = False
+
+    def tell(open_ids: list[int]) -> None:
+        """Once, that nobody is there to run what waits: from the beginning, or since the last worker has gone."""
+        nonlocal told
+        if not told and any(job.state is State.QUEUED for job in queue.jobs_of(open_ids)):
+            told = no_worker_warning(queue)
+
     try:
-        finished = queue.wait_all(ids, limit)
+        finished = queue.wait_all(ids, limit, meanwhile=tell)
     except KeyboardInterrupt:
         leave(130)
         return

@@ -11,16 +11,17 @@ import selectors
 import time
 from typing import NamedTuple
 
-from jobq.engine.remains import NOT_STARTED, Supervision, ending_from, noted_ending, settle
+from jobq.engine.remains import KILL_PAUSE, NOT_STARTED, Supervision, ending_from, noted_ending, settle
 from jobq.engine.slot import Slot
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
 from jobq.job import Attempt, Record
-from jobq.supervisor import PROTOCOL, tree
+from jobq.supervisor import PROTOCOL, SCRIPT, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
 MOST_FAILED_STARTS = 10  # in a row
+CHANGED = ("jobq was changed under this worker", "start the worker again")
 
 
 class Dead(NamedTuple):
@@ -66,7 +67,9 @@ class LocalEngine:
         self._started = 0
         self._start_again_at = float("-inf")
         self._failed_starts = 0
+        self._strangers = {pid for pid, _ in tree.own_children()}  # whose parent we are, but not by starting them
         tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
+        self._script = _stamp(SCRIPT)
         self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
@@ -93,15 +96,15 @@ class LocalEngine:
                 for _ in range(missing):
                     slot = Slot(self._folder, self._started, bound=self._bound)
                     self._started += 1
-                    self._slots.append(slot)
                     self._selector.register(slot.stdout, selectors.EVENT_READ, slot)
+                    self._slots.append(slot)
             except OSError:
                 self._start_again_at = time.monotonic() + START_PAUSE
         return [slot.name for slot in self._idle[:count]]
 
     def let_go(self, most: int) -> None:
         """Keep no more than `most` supervisors, as far as idle ones can leave: each takes a place."""
-        for _ in range(len(self._slots) - most):
+        for _ in range(sum(not slot.leaving for slot in self._slots) - most):
             if self._idle:
                 self._idle.pop().hang_up()  # it is buried when it has gone
 
@@ -168,7 +171,7 @@ class LocalEngine:
     def _understand(self, slot: Slot, message: Record) -> None:
         if "hello" in message:
             if message["hello"] != PROTOCOL:
-                raise EngineBroken("jobq was changed under this worker", "start the worker again")
+                raise EngineBroken(*CHANGED)
             slot.ready = True
             self._failed_starts = 0
             self._idle.append(slot)
@@ -190,13 +193,15 @@ class LocalEngine:
             self._idle.remove(slot)
         if not slot.keys:
             if not slot.ready:
+                if _stamp(SCRIPT) != self._script:
+                    raise EngineBroken(*CHANGED)
                 self._failed_starts += 1
                 self._start_again_at = time.monotonic() + START_PAUSE
                 if self._failed_starts >= MOST_FAILED_STARTS:
                     raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        while tree.kill_children(spared={other.process.pid for other in self._slots}):
-            continue
+        while tree.kill_children(self._strangers | {other.process.pid for other in self._slots}):
+            time.sleep(KILL_PAUSE)
         self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
         for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours
             try:
@@ -306,3 +311,12 @@ class LocalEngine:
         self._selector.close()
         for held in set(self._locks.values()):
             os.close(held.lock)
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """What tells this file from a later one of the same name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -51,7 +51,12 @@ class Supervision(NamedTuple):
             fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return -1
-        if try_lock(fd):
+        try:
+            taken = try_lock(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        if taken:
             return fd
         os.close(fd)
         return None
@@ -109,8 +114,10 @@ class Supervision(NamedTuple):
             fd = os.open(f"{self.folder}/{self.slot}.ends", os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return {}
-        data = read_all(fd)
-        os.close(fd)
+        try:
+            data = read_all(fd)
+        finally:
+            os.close(fd)
         noted: dict[str, Record] = {}
         lines = data.split(b"\n")
         for at, raw in enumerate(lines, 1):
@@ -186,7 +193,7 @@ def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
         found = _marked(key, store) | _session(spawned)
         if found:
             found |= tree.descendants(*(pid for pid, _ in found)) or set()
-        tree.kill_all(found)
+        found -= tree.kill_all(found)  # what is another user's by now, nobody else can end
         clean = 0 if found else clean + 1
         if clean == CLEAN_LOOKS:
             return True

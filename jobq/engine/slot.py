@@ -27,13 +27,14 @@ class Slot:
         self.keys: list[Key] = []
         self.heard_at = 0.0  # when it was given them, or told the last end
         self.asked_back = False
+        self.leaving = False
         self._unread = b""
         self._errors = f"{folder}/{number}.err"
         errors = os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
             os.fchmod(errors, 0o600)
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", SCRIPT, folder, str(number), "1" if bound else "0"],
+                [sys.executable, *_options(), SCRIPT, folder, str(number), "1" if bound else "0"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -76,6 +77,7 @@ class Slot:
 
     def hang_up(self) -> None:
         """Give it nothing more: an idle one ends, a busy one finishes its job by itself."""
+        self.leaving = True
         self._stdin.close()
 
     def let_go(self) -> None:
@@ -101,6 +103,16 @@ class Slot:
                 return f.read().strip().rpartition("\n")[2] or f"exit {self.process.returncode}"
         except OSError as e:
             return str(e)
+
+
+def _options() -> list[str]:
+    """Isolated, in UTF-8, and with what this Python was told about compiled files, which isolation would hide."""
+    options = ["-I", "-S", "-X", "utf8"]
+    if sys.dont_write_bytecode:
+        options.append("-B")
+    if sys.pycache_prefix:
+        options += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
+    return options
 
 
 def _message(task: Task, *, first: bool) -> bytes:

@@ -117,8 +117,10 @@ def load(root: Folder, digest: str) -> dict[str, str]:
     folder = root.existing(ENV)
     data = None
     if folder is not None:
-        data = folder.read(f"{digest}.json")
-        folder.close()
+        try:
+            data = folder.read(f"{digest}.json")
+        finally:
+            folder.close()
     if data is None:
         raise StoreDamaged(path, 0, "a captured environment is missing")
     if sha256(data) != digest:

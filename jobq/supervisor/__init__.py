@@ -1,7 +1,7 @@
 """The process that stands beside one job: starts it, watches it, ends its whole tree, and writes down how it went.
 
 Run as `python -I -S __main__.py FOLDER K BOUND`, one for each slot of a worker, for the worker's life. It knows
-processes and no store, and uses the standard library alone. In FOLDER (the worker's), K being the slot:
+processes and no store, and loads little beside the standard library. In FOLDER (the worker's), K being the slot:
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
     K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds), "return": what waits goes back

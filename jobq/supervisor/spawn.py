@@ -8,15 +8,14 @@ import json
 import os
 import signal
 
+from jobq.light import sha256
 from jobq.system import PLANTED, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from typing import Any
 
-MOMENTARY = frozenset(
-    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-)  # the machine's trouble, not the job's: it is handed back uncounted
+SHORT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # the machine's trouble, not the job's
 MOST_ENVIRONMENTS = 32  # kept in memory
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
@@ -49,12 +48,15 @@ class Spawner:
             os.chdir("/")
 
     def environment(self, path: str) -> dict[str, str]:
-        """The captured environment in the file at `path`, which never changes. Raises OSError, ValueError."""
+        """The captured environment in the file at `path`, which is named by its digest. Raises OSError, ValueError."""
         if path not in self.environments:
             if len(self.environments) >= MOST_ENVIRONMENTS:
                 self.environments.clear()
-            with open(open_plain(path, os.O_RDONLY), encoding="ascii") as f:
-                self.environments[path] = json.load(f)
+            with open(open_plain(path, os.O_RDONLY), "rb") as f:
+                data = f.read()
+            if f"{sha256(data)}.json" != os.path.basename(path):
+                raise ValueError(f"its captured environment was changed: {path}")
+            self.environments[path] = json.loads(data)
         return self.environments[path]
 
 
@@ -63,15 +65,15 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     if isinstance(error, ValueError):
         return {"outcome": "spawn_error", "status": 126, "error": str(error)}
     number = error.errno or 0
-    if number in MOMENTARY:
-        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}
     where = error.filename if isinstance(error.filename, str) else str(job["command"])
     if number == errno.ENOENT and not os.path.exists(job["log"]):
         where = job["log"]  # which was there a moment ago
     shown = where[:200]
-    if where == job["log"] and number not in PLANTED:
-        # Not the job's fault, and perhaps mended soon.
+    if number in SHORT or (where == job["log"] and number not in PLANTED):
+        # Not the job's fault, and perhaps mended soon: it is handed back.
         return {"outcome": "spawn_error", "error": f"{shown}: {error.strerror}", "counted": False}
+    if where == job["env"]:
+        return {"outcome": "spawn_error", "status": 126, "error": f"captured environment {shown}: {error.strerror}"}
     if where == job["cwd"]:
         return {"outcome": "spawn_error", "status": 126, "error": f"working directory {shown}: {error.strerror}"}
     if number == errno.ENOENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import sys
 import time
@@ -186,19 +187,18 @@ class Supervisor:
 
         The main process stays unreaped until its group has been signalled: till then nobody else can have its number.
         """
-        alone = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if alone:
+        has_ended = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if has_ended:
             signal_group(job.pid, signal.SIGTERM)
             signal_group(job.pid, signal.SIGCONT)
         else:
             signal_group(job.pid, signal.SIGKILL)
         _, status, usage = os.wait4(job.pid, 0)
         self.end_leftovers(job)
-        end: dict[str, Any] = {
-            "user_s": round(usage.ru_utime, 6),
-            "system_s": round(usage.ru_stime, 6),
-            "max_rss_kib": usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024,
-        }
+        end: dict[str, Any] = {"user_s": round(usage.ru_utime, 6), "system_s": round(usage.ru_stime, 6)}
+        if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            # Else it is our own: until its execve(2), the job has borrowed our memory (vfork(2)).
+            end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
         code = os.waitstatus_to_exitcode(status)
         if job.stop is not None:
             # Even if it ends with success after TERM: it has not done all that it was asked.
@@ -216,14 +216,16 @@ class Supervisor:
             kill_at = min(kill_at, job.stop.kill_at)
         told: set[Process] = set()
         while (left := survivors(job.pid)) is not None:
-            if time.monotonic() >= kill_at:
-                kill_all(left)
-                kill_children()
-            else:
+            if time.monotonic() < kill_at:
                 for process in left - told:
                     send(process, signal.SIGTERM)
                     send(process, signal.SIGCONT)
                 told |= left
+                self.channel.wait(ROUND)
+            elif kill_all(left) == left:
+                self.leaving = True  # it is another user's, and will be nobody's: the next job gets a fresh supervisor
+                return
+            elif kill_children():
                 self.channel.wait(ROUND)
 
 

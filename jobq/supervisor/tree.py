@@ -63,12 +63,15 @@ def own_children() -> set[Process]:
     return {(pid, stat[1]) for pid, stat in stats if stat is not None and not stat[2]}
 
 
-def signal_group(leader: int, number: int) -> None:
-    """Signal the group of an unreaped child."""
+def signal_group(leader: int, number: int) -> bool:
+    """Signal the group of an unreaped child; False if all of it is another user's by now, who alone may do that."""
     try:
         os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):
+    except ProcessLookupError:
         pass
+    except PermissionError:
+        return False
+    return True
 
 
 def reap_children() -> bool:
@@ -116,50 +119,55 @@ def read_stat(pid: int) -> tuple[int, int, bool] | None:
         return None
 
 
-def send(process: Process, number: int) -> None:
-    """Signal exactly this process, or nobody if it is gone and its number given away."""
+def send(process: Process, number: int) -> bool:
+    """Signal exactly this process, or nobody if it is gone and its number given away; False if we are not allowed to.
+
+    What a job has started by sudo(8), or any set-user-ID program, only that user may signal.
+    """
     pid, started = process
     if pid < 0:
-        signal_group(-pid, number)
-        return
+        return signal_group(-pid, number)
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return True
     except (OSError, AttributeError):
         handle = -1
     try:
         stat = read_stat(pid)
         if stat is None or stat[1] != started:
-            return
+            return True
         if handle >= 0:
             signal.pidfd_send_signal(handle, number)
         else:
             os.kill(pid, number)
+    except PermissionError:
+        return False
     except OSError:
         pass
     finally:
         if handle >= 0:
             os.close(handle)
+    return True
 
 
-def kill_all(processes: set[Process]) -> None:
-    """KILL them; what they fork meanwhile is found by the next look."""
-    for process in processes:
-        send(process, signal.SIGKILL)
+def kill_all(processes: set[Process]) -> set[Process]:
+    """KILL them; those that we are not allowed to. What they fork meanwhile is found by the next look."""
+    return {process for process in processes if not send(process, signal.SIGKILL)}
 
 
 def kill_children(spared: Collection[int] = ()) -> bool:
     """KILL and reap what becomes a child of this process, without a pause: what forks all the time, and leaves its
-    parents behind, must be caught between two forks. Whether any is left that is not `spared`."""
+    parents behind, must be caught between two forks. Whether any is left that is not `spared`, and may be killed."""
+    beyond: set[Process] = set()
     for _ in range(KILL_BURST):
-        left = {process for process in own_children() if process[0] not in spared}
+        left = {process for process in own_children() if process[0] not in spared} - beyond
         if not left:
             return False
-        kill_all(left)
-        for pid, _ in left:
+        beyond |= kill_all(left)
+        for pid, _ in left - beyond:
             try:
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)  # one that hangs in the kernel must not hold us, too
             except ChildProcessError:
                 pass
     return True
@@ -170,7 +178,7 @@ def kill_own_child(leader: int) -> None:
     if leader > 0:
         try:
             os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            signal_group(leader, signal.SIGKILL)
-            os.waitpid(leader, 0)
+            if signal_group(leader, signal.SIGKILL):
+                os.waitpid(leader, 0)
         except OSError:
             pass

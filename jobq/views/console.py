@@ -33,9 +33,24 @@ def out_bytes(data: bytes) -> None:
         _close(sys.stdout)
 
 
+_command = "'jobq "
+
+
+def name_store(store: str) -> None:
+    """From now on, the commands of ours that are spoken of are those for this store, as it was given by --store."""
+    global _command  # noqa: PLW0603
+    from shlex import quote  # noqa: PLC0415
+
+    _command = f"'jobq --store {quote(store)} "
+
+
 def say(text: str) -> None:
     """One line of talk."""
-    talk(f"jobq: {text}")
+    talk(f"jobq: {_addressed(text)}")
+
+
+def _addressed(text: str) -> str:
+    return text.replace("'jobq ", _command)
 
 
 def talk(text: str) -> None:
@@ -54,7 +69,7 @@ def complain(sentence: str, hint: str = "") -> None:
 
     say(safe(sentence))
     if hint:
-        _write(sys.stderr, f"hint: {safe(hint)}\n")
+        talk(f"hint: {safe(_addressed(hint))}")
 
 
 def no_worker() -> None:

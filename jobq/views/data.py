@@ -58,7 +58,7 @@ def attempt_data(attempt: Attempt) -> dict[str, Any]:
         "error": ending.error if ending else None,
         "user_s": ending.user_s if ending else None,
         "system_s": ending.system_s if ending else None,
-        "max_rss_kib": ending.max_rss_kib if ending else None,
+        "max_rss_kib": (ending.max_rss_kib or None) if ending else None,
         "log_bytes": ending.log_bytes if ending else None,
         "log_dropped": ending.log_dropped if ending else None,
     }

@@ -60,9 +60,10 @@ def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
     else:
         yield f"attempt {attempt.n}: {safe(str(ending))}"
         if ending.started_at is not None and ending.ended_at is not None:
+            memory = f", {size(1024 * ending.max_rss_kib)}" if ending.max_rss_kib else ""
             yield (
                 f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
-                f" (user {span(ending.user_s)}, system {span(ending.system_s)}, {ending.max_rss_kib} KiB)"
+                f" (user {span(ending.user_s)}, system {span(ending.system_s)}{memory})"
             )
     if not os.path.exists(log):
         yield "  no output"

@@ -23,7 +23,7 @@ def what(job: Job, now: Moment) -> str:
         verb = "adopted" if event == "adopt" else "started"
         return f"job {job.id} {verb}" + (f", attempt {n}" if n > 1 else "")
     ending = job.ending
-    why = "" if ending is None or job.state is State.SUCCEEDED else f": {safe(str(ending))}"
+    why = "" if ending is None or str(ending) == job.state or job.state is State.SUCCEEDED else f": {safe(str(ending))}"
     took = ""
     if ending is not None and ending.started_at is not None and ending.ended_at is not None:
         took = f", {span(ending.ended_at - ending.started_at)}"

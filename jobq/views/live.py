@@ -36,7 +36,8 @@ HINTS = {
 class Overview(NamedTuple):
     """All that the live table shows."""
 
-    running: list[Job]
+    worker: str  # its token
+    running: list[Job]  # by other workers, too
     waiting: list[Job]  # the first few
     finished: list[Job]  # the last few
     queued: int
@@ -58,7 +59,7 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
     ]
     if rows:
         parts.append(rich_table(rows, columns))
-    if overview.queued > len(overview.waiting[:NEXT]):
+    if overview.waiting and overview.queued > len(overview.waiting[:NEXT]):
         parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
     if overview.trouble:
         parts.append(Text(safe(overview.trouble), "red"))
@@ -72,8 +73,11 @@ def footer(overview: Overview, now: Moment) -> Text:
     rate = f", {overview.done / minutes:.0f} a minute" if overview.done else ""
     succeeded = overview.done - overview.failed - overview.cancelled
     cancelled = f" · {overview.cancelled} cancelled" if overview.cancelled else ""
+    mine = len(at_work(job for job in overview.running if job.attempts[-1].owner == overview.worker))
+    others = len(at_work(overview.running)) - mine
+    elsewhere = f" ({others} by other workers)" if others else ""
     text = (
-        f"{len(at_work(overview.running))}/{overview.slots} running · {overview.queued} waiting · "
+        f"{mine}/{overview.slots} running{elsewhere} · {overview.queued} waiting · "
         f"{succeeded} succeeded · {overview.failed} failed{cancelled}{rate} · "
     )
     return Text(text + HINTS[overview.phase], "dim")

@@ -118,9 +118,13 @@ class Screen:
 
         jobs = worker.store.jobs
         running = [jobs.by_id[job_id] for job_id in sorted(jobs.running)]
-        waiting = jobs.waiting.upcoming(jobs.by_id, NEXT)
         queued = sum(jobs.waiting.active.values()) - len(running)
+        waiting = jobs.waiting.upcoming(jobs.by_id, NEXT)
+        if phase == "over":  # what others do, and what may wait for them, is not ours to leave on the screen
+            running = [job for job in running if job.attempts[-1].owner == worker.token]
+            waiting = []
         return Overview(
+            worker.token,
             running,
             waiting,
             list(self._last),

@@ -757,8 +757,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a job that could not be started for want of room has used its attempt",
-        "supervisor/spawn.py", '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})", "counted": False}\n',
-        '        return {"outcome": "spawn_error", "error": f"{error.strerror} ({str(error.filename)[:200]})"}\n', "9b",
+        "supervisor/spawn.py", 'if number in SHORT or (where == job["log"] and number not in PLANTED):', "if number in SHORT:", "9b",
     ),
     Seed(
         "disk", "a failed sync is repeated",
@@ -776,7 +775,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a job that could not be started for want of processes has used its attempt",
-        "supervisor/spawn.py", "{errno.EAGAIN, errno.ENOMEM, errno.EMFILE,", "{errno.ENOMEM, errno.EMFILE,", "12",
+        "supervisor/spawn.py", "{errno.EAGAIN, errno.ENOMEM,", "{errno.ENOMEM,", "12",
     ),
     Seed(
         "disk", "a log is cut only when its job has ended",

@@ -41,10 +41,12 @@ def trace(
     *options: str,
     calls: tuple[str, ...] = WRITES,
     timeout: float = 60,
+    patience: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command below strace with these further options.
 
-    Raises subprocess.TimeoutExpired after `timeout` seconds; then it is killed (supervisors leave by themselves).
+    What runs for longer than `patience` seconds is asked to stop, as by ^C. Raises subprocess.TimeoutExpired after
+    `timeout` seconds; then it is killed (supervisors leave by themselves).
     """
     need_tool("strace")
     process = subprocess.Popen(
@@ -53,7 +55,14 @@ def trace(
         env=env, cwd="/", start_new_session=True,
     )  # fmt: skip
     try:
-        said, errors = process.communicate(timeout=timeout)
+        try:
+            said, errors = process.communicate(timeout=patience or timeout)
+        except subprocess.TimeoutExpired:
+            if patience is None:
+                raise
+            for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                os.kill(int(pid), signal.SIGINT)
+            said, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

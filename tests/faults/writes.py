@@ -60,6 +60,7 @@ ERRORS = {  # what each call may really say; others are killed at, not failed
     "mknod": ("ENOSPC",),
 }
 Fault = tuple[strace.Call, str]  # at which call, and what happens there
+PATIENCE_S = 10.0  # what never heals, a worker waits for until it is asked to stop
 NEVER = "never"  # a state: the job must not be there
 
 
@@ -233,7 +234,7 @@ class Lab:
                 environment(self.store),
                 "-e",
                 f"inject={fault}",
-                timeout=60,
+                patience=PATIENCE_S if workload.works else None,
             )
             killed = done.returncode in {-9, 137}
             at_ack = call.name == "write" and call.text.startswith(("1<", "2<"))
