@@ -31,6 +31,8 @@ def names_one(words: Sequence[str]) -> bool:
 
 def _select_one(queue: Queue, word: str) -> Iterator[int]:
     low, dash, high = word.partition("-")
+    if not word:
+        raise UsageError("an empty word does not name jobs", f"use {FORMS}")
     if word.isdecimal():
         yield queue.store.get(_number(word)).id
     elif dash and low.isdecimal() and high.isdecimal():
@@ -48,6 +50,8 @@ def _number(text: str) -> int:
 
 
 def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
+    if low > high:
+        raise UsageError(f"{low}-{high} names no jobs", f"the lower number comes first: {high}-{low}")
     top = min(high, queue.store.jobs.next_id - 1)
     found = queue.store.find_all(range(low, top + 1))
     if not found:

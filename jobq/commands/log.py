@@ -52,5 +52,5 @@ def attempt_of(job: Job, wanted: int | None) -> int:
     if not job.attempts:
         raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"jobq show {job.id}")
     if wanted is not None and wanted > len(job.attempts):
-        raise Refused(f"job {job.id} has no attempt {wanted}: it was started {len(job.attempts)} times")
+        raise Refused(f"job {job.id} has no attempt {wanted}: the last is {len(job.attempts)}")
     return wanted or len(job.attempts)
