@@ -94,6 +94,48 @@ def test_what_is_taken_and_put_back_is_taken_again() -> None:
     assert list(waiting.take(jobs, 5, NOW)) == [job]
 
 
+def test_priority_goes_before_age() -> None:
+    jobs = {
+        n: Job(n, SPEC._replace(priority=priority), "true", 0.0) for n, priority in ((1, 0), (2, -1), (3, 5), (4, 5))
+    }
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert [job.id for job in waiting.take(jobs, 5, NOW)] == [3, 4, 1, 2]
+
+
+def test_a_limit_counts_what_is_taken_at_the_same_time() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
+    jobs[1] = jobs[1]._replace(state=State.RUNNING)
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert [job.id for job in waiting.take(jobs, 5, NOW, limits={SPEC.queue: 3})] == [2, 3]
+
+
+def test_many_that_are_added_at_once_come_behind_those_there_are() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    waiting.add(SPEC, range(2, 4))
+    waiting.add(SPEC, range(4, 6))
+    assert waiting.about_ready() == sum(waiting.active.values()) == 5
+    assert [job.id for job in waiting.take(jobs, 9, NOW)] == [1, 2, 3, 4, 5]
+
+
+def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
+    """Times of another boot are by the wall clock."""
+    jobs = {1: Job(1, SPEC, "true", 0.0, due=Due(NOW.wall + 10, 50.0, "old boot"))}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 10)) is None
+    assert list(waiting.take(jobs, 1, NOW)) == []
+    assert waiting.wake(jobs, NOW) == 10.0
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 9.5)) == 0.5
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 10)) is None
+    assert [job.id for job in waiting.take(jobs, 1, NOW._replace(wall=NOW.wall + 10))] == [1]
+
+
 def test_wake_tells_when_the_next_one_is_due() -> None:
     jobs = {n: Job(n, SPEC, "true", 0.0, due=Due.after(NOW, 10.0 * n)) for n in (1, 2)}
     waiting = Waiting()
@@ -115,6 +157,10 @@ def test_why_a_job_waits_is_told_in_words() -> None:
     job = Job(1, SPEC, "true", 0.0)
     retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
     assert why_waiting(job, NOW, worker_alive=True, full={}) == "ready"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), NOW, worker_alive=True, full={}) == "retry 0 in 0 s"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), NOW, worker_alive=True, full={}) == "ready"
+    mine = job._replace(spec=SPEC._replace(runner="r1"))
+    assert why_waiting(mine, NOW, worker_alive=False, full={}) == "waits for its own jobq run"
     assert why_waiting(job, NOW, worker_alive=False, full={}) == "no worker is running"
     assert why_waiting(retrying, NOW, worker_alive=True, full={}) == "retry 2 in 30 s"
     assert why_waiting(job, NOW, worker_alive=True, full={"default": (4, 4)}) == "queue default is full (4/4)"

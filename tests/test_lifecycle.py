@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
 
-from jobq import lifecycle
+from jobq import lifecycle, retry
+from jobq.errors import Refused
 from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State
-from jobq.lifecycle import MOVES, Event, IllegalMove
+from jobq.lifecycle import HINTS, MOVES, PASSIVE, Event, IllegalMove
 from jobq.store.check import job_problems
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
@@ -80,7 +82,10 @@ def test_every_move_is_in_the_table_or_refused(state: State, event: Event) -> No
     elif (state, event) not in MOVES:
         with pytest.raises(IllegalMove) as refusal:
             perform(event, job)
-        assert str(job.id) in str(refusal.value)
+        refused = refusal.value.event
+        assert str(refusal.value) == f"job 1 is {state}: it can't {PASSIVE.get(refused, refused)}"
+        assert refusal.value.hint == HINTS.get((state, refused), "")
+        assert refused is event or event not in PASSIVE
         return
     else:
         after = perform(event, job)
@@ -153,10 +158,55 @@ def test_after_the_wish_to_cancel_a_real_end_stays_real_and_nothing_runs_again(e
     assert lifecycle.finish(wished, ending, NOW, 0.5).state is state
 
 
-def test_requeue_gives_all_retries_back() -> None:
-    after = lifecycle.requeue(job_in(State.FAILED), NOW)
+def test_requeue_gives_all_retries_back_and_forgets_what_was_wished() -> None:
+    worn = job_in(State.FAILED)._replace(retries_used=3, lost=2, due=Due.after(NOW, 60), cancel_asked_at=1.0)
+    after = lifecycle.requeue(worn, NOW)
     assert (after.state, after.retries_used, after.lost, after.finished_at) == (State.QUEUED, 0, 0, None)
+    assert (after.due, after.cancel_asked_at, after.anyone) == (None, None, False)
     assert len(after.attempts) == 1
+
+
+def test_what_belonged_to_a_run_belongs_to_anyone_once_it_is_requeued() -> None:
+    job = job_in(State.FAILED, SPEC._replace(runner="r1"))
+    assert job.runner == "r1"
+    assert lifecycle.requeue(job, NOW).runner is None
+
+
+def test_nothing_is_started_more_often_than_a_record_can_hold() -> None:
+    attempts = job_in(State.FAILED).attempts
+    job = job_in(State.FAILED)._replace(attempts=attempts * (retry.MOST_ATTEMPTS - 1))
+    assert lifecycle.requeue(job, NOW).state is State.QUEUED
+    with pytest.raises(Refused, match=f"job 1 was started {retry.MOST_ATTEMPTS} times") as refusal:
+        lifecycle.requeue(job._replace(attempts=attempts * retry.MOST_ATTEMPTS), NOW)
+    assert refusal.value.hint == "add it again"
+
+
+@pytest.mark.parametrize("move", [lifecycle.cancel, lifecycle.skip, lifecycle.expire])
+def test_what_is_over_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
+    assert move(job_in(State.QUEUED)._replace(due=Due.after(NOW, 60)), NOW).due is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "worth"),
+    [
+        (Ending(Outcome.EXIT, status=1), True),
+        (Ending(Outcome.EXIT, status=2), False),
+        (Ending(Outcome.SIGNAL, signal=9), True),
+        (Ending(Outcome.TIMEOUT, signal=15), True),
+        (Ending(Outcome.LOST), True),
+        (Ending(Outcome.SPAWN_ERROR, status=127), False),
+        (Ending(Outcome.CANCELLED, signal=15), False),
+    ],
+)
+def test_what_is_worth_another_try(ending: Ending, worth: bool) -> None:
+    assert retry.worth_retrying(ending) is worth
+
+
+@pytest.mark.parametrize(
+    ("n", "roll", "seconds"), [(1, 0.0, 1.0), (3, 0.5, 4.2), (12, 0.0, 2048.0), (13, 0.0, 3600.0), (1999, 0.5, 3780.0)]
+)
+def test_delays_double_up_to_an_hour_and_dice_only_add(n: int, roll: float, seconds: float) -> None:
+    assert retry.backoff(n, roll) == pytest.approx(seconds)
 
 
 def test_due_times_hold_across_clock_jumps_and_reboots() -> None:
@@ -186,3 +236,6 @@ def test_exit_codes_are_what_a_shell_would_say(ending: Ending, code: int) -> Non
 def test_an_attempt_belongs_to_who_adopted_it() -> None:
     after = lifecycle.adopt(job_in(State.RUNNING), NOW, owner="w2")
     assert after.attempts[-1] == Attempt(1, "w2", "w1/0", NOW.wall, NOW.boot_id)
+    retried = finish(job_in(State.RUNNING), Outcome.EXIT, status=1)
+    second = lifecycle.claim(retried, NOW, owner="w1", supervisor="w1/0")
+    assert lifecycle.adopt(second, NOW, owner="w2").attempts[:-1] == retried.attempts
