@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from jobq import lifecycle
+from jobq.claim import Waiting
 from jobq.job import Ending, Job, Moment, Outcome, Spec, State
 from jobq.lifecycle import IllegalMove
 from jobq.store import check, compaction
 from jobq.store.hint import HINT
-from jobq.store.jobs import Add, Remove
+from jobq.store.jobs import Add, Jobs, Remove
 from jobq.store.journal import JOURNAL
 from jobq.store.store import Store
 
@@ -212,6 +213,20 @@ class StoreModel(RuleBasedStateMachine):
         assert {job.id: job for job in finished} == {n: job for n, job in self.jobs.items() if job.state.final}
         for job_id in range(1, self.next_id + 1):
             assert store.find(job_id) == self.jobs.get(job_id)
+        adds_up(store.jobs)
+
+
+def adds_up(jobs: Jobs) -> None:
+    """What is counted one change at a time is what a count of everything gives."""
+    known = jobs.by_id.values()
+    assert jobs.finished == sum(job.state.final for job in known)
+    assert jobs.running == {job.id for job in known if job.state is State.RUNNING}
+    anew = Waiting()
+    for job in known:
+        anew.note(None, job)
+    for counted, recounted in ((jobs.waiting.active, anew.active), (jobs.waiting.running, anew.running)):
+        assert {key: n for key, n in counted.items() if n} == {key: n for key, n in recounted.items() if n}
+    assert jobs.moves >= 0
 
 
 TestStoreModel = StoreModel.TestCase
