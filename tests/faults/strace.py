@@ -45,7 +45,7 @@ def trace(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command below strace with these further options.
 
-    What runs for longer than `patience` seconds is asked to stop, as by ^C. Raises subprocess.TimeoutExpired after
+    What runs for longer than `patience` seconds is asked to stop, twice, as by ^C ^C. Raises subprocess.TimeoutExpired after
     `timeout` seconds; then it is killed (supervisors leave by themselves).
     """
     need_tool("strace")
@@ -62,6 +62,7 @@ def trace(
                 raise
             for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
                 os.kill(int(pid), signal.SIGINT)
+                os.kill(int(pid), signal.SIGTERM)  # a second INT might merge with the first
             said, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)

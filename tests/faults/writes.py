@@ -60,7 +60,7 @@ ERRORS = {  # what each call may really say; others are killed at, not failed
     "mknod": ("ENOSPC",),
 }
 Fault = tuple[strace.Call, str]  # at which call, and what happens there
-PATIENCE_S = 10.0  # what never heals, a worker waits for until it is asked to stop
+PATIENCE_S = 4.0  # what never heals, a worker waits for until it is asked to stop
 NEVER = "never"  # a state: the job must not be there
 
 
