@@ -256,9 +256,14 @@ class Queue:
         """
         done = self._change(job_ids, lifecycle.cancel)
         running = [job.id for job in done.jobs if job.state is State.RUNNING]
-        if running and self._owner_is_dead(running):
-            self._rescue()  # which tells their supervisors
-        return Changed(self.jobs_of([job.id for job in done.jobs]), done.refused)
+        try:
+            if running and self._owner_is_dead(running):
+                self._rescue()  # which tells their supervisors
+                now = self.store.find_all(job_ids)
+                return Changed([now.get(job.id, job) for job in done.jobs], done.refused)
+        except (JobqError, OSError):
+            pass  # what was asked is done; `wait`, or the next worker, will see to the dead one's affairs
+        return done
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""

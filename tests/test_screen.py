@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyte
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from jobq.asks import duration
 from jobq.job import Job, Moment, Spec, State
 from jobq.views.live import Overview, render
+from jobq.views.logs import MOST_TAIL, start_of_tail
 from jobq.views.text import command_line, safe, safe_output, span
 from tests.conftest import Cli, wait_until
 
@@ -146,6 +148,17 @@ def test_hostile_text_does_not_reach_the_terminal(cli: Cli) -> None:
             assert "\\x1b]0;PWNED" in terminal.text()
     assert cli("log", "--raw").stdout == NASTY + "\n"
     assert cli("log").stdout == NASTY + "\n"
+
+
+def test_the_tail_of_an_endless_line_is_its_end_on_a_terminal(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"a\n" + b"b" * (2 * MOST_TAIL) + b"\nc\n")
+    with log.open("rb") as f:
+        size = log.stat().st_size
+        assert [start_of_tail(f.fileno(), n) for n in (0, 1, 2, 3, 9)] == [size, size - 2, 2, 0, 0]
+        cut = size - MOST_TAIL
+        assert [start_of_tail(f.fileno(), n, MOST_TAIL) for n in (0, 1, 2, 9)] == [size, size - 2, cut, cut]
+        assert start_of_tail(f.fileno(), 2, 10 * MOST_TAIL) == 2
 
 
 @given(st.text())

@@ -222,7 +222,7 @@ class Supervisor:
                     send(process, signal.SIGCONT)
                 told |= left
                 self.channel.wait(ROUND)
-            elif kill_all(left) == left:
+            elif left and kill_all(left) == left:
                 self.leaving = True  # it is another user's, and will be nobody's: the next job gets a fresh supervisor
                 return
             elif kill_children():

@@ -11,6 +11,7 @@ from jobq.views.console import gone, is_terminal, out_bytes, say
 from jobq.views.text import safe, safe_output, size
 
 BLOCK = 1 << 16
+MOST_TAIL = 1 << 20  # bytes that --tail shows on a terminal, where nobody waits for the end of a line of gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
 
 
@@ -37,6 +38,13 @@ class Printer:
         if len(self._open_line) > BLOCK:
             self._put(self._open_line)
             self._open_line = b""
+
+    def tail(self, fd: int, lines: int | None) -> int:
+        """The offset where the last `lines` lines begin (None: all), or what a person wants to see of them."""
+        at = start_of_tail(fd, lines, MOST_TAIL if self._filter else None)
+        if self._filter and lines and at == os.fstat(fd).st_size - MOST_TAIL:
+            say(f"the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
+        return at
 
     def gap(self, count: int) -> None:
         """These bytes were dropped by the job's --log-max."""
@@ -68,7 +76,7 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
     except FileNotFoundError:
         return  # it could not even be started
     try:
-        print_from(fd, path, start_of_tail(fd, tail), printer)
+        print_from(fd, path, printer.tail(fd, tail), printer)
     finally:
         os.close(fd)
     printer.end()
@@ -135,8 +143,8 @@ def last_lines(path: str, count: int) -> list[str]:
         os.close(fd)
 
 
-def start_of_tail(fd: int, lines: int | None) -> int:
-    """The offset where the last `lines` lines begin; reads no more than those."""
+def start_of_tail(fd: int, lines: int | None, most: int | None = None) -> int:
+    """The offset where the last `lines` lines begin, or their last `most` bytes; reads no more than those."""
     if lines is None:
         return 0
     at = end = os.fstat(fd).st_size
@@ -144,7 +152,8 @@ def start_of_tail(fd: int, lines: int | None) -> int:
         at = end - 1  # the newline at the very end closes the last line
     if lines == 0:
         return end
-    while at > 0:
+    low = 0 if most is None else max(0, end - most)
+    while at > low:
         step = at - min(at, hole_below(fd, max(0, at - BLOCK), at))
         block = os.pread(fd, step, at - step)
         found = len(block)
@@ -155,7 +164,7 @@ def start_of_tail(fd: int, lines: int | None) -> int:
         at -= step
         if step < BLOCK:
             break
-    return at
+    return max(at, low)
 
 
 class Tail:
@@ -178,7 +187,7 @@ class Tail:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return False
-            self._at = start_of_tail(self._fd, self._tail)
+            self._at = printer.tail(self._fd, self._tail)
         before = self._at
         self._at = print_from(self._fd, self._path, self._at, printer)
         return self._at > before

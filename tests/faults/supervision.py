@@ -911,7 +911,7 @@ SEEDS = [
     Seed("25", "no subreaper: orphans are nobody's", "supervisor/tree.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
     Seed("25", "TERM, but never KILL", "supervisor/supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
     Seed("25", "without pidfd_open nothing is signalled", "supervisor/tree.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
-    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif kill_all(left) == left:\n", "            elif False:\n", "tests/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
+    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif left and kill_all(left) == left:\n", "            elif False:\n", "tests/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
     Seed("26", "other children of the worker's process are killed, too", "engine/local.py", "self._strangers | {", "{", "tests/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
     Seed("22", "a rescue that is cut short forgets what it has taken over", "rescue.py", "        except (StoreError, OSError):\n", "        except StoreError:\n", "tests/test_death.py::test_what_was_taken_over_is_told_though_the_next_rescue_fails"),
     Seed("37", "a program that can't be read is the machine's trouble", "supervisor/spawn.py", "errno.EAGAIN, errno.ENOMEM,", "errno.EIO, errno.EAGAIN, errno.ENOMEM,", "tests/test_supervision.py::test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up"),

@@ -260,7 +260,9 @@ class Lab:
         """All that is wrong now."""
         if "Traceback" in outcome.errors:
             yield "traceback: " + outcome.errors.strip().rpartition("\n")[2]
-        if not outcome.killed and outcome.code not in EXIT_CODES:
+        if "cannot open shared object file" in outcome.errors:
+            pass  # Python itself could not be loaded: nothing of ours has begun
+        elif not outcome.killed and outcome.code not in EXIT_CODES:
             yield f"exit code {outcome.code}: {outcome.errors[-200:]}"
         self.end_processes()
         after = shown(self.store)
