@@ -19,6 +19,7 @@ from jobq.store import check
 from jobq.store.store import Store
 
 T = TypeVar("T")
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup(1), workers would take it for ignored on purpose
 settings.register_profile("jobq", deadline=None)  # machines are shared: an example has no deadline
 settings.load_profile("jobq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in the background: workers would inherit it

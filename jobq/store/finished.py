@@ -19,7 +19,7 @@ from jobq.job import Job, Record
 from jobq.lifecycle import Event
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store.folder import Folder, write_all
-from jobq.store.journal import BadLine, decode_line, encode_line
+from jobq.store.journal import BadLine, decode_line, encode_line, is_day
 from jobq.store.sealed import is_whole
 from jobq.system import sync
 
@@ -45,11 +45,13 @@ class Archive:
 
     def newest_first(self) -> Iterator[Job]:
         """Every job once, the last written first; reads no more of the files than is asked for. Raises StoreDamaged."""
-        seen: set[object] = set()
+        seen: set[int] = set()
         for day in sorted(self._sizes, reverse=True):
             for offset, line in self.lines(day):
                 record = self._decode(day, offset, line)
                 job_id = record.get("id")
+                if type(job_id) is not int:
+                    raise self._damage(day, offset, BadLine("a line that is about no job"))
                 if job_id not in seen:
                     seen.add(job_id)
                     if not record.get("removed"):
@@ -239,7 +241,7 @@ def days_on_disk(root: Folder) -> dict[str, int]:
     if folder is None:
         return {}
     try:
-        names = [name for name in folder.names() if re.fullmatch(r"\d{4}-\d\d-\d\d\.jsonl", name)]
+        names = [name for name in folder.names() if name.endswith(".jsonl") and is_day(name.removesuffix(".jsonl"))]
         return {name.removesuffix(".jsonl"): os.stat(name, dir_fd=folder.fd).st_size for name in names}
     finally:
         folder.close()

@@ -18,6 +18,7 @@ import errno
 import json
 import math
 import os
+import re
 from typing import NamedTuple
 
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
@@ -80,6 +81,11 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 
 
+def is_day(name: str) -> bool:
+    """Whether it may name a day: it becomes the name of a file."""
+    return re.fullmatch(r"\d{4}-\d\d-\d\d", name, re.ASCII) is not None
+
+
 class Header(NamedTuple):
     """The first line: which store and generation this is, and who may touch it."""
 
@@ -116,7 +122,7 @@ class Header(NamedTuple):
                 "format": int(),
                 "min_reader": int(),
                 "min_writer": int(),
-            } if all(type(size) is int and size >= 0 for size in finished.values()):
+            } if all(is_day(day) and type(size) is int and size >= 0 for day, size in finished.items()):
                 return cls(**{name: fields[name] for name in cls._fields})
         raise StoreDamaged(path, 0, "the first line is not a header")
 

@@ -14,10 +14,11 @@ from jobq import lifecycle
 from jobq.api import Queue
 from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import Ending, Moment, Outcome, Spec, State
-from jobq.store import check, compaction, repair
+from jobq.store import check, compaction, finished, repair
 from jobq.store.hint import HINT
 from jobq.store.jobs import Add, Remove
 from jobq.store.journal import JOURNAL
+from jobq.store.sealed import seal
 from jobq.store.store import Store
 from tests.conftest import Cli, assert_sound, wait_until
 
@@ -303,3 +304,19 @@ def test_what_was_asked_is_done_though_the_compaction_behind_it_fails(
     assert len(queue.cancel(ids).jobs) == 3000
     queue.remove(ids[:1])
     assert store.read().next_id == 3001
+
+
+@pytest.mark.parametrize("number", ["[]", '"1"', "null", "true"])
+def test_a_finished_job_without_a_number_is_damage(store: Store, number: str) -> None:
+    (job_id,) = add(store, "true")
+    run(store, job_id, 0)
+    assert compaction.compact(store.path, NOW.wall)
+    (day,) = (Path(store.path) / "finished").iterdir()
+    line = day.read_bytes().rstrip(b"\n")
+    body = line[: line.rindex(b",")].replace(b'"id":1', b'"id":' + number.encode(), 1)
+    day.write_bytes(seal(body))
+    store.read()
+    archive = finished.Archive(store.root, {day.stem: day.stat().st_size}, lambda _day: True)
+    with pytest.raises(StoreDamaged):
+        list(archive.newest_first())
+    day.write_bytes(line + b"\n")

@@ -17,7 +17,7 @@ from jobq.job import Ending, Job, Moment, Outcome, Spec
 from jobq.store import check, repair, view
 from jobq.store.hint import HINT, Hint, read_hint
 from jobq.store.jobs import Add
-from jobq.store.journal import JOURNAL, BadLine, decode_line, encode_line, parse_lines, parse_object
+from jobq.store.journal import JOURNAL, BadLine, Header, decode_line, encode_line, parse_lines, parse_object
 from jobq.store.store import Store
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
@@ -271,3 +271,10 @@ def test_it_makes_no_difference_how_much_is_read_at_once(
         path.write_bytes(data[:at] if damage == "cut off" else data[:at] + b"#" + data[at + 1 :])
         assert outcome(1) == outcome(100) == outcome(1 << 20), at
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("day", ["../../x", "2023-11-1", "\ud800", "2023-11-14.jsonl"])
+def test_a_header_that_names_no_day_is_damage(day: str) -> None:
+    line = Header(1, "u", "h", "0", {day: 1}).encode()
+    with pytest.raises(StoreDamaged):
+        Header.decode(line.rstrip(b"\n"), "journal")
