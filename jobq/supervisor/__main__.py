@@ -3,9 +3,9 @@
 import os
 import sys
 
-# Behind the standard library, so that nothing that lies beside jobq can take its place.
-sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+if __name__ == "__main__":
+    # Behind the standard library, so that nothing that lies beside jobq can take its place.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from jobq.supervisor.supervisor import main
 
-from jobq.supervisor.supervisor import main
-
-main()
+    main()
