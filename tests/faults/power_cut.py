@@ -340,10 +340,6 @@ SEEDS = [
         "store/folder.py", "                write_all(fd, data, 0)\n                sync(fd)\n", "                write_all(fd, data, 0)\n", "5b",
     ),
     Seed(
-        "power cut", "the name of a captured environment is not synced",
-        "store/folder.py", "                os.close(fd)\n            os.fsync(self.fd)\n", "                os.close(fd)\n", "5d",
-    ),
-    Seed(
         "power cut", "what was running before the reboot is run again",
         "engine/remains.py", 'if "not_started" in noted or (', 'if "not_started" in noted or not same_boot or (', "5",
     ),

@@ -356,11 +356,11 @@ def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: i
 
 
 def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) -> list[Fault]:
-    """Some of the faults; of making a store, above all those while its first files are written."""
+    """Some of the faults, one of them at the journal itself; of making a store, only those, and more of them."""
+    at_data = [fault for fault in faults if fault[0].name in {"pwrite64", "fdatasync"}]
     if workload.prepare is nothing:
-        faults = [fault for fault in faults if fault[0].name == "pwrite64"]
-        count *= 3
-    return bench.dice.sample(faults, min(count, len(faults)))
+        return bench.dice.sample(at_data, min(3 * count, len(at_data)))
+    return [bench.dice.choice(at_data), *bench.dice.sample(faults, min(count, len(faults)))]
 
 
 @contextlib.contextmanager
