@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def five(store: Path) -> None:
     for n in range(5):
         queue.add("true", name="night" if n == 2 else None)
     queue.cancel([2, 4])
+    queue.store.save_environment(environment(store))  # that of the commands: an add that finds it takes the short way
     queue.store.close()
 
 
@@ -167,6 +169,7 @@ def compact(store: Path) -> list[str]:
 WORKLOADS = [
     Workload("init", nothing, jobq("add", "true"), adds=1),
     Workload("add", five, jobq("add", "true"), adds=1),
+    Workload("add with another environment", five, jobq("add", "--env", "A=1", "true"), adds=1),
     Workload("add a name", five, jobq("add", "--name", "day", "true"), adds=1),
     Workload("add, hint lost", no_hint, jobq("add", "true"), adds=1),
     Workload("add, torn tail", torn, jobq("add", "true"), adds=1),
@@ -357,10 +360,17 @@ def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: i
 
 def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) -> list[Fault]:
     """Some of the faults, one of them at the journal itself; of making a store, only those, and more of them."""
-    at_data = [fault for fault in faults if fault[0].name in {"pwrite64", "fdatasync"}]
     if workload.prepare is nothing:
-        return bench.dice.sample(at_data, min(3 * count, len(at_data)))
-    return [bench.dice.choice(at_data), *bench.dice.sample(faults, min(count, len(faults)))]
+        writes = [fault for fault in faults if fault[0].name == "pwrite64"]
+        return bench.dice.sample(writes, min(3 * count, len(writes)))
+    at_journal = [fault for fault in faults if is_at_journal(*fault)]
+    return [bench.dice.choice(at_journal), *bench.dice.sample(faults, min(count, len(faults)))]
+
+
+def is_at_journal(call: strace.Call, how: str) -> bool:
+    """Whether it strikes where a change becomes one; what is written outlives a kill before its sync."""
+    name = re.match(r"\d+<[^>]*/(journal\.jsonl|journal\.next)[^>]*>", call.text)
+    return name is not None and (call.name == "pwrite64" or (call.name == "fdatasync" and "KILL" not in how))
 
 
 @contextlib.contextmanager
