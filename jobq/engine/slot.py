@@ -62,7 +62,7 @@ class Slot:
             while data:
                 data = data[self._stdin.write(data) :]
         except OSError:
-            pass
+            self.hang_up()  # if it lives, it leaves, and what it was not told of has not been started
 
     def hear(self) -> list[Record] | None:
         """What it has said since; None if it is dead."""

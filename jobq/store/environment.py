@@ -114,6 +114,8 @@ def _seal(folder: Folder, name: str) -> bool:
 def load(root: Folder, digest: str) -> dict[str, str]:
     """The environment of that digest. Raises StoreDamaged if it is gone or changed."""
     path = f"{root.path}/{ENV}/{digest}.json"
+    if digest_in(f"{digest}.json") != digest:
+        raise StoreDamaged(f"{root.path}/{ENV}", 0, f"a job's environment is {digest!r:.80}, which is no digest")
     folder = root.existing(ENV)
     data = None
     if folder is not None:

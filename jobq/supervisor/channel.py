@@ -128,4 +128,4 @@ class Channel:
             while line:
                 line = line[os.write(1, line) :]
         except OSError:
-            pass
+            self.hung_up = True  # for us, a worker that can't be told is one that is dead

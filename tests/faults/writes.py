@@ -351,6 +351,8 @@ def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: i
         for workload in WORKLOADS if bench.full else [w for w in WORKLOADS if not w.works]:
             before = lab.prepare(workload)
             faults = [(call, how) for call in lab.points(workload) for how in hows(call)]
+            if workload.works:  # its processes talk through pipes, which never say so; a full disk is case 8
+                faults = [(call, how) for call, how in faults if call.name != "write" or "error" not in how]
             chosen = faults if bench.full else sample(bench, workload, faults, quick)
             for call, how in chosen:
                 lab.disturb(workload, call, how, before)

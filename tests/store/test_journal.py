@@ -278,3 +278,10 @@ def test_a_header_that_names_no_day_is_damage(day: str) -> None:
     line = Header(1, "u", "h", "0", {day: 1}).encode()
     with pytest.raises(StoreDamaged):
         Header.decode(line.rstrip(b"\n"), "journal")
+
+
+@pytest.mark.parametrize("digest", ["", "../../etc/passwd", "\ud800" * 64, "A" * 64])
+def test_what_is_no_digest_names_no_environment(store: Store, digest: str) -> None:
+    store.save_environment({"A": "1"})
+    with pytest.raises(StoreDamaged, match="no digest"):
+        store.load_environment(digest)
