@@ -150,7 +150,7 @@ class Queue:
         job_id = job.id if isinstance(job, Job) else job
         job = self.job(job_id)
         if not isinstance(job.command, Call):
-            raise Refused(f"job {job_id} is a command: it has output, but no result", f"jobq log {job_id}")
+            raise Refused(f"job {job_id} is a command: it has output, but no result", f"'jobq log {job_id}'")
         if not job.state.final:
             raise Refused(f"job {job_id} is {job.state}: it has no result yet", "wait for it")
         found = result_of(job, len(job.attempts), self.store.logs)
@@ -223,10 +223,10 @@ class Queue:
                 return list(self._all(job_ids).values())
             if time.monotonic() - looked >= LOOK_FOR_DEAD:
                 looked = time.monotonic()
+                meanwhile(open_ids)
                 if self._owner_is_dead(open_ids):
                     self._rescue()
                     continue
-                meanwhile(open_ids)
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeout(
                     f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"
@@ -284,7 +284,7 @@ class Queue:
             for job_id in job_ids:
                 job = now_known(job_id)
                 if job.state is State.RUNNING:
-                    raise Refused(f"job {job.id} is running: it can't be removed", f"jobq cancel --wait {job.id}")
+                    raise Refused(f"job {job.id} is running: it can't be removed", f"'jobq cancel --wait {job.id}'")
                 yield Remove(job_id)
 
         self._update(job_ids, decide, clock.now())

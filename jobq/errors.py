@@ -127,5 +127,5 @@ class CallFailed(JobqError):
 
     def __init__(self, job_id: int, state: str, error: dict[str, str] | None) -> None:
         why = f": {error['type']}: {error['message']}" if error else ""
-        super().__init__(f"job {job_id} {state}{why}", f"jobq log {job_id}")
+        super().__init__(f"job {job_id} {state}{why}", f"'jobq log {job_id}'")
         self.error = error

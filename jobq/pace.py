@@ -1,4 +1,4 @@
-"""How long jobs take of late, and so how many of them to give to a slot at once; and which are given alone."""
+"""How many slots to use and how many jobs to give to each at once, by what was seen of late; which are given alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from jobq.retry import attempts_left
 
 BATCH_S = 0.04  # seconds of work that a slot is given at once: short jobs need not wait for each other's bookkeeping
 MOST_AT_ONCE = 32
+WIDER_AFTER = 10.0  # seconds
 LONG_COMMAND = 500  # characters, its directory's included; a batch of shorter ones fits into any pipe, escaped and all
 
 
@@ -28,6 +29,26 @@ class Pace:
     def at_once(self, share: int) -> int:
         """How many jobs to give a slot whose fair share of those that are ready this is."""
         return max(1, min(MOST_AT_ONCE, int(BATCH_S / self._seconds), share))
+
+
+class Width:
+    """How many slots to use: half as many when there is not enough of something for all, later twice as many again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._wider_at = float("-inf")
+        self.slots = most
+
+    def narrow(self, boot: float) -> None:
+        """Jobs could not be started for want of processes, memory, descriptors or room. `boot`: seconds."""
+        self.slots = max(1, self.slots // 2)
+        self._wider_at = boot + WIDER_AFTER
+
+    def widen(self, boot: float) -> None:
+        """Jobs could be started."""
+        if self.slots < self._most and boot >= self._wider_at:
+            self.slots = min(2 * self.slots, self._most)
+            self._wider_at = boot + WIDER_AFTER
 
 
 def goes_alone(job: Job) -> bool:

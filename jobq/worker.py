@@ -15,7 +15,7 @@ from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
 from jobq.job import Job, Moment, Outcome, State
-from jobq.pace import Pace, goes_alone
+from jobq.pace import Pace, Width, goes_alone
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.signals import StopSignals
 from jobq.store import workers as presence
@@ -26,7 +26,6 @@ from jobq.upkeep import Upkeep
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
-MORE_AFTER = 10.0  # seconds until twice as many slots are tried, after there was not enough of something for all
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -68,8 +67,7 @@ class Worker:
         self._paused_until = float("-inf")
         self._pause = 1.0
         self._pace = Pace()
-        self._most_slots = slots  # fewer while there are not enough processes for all of them and their jobs
-        self._more_at = float("-inf")
+        self._width = Width(slots)
         self._knows_all = False  # the last step could read the store
         self._stop_deadline: float | None = None
         self._stops_sent = 0
@@ -169,7 +167,7 @@ class Worker:
 
     def _room(self, jobs: Jobs, now: Moment) -> int:
         """How many slots to fill: no more than there are jobs that can be claimed."""
-        free = self._most_slots - self._engine.busy
+        free = self._width.slots - self._engine.busy
         if free <= 0:
             return 0
         jobs.waiting.wake(jobs.by_id, now)
@@ -223,28 +221,28 @@ class Worker:
         self._asked_to_cancel -= {end.key for end in ended}
         for name, claims in claimed.items():
             self._submit(claims, name, now)
-        for _, ending in ended:
-            if ending.started_at is not None and ending.ended_at is not None:
-                self._pace.learn(ending.ended_at - ending.started_at)
-        refused = [
-            end.ending for end in ended if end.ending.never_started and end.ending.outcome is Outcome.SPAWN_ERROR
-        ]
-        if refused:
-            self._most_slots = max(1, self._most_slots // 2)
-            self._more_at = now.boot + MORE_AFTER
-            self._engine.let_go(self._most_slots)
-            self._take_a_break(now, str(refused[-1]))
-        elif ended:
-            self._pause = 1.0  # something has run again
-            if self._most_slots < self.slots and now.boot >= self._more_at:
-                self._most_slots = min(2 * self._most_slots, self.slots)
-                self._more_at = now.boot + MORE_AFTER
+        self._learn(ended, now)
         for job in moved:
             self.failed += job.state is State.FAILED
             self._report(job)
         for claims in claimed.values():
             for job in claims:
                 self._report(job)
+
+    def _learn(self, ended: list[Ended], now: Moment) -> None:
+        """From how it went: how long jobs take, and whether there is enough of everything for all slots."""
+        endings = [end.ending for end in ended]
+        for ending in endings:
+            if ending.started_at is not None and ending.ended_at is not None:
+                self._pace.learn(ending.ended_at - ending.started_at)
+        refused = [ending for ending in endings if ending.never_started and ending.outcome is Outcome.SPAWN_ERROR]
+        if refused:
+            self._width.narrow(now.boot)
+            self._engine.let_go(self._width.slots)
+            self._take_a_break(now, str(refused[-1]))
+        elif ended:
+            self._pause = 1.0  # something has run again
+            self._width.widen(now.boot)
 
     def _at_once(self, jobs: Jobs) -> int:
         """How many jobs to give a slot: some milliseconds' worth, as long as there is plenty for everybody."""
@@ -269,24 +267,18 @@ class Worker:
     def _look_around(self, now: Moment, *, adopt: bool) -> None:
         try:
             rescued = rescue(self.store, now, adopter=self.token if adopt else None)
-        except SyncFailed:
-            raise
-        except (NotSaved, LockTimeout) as e:
-            self._take_a_break(now, e)
-            return  # the next look will do it
-        for adoption in rescued.adopted:
-            self._engine.adopt(*adoption)
-            self._report(self.store.jobs.by_id[adoption.key.job_id])
-        for job in rescued.settled:
-            self.failed += job.state is State.FAILED
-            self._report(job)
-        busy = self._own_jobs or self._engine.busy or self.store.jobs.waiting.about_ready(queues=self.queues)
-        try:
+            for adoption in rescued.adopted:
+                self._engine.adopt(*adoption)
+                self._report(self.store.jobs.by_id[adoption.key.job_id])
+            for job in rescued.settled:
+                self.failed += job.state is State.FAILED
+                self._report(job)
+            busy = self._own_jobs or self._engine.busy or self.store.jobs.waiting.about_ready(queues=self.queues)
             self._upkeep.look(now, idle=not busy)
         except SyncFailed:
             raise
         except (NotSaved, LockTimeout) as e:
-            self._take_a_break(now, e)
+            self._take_a_break(now, e)  # the next look will do it
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():

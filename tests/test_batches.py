@@ -12,6 +12,7 @@ import pytest
 from jobq.engine.remains import TORN, Supervision, settle
 from jobq.engine.task import Key
 from jobq.job import Attempt, Job, Outcome, State
+from jobq.pace import Width
 from jobq.supervisor.ends import line_of
 from jobq.views.logs import Printer, Tail, print_log
 from tests.conftest import Cli, wait_until
@@ -209,3 +210,13 @@ def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
     assert len(without) > 100
     assert cli("log", str(without[0])).stdout == ""
     assert "no output" in cli("show", str(without[0])).stdout
+
+
+def test_fewer_slots_are_used_while_there_is_too_little_for_all() -> None:
+    width = Width(16)
+    for slots in (8, 4, 2, 1, 1):
+        width.narrow(100.0)
+        assert width.slots == slots
+    for boot, slots in ((109.0, 1), (110.0, 2), (119.0, 2), (120.0, 4), (130.0, 8), (140.0, 16), (150.0, 16)):
+        width.widen(boot)
+        assert width.slots == slots

@@ -318,3 +318,40 @@ def test_python_api(cli: Cli) -> None:
     done = cli.queue.wait(job.id, timeout=20)
     assert (done.state, done.spec.priority) == (State.SUCCEEDED, 3)
     assert cli.queue.named("greet").id == job.id
+
+
+def test_what_is_advised_is_for_the_same_store_and_what_jobs_say_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    other = f"{tmp_path}/another store"
+    words = ("--store", other)
+    assert f"'jobq --store '{other}' worker' starts one" in cli(*words, "add", "true").stderr
+    assert f"'jobq --store '{other}' list --all'" in cli(*words, "show", "9", code=1).stderr
+    told = cli(*words, "run", "--", "sh", "-c", "jobq me; exit 3", code=3).stderr
+    assert "sh -c 'jobq me; exit 3'" in told
+    assert "--store DIR goes before the command" in cli("list", "--store", other, code=2).stderr
+    assert "names no directory" in cli("--store", "", "add", "true", code=2).stderr
+
+
+def test_wait_tells_when_the_last_worker_has_gone(cli: Cli) -> None:
+    job_id = cli.id("true")
+    worker = cli.worker("-q", "another")
+    waiting = cli.start("wait", str(job_id))
+    assert waiting.stderr is not None
+    worker.terminate()
+    assert "no worker is running" in waiting.stderr.readline()
+    cli("worker", "--drain")
+    assert waiting.wait(30) == 0
+
+
+def test_run_says_what_happens_when_it_is_stopped_unless_it_was_its_reader_who_went(cli: Cli) -> None:
+    stopped = cli.start("run", "touch began; sleep 300")
+    wait_until((cli.cwd / "began").exists)
+    stopped.terminate()
+    _, told = stopped.communicate(timeout=30)
+    assert "stopping; ^C again ends it now" in told
+    unread = cli.start("run", "yes", bufsize=0)
+    assert unread.stdout is not None
+    unread.stdout.read(1)
+    unread.stdout.close()
+    assert unread.stderr is not None
+    assert "stopping" not in unread.stderr.read()
+    unread.wait(30)

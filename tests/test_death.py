@@ -15,6 +15,7 @@ from jobq import clock, rescue
 from jobq.job import Outcome, State
 from jobq.store import workers as presence
 from jobq.store.folder import Folder
+from jobq.supervisor.tree import read_stat
 from tests.conftest import Cli, wait_until
 from tests.processes import is_alive, marked, pids_in, supervisors
 
@@ -247,7 +248,7 @@ def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> No
 
 def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Path) -> None:
     """Other children of the worker's process, which it has not started itself, are none of its business."""
-    job_id = cli.id("--retries", "0", "echo $$ > job; exec sleep 300")
+    job_id = cli.id("--retries", "0", "for n in $(seq 30); do sleep 300 & done; echo $$ > job; exec sleep 300")
     command = f"sleep 300 & echo $! > other; exec {sys.executable} -m jobq worker -j 1"
     worker = subprocess.Popen(["/bin/sh", "-c", command], env=cli.env, cwd=cli.cwd, stderr=subprocess.DEVNULL)
     cli.started.append(worker)  # type: ignore[arg-type]
@@ -258,6 +259,9 @@ def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Pat
         assert cli.queue.wait(job_id, timeout=20).state is State.FAILED
         assert not is_alive(job)
         assert is_alive(other)
+        wait_until(lambda: marked(cli.store) == [])
+        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        assert [pid for pid in children if (stat := read_stat(int(pid))) is not None and stat[2]] == []  # no zombies
     finally:
         os.kill(other, signal.SIGKILL)
 

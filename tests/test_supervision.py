@@ -346,3 +346,16 @@ def test_supervisors_are_told_about_compiled_files(cli: Cli, tmp_path: Path, mon
     cli.cwd = tmp_path / "site"
     assert run_to_end(cli, "true").state is State.SUCCEEDED
     assert not list((tmp_path / "site").rglob("*.pyc"))
+
+
+def test_a_worker_says_that_jobq_was_changed_under_it(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(Path(jobq.__file__).parent, tmp_path / "site" / "jobq")
+    cli.env |= {"PYTHONPATH": str(tmp_path / "site")}
+    cli.cwd = tmp_path / "site"
+    worker = cli.worker("-j", "1")
+    script = tmp_path / "site" / "jobq" / "supervisor" / "__main__.py"
+    script.unlink()  # as a later version, half unpacked, may have it
+    job_id = cli.id("true")
+    _, errors = worker.communicate(timeout=30)
+    assert (worker.returncode, "jobq was changed under this worker" in errors) == (70, True), errors
+    assert cli.queue.job(job_id).state is State.QUEUED

@@ -19,7 +19,7 @@ def cancel(
 ) -> None:
     """End jobs: waiting ones at once, running ones with TERM, then KILL after their grace, with all they started."""
     queue = queue_of(context)
-    ids = chosen(queue, jobs, "jobq cancel 7, or jobq cancel @queued")
+    ids = chosen(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")
     if not ids:
         return
     done = queue.cancel(ids)

@@ -50,7 +50,7 @@ def log(
 def attempt_of(job: Job, wanted: int | None) -> int:
     """The number of the attempt to show. Raises Refused if it has not been made."""
     if not job.attempts:
-        raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"jobq show {job.id}")
+        raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"'jobq show {job.id}'")
     if wanted is not None and wanted > len(job.attempts):
         raise Refused(f"job {job.id} has no attempt {wanted}: the last is {len(job.attempts)}")
     return wanted or len(job.attempts)

@@ -11,7 +11,7 @@ from jobq.views.console import say
 def requeue(context: typer.Context, jobs: Selectors = None) -> None:
     """Give finished jobs that did not succeed another turn, with all their retries."""
     queue = queue_of(context)
-    ids = chosen(queue, jobs, "jobq requeue 7, or jobq requeue @failed")
+    ids = chosen(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
     if not ids:
         return
     done = queue.requeue(ids)

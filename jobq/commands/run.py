@@ -87,7 +87,7 @@ class Patience:
 
     def look(self) -> None:
         """Called before each sleep of the worker."""
-        if self._signals.count and not self._told:
+        if self._signals.count and not self._told and not gone():  # else it was the reader who went, as head(1) does
             self._told = True
             say("stopping; ^C again ends it now")
 

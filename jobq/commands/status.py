@@ -8,7 +8,7 @@ from jobq.api import Queue
 from jobq.claim import claim_key
 from jobq.commands.common import situation
 from jobq.job import State
-from jobq.views.console import out, say
+from jobq.views.console import advise, out
 from jobq.views.table import at_work, print_jobs
 
 SHOWN = 10
@@ -30,8 +30,8 @@ def status(queue: Queue) -> None:
     if len(waiting) > SHOWN:
         out(f"... and {len(waiting) - SHOWN} more waiting")
     if failed:
-        say("'jobq log ID' shows what a failed job said, 'jobq requeue ID' gives it another turn")
+        advise("'jobq log ID' shows what a failed job said, 'jobq requeue ID' gives it another turn")
     elif not jobs:
-        say("'jobq add COMMAND' adds a job, 'jobq worker' runs them; 'jobq --help' has the rest")
+        advise("'jobq add COMMAND' adds a job, 'jobq worker' runs them; 'jobq --help' has the rest")
     elif not workers:
-        say("'jobq worker' starts one")
+        advise("'jobq worker' starts one")

@@ -11,7 +11,7 @@ import selectors
 import time
 from typing import NamedTuple
 
-from jobq.engine.remains import KILL_PAUSE, NOT_STARTED, Supervision, ending_from, noted_ending, settle
+from jobq.engine.remains import KILL_PAUSE, KILL_ROUNDS, NOT_STARTED, Supervision, ending_from, noted_ending, settle
 from jobq.engine.slot import Slot
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
@@ -200,7 +200,9 @@ class LocalEngine:
                 if self._failed_starts >= MOST_FAILED_STARTS:
                     raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        while tree.kill_children(self._strangers | {other.process.pid for other in self._slots}):
+        for _ in range(KILL_ROUNDS):  # `ended` sees to what is left then
+            if not tree.kill_children(self._strangers | {other.process.pid for other in self._slots}):
+                break
             time.sleep(KILL_PAUSE)
         self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
         for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours

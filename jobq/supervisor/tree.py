@@ -53,14 +53,14 @@ def survivors(leader: int) -> set[Process] | None:
 
 
 def own_children() -> set[Process]:
-    """The live direct children, by the quickest way there is (Linux)."""
+    """The direct children, unreaped dead ones too, by the quickest way there is (Linux)."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
             pids = [int(word) for word in f.read().split()]
     except OSError:
         return set()
     stats = ((pid, read_stat(pid)) for pid in pids)
-    return {(pid, stat[1]) for pid, stat in stats if stat is not None and not stat[2]}
+    return {(pid, stat[1]) for pid, stat in stats if stat is not None}
 
 
 def signal_group(leader: int, number: int) -> bool:
@@ -167,7 +167,7 @@ def kill_children(spared: Collection[int] = ()) -> bool:
         beyond |= kill_all(left)
         for pid, _ in left - beyond:
             try:
-                os.waitpid(pid, os.WNOHANG)  # one that hangs in the kernel must not hold us, too
+                os.waitpid(pid, os.WNOHANG)  # what is not dead yet is seen again; what hangs must not hold us, too
             except ChildProcessError:
                 pass
     return True

@@ -33,24 +33,31 @@ def out_bytes(data: bytes) -> None:
         _close(sys.stdout)
 
 
-_command = "'jobq "
+_store: str | None = None
 
 
 def name_store(store: str) -> None:
-    """From now on, the commands of ours that are spoken of are those for this store, as it was given by --store."""
-    global _command  # noqa: PLW0603
+    """From now on, the commands that we advise are those for this store, as it was given by --store."""
+    global _store  # noqa: PLW0603
+    _store = store
+
+
+def advise(text: str) -> None:
+    """One line of talk that names commands of ours, as in 'jobq worker'."""
+    say(_for_our_store(text))
+
+
+def _for_our_store(advice: str) -> str:
+    if _store is None:
+        return advice
     from shlex import quote  # noqa: PLC0415
 
-    _command = f"'jobq --store {quote(store)} "
+    return advice.replace("'jobq ", f"'jobq --store {quote(_store)} ")
 
 
 def say(text: str) -> None:
     """One line of talk."""
-    talk(f"jobq: {_addressed(text)}")
-
-
-def _addressed(text: str) -> str:
-    return text.replace("'jobq ", _command)
+    talk(f"jobq: {text}")
 
 
 def talk(text: str) -> None:
@@ -69,12 +76,12 @@ def complain(sentence: str, hint: str = "") -> None:
 
     say(safe(sentence))
     if hint:
-        talk(f"hint: {safe(_addressed(hint))}")
+        talk(f"hint: {safe(_for_our_store(hint))}")
 
 
 def no_worker() -> None:
     """What was added waits."""
-    say("no worker is running; 'jobq worker' starts one")
+    advise("no worker is running; 'jobq worker' starts one")
 
 
 def is_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -60,9 +61,10 @@ def trace(
         except subprocess.TimeoutExpired:
             if patience is None:
                 raise
-            for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                os.kill(int(pid), signal.SIGINT)
-                os.kill(int(pid), signal.SIGTERM)  # a second INT might merge with the first
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is over just now
+                for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                    os.kill(int(pid), signal.SIGINT)
+                    os.kill(int(pid), signal.SIGTERM)  # a second INT might merge with the first
             said, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
