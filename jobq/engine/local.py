@@ -12,11 +12,11 @@ import time
 from typing import NamedTuple
 
 from jobq.engine.remains import KILL_PAUSE, KILL_ROUNDS, NOT_STARTED, Supervision, ending_from, noted_ending, settle
-from jobq.engine.slot import Slot
+from jobq.engine.slot import LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import EngineBroken
 from jobq.job import Attempt, Record
-from jobq.supervisor import PROTOCOL, SCRIPT, tree
+from jobq.supervisor import PROTOCOL, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
@@ -69,7 +69,6 @@ class LocalEngine:
         self._failed_starts = 0
         self._strangers = {pid for pid, _ in tree.own_children()}  # whose parent we are, but not by starting them
         tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
-        self._script = _stamp(SCRIPT)
         self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
@@ -193,7 +192,7 @@ class LocalEngine:
             self._idle.remove(slot)
         if not slot.keys:
             if not slot.ready:
-                if _stamp(SCRIPT) != self._script:
+                if script_stamp() != LOADED_STAMP:
                     raise EngineBroken(*CHANGED)
                 self._failed_starts += 1
                 self._start_again_at = time.monotonic() + START_PAUSE
@@ -313,12 +312,3 @@ class LocalEngine:
         self._selector.close()
         for held in set(self._locks.values()):
             os.close(held.lock)
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """What tells this file from a later one of the same name."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -17,6 +17,18 @@ from jobq.supervisor.ends import ENCODER
 LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
 
 
+def script_stamp() -> tuple[int, int, int] | None:
+    """What tells the supervisors' script from a later one of the same name; None while there is none."""
+    try:
+        status = os.stat(SCRIPT)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+LOADED_STAMP = script_stamp()  # of the version that this process runs: taken before anybody can know of it
+
+
 class Slot:
     """A process that runs one job after the other. `keys` is what it was given and has not ended, in this order."""
 
