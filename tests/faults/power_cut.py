@@ -86,6 +86,7 @@ class Known:
     final: dict[int, str] = field(default_factory=dict)  # id -> state
     leaving: set[int] = field(default_factory=set)  # somebody has asked to remove them
     removed: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)  # somebody wanted to cancel them, and was told that there are none
     starts: Counter[int] = field(default_factory=Counter)
     operations: int = 0
 
@@ -111,9 +112,11 @@ class Known:
                 self.leaving.add(job_id)
             case ["removed", _]:
                 self.removed.add(job_id)
+            case ["missing", _]:
+                self.missing.add(job_id)
             case ["start", _, _, self.store]:
                 self.starts[job_id] += 1
-        self.operations += note[0] not in {"removing", "start"}
+        self.operations += note[0] not in {"removing", "missing", "start"}
 
 
 class Load:
@@ -243,6 +246,7 @@ def stored(known: Known, queue: Queue) -> Iterator[str]:
     queue.store.read()
     found = queue.store.find_all(sorted(known.added))
     yield from (f"job {job_id} is lost" for job_id in known.added.keys() - found.keys() - known.leaving)
+    yield from (f"job {job_id} was not found before it was removed" for job_id in known.missing - known.leaving)
     yield from (f"job {job_id} was removed, and is back" for job_id in known.removed & found.keys())
     for job_id, state in known.final.items():
         if job_id in found and found[job_id].state != state:

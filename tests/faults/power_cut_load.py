@@ -4,7 +4,7 @@
 system that is cut, a line once something is acknowledged; the jobs note their starts there themselves:
 
     added ID RETRIES QUEUE      start ID ATTEMPT STORE      ended ID STATE      cancelled ID
-    removing ID                 removed ID
+    removing ID                 removed ID                  missing ID (was waiting, and is not found)
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from jobq.api import Queue
+from jobq.errors import NotFound
 from jobq.job import Job, State
 from jobq.store import compaction
 
@@ -88,8 +89,13 @@ def canceller(queue: Queue, notes: Notes) -> None:
     """Cancels what nobody works for, and now and then what somebody does."""
     for turn in itertools.count():
         chosen = waiting(queue, LATER)[3:4] or waiting(queue, WORK)[-1 : -1 if turn % 4 else None]
-        for job in queue.cancel([job.id for job in chosen]).jobs if chosen else []:
-            if job.state is State.CANCELLED:
+        for job in chosen:
+            try:
+                changed = queue.cancel([job.id]).jobs
+            except NotFound:
+                notes.add(f"missing {job.id}")
+                continue
+            if [after.state for after in changed] == [State.CANCELLED]:
                 notes.add(f"cancelled {job.id}")
         time.sleep(PAUSE)
 
