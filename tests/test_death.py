@@ -252,15 +252,16 @@ def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> No
 
 def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Path) -> None:
     """Other children of the worker's process, which it has not started itself, are none of its business."""
-    command = "for n in $(seq 30); do sleep 300 & done; true & echo $! > dead; echo $$ > job; exec sleep 300"
-    job_id = cli.id("--retries", "0", command)
+    # One of its children ends when it has become sleep(1), which reaps nobody.
+    ends = "while ! grep -q sleep /proc/$$/comm; do sleep 0.01; done & echo $! > dead"
+    job_id = cli.id("--retries", "0", f"for n in $(seq 30); do sleep 300 & done; {ends}; echo $$ > job; exec sleep 300")
     command = f"sleep 300 & echo $! > other; exec {sys.executable} -m jobq worker -j 1"
     worker = subprocess.Popen(["/bin/sh", "-c", command], env=cli.env, cwd=cli.cwd, stderr=subprocess.DEVNULL)
     cli.started.append(worker)  # type: ignore[arg-type]
     (job,), (other,) = pids_in(tmp_path / "job", 1), pids_in(tmp_path / "other", 1)
     (dead,) = pids_in(tmp_path / "dead", 1)
     try:
-        wait_until(lambda: (stat := read_stat(dead)) is not None and stat[2])  # its parent never reaps it
+        wait_until(lambda: (stat := read_stat(dead)) is not None and stat[2])
         (supervisor,) = supervisors(cli.store)
         os.kill(supervisor, signal.SIGKILL)
         assert cli.queue.wait(job_id, timeout=20).state is State.FAILED
