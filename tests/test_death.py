@@ -68,13 +68,14 @@ def test_the_next_worker_adopts_what_runs(cli: Cli, tmp_path: Path) -> None:
 
 
 def new_owners(cli: Cli, ids: list[int], dead: list[str]) -> set[str]:
-    """The tokens that own these jobs, once none belongs to one of these any more.
+    """The tokens that own these jobs, once all are of live workers and none of these.
 
-    That of a dead worker is no proof: whoever takes over from it holds its lock, and it looks alive for that long.
+    A dead worker may look alive: whoever takes over from it holds its lock for that long.
     """
     queue = cli.queue
+    alive = set(queue.workers()) - set(dead)
     owners = {queue.job(job_id).attempts[-1].owner for job_id in ids}
-    return set() if owners & set(dead) else owners
+    return owners if owners <= alive else set()
 
 
 def test_ends_that_nobody_was_there_for_are_taken_later(cli: Cli, tmp_path: Path) -> None:
