@@ -9,7 +9,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--priority|--python|--queue|--retries|--state|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--on-stop|--priority|--python|--queue|--retries|--state|--stop-after|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -56,6 +56,8 @@ _jobq() {
         "run --env"|"run -e") return ;;
         "worker --jobs"|"worker -j") return ;;
         "worker --queue"|"worker -q") return ;;
+        "worker --stop-after") return ;;
+        "worker --on-stop") return ;;
         "list --queue"|"list -q") return ;;
         "log --tail") return ;;
         "log --attempt") return ;;
@@ -66,7 +68,7 @@ _jobq() {
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
-        "worker") words="--jobs -j --queue -q --drain --help -h" ;;
+        "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

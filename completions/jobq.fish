@@ -47,6 +47,8 @@ complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a worker -
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l jobs -s j -x -d 'Jobs at once'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l queue -s q -x -d 'Only this queue (may be repeated)'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l drain -d 'Exit when nothing is left to do: 0, or 1 if a job failed'
+complete -c jobq -n '__fish_seen_subcommand_from worker' -l stop-after -x -d 'Time that running jobs get when it is asked to stop'
+complete -c jobq -n '__fish_seen_subcommand_from worker' -l on-stop -x -d 'What becomes of those that still run then'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a list -d 'Show what is unfinished, and the last 20 that finished'
 complete -c jobq -n '__fish_seen_subcommand_from list' -l state -s s -x -a 'queued held running succeeded failed cancelled skipped expired' -d 'Only jobs in this state'

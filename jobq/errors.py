@@ -8,6 +8,7 @@
     │   ├── StoreDamaged     65   acknowledged bytes are missing or changed
     │   ├── NotSaved         74   the disk did not take it: nothing was changed
     │   │   └── SyncFailed   74   ... and may no longer be trusted
+    │   ├── StoreReplaced    75   another directory is at the store's path by now
     │   ├── LockTimeout      75   somebody else holds the store
     │   ├── StoreForbidden   77   the store is not ours, or not private
     │   └── StoreTooNew      78   written by a later version
@@ -90,6 +91,18 @@ class LockTimeout(StoreError):
 
     def __init__(self, path: str, seconds: float, holder: str) -> None:
         super().__init__(f"the store was locked for {seconds:g} s by {holder}", f"try again; the lock is {path}")
+
+
+class StoreReplaced(StoreError):
+    """What this process has open is not the store at that path any more."""
+
+    exit_code = 75
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the store {path} was replaced by another one",
+            "start the worker again; jobs that were running go on, and end under their supervisors",
+        )
 
 
 class StoreForbidden(StoreError):

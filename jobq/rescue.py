@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobq import lifecycle
-from jobq.engine.remains import Supervision, noted_ending, settle
-from jobq.engine.task import Key
+from jobq.engine.remains import STUCK_AFTER, Supervision, noted_ending, settle
+from jobq.engine.task import Key, Trace
 from jobq.errors import StoreError, StoreForbidden
-from jobq.job import Attempt, Ending, Job, Moment, State
+from jobq.job import Ending, Job, Moment, State
 from jobq.store import workers as presence
 from jobq.store.jobs import Jobs
 from jobq.store.store import Store
@@ -27,8 +27,7 @@ class Adoption(NamedTuple):
     """A running attempt that the rescuer answers for from now on."""
 
     supervision: Supervision
-    key: Key
-    attempt: Attempt
+    trace: Trace
 
 
 class Rescued(NamedTuple):
@@ -36,6 +35,7 @@ class Rescued(NamedTuple):
 
     adopted: list[Adoption]
     settled: list[Job]
+    held: list[int]  # jobs of which something may still run, that nobody can prove to be ours
 
 
 def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
@@ -44,7 +44,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     Raises as `Store.update` does, unless something was settled before: then that is returned, and the rest is for the
     next time.
     """
-    done = Rescued([], [])
+    done = Rescued([], [], [])
     jobs = store.read()
     if store.header is None:
         return done
@@ -83,7 +83,9 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     locks: dict[Supervision, int | None] = {}
     needed = True
     try:
-        endings, alive = _look_at(store, _answered_for(store.settle(), token), locks)
+        endings, alive = _look_at(store, _answered_for(store.settle(), token), locks, now)
+        known = endings.keys() | alive.keys()
+        done.held.extend(job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known)
         adopted: list[Adoption] = []
         settled: list[Job] = []
 
@@ -94,7 +96,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
                 yield after
             if adopter is not None:
                 for job, key in _still_running(jobs, alive, token):
-                    adopted.append(Adoption(alive[key], key, job.attempts[-1]))
+                    adopted.append(Adoption(alive[key], Trace.of(job, store)))
                     yield lifecycle.adopt(job, now, owner=adopter)
             for job in orphans_of_run(jobs, token, now):
                 settled.append(job)
@@ -117,7 +119,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
 
 
 def _look_at(
-    store: Store, running: Iterable[Job], locks: dict[Supervision, int | None]
+    store: Store, running: Iterable[Job], locks: dict[Supervision, int | None], now: Moment
 ) -> tuple[dict[Key, Ending], dict[Key, Supervision]]:
     """How these attempts ended, and which go on; `locks` takes the locks of dead supervisors, to be kept."""
     endings: dict[Key, Ending] = {}
@@ -130,7 +132,7 @@ def _look_at(
             locks[supervision] = supervision.lock_if_dead()
         lock = locks[supervision]
         if lock is not None:
-            ending = settle(supervision, attempt, key, store.path, lock)
+            ending = settle(supervision, Trace.of(job, store), lock, given_up=_is_given_up(job, lock, now))
         else:
             ending = noted_ending(supervision.events(key), attempt)
             if ending is None:
@@ -138,6 +140,12 @@ def _look_at(
         if ending is not None:
             endings[key] = ending
     return endings, alive
+
+
+def _is_given_up(job: Job, lock: int, now: Moment) -> bool:
+    """Whether a person has cancelled a job that can't be ended from here, or not for some time."""
+    asked_at = job.cancel_asked_at
+    return asked_at is not None and (lock < 0 or abs(now.wall - asked_at) > STUCK_AFTER)
 
 
 def _pass_on_wishes(jobs: Jobs, alive: Mapping[Key, Supervision]) -> None:

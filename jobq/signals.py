@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from types import FrameType, TracebackType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+TOGETHER = 0.02  # seconds within which the same signal twice is one: timeout(1) and others pass on what we heard, too
+
+
 class StopSignals:
     """Once entered: `count` is how often the process was asked to stop; `fd` becomes readable with each time.
 
-    Afterwards the process is expected to exit, and hears them no more.
+    HUP never asks a second time: when a terminal is closed, its shell and the system both send one. Afterwards the
+    process is expected to exit, and hears them no more.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self._asked = 0
+        self._hung_up = False
+        self._last: tuple[int, float] = (0, float("-inf"))
+        self.heard_term = False
         self.fd, self._wake = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._wake, False)
+
+    @property
+    def count(self) -> int:
+        """How often the process was asked to stop."""
+        return max(self._asked, self._hung_up)
 
     def __enter__(self) -> StopSignals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # whoever started us may have blocked them
@@ -28,21 +41,29 @@ class StopSignals:
         self._heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         for number in self._heard:
             signal.signal(number, self._note)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # only to wake us
         return self
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        last, at = self._last
+        self._last = number, time.monotonic()
+        if number == signal.SIGHUP:
+            self._hung_up = True
+        elif number != last or self._last[1] > at + TOGETHER:
+            self._asked += 1
+            self.heard_term |= number == signal.SIGTERM
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         for number in self._heard:
             signal.signal(number, signal.SIG_IGN)  # it is leaving already: another one must not spoil the exit code
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(self._old_wakeup)
         os.close(self.fd)
         os.close(self._wake)
 
     def ask(self) -> None:
         """Ask the process to stop, from within; any thread may."""
-        self.count += 1
+        self._asked += 1
         os.write(self._wake, b"!")
 
     def drain(self) -> None:

@@ -41,6 +41,42 @@ def boot_id() -> str:
         return ""
 
 
+def namespace() -> str:
+    """A name for what gives processes their numbers here (pid_namespaces(7)); "" where there is only one."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def lock_record(fd: int) -> bytes:
+    """What a process writes into the lock file that it holds for life: its number, and what tells it from a copy."""
+    status = os.fstat(fd)
+    return b"%d\n%d:%d %b\n" % (os.getpid(), status.st_dev, status.st_ino, namespace().encode())
+
+
+class LockRecord:
+    """What stands in a lock file, held or not. Files of older versions hold a number only."""
+
+    def __init__(self, fd: int) -> None:
+        """`fd` is open for reading. Raises OSError."""
+        words = os.pread(fd, 4096, 0).decode("ascii", "replace").split()
+        status = os.fstat(fd)
+        number = int(words[0]) if words and words[0].isdecimal() and len(words[0]) < 10 else None
+        self.file = words[1] if len(words) > 1 else f"{status.st_dev}:{status.st_ino}"
+        self.is_copy = self.file != f"{status.st_dev}:{status.st_ino}"  # of a file that somebody may hold elsewhere
+        self.is_near = len(words) < 3 or words[2] == namespace()  # its numbers are those that we see
+        self.pid = number if self.is_near and not self.is_copy else None
+
+
+def is_file_at(fd: int, path: str) -> bool:
+    """Whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
 def sync(fd: int) -> None:
     """Return when the file's bytes and size are on the disk itself. Raises OSError."""
     if LINUX:

@@ -11,21 +11,21 @@ from collections.abc import Callable, Collection, Iterator
 
 from jobq import clock, lifecycle
 from jobq.claim import is_mine
+from jobq.claiming import Claiming
 from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
-from jobq.errors import LockTimeout, NotSaved, StoreError, SyncFailed
-from jobq.job import Job, Moment, Outcome, State
-from jobq.pace import Pace, Width, goes_alone
+from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
+from jobq.job import Job, Moment, State
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.signals import StopSignals
+from jobq.started import Started
+from jobq.stopping import STOP_AFTER, OnStop, Stopping
 from jobq.store import workers as presence
 from jobq.store.jobs import Jobs
 from jobq.store.store import Store
 from jobq.upkeep import Upkeep
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
-STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
-LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -42,10 +42,14 @@ class Worker:
         queues: Collection[str] | None = None,
         drain: bool = False,
         own_jobs: bool = False,
+        stop_after: float = STOP_AFTER,
+        on_stop: OnStop | None = None,
         report: Report = lambda _job: None,
         idle: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.
+
+        `stop_after`, `on_stop`: see `Stopping`.
 
         `report` is told every job that this worker has moved, once that is durable. `idle` is called before each sleep
         and may shorten it (seconds). Raises StoreForbidden on a network filesystem of another machine.
@@ -56,22 +60,34 @@ class Worker:
         self.queues = queues
         self.drain = drain
         self.failed = 0
-        self.trouble = ""  # why it is taking a break, if it is
+        self._break = ""  # why it is taking a break, if it is
+        self._held: list[int] = []  # jobs of dead workers of which something may still run
         self._own_jobs = own_jobs
         self._report = report
         self._idle = idle
         self._member = presence.Membership(store.root, own_jobs=own_jobs)
-        self._engine = LocalEngine(self._member.path, store.path, bound=own_jobs)
+        self._engine = LocalEngine(self._member.path, bound=own_jobs)
         self._asked_to_cancel: set[Key] = set()
         self._looked_around = float("-inf")
         self._paused_until = float("-inf")
         self._pause = 1.0
-        self._pace = Pace()
-        self._width = Width(slots)
         self._knows_all = False  # the last step could read the store
-        self._stop_deadline: float | None = None
-        self._stops_sent = 0
+        self._stopping = Stopping(self._engine, after=stop_after, then=OnStop.HAND_BACK if own_jobs else on_stop)
+        self.left: list[Job] = []  # jobs that still run now that it has left
         self._upkeep = Upkeep(store)
+        self._started = Started(store, self._engine)
+        self._claiming = Claiming(self.token, slots, self._started, own_jobs=own_jobs, queues=queues)
+
+    @property
+    def trouble(self) -> str:
+        """What hinders it, if anything does."""
+        said = [self._break] if self._break else []
+        said += self._engine.troubles()
+        for job_id in self._held:
+            said.append(
+                f"job {job_id}: its worker died, and something of it may still run; 'jobq cancel {job_id}' gives it up"
+            )
+        return "; ".join(said)
 
     @property
     def token(self) -> str:
@@ -90,12 +106,15 @@ class Worker:
         loaded = False
         try:
             while True:
-                sleep = self.step(clock.now(), signals.count)
+                now = clock.now()
+                sleep = self.step(now, signals)
                 if self._knows_all and not loaded:
                     loaded = True
                     gc.freeze()  # a million jobs that stay: to look through them again and again would take seconds
                 if signals.count and not self._engine.busy and (signals.count > 1 or not self._engine.ended()):
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
+                if self._stopping.is_over(now, signals):
+                    return self._is_drained()
                 if self.drain and self._knows_all and self._is_drained():
                     return True
                 wanted = self._idle()
@@ -108,6 +127,8 @@ class Worker:
     def _leave(self, signals: StopSignals) -> None:
         self._upkeep.finish(in_a_hurry=lambda: signals.count > 1)
         unrecorded = bool(self._engine.ended())
+        running = self._engine.running()
+        self.left = [job for key in running if (job := self.store.jobs.by_id.get(key.job_id)) is not None]
         self._engine.close()
         try:
             now = clock.now()
@@ -121,31 +142,33 @@ class Worker:
         self._member.leave(remove=not needed)
         presence.ring(self.store.root)  # others may wait for the same end
 
-    def step(self, now: Moment, stops: int = 0) -> float:
+    def step(self, now: Moment, signals: StopSignals) -> float:
         """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
         self._knows_all = False
         try:
-            sleep = self._step(now, stops)
-        except OSError as e:
-            self._take_a_break(now, e)  # no descriptor to be had, or a disk in trouble
-            self._stop_if_asked(now, stops)
-            return self._pause
+            sleep = self._step(now, signals)
+        except (OSError, StoreForbidden) as e:
+            self._take_a_break(now, e)  # no descriptor to be had, or a disk or permissions in trouble
+            self._stop_if_asked(now, signals)
+            return min(self._pause, self._stopping.wait(now))
         self._knows_all = True
         return sleep
 
-    def _step(self, now: Moment, stops: int) -> float:
+    def _step(self, now: Moment, signals: StopSignals) -> float:
+        self._engine.tend()
         if now.boot - self._looked_around >= LOOK_AROUND:
             self._looked_around = now.boot
-            self._look_around(now, adopt=not stops and not self._own_jobs)
+            self._look_around(now, adopt=not signals.count and not self._own_jobs)
         jobs = self.store.read()
-        self._stop_if_asked(now, stops)
+        self._started.look(now)
+        self._stop_if_asked(now, signals)
         self._pass_on_wishes(jobs)
         if self._engine.ask_back(late=LATE):
-            self._pace.doubt()
+            self._claiming.pace.doubt()
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, LOOK_AROUND)
         ended = self._engine.ended()
-        names = self._engine.reserve(self._room(jobs, now)) if not stops else []
+        names = self._engine.reserve(self._room(jobs, now)) if not signals.count else []
         if ended or names:
             try:
                 self._turn(now, ended, names)
@@ -161,19 +184,11 @@ class Worker:
         late = self._engine.soonest_late()
         if late is not None:
             sleep = min(sleep, late)
-        if self._stop_deadline is not None:
-            sleep = min(sleep, max(0.0, self._stop_deadline - now.boot))
-        return sleep
+        return min(sleep, self._stopping.wait(now))
 
     def _room(self, jobs: Jobs, now: Moment) -> int:
         """How many slots to fill: no more than there are jobs that can be claimed."""
-        free = self._width.slots - self._engine.busy
-        if free <= 0:
-            return 0
-        jobs.waiting.wake(jobs.by_id, now)
-        ready = list(self._claimable(jobs, free, now))
-        for job in ready:
-            jobs.waiting.push(job)
+        ready = self._claiming.ready(jobs, self._claiming.width.slots - self._engine.busy, now)
         try:
             for job in ready:
                 self.store.logs.make_folder(job.id)
@@ -181,10 +196,6 @@ class Worker:
             self._take_a_break(now, e)  # nothing is claimed that could not start
             return 0
         return len(ready)
-
-    def _claimable(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
-        runner = self.token if self._own_jobs else None
-        return jobs.waiting.take(jobs.by_id, count, now, runner=runner, queues=self.queues)
 
     def _turn(self, now: Moment, ended: list[Ended], names: list[str]) -> None:
         """One transaction: record what ended, claim what is next. Then start it."""
@@ -194,29 +205,21 @@ class Worker:
         def decide(jobs: Jobs) -> Iterator[Job]:
             for end in ended:
                 job = jobs.by_id.get(end.key.job_id)
+                trace = self._engine.trace(end.key)
+                if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
+                    # A backup was restored, from before its claim.
+                    job = lifecycle.claim(job, now, owner=self.token, supervisor=trace.attempt.supervisor)
                 if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
                     continue  # rescued by somebody who took us for dead, or removed
                 job = lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else ROLL.random())
                 moved.append(job)
                 yield job
-            jobs.waiting.wake(jobs.by_id, now)
-            for name in names:
-                for at in range(self._at_once(jobs)):
-                    job = next(self._claimable(jobs, 1, now), None)
-                    if job is None:
-                        return  # somebody else was quicker
-                    alone = goes_alone(job)
-                    if at and alone:
-                        jobs.waiting.push(job)
-                        break
-                    claim = lifecycle.claim(job, now, owner=self.token, supervisor=name)
-                    claimed.setdefault(name, []).append(claim)
-                    yield claim
-                    if alone:
-                        break
+            for name, claim in self._claiming.claims(jobs, names, now):
+                claimed.setdefault(name, []).append(claim)
+                yield claim
 
         self.store.update(decide, now.wall, ring=False)
-        self.trouble = ""
+        self._break = ""
         self._engine.recorded(ended)
         self._asked_to_cancel -= {end.key for end in ended}
         for name, claims in claimed.items():
@@ -230,24 +233,12 @@ class Worker:
                 self._report(job)
 
     def _learn(self, ended: list[Ended], now: Moment) -> None:
-        """From how it went: how long jobs take, and whether there is enough of everything for all slots."""
-        endings = [end.ending for end in ended]
-        for ending in endings:
-            if ending.started_at is not None and ending.ended_at is not None:
-                self._pace.learn(ending.ended_at - ending.started_at)
-        refused = [ending for ending in endings if ending.never_started and ending.outcome is Outcome.SPAWN_ERROR]
-        if refused:
-            self._width.narrow(now.boot)
-            self._engine.let_go(self._width.slots)
-            self._take_a_break(now, str(refused[-1]))
+        missing = self._claiming.learn(ended, now)
+        if missing:
+            self._engine.let_go(self._claiming.width.slots)
+            self._take_a_break(now, missing)
         elif ended:
             self._pause = 1.0  # something has run again
-            self._width.widen(now.boot)
-
-    def _at_once(self, jobs: Jobs) -> int:
-        """How many jobs to give a slot: some milliseconds' worth, as long as there is plenty for everybody."""
-        runner = self.token if self._own_jobs else None
-        return self._pace.at_once(jobs.waiting.about_ready(runner=runner, queues=self.queues) // (2 * self.slots))
 
     def _submit(self, jobs: list[Job], name: str, now: Moment) -> None:
         tasks = []
@@ -266,19 +257,30 @@ class Worker:
 
     def _look_around(self, now: Moment, *, adopt: bool) -> None:
         try:
+            self._stay_registered()
             rescued = rescue(self.store, now, adopter=self.token if adopt else None)
+            self._held = rescued.held
             for adoption in rescued.adopted:
                 self._engine.adopt(*adoption)
-                self._report(self.store.jobs.by_id[adoption.key.job_id])
+                self._report(self.store.jobs.by_id[adoption.trace.key.job_id])
             for job in rescued.settled:
                 self.failed += job.state is State.FAILED
                 self._report(job)
-            busy = self._own_jobs or self._engine.busy or self.store.jobs.waiting.about_ready(queues=self.queues)
+            busy = self._own_jobs or self._engine.busy or self._claiming.about_ready(self.store.jobs)
             self._upkeep.look(now, idle=not busy)
         except SyncFailed:
             raise
         except (NotSaved, LockTimeout) as e:
             self._take_a_break(now, e)  # the next look will do it
+
+    def _stay_registered(self) -> None:
+        """Be found by others, although a cleaner of old files took away what they find us by."""
+        if self.store.stay_in_place():
+            self._member.root = self.store.root
+        bell = self._member.bell_fd
+        if self._member.mend():
+            self._engine.unwatch(bell)
+            self._engine.watch(self._member.bell_fd)
 
     def _pass_on_wishes(self, jobs: Jobs) -> None:
         for key in self._engine.running():
@@ -289,24 +291,14 @@ class Worker:
 
     def _take_a_break(self, now: Moment, why: Exception | str) -> None:
         """The disk or the machine is full, or in trouble: try again later, each time later."""
-        self.trouble = str(why)
+        self._break = f"{why.filename}: {why.strerror}" if isinstance(why, OSError) and why.filename else str(why)
         self._paused_until = now.boot + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
-    def _stop_if_asked(self, now: Moment, stops: int) -> None:
-        if not stops:
-            return
-        if self._stop_deadline is None:
-            self._stop_deadline = now.boot + STOP_AFTER
-            self._engine.ask_back()
-            if self._own_jobs:
-                self._cancel_own_jobs(now)
-        if self._stops_sent < 2 and (stops > 1 or now.boot >= self._stop_deadline):
-            self._stops_sent = 2 if stops > 1 else 1
-            self._stop_deadline = float("inf")
-            for key in self._engine.running():
-                grace = self.store.jobs.by_id[key.job_id].spec.grace
-                self._engine.stop(key, LAST_GRACE if stops > 1 else grace)
+    def _stop_if_asked(self, now: Moment, signals: StopSignals) -> None:
+        if self._stopping.begin(now, signals) and self._own_jobs:
+            self._cancel_own_jobs(now)
+        self._stopping.step(now, signals, self.store.jobs)
 
     def _cancel_own_jobs(self, now: Moment) -> None:
         """Nobody else will run them: what `jobq run` is asked to stop, it was asked to cancel."""
@@ -319,7 +311,7 @@ class Worker:
         try:
             self.store.update(decide, now.wall)
         except (NotSaved, LockTimeout, OSError):
-            self._stop_deadline = now.boot  # then as an interruption, at once
+            self._stopping.hurry()  # then as an interruption, at once
         self._pass_on_wishes(self.store.jobs)
 
     def _is_drained(self) -> bool:

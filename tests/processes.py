@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,17 @@ def marked(store: Path) -> list[int]:
 
 def supervisors(store: Path) -> list[int]:
     """The live supervisors of this store, by what their lock files say."""
-    pids = [int(path.read_text() or 0) for path in (store / "workers").glob("*/*.lock")]
+    pids = [int((path.read_text().split() or ["0"])[0]) for path in (store / "workers").glob("*/*.lock")]
     return [pid for pid in pids if pid and is_alive(pid)]
+
+
+def kill_both(store: Path, worker: subprocess.Popen[str]) -> None:
+    """KILL a worker together with its supervisors."""
+    os.kill(worker.pid, signal.SIGSTOP)  # it shall not see them die
+    for pid in supervisors(store):
+        os.kill(pid, signal.SIGKILL)
+    worker.kill()
+    worker.wait()
 
 
 def pids_in(path: Path, count: int) -> list[int]:
@@ -76,7 +86,7 @@ class Peer:
             job = {
                 "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
                 "timeout": None, "env": str(self.environment), "log": str(self.elsewhere / f"{job_id}.log"),
-                "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "first": job_id == first_id,
+                "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "mark": 1 << 60 | job_id, "first": job_id == first_id,
             }  # fmt: skip
             lines += json.dumps(job).encode() + b"\n"
         assert self.process.stdin is not None

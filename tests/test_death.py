@@ -202,7 +202,7 @@ def test_a_second_stop_hands_running_jobs_back_without_using_a_retry(cli: Cli, t
     worker = cli.worker("-j", "2")
     wait_begun(tmp_path, 2)
     worker.send_signal(signal.SIGTERM)
-    worker.send_signal(signal.SIGHUP)
+    worker.send_signal(signal.SIGINT)
     worker.wait(timeout=20)
     assert worker.returncode == 0
     handed_back, ended = cli.queue.job(keep), cli.queue.job(once)
@@ -295,7 +295,7 @@ def test_what_was_taken_over_is_told_though_the_next_rescue_fails(cli: Cli, monk
     store = cli.queue.store
     member = presence.Membership(Folder.create(str(cli.store)), own_jobs=False)
     done = rescue.rescue(store, clock.now(), adopter=member.token)
-    assert [adoption.key.job_id for adoption in done.adopted] == [
+    assert [adoption.trace.key.job_id for adoption in done.adopted] == [
         job.id for job in store.jobs.by_id.values() if job.attempts[-1].owner == member.token
     ]
     assert len(done.adopted) == 1

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobq.asks import duration
 from jobq.commands.common import leave, queue_of
+from jobq.errors import UsageError
 from jobq.views.console import is_terminal, say
+from jobq.views.text import command_line
+
+if TYPE_CHECKING:
+    from jobq.stopping import OnStop
 
 LEFT = 75
 
 
-def worker(
+def worker(  # noqa: PLR0917  # an option a parameter
     context: typer.Context,
     slots: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once.  [default: usable CPUs]")
@@ -24,33 +30,71 @@ def worker(
     drain: Annotated[
         bool, typer.Option("--drain", help="Exit when nothing is left to do: 0, or 1 if a job failed.")
     ] = False,
+    stop_after: Annotated[
+        str, typer.Option("--stop-after", metavar="TIME", help="Time that running jobs get when it is asked to stop.")
+    ] = "30s",
+    on_stop: Annotated[
+        str | None,
+        typer.Option(
+            "--on-stop",
+            metavar="leave|hand-back",
+            help="What becomes of those that still run then.  [default: leave; for TERM hand-back]",
+        ),
+    ] = None,
 ) -> None:
     """Run jobs: a live table on a terminal, a line for each event elsewhere.
 
-    ^C (or TERM, HUP) takes no new jobs and gives the running ones 30 s, then hands them back; again: at once.
+    ^C, or closing the terminal, takes no new jobs and waits for the running ones, 30 s at most; what still runs then
+    goes on by itself, and the next worker takes it over. TERM hands it back instead: stopped, to be run again without
+    using up a retry. ^C or TERM again stops all of it now.
     """
     from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
     from jobq.worker import Worker  # noqa: PLC0415
 
     queue = queue_of(context)
+    after, policy = duration_of(stop_after), policy_of(on_stop)
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
         work = Worker(
             queue.store,
             slots=slots or usable_cpus(),
             queues=queues or None,
             drain=drain,
+            stop_after=after,
+            on_stop=policy,
             report=watch.report,
             idle=lambda: watch.refresh(work, stops=signals.count),
         )
         if work.network:
             say(f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk")
         done = work.run(signals)
+    for job in work.left:
+        say(f"job {job.id} goes on: {command_line(job.command)}")
+    if work.left:
+        say("the next worker takes over what goes on; 'jobq cancel' ends it")
     if drain:
         if not done:
             say("stopped with work left")
             leave(LEFT)
         leave(int(work.failed > 0))
+
+
+def duration_of(text: str) -> float:
+    """The seconds of --stop-after. Raises UsageError."""
+    try:
+        return duration(text)
+    except UsageError as e:
+        raise UsageError(f"--stop-after: {e}", e.hint) from None
+
+
+def policy_of(text: str | None) -> OnStop | None:
+    """The value of --on-stop. Raises UsageError."""
+    from jobq.stopping import OnStop  # noqa: PLC0415
+
+    try:
+        return None if text is None else OnStop(text)
+    except ValueError:
+        raise UsageError(f"--on-stop: {text!r} is not possible here", "give leave or hand-back") from None
 
 
 def usable_cpus() -> int:

@@ -11,11 +11,11 @@ import selectors
 import time
 from typing import NamedTuple
 
-from jobq.engine.remains import KILL_PAUSE, KILL_ROUNDS, NOT_STARTED, Supervision, ending_from, noted_ending, settle
+from jobq.engine.remains import NOT_STARTED, STUCK_AFTER, Supervision, ending_from, noted_ending, settle
 from jobq.engine.slot import LOADED_STAMP, Slot, script_stamp
-from jobq.engine.task import Ended, Key, Task
+from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
-from jobq.job import Attempt, Record
+from jobq.job import Record
 from jobq.supervisor import PROTOCOL, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
@@ -24,11 +24,19 @@ MOST_FAILED_STARTS = 10  # in a row
 CHANGED = ("jobq was changed under this worker", "start the worker again")
 
 
-class Dead(NamedTuple):
-    """An attempt whose supervisor, one of ours, died."""
+class Dead:
+    """An attempt whose supervisor is dead; it is over when nothing of it is left."""
 
-    supervision: Supervision
-    key: Key
+    def __init__(self, supervision: Supervision, key: Key) -> None:
+        self.supervision = supervision
+        self.key = key
+        self.since = self.again_at = time.monotonic()  # when it is to be looked at
+        self.given_up = False  # a person does not want to wait until nothing of it is left
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has been looked at in vain for long."""
+        return time.monotonic() >= self.since + STUCK_AFTER
 
 
 class Held(NamedTuple):
@@ -54,34 +62,49 @@ class Adopted:
                 self.fd = -1
 
 
+class Unsent(NamedTuple):
+    """A slot that has not taken all that it was given; its input can be written to when it reads on."""
+
+    slot: Slot
+
+
 class LocalEngine:
     """All running attempts of one worker."""
 
-    def __init__(self, folder: str, store: str, *, bound: bool = False) -> None:
+    def __init__(self, folder: str, *, bound: bool = False) -> None:
         """`folder` is the worker's own; `bound`: jobs end with the worker instead of outliving it."""
         self._folder = folder
-        self._store = store
         self._bound = bound
         self._slots: list[Slot] = []
         self._idle: list[Slot] = []
         self._started = 0
         self._start_again_at = float("-inf")
         self._failed_starts = 0
-        self._strangers = {pid for pid, _ in tree.own_children()}  # whose parent we are, but not by starting them
+        self._no_start = ""  # why no supervisor could be started of late
         tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
         self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
         self._dead: list[Dead] = []
-        self._attempts: dict[Key, Attempt] = {}
+        self._traces: dict[Key, Trace] = {}
         self._locks: dict[Key, Held] = {}  # of dead supervisors, until what they did is recorded
 
     # -- slots -----------------------------------------------------------------------------------
 
     @property
     def busy(self) -> int:
-        """How many attempts may be running, adopted ones included; those that wait behind another do not count."""
-        return sum(bool(slot.keys) for slot in self._slots) + len(self._adopted) + len(self._dead)
+        """How many attempts take a slot, adopted ones included; those behind another, or set aside, do not count."""
+        ours = sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)
+        return ours + len(self._adopted) + sum(not dead.is_stuck for dead in self._dead)
+
+    def troubles(self) -> list[str]:
+        """What hinders it, a sentence each."""
+        said = [self._no_start] if self._no_start else []
+        said += [f"job {slot.keys[0].job_id} can't be ended: {slot.stuck}" for slot in self._slots if slot.stuck]
+        for job_id in [dead.key.job_id for dead in self._dead if dead.is_stuck]:
+            lost = f"job {job_id}: its supervisor died, and something of it may still run"
+            said += [f"{lost}; 'jobq cancel {job_id}' gives it up"]
+        return said
 
     def reserve(self, count: int) -> list[str]:
         """Names of up to `count` idle slots that are ready to be given jobs; missing ones are being started.
@@ -97,8 +120,10 @@ class LocalEngine:
                     self._started += 1
                     self._selector.register(slot.stdout, selectors.EVENT_READ, slot)
                     self._slots.append(slot)
-            except OSError:
+                self._no_start = ""
+            except OSError as e:
                 self._start_again_at = time.monotonic() + START_PAUSE
+                self._no_start = f"no supervisor can be started: {e.filename or self._folder}: {e.strerror}"
         return [slot.name for slot in self._idle[:count]]
 
     def let_go(self, most: int) -> None:
@@ -111,8 +136,10 @@ class LocalEngine:
         """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
-        self._attempts |= {task.key: task.attempt for task in tasks}
+        self._traces |= {task.trace.key: task.trace for task in tasks}
         slot.give(tasks)
+        if slot.unsent:
+            self._selector.register(slot.stdin, selectors.EVENT_WRITE, Unsent(slot))
 
     def withdraw(self, key: Key) -> None:
         """An attempt that was claimed could not be submitted."""
@@ -124,6 +151,10 @@ class LocalEngine:
         """Let `wait` return when this descriptor is readable, too."""
         self._selector.register(fd, selectors.EVENT_READ, None)
 
+    def unwatch(self, fd: int) -> None:
+        """Undo `watch`; the descriptor is still open."""
+        self._selector.unregister(fd)
+
     def wait(self, timeout: float | None) -> list[int]:
         """Sleep until something happens, at most `timeout` seconds; the watched descriptors that are readable."""
         ready = []
@@ -131,6 +162,9 @@ class LocalEngine:
             match key.data:
                 case Slot() as slot:
                     self._hear(slot)
+                case Unsent(slot):
+                    if slot.send():
+                        self._selector.unregister(key.fileobj)
                 case Adopted() as adopted:
                     self._selector.unregister(adopted.fd)
                     os.close(adopted.fd)
@@ -142,11 +176,20 @@ class LocalEngine:
     def ended(self) -> list[Ended]:
         """The attempts that ended since they were last `recorded`; they are told until then."""
         for adopted in list(self._adopted.values()):
-            if self._is_noted(adopted) or (adopted.fd < 0 and self._settle(adopted.supervision, adopted.key)):
+            if self._is_noted(adopted):
                 del self._adopted[adopted.key]
+            elif adopted.fd < 0 and not adopted.supervision.is_alive():
+                del self._adopted[adopted.key]
+                self._dead.append(Dead(adopted.supervision, adopted.key))
         for dead in list(self._dead):
-            if self._settle(dead.supervision, dead.key):
+            now = time.monotonic()
+            if now < dead.again_at:
+                continue
+            if self._settle(dead):
                 self._dead.remove(dead)
+            else:
+                dead.again_at = time.monotonic() + min(1.0, now - dead.since)
+        tree.reap_orphans({slot.process.pid for slot in self._slots})
         return list(self._ended)
 
     def recorded(self, ended: list[Ended]) -> None:
@@ -154,7 +197,7 @@ class LocalEngine:
         keys = {end.key for end in ended}
         self._ended = [end for end in self._ended if end.key not in keys]
         for key in keys:
-            self._attempts.pop(key, None)
+            self._traces.pop(key, None)
             held = self._locks.pop(key, None)
             if held is not None and held not in self._locks.values():
                 os.close(held.lock)
@@ -176,7 +219,12 @@ class LocalEngine:
             self._idle.append(slot)
             return
         key = Key(message.get("id", 0), message.get("n", 0))
-        if key in slot.keys:
+        if message.get("event") == "stuck":
+            slot.stuck = (
+                f"process {', '.join(map(str, message['pids']))} does not die" if key in slot.keys[:1] else None
+            )
+        elif key in slot.keys:
+            slot.stuck = None
             slot.keys.remove(key)
             slot.heard_at = time.monotonic()
             self._ended.append(Ended(key, NOT_STARTED if message["event"] == "not_started" else ending_from(message)))
@@ -199,12 +247,8 @@ class LocalEngine:
                 if self._failed_starts >= MOST_FAILED_STARTS:
                     raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        for _ in range(KILL_ROUNDS):  # `ended` sees to what is left then
-            if not tree.kill_children(self._strangers | {other.process.pid for other in self._slots}):
-                break
-            time.sleep(KILL_PAUSE)
-        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` settles them
-        for key in slot.keys:  # where there is no /proc to find children in, the noted number of one of ours
+        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` sees to them, and to what is left
+        for key in slot.keys:  # where there is no /proc to find it in, the noted number of one that is our child now
             try:
                 leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
             except OSError:
@@ -212,15 +256,16 @@ class LocalEngine:
             if leader not in {other.process.pid for other in self._slots}:
                 tree.kill_own_child(leader)
 
-    def _settle(self, supervision: Supervision, key: Key) -> bool:
+    def _settle(self, dead: Dead) -> bool:
         """Whether it is over; what is needed of it until that is recorded is kept."""
+        supervision, key = dead.supervision, dead.key
         kept = next((held for held in self._locks.values() if held.supervision == supervision), None)
         lock = supervision.lock_if_dead() if kept is None else kept.lock
         if lock is None:
             return False
         ending = None
         try:
-            ending = settle(supervision, self._attempts[key], key, self._store, lock)
+            ending = settle(supervision, self._traces[key], lock, given_up=dead.given_up)
         finally:
             if ending is None and lock >= 0 and kept is None:
                 os.close(lock)
@@ -236,7 +281,7 @@ class LocalEngine:
         if adopted.started:
             return False
         noted = adopted.supervision.events(adopted.key)
-        ending = noted_ending(noted, self._attempts[adopted.key])
+        ending = noted_ending(noted, self._traces[adopted.key].attempt)
         if ending is not None:
             self._ended.append(Ended(adopted.key, ending))
             if adopted.fd >= 0:
@@ -246,11 +291,16 @@ class LocalEngine:
         adopted.started = "pid" in noted and "not_started" not in noted
         return False
 
+    def trace(self, key: Key) -> Trace | None:
+        """What is known of an attempt of ours."""
+        return self._traces.get(key)
+
     # -- attempts of dead workers --------------------------------------------------------------------
 
-    def adopt(self, supervision: Supervision, key: Key, attempt: Attempt) -> None:
+    def adopt(self, supervision: Supervision, trace: Trace) -> None:
         """Answer for a running attempt from now on."""
-        self._attempts[key] = attempt
+        key = trace.key
+        self._traces[key] = trace
         adopted = Adopted(supervision, key)
         self._adopted[key] = adopted
         try:
@@ -266,7 +316,14 @@ class LocalEngine:
     # -- orders ------------------------------------------------------------------------------------
 
     def cancel(self, key: Key) -> bool:
-        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled. Whether the order was given."""
+        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled. Whether the order was given.
+
+        It may be given again: what has no supervisor any more is given up when it can't be ended.
+        """
+        for dead in self._dead:
+            if dead.key == key:
+                dead.given_up = dead.is_stuck
+                return False
         return self._order(key, f"cancel {key.job_id} {key.n}")
 
     def stop(self, key: Key, grace: float) -> bool:
@@ -290,8 +347,9 @@ class LocalEngine:
         return bool(slots)
 
     def soonest_late(self) -> float | None:
-        """Seconds until `ask_back` may have something to do."""
+        """Seconds until `ask_back` or `ended` may have something to do."""
         times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        times += [dead.again_at for dead in self._dead]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _order(self, key: Key, text: str) -> bool:
@@ -300,8 +358,24 @@ class LocalEngine:
         return any(key in slot.keys and slot.supervision.order(text) for slot in self._slots)
 
     def running(self) -> list[Key]:
-        """The attempts under way, and those behind them."""
-        return [key for slot in self._slots for key in slot.keys] + list(self._adopted)
+        """The attempts under way, those behind them, and those of dead supervisors that are not known to be over."""
+        ours = [key for slot in self._slots for key in slot.keys]
+        return ours + list(self._adopted) + [dead.key for dead in self._dead]
+
+    def tend(self) -> None:
+        """Continue supervisors that were stopped: they hold the time limits of their jobs."""
+        for slot in self._slots:
+            slot.keep_going()
+        for adopted in self._adopted.values():
+            adopted.supervision.keep_going()
+
+    def say_stopping(self) -> None:
+        """Tell the supervisors that this worker was asked to stop: so may have been they, and their jobs."""
+        for slot in self._slots:
+            if slot.keys:
+                slot.supervision.order("stopping")
+        for adopted in self._adopted.values():
+            adopted.supervision.order("stopping")
 
     def close(self) -> None:
         """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""

@@ -5,7 +5,6 @@ Used for the worker's own supervisors after their death, and for those of a dead
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -13,24 +12,23 @@ import time
 from typing import NamedTuple
 
 from jobq import system
-from jobq.engine.task import Key
+from jobq.engine.task import Key, Trace
 from jobq.job import Attempt, Ending, Outcome, Record
 from jobq.records import BadRecord, read_ending
 from jobq.store.folder import read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 from jobq.supervisor import tree
+from jobq.supervisor.mark import VARIABLE, wearers, wears
 
-KILL_ROUNDS = 1000
-KILL_PAUSE = 0.002  # seconds between two of them
-BLIND = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-}  # nothing is seen then, but may be there
+STUCK_AFTER = 5.0  # seconds after which what can't be ended is told of, and takes no slot any more
+KILL_BURST = 0.2  # seconds that are spent at a time on what is left of an attempt
+KILL_PAUSE = 0.002  # seconds between two looks
 CLEAN_LOOKS = 3  # what forks just then may be missed by one
 NAMED = re.compile(rb'"id":(\d+),"n":(\d+),')
 TORN = "torn"  # a line that can't be read: whatever it said is not known
+MISSING = -1  # there is no lock file
+COPIED = -2  # the lock file is a copy, and so is the store perhaps: it tells nothing of the supervisor
 
 
 class Supervision(NamedTuple):
@@ -46,20 +44,26 @@ class Supervision(NamedTuple):
         return cls(f"{workers}/{os.path.basename(token)}", os.path.basename(slot))
 
     def lock_if_dead(self) -> int | None:
-        """Its lock, taken, if it is dead (-1 if it never had one); None while it lives."""
+        """Its lock, taken, if it is dead; MISSING or COPIED if the file does not tell; None while it lives."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDONLY | os.O_NOFOLLOW)
+            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
-            return -1
+            return MISSING
         try:
-            taken = try_lock(fd)
+            lock = (COPIED if system.LockRecord(fd).is_copy else fd) if try_lock(fd) else None
         except OSError:
             os.close(fd)
             raise
-        if taken:
-            return fd
-        os.close(fd)
-        return None
+        if lock != fd:
+            os.close(fd)
+        return lock
+
+    def may_run(self) -> bool:
+        """Whether its process is there, by its command line; for when the lock does not tell. Raises OSError."""
+        if not tree.proc_is_ours():
+            return True
+        wanted = f"/{os.path.basename(self.folder)}\0{self.slot}\0".encode()
+        return any(wanted in tree.read_proc(pid, "cmdline") for pid in tree.pids())
 
     def is_alive(self) -> bool:
         """Whether it holds its lock."""
@@ -69,12 +73,15 @@ class Supervision(NamedTuple):
         return lock is None
 
     def pid(self) -> int | None:
-        """Its process, as long as it lives."""
+        """Its process, as long as it lives and has a number here."""
         try:
-            with open(system.open_plain(f"{self.folder}/{self.slot}.lock", os.O_RDONLY), encoding="ascii") as f:
-                return int(f.read())
-        except (OSError, ValueError):
+            fd = system.open_plain(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
+        except OSError:
             return None
+        try:
+            return system.LockRecord(fd).pid
+        finally:
+            os.close(fd)
 
     def order(self, text: str) -> bool:
         """Write an order to its control FIFO; False if it does not listen any more."""
@@ -88,11 +95,11 @@ class Supervision(NamedTuple):
             return False
         finally:
             os.close(fd)
-        self._wake()
+        self.keep_going()
         return True
 
-    def _wake(self) -> None:
-        """A supervisor that its own job has stopped must hear the order: CONT, sent to no stranger."""
+    def keep_going(self) -> None:
+        """Continue the process if its job, or anybody, has stopped it (SIGSTOP); CONT is sent to no stranger."""
         pid = self.pid()
         if pid is None or not hasattr(os, "pidfd_open"):
             return
@@ -111,7 +118,7 @@ class Supervision(NamedTuple):
     def events(self, key: Key) -> dict[str, Record]:
         """What it has noted of that attempt, by event; a torn last line is left out."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.ends", os.O_RDONLY | os.O_NOFOLLOW)
+            fd = os.open(f"{self.folder}/{self.slot}.ends", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return {}
         try:
@@ -161,14 +168,15 @@ def of_this_claim(noted: dict[str, Record], attempt: Attempt) -> dict[str, Recor
     return {event: record for event, record in noted.items() if record.get("claim", claim) == claim}
 
 
-def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, lock: int) -> Ending | None:
+def settle(supervision: Supervision, trace: Trace, lock: int, *, given_up: bool = False) -> Ending | None:
     """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
 
-    The caller holds the supervisor's `lock` and keeps it until the ending is recorded; -1: there is none. Only a
-    supervisor whose files are there, whole, of this boot, and without a start, has not started the job. None: there
-    still are processes of it, so that it is not over.
+    The caller holds the supervisor's `lock` and keeps it until the ending is recorded, or it is MISSING or COPIED. Only
+    a supervisor whose files are there, whole, of this boot, and without a start, has not started the job. None: that
+    nothing of it runs any more can't be proven, so that it is not over; unless a person has `given_up` waiting for it.
     """
-    noted = of_this_claim(supervision.events(key), attempt)
+    attempt = trace.attempt
+    noted = of_this_claim(supervision.events(trace.key), attempt)
     if "end" in noted:
         try:
             return ending_from(noted["end"])
@@ -177,86 +185,64 @@ def settle(supervision: Supervision, attempt: Attempt, key: Key, store: str, loc
     same_boot = attempt.boot_id in {"", system.boot_id()}
     if "not_started" in noted or (lock >= 0 and same_boot and not noted.keys() & {"start", TORN}):
         return NOT_STARTED
+    error = "its supervisor died"
+    if same_boot and not is_gone(supervision, trace, noted, lock):
+        if not given_up:
+            return None
+        error += ", and something of it may still run"
     started = noted.get("start", {})
-    if same_boot and not kill_leftovers(key, store, noted.get("pid")):
-        return None
-    return Ending(Outcome.LOST, error="its supervisor died", started_at=started.get("at"), ended_at=time.time())
+    return Ending(Outcome.LOST, error=error, started_at=started.get("at"), ended_at=time.time())
 
 
-def kill_leftovers(key: Key, store: str, spawned: Record | None) -> bool:
-    """KILL every process of an attempt whose supervisor is dead, until several looks see none; whether that was so.
+def is_gone(supervision: Supervision, trace: Trace, noted: dict[str, Record], lock: int) -> bool:
+    """Whether nothing is left of an attempt of this boot whose supervisor holds no lock; what is ours is killed."""
+    if lock < 0 and supervision.may_run():
+        return False  # its files were removed, or they are those of another store, of which ours is a copy
+    if lock == COPIED:
+        return not wearers(noted.get("start", {}).get("mark", trace.mark))  # they are the other store's to end
+    if not kill_leftovers(trace.mark):
+        return False
+    if lock < 0 or system.LockRecord(lock).is_near:
+        return True
+    # It ran where processes have other numbers, and may not be seen from here at all (pid_namespaces(7)).
+    try:
+        log = system.open_plain(trace.log, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        return system.is_open_nowhere_else(log)
+    finally:
+        os.close(log)
 
-    They are known by the variables in their environment, by the session of the main process, and as children of those.
+
+def jobs_at_work(path: str, uuid: str) -> set[int]:
+    """The jobs of the store of this path and name that live processes say, in their environment, to belong to."""
+    found = set()
+    store, name = b"\0JOBQ_STORE=%b\0" % os.fsencode(path), f":{uuid}".encode()
+    for pid in tree.pids():
+        data = b"\0" + tree.read_proc(pid, "environ")
+        if store in data:
+            said = dict(variable.partition(b"=")[::2] for variable in data.split(b"\0"))
+            number, mark = said.get(b"JOBQ_JOB_ID", b""), said.get(VARIABLE.encode(), b"")
+            if number.isdigit() and len(number) < 18 and mark.endswith(name):
+                found.add(int(number))
+    return found
+
+
+def kill_leftovers(mark: int) -> bool:
+    """KILL every process that carries the mark, and its descendants; whether none is left, as several looks see it.
+
+    Spends little time on it, as its caller has others to serve: what can't die now, or is another user's, stays.
     """
+    until = time.monotonic() + KILL_BURST
     clean = 0
-    for _ in range(KILL_ROUNDS):
-        found = _marked(key, store) | _session(spawned)
+    while True:
+        tree.kill_children(lambda pid: wears(pid, mark))
+        found = wearers(mark)
         if found:
             found |= tree.descendants(*(pid for pid, _ in found)) or set()
-        found -= tree.kill_all(found)  # what is another user's by now, nobody else can end
+        tree.kill_all(found)
         clean = 0 if found else clean + 1
-        if clean == CLEAN_LOOKS:
-            return True
+        if clean == CLEAN_LOOKS or time.monotonic() >= until:
+            return clean == CLEAN_LOOKS
         time.sleep(KILL_PAUSE)
-    return False
-
-
-def _marked(key: Key, store: str) -> set[tree.Process]:
-    wanted = {f"JOBQ_JOB_ID={key.job_id}".encode(), f"JOBQ_JOB_ATTEMPT={key.n}".encode()}
-    found = set()
-    for pid in _pids():
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as f:
-                variables = set(f.read().split(b"\0"))
-        except OSError as e:
-            if e.errno in BLIND:
-                raise
-            continue
-        if wanted <= variables and any(_same_store(variable, store) for variable in variables):
-            stat = tree.read_stat(pid)
-            if stat is not None and not stat[2]:
-                found.add((pid, stat[1]))
-    return found
-
-
-def _same_store(variable: bytes, store: str) -> bool:
-    name, _, path = variable.partition(b"=")
-    if name != b"JOBQ_STORE":
-        return False
-    try:
-        return os.path.samefile(path, store)
-    except OSError:
-        return False
-
-
-def _session(spawned: Record | None) -> set[tree.Process]:
-    """Members of the session of the main process; its number is not given away as long as there are any."""
-    if spawned is None:
-        return set()
-    leader, ticks = spawned.get("pid"), os.sysconf("SC_CLK_TCK")
-    found = set()
-    for pid in _pids():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as f:
-                fields = f.read().rpartition(b")")[2].split()
-            started = int(fields[19])
-            if int(fields[3]) != leader or fields[0] in {b"Z", b"X"}:
-                continue
-        except (OSError, ValueError, IndexError) as e:
-            if getattr(e, "errno", 0) in BLIND:
-                raise
-            continue
-        at = started / ticks
-        if at < spawned["from"] - 0.05 or (pid == leader and at > spawned["to"] + 0.05):
-            return set()  # the number went to a stranger
-        found.add((pid, started))
-    return found
-
-
-def _pids() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError as e:
-        if e.errno in BLIND:
-            raise
-        return []

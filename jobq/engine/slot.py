@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,7 +58,10 @@ class Slot:
             os.close(errors)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self._stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.unsent = b""  # of what it was given: it may not read, and nobody must wait for it
+        self.stuck: str | None = None  # why its job can't be ended, if so
+        os.set_blocking(self.stdin.fileno(), False)
         os.set_blocking(self.stdout.fileno(), False)
 
     @property
@@ -67,14 +71,22 @@ class Slot:
 
     def give(self, tasks: list[Task]) -> None:
         """Have it run these, one after the other. If it is dead, its pipe says so, and its file what became of them."""
-        self.keys = [task.key for task in tasks]
+        self.keys = [task.trace.key for task in tasks]
         self.heard_at, self.asked_back = time.monotonic(), False
-        data = b"".join(_message(task, first=task is tasks[0]) for task in tasks)
+        self.stuck = None
+        self.unsent = b"".join(_message(task, first=task is tasks[0]) for task in tasks)
+        self.send()
+
+    def send(self) -> bool:
+        """Write as much of what it was given as it takes now; whether that is all."""
         try:
-            while data:
-                data = data[self._stdin.write(data) :]
+            while self.unsent:
+                self.unsent = self.unsent[os.write(self.stdin.fileno(), self.unsent) :]
+        except BlockingIOError:
+            return False
         except OSError:
             self.hang_up()  # if it lives, it leaves, and what it was not told of has not been started
+        return True
 
     def hear(self) -> list[Record] | None:
         """What it has said since; None if it is dead."""
@@ -90,7 +102,8 @@ class Slot:
     def hang_up(self) -> None:
         """Give it nothing more: an idle one ends, a busy one finishes its job by itself."""
         self.leaving = True
-        self._stdin.close()
+        self.unsent = b""
+        self.stdin.close()
 
     def let_go(self) -> None:
         """Return when it has ended, if it is idle; it has been hung up on."""
@@ -105,8 +118,18 @@ class Slot:
     def bury(self) -> None:
         """It is dead: release what belongs to it."""
         self.stdout.close()
-        self._stdin.close()
+        self.stdin.close()
         self.process.wait()
+
+    def keep_going(self) -> bool:
+        """Continue the process if something has stopped it (SIGSTOP); whether that was so. It is our unreaped child."""
+        try:
+            stopped = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG)
+            if stopped is not None:
+                os.kill(self.process.pid, signal.SIGCONT)
+        except OSError:
+            return False
+        return stopped is not None
 
     def why(self) -> str:
         """What it complained of last, or its exit status."""
@@ -128,21 +151,23 @@ def _options() -> list[str]:
 
 
 def _message(task: Task, *, first: bool) -> bytes:
+    trace = task.trace
     message = {
-        "id": task.key.job_id,
-        "n": task.key.n,
+        "id": trace.key.job_id,
+        "n": trace.key.n,
         "command": task.command,
         "cwd": task.cwd,
         "umask": task.umask,
         "env": task.env_file,
         "set": task.variables,
-        "log": task.log,
+        "log": trace.log,
         "timeout": task.timeout,
         "grace": task.grace,
         "log_max": task.log_max,
         "boot": task.boot_id,
         "once": task.once,
-        "claim": task.attempt.claimed_at,
+        "mark": trace.mark,
+        "claim": trace.attempt.claimed_at,
         "first": first,
     }
     return ENCODER.encode(message).encode("ascii") + b"\n"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jobq.job import Attempt, Call, Ending, Job, Moment
 from jobq.retry import attempts_left
 from jobq.store.store import Store
+from jobq.supervisor.mark import VARIABLE, mark_of
 
 
 class Key(NamedTuple):
@@ -17,17 +18,36 @@ class Key(NamedTuple):
     n: int
 
 
-class Task(NamedTuple):
-    """All that is needed to run one attempt. Seconds; absolute paths."""
+class Trace(NamedTuple):
+    """What is known of an attempt even if its worker and its supervisor are dead."""
 
     key: Key
     attempt: Attempt
+    mark: int  # that all its processes carry
+    log: str
+    added_at: float = 0.0  # tells the job from another one that has its number since a backup was restored
+
+    @classmethod
+    def of(cls, job: Job, store: Store) -> Trace:
+        """The last attempt of the job."""
+        attempt = job.attempts[-1]
+        mark = mark_of(store.identity, attempt.supervisor, job.id, attempt.n, attempt.claimed_at)
+        return cls(Key(job.id, attempt.n), attempt, mark, store.logs.path(job.id, attempt.n), job.added_at)
+
+    def is_of(self, job: Job) -> bool:
+        """Whether this is an attempt of the job that the job does not know of."""
+        return job.added_at == self.added_at and self.key.n > len(job.attempts)
+
+
+class Task(NamedTuple):
+    """All that is needed to run one attempt. Seconds; absolute paths."""
+
+    trace: Trace
     command: str | tuple[str, ...]  # a shell line or an argv
     cwd: str
     umask: int
     env_file: str
     variables: dict[str, str]  # on top of the environment
-    log: str
     timeout: float | None
     grace: float
     log_max: int  # bytes
@@ -38,19 +58,23 @@ class Task(NamedTuple):
     def of(cls, job: Job, store: Store, now: Moment) -> Task:
         """The last attempt of the job, which was just claimed."""
         spec, attempt = job.spec, job.attempts[-1]
-        variables = {"JOBQ_JOB_ID": str(job.id), "JOBQ_JOB_ATTEMPT": str(attempt.n), "JOBQ_STORE": store.path}
+        trace = Trace.of(job, store)
+        variables = {
+            "JOBQ_JOB_ID": str(job.id),
+            "JOBQ_JOB_ATTEMPT": str(attempt.n),
+            "JOBQ_STORE": store.path,
+            VARIABLE: f"{trace.mark:x}:{store.uuid}",
+        }
         if spec.name is not None:
             variables["JOBQ_JOB_NAME"] = spec.name
         command = job.command
         return cls(
-            Key(job.id, attempt.n),
-            attempt,
+            trace,
             argv_of(command, store.logs.result_path(job.id, attempt.n)) if isinstance(command, Call) else command,
             spec.cwd,
             spec.umask,
             store.environment_path(spec.env),
             variables,
-            store.logs.path(job.id, attempt.n),
             spec.timeout,
             spec.grace,
             spec.log_max,

@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbidden, StoreTooNew
+from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbidden, StoreReplaced, StoreTooNew
 from jobq.job import Command, Job, Spec
 from jobq.store import environment, finished, workers
 from jobq.store.folder import Folder
@@ -66,6 +66,31 @@ class Store:
             folder.check_private()
             self._folder = folder
         return self._folder
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the directory: they tell the store from its copies, and from others at its path."""
+        status = os.fstat(self.root.fd)
+        return status.st_dev, status.st_ino
+
+    def stay_in_place(self) -> bool:
+        """Open the directory anew if another one is at the path, as from a backup; whether that was so.
+
+        Raises StoreReplaced if that is no copy of this store, and OSError if there is none: it may come back.
+        """
+        if os.path.samestat(os.stat(self.path), os.fstat(self.root.fd)):
+            return False
+        uuid = self.uuid
+        self.close()
+        self.read()
+        if self.uuid != uuid:
+            raise StoreReplaced(self.path)
+        return True
+
+    @property
+    def loads(self) -> int:
+        """How often the journal was read from its start, as is done again if a backup was restored."""
+        return self._view.loads
 
     def _make(self, folder: Folder | None, names: set[str]) -> Folder:
         if names & {HINT, finished.FINISHED, Logs.NAME}:
@@ -128,6 +153,11 @@ class Store:
     def header(self) -> Header | None:
         """The header of the journal that was read last; None before there is a store."""
         return self._view.journal.header if self._view.journal is not None and self._view.offset else None
+
+    @property
+    def uuid(self) -> str:
+        """The name that the store was given when it was made, which its copies have, too; "" before that is known."""
+        return self.header.uuid if self.header is not None else ""
 
     def check_workers_place(self) -> str:
         """The type of the network filesystem that holds the store, "" for a local one.

@@ -32,6 +32,7 @@ class View:
         self.journal: Journal | None = None
         self.offset = 0  # how far the journal is applied; 0: not read yet
         self.snapshot_end = 0
+        self.loads = 0  # how often all was read, from the start
 
     def forget(self) -> None:
         """Begin anew with the next look; until then the jobs are as known before."""
@@ -86,6 +87,7 @@ class View:
                 journal.close()
                 raise
             self.journal, self.jobs, self.snapshot_end = journal, jobs, at
+            self.loads += 1
             self.offset = at
             try:
                 end = self._end(folder, hint, locked)

@@ -15,6 +15,7 @@ import stat
 from jobq.errors import NotSaved, StoreError
 from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir
 from jobq.store.lock import is_held, try_lock
+from jobq.system import is_file_at, lock_record
 
 WORKERS = "workers"
 LOCK = "lock"
@@ -127,26 +128,50 @@ class Membership:
     def __init__(self, root: Folder, *, own_jobs: bool = False) -> None:
         """Raises NotSaved."""
         self.token = (OWN_JOBS if own_jobs else ANY_JOB) + os.urandom(6).hex()
-        workers = root.sub(WORKERS)
+        self.root = root
+        self._lock_fd = self.bell_fd = -1
+        self._register()
+
+    def mend(self) -> bool:
+        """Register anew if a cleaner of old files took our folder, or what is in it; whether that was so.
+
+        Then `bell_fd` is another one. Raises NotSaved, StoreForbidden.
+        """
+        lock, bell = f"{self.path}/{LOCK}", f"{self.path}/{BELL}"
+        if is_file_at(self._lock_fd, lock) and is_file_at(self.bell_fd, bell):
+            return False
+        old = (self._lock_fd, self.bell_fd)
+        self._register()
+        for fd in old:
+            os.close(fd)
+        return True
+
+    def _register(self) -> None:
+        """Make what is missing of the folder and its files; nobody sees the lock before it is held."""
+        workers = self.root.sub(WORKERS)
         workers.close()
         self.path = f"{workers.path}/{self.token}"
-        making = f"{workers.path}/.{self.token}"  # nobody looks at it before its lock is held
+        making = f"{workers.path}/.{self.token}"
         try:
-            make_private_dir(making)
-            self._lock_fd = os.open(
-                f"{making}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE
-            )
-            try_lock(self._lock_fd)
-            os.write(self._lock_fd, b"%d\n" % os.getpid())
-            os.fchmod(self._lock_fd, PRIVATE_FILE)
-            os.mkfifo(f"{making}/{BELL}", PRIVATE_FILE)
-            os.chmod(f"{making}/{BELL}", PRIVATE_FILE)  # whatever the umask
-            self.bell_fd = os.open(
-                f"{making}/{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW
-            )  # for writing too: never at its end
-            os.rename(making, self.path)
+            is_new = not os.path.isdir(self.path)
+            if is_new:
+                make_private_dir(making)
+            folder = making if is_new else self.path
+            lock = os.open(f"{folder}/.{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+            try_lock(lock)
+            os.write(lock, lock_record(lock))
+            os.fchmod(lock, PRIVATE_FILE)
+            os.rename(f"{folder}/.{LOCK}", f"{folder}/{LOCK}")
+            os.mkfifo(f"{folder}/.{BELL}", PRIVATE_FILE)
+            os.chmod(f"{folder}/.{BELL}", PRIVATE_FILE)  # whatever the umask
+            # For writing too: never at its end.
+            bell = os.open(f"{folder}/.{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+            os.rename(f"{folder}/.{BELL}", f"{folder}/{BELL}")
+            if is_new:
+                os.rename(making, self.path)
         except OSError as e:
             raise NotSaved(self.path, e) from None
+        self._lock_fd, self.bell_fd = lock, bell
 
     def hush(self) -> None:
         """Take all rings out of the bell."""

@@ -4,7 +4,8 @@ Run as `python -I -S __main__.py FOLDER K BOUND`, one for each slot of a worker,
 processes and no store, and loads little beside the standard library. In FOLDER (the worker's), K being the slot:
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
-    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds), "return": what waits goes back
+    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds); "return": what waits goes back; "stopping": the
+             worker was asked to stop
     K.ends   what happened, appended: start, pid, end, not_started; emptied when the worker has recorded it all
 
 Standard input brings jobs, a JSON object a line: one, or as many short ones as take some milliseconds, so that nobody
@@ -20,9 +21,11 @@ Every line of K.ends, and every message, is JSON that ends in the CRC-32 of what
     channel      jobs and orders in, ends out
     ends         K.ends
     spawn        starting a job's main process
+    running      one job while it runs: its limits, and how it is being ended
+    mark         what tells the processes of one attempt from all others
     logs         its output: the cap, and empty files passed on
     tree         processes: what is left of a tree, and how it is ended
 """
 
-PROTOCOL = 3
+PROTOCOL = 4
 SCRIPT = f"{__path__[0]}/__main__.py"

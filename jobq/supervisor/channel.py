@@ -9,6 +9,7 @@ import signal
 import time
 
 from jobq.supervisor.ends import Ends, line_of
+from jobq.system import is_file_at
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Channel:
         self.orders = b""
         self.untold = b""  # ends that the worker does not know of yet
         self.told_at = float("-inf")
-        os.mkfifo(control, 0o600)
-        self.ctl = os.open(control, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        self.control = control
+        self.ctl = -1
         self.woken, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.woken, False)
@@ -40,8 +41,26 @@ class Channel:
         self.hang_up = select.poll()
         self.hang_up.register(0, 0)
         self.poll = select.poll()
-        for fd in (0, self.ctl, self.woken):
+        for fd in (0, self.woken):
             self.poll.register(fd, select.POLLIN)
+        self.make_control()
+
+    def make_control(self) -> None:
+        """Make K.ctl, and listen to it. Raises OSError."""
+        os.mkfifo(self.control, 0o600)
+        ctl = os.open(self.control, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        if self.ctl >= 0:
+            self.poll.unregister(self.ctl)
+            os.close(self.ctl)
+        self.ctl = ctl
+        self.poll.register(ctl, select.POLLIN)
+
+    def mend(self) -> None:
+        """Make K.ctl anew if it is not there any more. Raises OSError."""
+        if not is_file_at(self.ctl, self.control):
+            if os.path.lexists(self.control):
+                os.unlink(self.control)  # from a backup, perhaps
+            self.make_control()
 
     # -- in ----------------------------------------------------------------------------------------
 

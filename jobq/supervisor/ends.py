@@ -10,11 +10,14 @@ import os
 import select
 import zlib
 
+from jobq.system import is_file_at
+
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from typing import Any
 
 ENDS_LIMIT = 1 << 16  # bytes that are kept although the worker has recorded them
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -29,20 +32,21 @@ class Ends:
 
     def __init__(self, path: str) -> None:
         """Raises OSError."""
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        self.path = path
+        self.fd = os.open(path, FLAGS, 0o600)
         self.unsaved: list[bytes] = []  # ends that the disk did not take
-        self.mend = b""  # what ends a line that may be torn
+        self.patch = b""  # what ends a line that may be torn
 
     def save(self, line: bytes) -> bool:
         """Append it, whole or not at all; whether it is there."""
         try:
             before = os.fstat(self.fd).st_size
-            if os.write(self.fd, self.mend + line) == len(self.mend + line):
-                self.mend = b""
+            if os.write(self.fd, self.patch + line) == len(self.patch + line):
+                self.patch = b""
                 return True
             os.ftruncate(self.fd, before)
         except OSError:
-            self.mend = b"\n"  # something of it may be there
+            self.patch = b"\n"  # something of it may be there
         return False
 
     def save_end(self, line: bytes) -> None:
@@ -55,6 +59,19 @@ class Ends:
         for line in self.unsaved:
             while not self.save(line):
                 select.select([], [], [], 1.0)
+
+    def mend(self) -> None:
+        """Write it anew, as it is, if the file at its path is not this one any more. Raises OSError."""
+        if is_file_at(self.fd, self.path):
+            return
+        size = os.fstat(self.fd).st_size
+        data = os.pread(self.fd, size, 0)
+        if os.path.lexists(self.path):
+            os.unlink(self.path)  # from a backup, perhaps
+        fd = os.open(self.path, FLAGS, 0o600)
+        os.write(fd, data)
+        os.close(self.fd)
+        self.fd = fd
 
     def sync(self) -> bool:
         """Make it durable: that a job which must never run twice has started is not forgotten in a power cut."""

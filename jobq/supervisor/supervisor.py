@@ -13,39 +13,20 @@ from jobq.supervisor import PROTOCOL
 from jobq.supervisor.channel import Channel
 from jobq.supervisor.ends import Ends, line_of
 from jobq.supervisor.logs import Log, Logs
+from jobq.supervisor.mark import wear
+from jobq.supervisor.running import Running
 from jobq.supervisor.spawn import Spawner, spawn_error
-from jobq.supervisor.tree import Process, become_subreaper, kill_all, kill_children, send, signal_group, survivors
-from jobq.system import boot_time
+from jobq.supervisor.tree import become_subreaper, kill_all, kill_children, read_stat, signal_group, survivors, tree_of
+from jobq.system import boot_time, is_file_at, lock_record
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from typing import Any
 
-LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL for what outlives the job's main process
 ROUND = 0.02  # seconds between two looks for survivors
-
-
-class Stop:
-    """Why and until when the job is being ended."""
-
-    def __init__(self, outcome: str, grace: float, counted: bool) -> None:
-        self.outcome = outcome
-        self.counted = counted  # uses up a retry
-        self.kill_at = time.monotonic() + grace
-
-
-class Spawned:
-    """The job's main process and what is known of it."""
-
-    def __init__(self, job: dict[str, Any], pid: int, log: Log) -> None:
-        self.id, self.n = job["id"], job["n"]
-        self.pid = pid
-        self.log = log
-        self.started = time.monotonic()
-        timeout = job.get("timeout")
-        self.timeout_at = None if timeout is None else self.started + timeout
-        self.grace: float = job.get("grace", 10.0)
-        self.stop: Stop | None = None
+SLOW_ROUND = 1.0  # seconds between two looks at what can't die
+TERMED = 128 + signal.SIGTERM  # what shells, and many programs, exit with after a TERM
+TOGETHER = 0.5  # seconds within which worker, supervisor and job hear a TERM that was sent to all of them
 
 
 class Supervisor:
@@ -55,16 +36,45 @@ class Supervisor:
         """Raises OSError."""
         self.bound = bound
         self.leaving = False  # told by a signal to end the job and go
-        lock = os.open(f"{folder}/{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            os.write(lock, b"%d\n" % os.getpid())
-        except OSError:
-            pass  # a full disk: only a quicker way to notice our end is lost
+        self.worker_stops = False  # has said that it was asked to stop
+        self.folder = folder
+        self.lock_path = f"{folder}/{slot}.lock"
+        self.lock = -1
+        self.take_lock()
         self.ends = Ends(f"{folder}/{slot}.ends")
         self.channel = Channel(f"{folder}/{slot}.ctl", self.ends)
         self.spawner = Spawner()
         self.logs = Logs()
+
+    def take_lock(self) -> None:
+        """Hold K.lock, newly made where it is missing. Raises OSError."""
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.write(lock, lock_record(lock))
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        except OSError:
+            pass  # a full disk: only what tells this file from a copy of it is missing
+        if self.lock >= 0:
+            os.close(self.lock)
+        self.lock = lock
+
+    def mend(self) -> None:
+        """Make anew what a cleaner of old files has taken from our folder: we are found, and heard, by these files."""
+        try:
+            if not is_file_at(self.lock, self.lock_path):
+                if not os.path.isdir(self.folder):
+                    os.mkdir(self.folder, 0o700)
+                elif os.path.lexists(self.lock_path):
+                    os.unlink(self.lock_path)  # from a backup, perhaps
+                self.take_lock()
+            self.channel.mend()
+            self.ends.mend()
+        except OSError:
+            pass  # another time
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -98,7 +108,7 @@ class Supervisor:
         """Start it, see it through, report."""
         begun, clock = time.time(), boot_time()
         key = {"id": job["id"], "n": job["n"], "claim": job["claim"]}
-        start = {"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot")}
+        start = {"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot"), "mark": job["mark"]}
         if not self.ends.save(line_of(start)) or (job["once"] and not self.ends.sync()):
             error = {"outcome": "spawn_error", "error": "no room to note the start", "counted": False}
             self.channel.report({**key, **error})
@@ -109,40 +119,60 @@ class Supervisor:
         log = -1
         try:
             log = self.logs.open(job["log"])
+            wear(job["mark"])
             pid = self.spawner.spawn(job)
         except (OSError, ValueError) as e:
             if log >= 0:
                 os.close(log)
             self.channel.report({**key, **spawn_error(e, job)})
             return
-        spawned = Spawned(job, pid, Log(job["log"], log, job["log_max"]))
+        running = Running(job, pid, Log(job["log"], log, job["log_max"]))
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
-        self.watch(spawned)
-        end = self.collect(spawned)
-        ended_at = begun + (time.monotonic() - spawned.started)
-        self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **self.logs.close(spawned.log)})
+        self.watch(running)
+        end = self.reap(running)
+        self.end_leftovers(running)
+        # By the clock that goes on while the machine sleeps, and is not set as the wall clock is.
+        ended_at = begun + (boot_time() - clock)
+        self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **self.logs.close(running.log)})
 
-    def watch(self, job: Spawned) -> None:
+    def watch(self, job: Running) -> None:
         """Return when the main process has ended, or when its time after TERM is over."""
         while not self.has_ended(job.pid):
             now = time.monotonic()
             self.carry_out_orders(job)
             if job.stop is None:
                 if job.timeout_at is not None and now >= job.timeout_at:
-                    self.begin_stop(job, "timeout", job.grace)
+                    job.begin_stop("timeout", job.grace)
                 elif self.leaving:
-                    self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE))
+                    self.begin_leaving(job)
                 elif self.channel.hung_up and self.bound:
-                    self.begin_stop(job, "interrupted", min(job.grace, LEFTOVER_GRACE), counted=False)
+                    job.begin_stop("interrupted", job.grace, counted=False)
             if job.stop is not None and now >= job.stop.kill_at:
                 return
             if now >= job.log.look_at:
                 job.log.trim()
+                self.mend()
+                self.tell_if_stuck(job, dying=job.is_dead_to_others())
             if now >= self.channel.tell_at:
                 self.channel.tell_ends()
             wake_at = min(job.log.look_at, self.channel.tell_at)
             deadline = job.timeout_at if job.stop is None else job.stop.kill_at
             self.channel.wait((wake_at if deadline is None else min(deadline, wake_at)) - time.monotonic())
+
+    def begin_leaving(self, job: Running) -> None:
+        """We were sent a TERM. If our worker was sent one as well, so was everything: systemd.kill(5), a shutdown.
+
+        Then the job has heard its own, and a second one might mean "now" to it.
+        """
+        everything = self.was_told_too(job)
+        job.begin_stop("interrupted", job.grace, counted=not everything, heard=everything)
+
+    def was_told_too(self, job: Running) -> bool:
+        """Whether the worker stops as well, or has gone; waits a moment to know."""
+        until = time.monotonic() + TOGETHER
+        while not (self.worker_stops or self.channel.worker_is_gone()) and time.monotonic() < until:
+            self.pause(job, ROUND)
+        return self.worker_stops or self.channel.hung_up
 
     def has_ended(self, pid: int) -> bool:
         """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
@@ -152,28 +182,22 @@ class Supervisor:
             os.waitpid(dead.si_pid, 0)
         return False
 
-    def begin_stop(self, job: Spawned, outcome: str, grace: float, *, counted: bool = True) -> None:
-        """TERM, and CONT so that a stopped job hears it; KILL after the grace."""
-        job.stop = Stop(outcome, grace, counted)
-        signal_group(job.pid, signal.SIGTERM)
-        signal_group(job.pid, signal.SIGCONT)
-
-    def carry_out_orders(self, job: Spawned) -> None:
+    def carry_out_orders(self, job: Running) -> None:
         """Those for this attempt and those behind it; orders for others are late."""
         while (words := self.channel.take_order()) is not None:
             self.carry_out(words, job)
 
-    def carry_out(self, words: list[str], job: Spawned) -> None:
+    def carry_out(self, words: list[str], job: Running) -> None:
         """One of them."""
         mine = words[1:3] == [str(job.id), str(job.n)]
         match words:
             case ["cancel", _, _] if mine:
                 if job.stop is None:
-                    self.begin_stop(job, "cancelled", job.grace)
+                    job.begin_stop("cancelled", job.grace)
             case ["stop", _, _, grace] if mine:
                 seconds = float(grace)
                 if job.stop is None:
-                    self.begin_stop(job, "interrupted", seconds, counted=False)
+                    job.begin_stop("interrupted", seconds, counted=False)
                 job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
             case ["cancel" | "stop", job_id, n, *_]:
                 self.channel.wait(0)  # it may be in the pipe still
@@ -181,52 +205,67 @@ class Supervisor:
             case ["return"]:
                 self.channel.wait(0)
                 self.channel.give_back(lambda _waiting: True)
+            case ["stopping"]:
+                self.worker_stops = True
 
-    def collect(self, job: Spawned) -> dict[str, Any]:
-        """End what is left of the tree, reap the main process; how it ended.
+    def pause(self, job: Running, seconds: float) -> None:
+        """Sleep that long at most, and carry out what orders come."""
+        self.channel.wait(SLOW_ROUND if job.told_stuck else seconds)
+        self.carry_out_orders(job)
+        if time.monotonic() >= self.channel.tell_at:
+            self.channel.tell_ends()
 
-        The main process stays unreaped until its group has been signalled: till then nobody else can have its number.
+    def reap(self, job: Running) -> dict[str, Any]:
+        """Reap the main process, killed if its time is over; how it ended, and why.
+
+        It stays unreaped as long as its group may be signalled: till then nobody else can have its number.
         """
-        has_ended = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if has_ended:
-            signal_group(job.pid, signal.SIGTERM)
-            signal_group(job.pid, signal.SIGCONT)
-        else:
+        while True:
+            pid, status, usage = os.wait4(job.pid, os.WNOHANG)
+            if pid:
+                break
             signal_group(job.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(job.pid, 0)
-        self.end_leftovers(job)
+            self.tell_if_stuck(job, dying=True)
+            self.pause(job, ROUND)
+        job.main_has_ended()
         end: dict[str, Any] = {"user_s": round(usage.ru_utime, 6), "system_s": round(usage.ru_stime, 6)}
         if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             # Else it is our own: until its execve(2), the job has borrowed our memory (vfork(2)).
             end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
         code = os.waitstatus_to_exitcode(status)
+        end["status" if code >= 0 else "signal"] = abs(code)
+        if job.stop is None and code in {-signal.SIGTERM, TERMED} and (self.was_told_too(job) or self.leaving):
+            # It has heard a TERM that was sent to everything at once, a moment before we did.
+            self.begin_leaving(job)
         if job.stop is not None:
             # Even if it ends with success after TERM: it has not done all that it was asked.
-            end["outcome"] = job.stop.outcome
-            end["counted"] = job.stop.counted
-        else:
-            end["outcome"] = "exit" if code >= 0 else "signal"
-        end["status" if code >= 0 else "signal"] = abs(code)
-        return end
+            return {**end, "outcome": job.stop.outcome, "counted": job.stop.counted}
+        return {**end, "outcome": "exit" if code >= 0 else "signal"}
 
-    def end_leftovers(self, job: Spawned) -> None:
+    def end_leftovers(self, job: Running) -> None:
         """TERM whatever of the tree outlives the main process, KILL it after a while, reap it all."""
-        kill_at = time.monotonic() + LEFTOVER_GRACE
-        if job.stop is not None:
-            kill_at = min(kill_at, job.stop.kill_at)
-        told: set[Process] = set()
         while (left := survivors(job.pid)) is not None:
-            if time.monotonic() < kill_at:
-                for process in left - told:
-                    send(process, signal.SIGTERM)
-                    send(process, signal.SIGCONT)
-                told |= left
-                self.channel.wait(ROUND)
+            if time.monotonic() < job.kill_at():
+                job.tell_leftovers(left)
             elif left and kill_all(left) == left:
                 self.leaving = True  # it is another user's, and will be nobody's: the next job gets a fresh supervisor
                 return
-            elif kill_children():
-                self.channel.wait(ROUND)
+            elif not kill_children():
+                continue
+            self.tell_if_stuck(job, dying=time.monotonic() >= job.kill_at())
+            self.pause(job, ROUND)
+
+    def tell_if_stuck(self, job: Running, *, dying: bool) -> None:
+        """Let the worker know, once, that what it waits for may never come: a process that can't die holds it up."""
+        if job.is_stuck(dying=dying):
+            left = sorted(pid for pid, _ in survivors_of(job.pid))
+            self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": left[:10]}))
+
+
+def survivors_of(leader: int) -> set[tuple[int, int]]:
+    """What is left of a tree, its main process included, though it may be dead to all but its tracer."""
+    stat = read_stat(leader)
+    return tree_of(leader) | ({(leader, stat[1])} if stat is not None else set())
 
 
 def main() -> None:

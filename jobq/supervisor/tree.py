@@ -6,16 +6,19 @@ own children, in whatever session they are; elsewhere only the job's process gro
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import signal
 import sys
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 KILL_BURST = 200  # rounds of killing between two looks at everything
 
+BLIND = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # nothing is seen then, but may be there
 Process = tuple[int, int]  # pid and start time in ticks, never reused together within a boot; (-pgid, 0): a group
 SUBREAPING = False
 
@@ -30,6 +33,58 @@ def become_subreaper() -> None:
             SUBREAPING = ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
         except (ImportError, OSError, AttributeError):
             pass
+
+
+@functools.cache
+def proc_is_ours() -> bool:
+    """Whether /proc is there and gives processes the numbers that we know them by, not those of another namespace."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def pids() -> list[int]:
+    """The numbers of all processes that can be seen. Raises OSError where too little is left to look."""
+    if not proc_is_ours():
+        return []
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError as e:
+        if e.errno in BLIND:
+            raise
+        return []
+
+
+def read_proc(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty if it can't be read. Raises OSError where too little is left to look."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as f:
+            return f.read(1 << 22)
+    except OSError as e:
+        if e.errno in BLIND:
+            raise
+        return b""
+
+
+def tree_of(leader: int) -> set[Process]:
+    """The live processes of the job whose main process is `leader`; its group where that can't be seen."""
+    found = descendants(os.getpid()) if SUBREAPING else None
+    return {(-leader, 0)} if found is None else found
+
+
+def holds_open(process: Process, file: os.stat_result) -> bool:
+    """Whether the process has this file open; True where that can't be seen."""
+    try:
+        for name in os.listdir(f"/proc/{process[0]}/fd"):
+            try:
+                if os.path.samestat(os.stat(f"/proc/{process[0]}/fd/{name}"), file):
+                    return True
+            except OSError:
+                continue
+    except OSError:
+        return process[0] < 0 or read_stat(process[0]) is not None
+    return False
 
 
 def survivors(leader: int) -> set[Process] | None:
@@ -90,13 +145,13 @@ def descendants(*roots: int) -> set[Process] | None:
     """All live processes below these; None where the system does not tell (no /proc)."""
     children: dict[int, list[tuple[Process, bool]]] = {}
     try:
-        names = os.listdir("/proc")
+        numbers = pids()
     except OSError:
         return None
-    for name in names:
-        if name.isdecimal() and (stat := read_stat(int(name))) is not None:
+    for number in numbers:
+        if (stat := read_stat(number)) is not None:
             ppid, started, dead = stat
-            children.setdefault(ppid, []).append(((int(name), started), dead))
+            children.setdefault(ppid, []).append(((number, started), dead))
     if not children:
         return None
     found: set[Process] = set()
@@ -111,6 +166,8 @@ def descendants(*roots: int) -> set[Process] | None:
 
 def read_stat(pid: int) -> tuple[int, int, bool] | None:
     """Parent, start time in ticks, and whether it is dead already (proc_pid_stat(5)); None if it does not exist."""
+    if not proc_is_ours():
+        return None
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:
             fields = f.read().rpartition(b")")[2].split()
@@ -156,12 +213,14 @@ def kill_all(processes: set[Process]) -> set[Process]:
     return {process for process in processes if not send(process, signal.SIGKILL)}
 
 
-def kill_children(spared: Collection[int] = ()) -> bool:
+def kill_children(is_ours: Callable[[int], bool] = lambda _pid: True) -> bool:
     """KILL and reap what becomes a child of this process, without a pause: what forks all the time, and leaves its
-    parents behind, must be caught between two forks. Whether any is left that is not `spared`, and may be killed."""
+    parents behind, must be caught between two forks. Whether any is left that `is_ours` and may be killed."""
     beyond: set[Process] = set()
     for _ in range(KILL_BURST):
-        left = {process for process in own_children() if process[0] not in spared} - beyond
+        left = own_children() - beyond
+        beyond |= {process for process in left if not is_ours(process[0])}
+        left -= beyond
         if not left:
             return False
         beyond |= kill_all(left)
@@ -173,12 +232,20 @@ def kill_children(spared: Collection[int] = ()) -> bool:
     return True
 
 
+def reap_orphans(spared: Collection[int]) -> None:
+    """Reap dead children that others have left to us, as a subreaper or as PID 1; not those that somebody waits for."""
+    try:
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in spared:
+            os.waitpid(dead.si_pid, 0)
+    except ChildProcessError:
+        pass
+
+
 def kill_own_child(leader: int) -> None:
     """KILL the group of a process that has come to us as a child; of nobody else, as only our own can be waited for."""
     if leader > 0:
         try:
             os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if signal_group(leader, signal.SIGKILL):
-                os.waitpid(leader, 0)
+            signal_group(leader, signal.SIGKILL)  # `reap_orphans` reaps it
         except OSError:
             pass

@@ -14,7 +14,7 @@ from pathlib import Path
 from jobq.api import Queue
 from jobq.commands.worker import LEFT
 from jobq.job import Job, Outcome, State
-from jobq.worker import STOP_AFTER
+from jobq.stopping import STOP_AFTER
 from tests.conftest import Cli, wait_until
 from tests.faults.case import Bench, Figures, case, need_linux
 from tests.faults.clients import Client, Done, boot_now, clients

@@ -17,7 +17,7 @@ from unittest import mock
 from jobq import lifecycle
 from jobq.api import Queue
 from jobq.engine import remains
-from jobq.engine.task import Key
+from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged
 from jobq.job import Attempt, Ending, Job, Moment, Outcome, Record, Spec
 from jobq.store import check, compaction
@@ -421,9 +421,9 @@ def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]
 
 def settled(supervision: remains.Supervision, truth: list[Outcome]) -> Iterator[str]:
     """A started attempt ends as it did, or as lost: never as one that was not started, which would run again."""
-    attempt = Attempt(1, "w", "w/0", 1.0)
+    trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
     with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
-        ending = remains.settle(supervision, attempt, Key(1, 1), "/", 0)
+        ending = remains.settle(supervision, trace, 0)
     if ending is None or ending.outcome not in truth or ending.status not in {0, None} or not ending.counted:
         yield f"it ends as {ending}"
 

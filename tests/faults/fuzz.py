@@ -26,7 +26,7 @@ from jobq import asks
 from jobq.api import Queue
 from jobq.commands.call import parse
 from jobq.engine import remains
-from jobq.engine.task import Key
+from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
 from jobq.job import Attempt, Record
 from jobq.request import call_command
@@ -204,7 +204,7 @@ def ends(folder: Path, records: list[Record]) -> None:
     """What a supervisor has left."""
     (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
     with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
-        remains.settle(remains.Supervision(str(folder), "0"), Attempt(1, "w", "w/0", 1.0), Key(1, 1), "/", 0)
+        remains.settle(remains.Supervision(str(folder), "0"), Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/"), 0)
 
 
 def environment_file(store: Store, data: bytes) -> None:

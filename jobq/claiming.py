@@ -1,0 +1,94 @@
+"""What a worker claims: which jobs, how many of them for each of its slots, and how many slots it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from jobq import lifecycle
+from jobq.engine.task import Ended
+from jobq.job import Job, Moment, Outcome
+from jobq.pace import Pace, Width, goes_alone
+from jobq.started import Started
+from jobq.store.jobs import Jobs
+
+
+class Claiming:
+    """The claims of one worker."""
+
+    def __init__(
+        self, token: str, slots: int, started: Started, *, own_jobs: bool, queues: Collection[str] | None
+    ) -> None:
+        self.pace = Pace()
+        self.width = Width(slots)
+        self._token = token
+        self._slots = slots
+        self._started = started
+        self._runner = token if own_jobs else None
+        self._queues = queues
+
+    def ready(self, jobs: Jobs, count: int, now: Moment) -> list[Job]:
+        """Up to `count` jobs that could be claimed now; they keep their places."""
+        if count <= 0:
+            return []
+        jobs.waiting.wake(jobs.by_id, now)
+        found = list(self._take(jobs, count, now))
+        for job in found:
+            jobs.waiting.push(job)
+        return found
+
+    def about_ready(self, jobs: Jobs) -> int:
+        """About how many jobs could be claimed now."""
+        return jobs.waiting.about_ready(runner=self._runner, queues=self._queues)
+
+    def claims(self, jobs: Jobs, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
+        """Jobs for these slots, claimed: for each some milliseconds' worth, as long as there is plenty for everybody.
+
+        Each has to show in `jobs` before the next is asked for.
+        """
+        jobs.waiting.wake(jobs.by_id, now)
+        for name in names:
+            for at in range(self.pace.at_once(self.about_ready(jobs) // (2 * self._slots))):
+                job = next(self._take(jobs, 1, now), None)
+                if job is None:
+                    return  # somebody else was quicker
+                alone = goes_alone(job)
+                if at and alone:
+                    jobs.waiting.push(job)
+                    break
+                yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name)
+                if alone:
+                    break
+
+    def _take(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
+        """Ready jobs, taken out of their order; what runs already, though the store does not know, stays in it."""
+        if self._started.is_outdated:
+            return
+        started = self._started.ids
+        passed = []
+        try:
+            most = count + len(started)
+            for job in jobs.waiting.take(jobs.by_id, most, now, runner=self._runner, queues=self._queues):
+                if job.id in started:
+                    passed.append(job)
+                    continue
+                yield job
+                count -= 1
+                if not count:
+                    return
+        finally:
+            for job in passed:
+                jobs.waiting.push(job)
+
+    def learn(self, ended: list[Ended], now: Moment) -> str:
+        """Learn how long jobs take, and how many slots there is enough for; returns what there was too little of."""
+        endings = [end.ending for end in ended]
+        for ending in endings:
+            if ending.started_at is not None and ending.ended_at is not None:
+                self.pace.learn(ending.ended_at - ending.started_at)
+        refused = [ending for ending in endings if ending.never_started and ending.outcome is Outcome.SPAWN_ERROR]
+        if refused:
+            self.width.narrow(now.boot)
+            return str(refused[-1])
+        if ended:
+            self.width.widen(now.boot)
+        return ""

@@ -1,0 +1,120 @@
+"""One job while it runs: its processes, its limits, and how it is being ended.
+
+Whatever the shape of its tree, every process hears TERM once (many programs take a second one for "now"), followed by
+CONT, so that a stopped one hears it too; what is left after the grace is killed. The clock of the grace is the same for
+all of them: it does not begin anew when the main process, often just a shell, has gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from jobq.supervisor.tree import Process, holds_open, read_stat, send, tree_of
+
+TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
+
+    from jobq.supervisor.logs import Log
+
+LEFTOVER_GRACE = 2.0  # seconds from the job's own end to KILL for what outlives its main process
+LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
+QUIET = 1.0  # seconds without new output after which what holds the log open is taken for a daemon, not for a filter
+LONGEST_DRAIN = 5.0  # seconds from the job's own end to TERM for a filter that goes on writing
+STUCK_AFTER = 5.0  # seconds from KILL on after which a process is taken for one that can't die now
+
+
+class Stop:
+    """Why the job is being ended, and until when it may end by itself."""
+
+    def __init__(self, outcome: str, grace: float, *, counted: bool) -> None:
+        self.outcome = outcome
+        self.counted = counted  # uses up a retry
+        self.kill_at = time.monotonic() + grace
+
+
+class Running:
+    """A job whose main process was started. All times but those told to the worker are monotonic seconds."""
+
+    def __init__(self, job: dict[str, Any], pid: int, log: Log) -> None:
+        self.id, self.n = job["id"], job["n"]
+        self.pid = pid
+        self.log = log
+        self.started = time.monotonic()
+        timeout = job.get("timeout")
+        self.timeout_at = None if timeout is None else self.started + timeout
+        self.grace: float = job.get("grace", 10.0)
+        self.stop: Stop | None = None
+        self.stuck_at: float | None = None  # when to say that it can't be ended
+        self.told_stuck = False
+        self._told: set[Process] = set()
+        self._ended_at = self._grown_at = float("inf")
+        self._log_size = 0
+        self._term_at: float | None = None
+
+    def begin_stop(self, outcome: str, grace: float, *, counted: bool = True, heard: bool = False) -> None:
+        """Let it end: TERM now, unless all of it has `heard` one from elsewhere, and KILL after `grace` seconds."""
+        self.stop = Stop(outcome, grace, counted=counted)
+        if heard:
+            self._told |= tree_of(self.pid)
+        else:
+            self.tell(tree_of(self.pid))
+
+    def tell(self, processes: Collection[Process]) -> None:
+        """TERM to those of these processes that have not heard it yet."""
+        for process in set(processes) - self._told:
+            self._told.add(process)
+            send(process, signal.SIGTERM)
+            send(process, signal.SIGCONT)
+
+    def main_has_ended(self) -> None:
+        """The main process is reaped; what is left of the tree is next."""
+        self._ended_at = self._grown_at = time.monotonic()
+        self._log_size = os.fstat(self.log.fd).st_size
+
+    def kill_at(self) -> float:
+        """When what outlives the main process is killed."""
+        if self.stop is not None:
+            return self.stop.kill_at
+        if self._term_at is None:
+            return float("inf")
+        return max(self._ended_at + LEFTOVER_GRACE, self._term_at + LEAST_GRACE)
+
+    def tell_leftovers(self, left: Collection[Process]) -> None:
+        """TERM to what outlives the main process; what may be a filter is let finish writing before.
+
+        `exec > >(helper)`, or a filter in the background, may not have read all of its input yet when the job ends.
+        """
+        if self.stop is None and self._term_at is None:
+            if self._may_drain(left):
+                return
+            self._term_at = time.monotonic()
+        self.tell(left)
+
+    def _may_drain(self, left: Collection[Process]) -> bool:
+        now, status = time.monotonic(), os.fstat(self.log.fd)
+        if status.st_size != self._log_size:
+            self._log_size, self._grown_at = status.st_size, now
+        if now >= min(self._grown_at + QUIET, self._ended_at + LONGEST_DRAIN):
+            return False
+        return any(holds_open(process, status) for process in left)
+
+    def is_stuck(self, *, dying: bool) -> bool:
+        """Whether it should be said, once, that this job can't be ended: its processes have been `dying` for long."""
+        now = time.monotonic()
+        if not dying:
+            self.stuck_at = None
+        elif self.stuck_at is None:
+            self.stuck_at = now + STUCK_AFTER
+        if self.stuck_at is None or now < self.stuck_at or self.told_stuck:
+            return False
+        self.told_stuck = True
+        return True
+
+    def is_dead_to_others(self) -> bool:
+        """Whether the main process has ended and can't be reaped: a tracer has not let go of it (ptrace(2))."""
+        stat = read_stat(self.pid)
+        return stat is not None and stat[2]
