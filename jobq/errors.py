@@ -14,6 +14,7 @@
     │   └── StoreTooNew      78   written by a later version
     ├── CallFailed            1   the Python function of a job raised
     ├── EngineBroken         70   jobs can't be started at all
+    ├── PythonGone           70   functions can't be called at all
     └── WaitTimeout         124   not over within the time given
 
 Each class takes the facts and writes the sentence; `hint` says what to do about it. The numbers are the exit codes
@@ -131,6 +132,13 @@ class WaitTimeout(JobqError):
 
 class EngineBroken(JobqError):
     """The process that stands beside a job can't be started, or speaks the protocol of another version."""
+
+
+class PythonGone(JobqError):
+    """The interpreter that jobq runs on was removed: by an upgrade, which puts another in its place, or for good."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path}, the Python of jobq itself, is gone: no function is called until it is back")
 
 
 class CallFailed(JobqError):

@@ -29,6 +29,13 @@ class Call(NamedTuple):
 Command = str | tuple[str, ...] | Call
 """A string is a line for /bin/sh -c; a tuple is an exact argv."""
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+"""What older versions took for the name of a function; not all of it can be one."""
+
+
+def names_function(text: str) -> bool:
+    """Whether it has the form "module:function", with dots in either, of the letters that Python allows in names."""
+    module, _, name = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
 
 
 class State(StrEnum):
@@ -123,6 +130,7 @@ class Ending(NamedTuple):
     log_bytes: int = 0  # dropped ones included
     log_dropped: int = 0
     counted: bool = True  # uses up a retry
+    permanent: bool = False  # the same call can only end the same way: it is not retried, and `error` says why
     extra: Record | None = None
 
     @property
@@ -151,7 +159,8 @@ class Ending(NamedTuple):
     def __str__(self) -> str:
         match self.outcome:
             case Outcome.EXIT:
-                return f"exit {self.status}"
+                why = f", not retried: {self.error}" if self.permanent else ""
+                return f"exit {self.status}{why}"
             case Outcome.SIGNAL:
                 return f"signal {self.signal}"
             case Outcome.SPAWN_ERROR:

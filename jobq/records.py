@@ -23,6 +23,7 @@ from jobq.job import (
     Spec,
     State,
     Step,
+    names_function,
 )
 
 
@@ -58,6 +59,7 @@ ENDING_FIELDS: dict[str, tuple[type, ...]] = {
     "log_bytes": (int,),
     "log_dropped": (int,),
     "counted": (bool,),
+    "permanent": (bool,),
 }
 ATTEMPT_FIELDS: dict[str, tuple[type, ...]] = {
     "n": (int,),
@@ -216,7 +218,7 @@ def read_command(value: object) -> Command:
                 "args": list() as args,
                 "kwargs": dict() as kwargs,
             }:
-                if FUNCTION.fullmatch(function):
+                if names_function(function) or FUNCTION.fullmatch(function):
                     return Call(function, tuple(args), kwargs, python)
     if isinstance(value, str):
         return value

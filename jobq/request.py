@@ -10,7 +10,7 @@ from typing import Any
 
 from jobq.asks import LEAST_LOG, MOST_RETRIES, label
 from jobq.errors import UsageError
-from jobq.job import FUNCTION, Call, Command, Spec
+from jobq.job import Call, Command, Spec, names_function
 from jobq.records import BadRecord, read_spec, spec_record
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
@@ -20,8 +20,7 @@ MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the j
 
 def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str) -> Call:
     """A command that calls a function. Raises UsageError for what is no function's name, or no JSON."""
-    if not isinstance(function, str) or not FUNCTION.fullmatch(function):
-        raise UsageError(f"{function!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
+    function = function_name(function)
     try:
         copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as e:
@@ -32,7 +31,37 @@ def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python:
         )
     if copied["kwargs"].keys() != kwargs.keys():
         raise UsageError(f"the names of {function}'s arguments must be text")
-    return Call(function, tuple(copied["args"]), copied["kwargs"], os.path.abspath(python))
+    named = {identifier(name): value for name, value in copied["kwargs"].items()}
+    return Call(function, tuple(copied["args"]), named, os.path.abspath(python))
+
+
+def function_name(text: object) -> str:
+    """The name of a function as Python itself would look it up. Raises UsageError."""
+    if not isinstance(text, str):
+        raise UsageError(f"{text!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
+    module, _, name = text.partition(":")
+    if module == "__main__":
+        raise UsageError(
+            f"{text} can't be called: a job has another __main__ than the script that adds it",
+            f"name the script: SCRIPT:{name} for SCRIPT.py",
+        )
+    if name.isidentifier() and module.endswith(".py") and os.path.isfile(module):
+        script = os.path.basename(module).removesuffix(".py")
+        raise UsageError(
+            f"{module} is a file, and a function is found by its module", f"write {script}:{name}, in its directory"
+        )
+    if not names_function(text):
+        raise UsageError(f"{text!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
+    return identifier(text)
+
+
+def identifier(text: str) -> str:
+    """The name as Python's parser reads it: letters that only look different in Unicode are the same."""
+    if text.isascii():
+        return text
+    import unicodedata  # noqa: PLC0415
+
+    return unicodedata.normalize("NFKC", text)
 
 
 def depth(value: Any) -> int:
@@ -83,7 +112,7 @@ def check_command(command: Command, line: int) -> None:
     if isinstance(command, Call):
         from jobq.engine.task import argv_of  # noqa: PLC0415  # only for functions
 
-        words = argv_of(command, "")
+        words = argv_of(command, "", "")
     else:
         words = (command,) if isinstance(command, str) else command
     if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):

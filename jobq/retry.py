@@ -19,6 +19,8 @@ def attempts_left(job: Job) -> bool:
 
 def worth_retrying(ending: Ending) -> bool:
     """Whether the same command may do better the next time."""
+    if ending.permanent:
+        return False
     match ending.outcome:
         case Outcome.EXIT:
             return ending.status not in NEVER_RETRIED

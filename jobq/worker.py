@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Iterator
 from jobq import clock, lifecycle
 from jobq.claim import is_mine
 from jobq.claiming import Claiming
+from jobq.engine.caller import Caller
 from jobq.engine.local import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
-from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Job, Moment, State
+from jobq.errors import LockTimeout, NotSaved, PythonGone, StoreError, StoreForbidden, SyncFailed
+from jobq.job import Call, Job, Moment, State
 from jobq.rescue import ROLL, is_needed, orphans_of_run, rescue
 from jobq.signals import StopSignals
 from jobq.started import Started
@@ -66,6 +67,7 @@ class Worker:
         self._report = report
         self._idle = idle
         self._member = presence.Membership(store.root, own_jobs=own_jobs)
+        self._caller = Caller(self._member.path)
         self._engine = LocalEngine(self._member.path, bound=own_jobs)
         self._asked_to_cancel: set[Key] = set()
         self._looked_around = float("-inf")
@@ -191,11 +193,17 @@ class Worker:
         ready = self._claiming.ready(jobs, self._claiming.width.slots - self._engine.busy, now)
         try:
             for job in ready:
-                self.store.logs.make_folder(job.id)
-        except NotSaved as e:
+                self._make_ready(job)
+        except (NotSaved, PythonGone) as e:
             self._take_a_break(now, e)  # nothing is claimed that could not start
             return 0
         return len(ready)
+
+    def _make_ready(self, job: Job) -> None:
+        """What it needs beside a slot. Raises NotSaved, StoreForbidden, PythonGone."""
+        self.store.logs.make_folder(job.id)
+        if isinstance(job.command, Call):
+            self._caller.make(job.command)
 
     def _turn(self, now: Moment, ended: list[Ended], names: list[str]) -> None:
         """One transaction: record what ended, claim what is next. Then start it."""
@@ -244,12 +252,12 @@ class Worker:
         tasks = []
         for job in jobs:
             try:
-                self.store.logs.make_folder(job.id)
-            except (StoreError, OSError) as e:
+                self._make_ready(job)
+            except (StoreError, PythonGone, OSError) as e:
                 self._engine.withdraw(Key(job.id, job.attempts[-1].n))
                 self._take_a_break(now, e)
                 continue
-            tasks.append(Task.of(job, self.store, now))
+            tasks.append(Task.of(job, self.store, now, self._caller.path))
         if tasks:
             self._engine.submit(name, tasks)
 

@@ -13,9 +13,10 @@ from jobq.commands.common import no_worker_warning, queue_of, takes_asks
 from jobq.errors import UsageError
 from jobq.request import call_command
 from jobq.settings import interpreter
+from jobq.system import utf8
 from jobq.views.console import out
 
-KEYWORD = re.compile(r"([A-Za-z_]\w*)(:?=)(.*)", re.DOTALL)
+KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 
 
 @takes_asks()
@@ -39,8 +40,8 @@ def call(
     reports:build 2026 draft:=true
     """
     queue = queue_of(context)
-    args, kwargs = parse(arguments or [])
-    command = call_command(function, args, kwargs, interpreter(python))
+    args, kwargs = parse([utf8(word) for word in arguments or []])
+    command = call_command(utf8(function), args, kwargs, interpreter(python))
     (job_id,) = queue.add_many([command], lambda: queue.spec(**asked))
     out(str(job_id))
     no_worker_warning(queue)
@@ -52,7 +53,7 @@ def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     kwargs: dict[str, Any] = {}
     for word in words:
         keyword = KEYWORD.fullmatch(word)
-        if keyword is not None:
+        if keyword is not None and keyword[1].isidentifier():
             name, equals, text = keyword.groups()
             if name in kwargs:
                 raise UsageError(f"the argument {name} is given twice")

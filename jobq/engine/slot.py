@@ -167,6 +167,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "boot": task.boot_id,
         "once": task.once,
         "mark": trace.mark,
+        "result": task.result,
         "claim": trace.attempt.claimed_at,
         "first": first,
     }

@@ -53,10 +53,11 @@ class Task(NamedTuple):
     log_max: int  # bytes
     boot_id: str
     once: bool  # it must not be started again, whatever happens
+    result: str | None  # where a function leaves what it returned
 
     @classmethod
-    def of(cls, job: Job, store: Store, now: Moment) -> Task:
-        """The last attempt of the job, which was just claimed."""
+    def of(cls, job: Job, store: Store, now: Moment, child: str) -> Task:
+        """The last attempt of the job, which was just claimed; `child` is the script that calls functions."""
         spec, attempt = job.spec, job.attempts[-1]
         trace = Trace.of(job, store)
         variables = {
@@ -68,9 +69,10 @@ class Task(NamedTuple):
         if spec.name is not None:
             variables["JOBQ_JOB_NAME"] = spec.name
         command = job.command
+        result = store.logs.result_path(job.id, attempt.n) if isinstance(command, Call) else None
         return cls(
             trace,
-            argv_of(command, store.logs.result_path(job.id, attempt.n)) if isinstance(command, Call) else command,
+            argv_of(command, child, result or "") if isinstance(command, Call) else command,
             spec.cwd,
             spec.umask,
             store.environment_path(spec.env),
@@ -80,6 +82,7 @@ class Task(NamedTuple):
             spec.log_max,
             now.boot_id,
             not attempts_left(job),
+            result,
         )
 
 
@@ -90,9 +93,7 @@ class Ended(NamedTuple):
     ending: Ending
 
 
-def argv_of(call: Call, result_path: str) -> tuple[str, ...]:
-    """The program and arguments that make the call, and leave what it returns at `result_path`."""
-    from jobq import child  # noqa: PLC0415  # only for functions
-
+def argv_of(call: Call, child: str, result: str) -> tuple[str, ...]:
+    """The program and arguments that make the call by the script `child`, and leave at `result` what it returns."""
     arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
-    return (call.python, "-u", child.__file__, call.function, arguments, result_path)
+    return (call.python, "-u", child, call.function, arguments, result)

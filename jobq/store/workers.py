@@ -3,6 +3,7 @@
     workers/<token>/lock     held by the worker for its life: alive is held, nothing else
     workers/<token>/bell     a FIFO; a byte in it ends the worker's sleep
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
+    workers/<token>/child.py its copy of the script that calls functions (see jobq/engine/caller.py)
 
 A token starts with "w" for a worker that takes any job, with "r" for one that only works for its own `jobq run`.
 """

@@ -24,6 +24,7 @@ Every line of K.ends, and every message, is JSON that ends in the CRC-32 of what
     running      one job while it runs: its limits, and how it is being ended
     mark         what tells the processes of one attempt from all others
     logs         its output: the cap, and empty files passed on
+    verdict      what a called function says beside its exit status
     tree         processes: what is left of a tree, and how it is ended
 """
 

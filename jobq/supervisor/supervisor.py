@@ -17,6 +17,7 @@ from jobq.supervisor.mark import wear
 from jobq.supervisor.running import Running
 from jobq.supervisor.spawn import Spawner, spawn_error
 from jobq.supervisor.tree import become_subreaper, kill_all, kill_children, read_stat, signal_group, survivors, tree_of
+from jobq.supervisor.verdict import verdict
 from jobq.system import boot_time, is_file_at, lock_record
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
@@ -130,6 +131,8 @@ class Supervisor:
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
         end = self.reap(running)
+        if end.get("status") and job.get("result"):
+            end |= verdict(job["result"])
         self.end_leftovers(running)
         # By the clock that goes on while the machine sleeps, and is not set as the wall clock is.
         ended_at = begun + (boot_time() - clock)

@@ -12,6 +12,8 @@ from jobq.store.store import Store
 from jobq.views.table import Situation, reason
 from jobq.views.text import clock_time, command_line, safe, size, span
 
+MOST_SHOWN = 1 << 20  # bytes of a result that are worth a look
+
 
 def describe(job: Job, situation: Situation, store: Store) -> str:
     """The text of `jobq show`."""
@@ -33,7 +35,7 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
         lines += ["", *_attempt_lines(attempt, store.logs.path(job.id, attempt.n))]
-        lines += _result_lines(result_of(job, attempt.n, store.logs))
+        lines += _result_lines(job, result_of(job, attempt.n, store.logs, MOST_SHOWN))
     return "\n".join(lines)
 
 
@@ -43,14 +45,17 @@ def _runs_as(command: Command) -> str:
     return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"
 
 
-def _result_lines(result: Result | None) -> Iterator[str]:
+def _result_lines(job: Job, result: Result | None) -> Iterator[str]:
     if result is None:
         return
-    if result.error is None:
+    if result.unread:
+        yield f"  result of {size(result.unread)}: Queue().result({job.id}) returns it in Python"
+    elif result.error is None:
         yield f"  result {safe(json.dumps(result.value, ensure_ascii=False))}"
     else:
         yield f"  raised {safe(result.error['type'])}: {safe(result.error['message'])}"
-        yield from (f"    {safe(line)}" for line in result.error["traceback"].rstrip().split("\n"))
+        trace = result.error["traceback"].rstrip()
+        yield from (f"    {safe(line)}" for line in trace.split("\n") if trace)
 
 
 def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
