@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
 import pytest
 
+import jobq
 from jobq.errors import CallFailed, Refused, UsageError
 from jobq.job import Job, State
 from tests.conftest import Cli
@@ -78,7 +78,11 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("tasks:quit", 4, ""),
         ("tasks:odd", 1, "tasks:odd has run, but what it returned (a set) is not JSON"),
         ("tasks:infinite", 1, "what it returned (a float) is not JSON"),
-        ("tasks:deep", 2, "tasks:deep() does not take these arguments: too many positional arguments"),
+        (
+            "tasks:deep",
+            2,
+            "tasks:deep does not take these arguments: deep() takes 0 positional arguments but 1 was given",
+        ),
         ("tasks:missing", 127, "tasks has no missing"),
         ("tasks:not_a_function", 127, "can't be called"),
         ("no.such:thing", 127, "there is no module no for"),
@@ -121,6 +125,26 @@ def test_it_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_p
     assert tasks.queue.result(run(tasks, "--python", str(python), "tasks:which").id)[0] == str(python)
 
 
+def test_an_environment_in_a_cache_is_passed_over(tmp_path: Path) -> None:
+    def chosen(folder: Path, **variables: str) -> str:
+        environ = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(PACKAGE.parent), **variables}
+        command = [folder / "bin" / "python", "-c", "from jobq.settings import interpreter; print(interpreter())"]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+
+    (tmp_path / "cache" / "archive").mkdir(parents=True)
+    for folder in (tmp_path / "project", tmp_path / "cache" / "archive" / "tool"):
+        venv.create(folder, with_pip=False)
+        (folder / "CACHEDIR.TAG").touch()  # as `uv venv` does anywhere
+    project, tool = tmp_path / "project", tmp_path / "cache" / "archive" / "tool"
+    assert chosen(project) == f"{project}/bin/python"
+    assert chosen(tool) == f"{tool}/bin/python"
+    (tmp_path / "cache" / "CACHEDIR.TAG").touch()
+    assert chosen(project) == f"{project}/bin/python"
+    for variables in ({}, {"VIRTUAL_ENV": str(tool)}):
+        assert not chosen(tool, **variables).startswith(str(tmp_path))
+    assert chosen(tool, VIRTUAL_ENV=str(project)) == f"{project}/bin/python"
+
+
 def test_a_python_that_is_too_old_says_so_once(tasks: Cli) -> None:
     for python in [path for version in ("2.7", "3.6") for path in PYENV.glob(f"{version}.*/bin/python")]:
         job_id = int(tasks("call", "--python", str(python), "tasks:which").stdout)
@@ -129,6 +153,7 @@ def test_a_python_that_is_too_old_says_so_once(tasks: Cli) -> None:
         assert len(tasks.queue.job(job_id).attempts) == 1
 
 
+PACKAGE = Path(jobq.__file__).parent
 PYENV = Path.home() / ".pyenv" / "versions"
 OLDER = [path for version in ("3.7", "3.8", "3.9", "3.10") for path in PYENV.glob(f"{version}.*/bin/python")]
 
@@ -189,7 +214,7 @@ def test_results_go_with_the_job(tasks: Cli) -> None:
 
 
 def test_the_child_needs_nothing_but_an_old_standard_library() -> None:
-    source = (Path(sys.modules["jobq"].__file__ or "").parent / "child.py").read_text()
+    source = (PACKAGE / "child.py").read_text()
     compile(source, "child.py", "exec", dont_inherit=True)
     assert "import jobq" not in source
     assert "from jobq" not in source

@@ -11,6 +11,7 @@ from tests.faults import (
     crash_states,
     damage,
     disk,
+    functions,
     fuzz,
     history,
     power_cut,
@@ -150,6 +151,7 @@ SEEDS: list[Seed] = [
     *history.SEEDS,
     *soak.SEEDS,
     *disk.SEEDS,
+    *functions.SEEDS,
     *power_cut.SEEDS,
     *writes.SEEDS,
 ]
