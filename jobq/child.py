@@ -99,8 +99,9 @@ class Termination:
         self.is_told = False
         self.is_fatal = False  # the exception has ended the function
         self.handler = self.tell
+        self.mask = set()  # type: set[Any]
         signal.signal(signal.SIGTERM, self.handler)
-        os.register_at_fork(after_in_child=self.forget)
+        os.register_at_fork(before=self.hold_back, after_in_parent=self.let_through, after_in_child=self.forget)
         atexit.register(self.die)  # the first one runs last, behind all that the function registers
 
     def tell(self, number, _frame):  # type: (int, object) -> None
@@ -109,11 +110,20 @@ class Termination:
             self.is_told = True
             raise Terminated(128 + number)
 
+    def hold_back(self):  # type: () -> None
+        """Keep a TERM for a child until it has forgotten the handler: a new child drops what came before."""
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def let_through(self):  # type: () -> None
+        """As before the fork."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
     def forget(self):  # type: () -> None
         """A forked child dies of TERM at once, as ever."""
         self.is_fatal = False
         if signal.getsignal(signal.SIGTERM) == self.handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.let_through()
 
     def die(self):  # type: () -> None
         """Let whoever waits for this process see what ended it."""
