@@ -420,8 +420,8 @@ def small(tmp_path: Path) -> Iterator[Cli]:
     write(cli, "f", """
 import os, time
 def f():
-    with open("ran", "a") as f: f.write("%d\\n" % os.getpid())
     print("begun")  # a page of the log, with room for more
+    with open("ran", "a") as f: f.write("%d\\n" % os.getpid())
     while not os.path.exists("go"): time.sleep(0.01)
     return "x" * 10000
 """)  # fmt: skip
