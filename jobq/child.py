@@ -64,7 +64,7 @@ def main():  # type: () -> int
     function, arguments, path = sys.argv[1:4]
     result = ResultFile(path, function)
     if sys.version_info < (3, 7):
-        document, status = describe(impossible("functions need Python 3.7 or newer; %s is older" % sys.executable, 2))
+        document, status = describe(impossible("functions need Python 3.7 or newer; %s is older" % sys.executable))
         return result.save(json.dumps(document), status)
     function = result.function = os.fsencode(function).decode("utf-8", "surrogateescape")  # whatever the locale
     call = json.loads(arguments)
@@ -195,7 +195,7 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
         result = target(*call["args"], **call["kwargs"])
     except TypeError as e:
         if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # nothing of it has run
-            raise impossible("%s does not take these arguments: %s" % (function, words(e)), 2)
+            raise impossible("%s does not take these arguments: %s" % (function, words(e)))
         raise
     if hasattr(result, "__await__"):
         import asyncio

@@ -159,8 +159,7 @@ class Ending(NamedTuple):
     def __str__(self) -> str:
         match self.outcome:
             case Outcome.EXIT:
-                why = f", not retried: {self.error}" if self.permanent else ""
-                return f"exit {self.status}{why}"
+                return f"exit {self.status}: {self.error}" if self.permanent else f"exit {self.status}"
             case Outcome.SIGNAL:
                 return f"signal {self.signal}"
             case Outcome.SPAWN_ERROR:

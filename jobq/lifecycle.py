@@ -119,7 +119,7 @@ def finish(job: Job, ending: Ending, now: Moment, roll: float) -> Job:
     full = len(job.attempts) >= retry.MOST_ATTEMPTS
     if ending.never_started or (not ending.counted and not full and left):
         return _move(job, Event.HAND_BACK, now, **ended)
-    if left and lost < retry.MAX_LOST and retry.worth_retrying(ending):
+    if left and not retry.why_hopeless(ending, lost):
         used = job.retries_used + 1
         due = Due.after(now, retry.backoff(used, roll))
         return _move(job, Event.RETRY, now, **ended, retries_used=used, due=due)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from jobq.job import Ending, Job, Outcome
+from jobq.job import Call, Ending, Job, Outcome, State
 
 FIRST_DELAY = 1.0  # seconds; doubles with each retry
 LONGEST_DELAY = 3600.0
 JITTER = 0.1  # at most this part is added, so that a delay is never cut short
 MAX_LOST = 3  # a job whose supervisor died this often is taken to be the killer
 MOST_ATTEMPTS = 2000  # the record of a job, with all of them, has to fit on a line of the journal
-NEVER_RETRIED = frozenset({2, 126, 127})  # usage, not executable, not found: as sure to fail the next time
+NEVER_RETRIED = {  # exit statuses by which a shell says that there is nothing to run: as sure to fail the next time
+    126: "the command can't be executed",
+    127: "the command was not found",
+}
 
 
 def attempts_left(job: Job) -> bool:
@@ -17,17 +20,35 @@ def attempts_left(job: Job) -> bool:
     return job.retries_used < job.spec.retries and len(job.attempts) < MOST_ATTEMPTS
 
 
-def worth_retrying(ending: Ending) -> bool:
-    """Whether the same command may do better the next time."""
+def why_hopeless(ending: Ending, lost: int = 0) -> str:
+    """Why another attempt after this one would fail as well, in words; "" if it may do better.
+
+    `lost`: how many attempts of the job have lost their supervisor, this one included.
+    """
     if ending.permanent:
-        return False
+        return str(ending)
     match ending.outcome:
-        case Outcome.EXIT:
-            return ending.status not in NEVER_RETRIED
+        case Outcome.EXIT if ending.status in NEVER_RETRIED:
+            return f"{ending}, {NEVER_RETRIED[ending.status]}"
         case Outcome.SPAWN_ERROR | Outcome.CANCELLED:
-            return False
+            return str(ending)
+        case Outcome.LOST if lost >= MAX_LOST:
+            return f"its supervisor died {lost} times"
         case _:
-            return True
+            return ""
+
+
+def why_not_retried(job: Job) -> str:
+    """Why a failed job gets none of the retries that it has left, in words; "" if it has none, or has not failed."""
+    if job.state is not State.FAILED or job.ending is None or job.retries_used >= job.spec.retries:
+        return ""
+    if job.cancel_asked_at is not None:
+        return f"{job.ending}, while it was being cancelled"
+    if not attempts_left(job):
+        return f"{job.ending}, and {MOST_ATTEMPTS} attempts are the most"
+    if isinstance(job.command, Call) and job.ending.status in NEVER_RETRIED:
+        return f"{job.ending}, the function can't be called like this"
+    return why_hopeless(job.ending, job.lost)
 
 
 def backoff(n: int, roll: float) -> float:

@@ -80,7 +80,7 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("tasks:infinite", 1, "what it returned (a float) is not JSON"),
         (
             "tasks:deep",
-            2,
+            127,
             "tasks:deep does not take these arguments: deep() takes 0 positional arguments but 1 was given",
         ),
         ("tasks:missing", 127, "tasks has no missing"),

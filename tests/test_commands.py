@@ -80,7 +80,7 @@ def test_some_can_be_refused_while_others_are_changed(cli: Cli) -> None:
 
 
 def test_list_shows_what_is_unfinished_and_the_last_that_finished(cli: Cli) -> None:
-    cli("add", "--from", "-", stdin="exit 2\n" * 25 + "true\n")
+    cli("add", "--from", "-", "--retries", "0", stdin="exit 2\n" * 25 + "true\n")
     cli("worker", "--drain", code=1)
     cli("add", "--queue", "other", "sleep 1")
     lines = cli("list").stdout.splitlines()
@@ -182,7 +182,7 @@ def test_run_with_a_timeout_exits_124(cli: Cli) -> None:
 
 
 def test_wait(cli: Cli) -> None:
-    cli("add", "--from", "-", stdin="true\nexit 2\n")
+    cli("add", "--from", "-", "--retries", "0", stdin="true\nexit 2\n")
     late = cli("wait", "--timeout", "100ms", "1", code=124)
     assert "job 1 is not finished after 0.1 s" in late.stderr
     assert NO_WORKER in late.stderr
@@ -197,7 +197,7 @@ def test_wait(cli: Cli) -> None:
 
 
 def test_log(cli: Cli) -> None:
-    assert "never started" in cli("log", code=1).stderr if cli("add", "seq 1000; exit 2").stdout else False
+    assert "never started" in cli("log", code=1).stderr if cli("add", "-r", "0", "seq 1000; exit 2").stdout else False
     cli("worker", "--drain", code=1)
     whole = "".join(f"{n}\n" for n in range(1, 1001))
     assert cli("log").stdout == whole
@@ -355,3 +355,28 @@ def test_run_says_what_happens_when_it_is_stopped_unless_it_was_its_reader_who_w
     assert unread.stderr is not None
     assert "stopping" not in unread.stderr.read()
     unread.wait(30)
+
+
+def test_exit_2_is_a_failure_like_any_other(cli: Cli) -> None:
+    cli("add", "--retries", "1", "[ -e again ] || { touch again; exit 2; }")
+    cli("worker", "--drain")
+    assert len(cli.queue.job(1).attempts) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["exit 127"], "not retried: exit 127, the command was not found"),
+        (["exit 126"], "not retried: exit 126, the command can't be executed"),
+        (["--", "./missing"], "not retried: exit 127, the command was not found"),
+    ],
+)
+def test_why_a_failure_is_not_retried_is_said_everywhere(cli: Cli, words: list[str], why: str) -> None:
+    cli("add", *words)
+    assert why in cli("worker", "--drain", code=1).stdout
+    for look in (["list"], ["show"], [], ["list", "--json"], ["show", "--json"]):
+        assert why in cli(*look).stdout
+    assert why in cli("wait", "1", code=None).stderr
+    cli("add", "--retries", "0", *words)
+    cli("worker", "--drain", code=1)
+    assert "not retried" not in cli("show", "2").stdout

@@ -12,7 +12,8 @@ from jobq.errors import NotFound, UsageError
 from jobq.job import State
 from jobq.selection import names_one, select
 from jobq.views.console import complain, say
-from jobq.views.text import command_line, safe
+from jobq.views.lines import why_ended
+from jobq.views.text import command_line
 
 
 def wait(
@@ -48,8 +49,8 @@ def wait(
         return
     failed = [job for job in finished if job.state is not State.SUCCEEDED]
     for job in failed:
-        why = f": {job.ending}" if job.state is State.FAILED and job.ending else ""
-        say(f"job {job.id} {job.state}{safe(why)}  {command_line(job.command)}")
+        why = f": {why_ended(job)}" if job.state is State.FAILED and job.ending else ""
+        say(f"job {job.id} {job.state}{why}  {command_line(job.command)}")
     leave(finished[0].exit_code if one else int(bool(failed)))
 
 

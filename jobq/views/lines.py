@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobq.job import Job, Moment, State
+from jobq.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe, span
 
 MOST_SHOWN = 200  # characters of a command
@@ -23,7 +24,8 @@ def what(job: Job, now: Moment) -> str:
         verb = "adopted" if event == "adopt" else "started"
         return f"job {job.id} {verb}" + (f", attempt {n}" if n > 1 else "")
     ending = job.ending
-    why = "" if ending is None or str(ending) == job.state or job.state is State.SUCCEEDED else f": {safe(str(ending))}"
+    ended = why_ended(job)
+    why = f": {ended}" if ended and ended != job.state and job.state is not State.SUCCEEDED else ""
     took = ""
     if ending is not None and ending.started_at is not None and ending.ended_at is not None:
         took = f", {span(ending.ended_at - ending.started_at)}"
@@ -32,3 +34,10 @@ def what(job: Job, now: Moment) -> str:
     if event == "hand back":
         return f"job {job.id} handed back{why}"
     return f"job {job.id} {job.state}{why}{took}"
+
+
+def why_ended(job: Job) -> str:
+    """How the last attempt ended, and why no other follows where one could: "exit 3", "not retried: ..."; harmless."""
+    if hopeless := why_not_retried(job):
+        return safe(f"not retried: {hopeless}")
+    return "" if job.ending is None else safe(str(job.ending))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobq.claim import claim_key, why_waiting
 from jobq.job import Job, Moment, State
 from jobq.views.console import is_terminal, out
+from jobq.views.lines import why_ended
 from jobq.views.text import command_line, safe, span
 
 if TYPE_CHECKING:
@@ -81,11 +82,10 @@ def reason(job: Job, situation: Situation) -> str:
         return ", ".join(notes)
     if not job.state.final:
         return safe(why_waiting(job, situation.now, worker_alive=situation.worker_alive, full={}))
-    ending = job.ending
-    if ending is None:
+    if job.ending is None:
         return ""
     tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""
-    return safe(str(ending)) + tries if job.state is State.FAILED or tries else ""
+    return why_ended(job) + tries if job.state is State.FAILED or tries else ""
 
 
 LONGEST_COMMAND = 500  # characters that any terminal has room for

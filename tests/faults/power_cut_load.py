@@ -26,7 +26,7 @@ from jobq.store import compaction
 BACKLOG = 12  # jobs that may wait: what is left at a cut has to be run before its verdict
 WORK, LATER = "default", "later"  # queues; nobody works for the second: what is in there waits to be cancelled
 PAUSE = 0.01  # seconds between two looks
-ENDS = ("exit 0", "sleep 0.3", "exit 2", "sleep 0.1", "exit 0")  # 2 is never retried
+ENDS = ("exit 0", "sleep 0.3", "exit 126", "sleep 0.1", "exit 0")  # 126 is never retried
 
 
 class Notes:
