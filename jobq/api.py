@@ -21,6 +21,7 @@ from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, Wa
 from jobq.job import Call, Command, Job, Moment, Spec, State
 from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
 from jobq.results import result_of
+from jobq.serving import LiveWorker
 from jobq.settings import environment, store_path
 from jobq.store import compaction
 from jobq.store import workers as presence
@@ -194,6 +195,11 @@ class Queue:
         """The tokens of the live workers that take any job."""
         root = self.store.existing()
         return presence.alive(root) if root is not None else []
+
+    def live_workers(self) -> list[LiveWorker]:
+        """The live workers that take any job, and what each serves."""
+        root = self.store.existing()
+        return presence.live(root) if root is not None else []
 
     # -- waiting -------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ to date one job at a time, so that a claim costs the same whatever the number of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TypeVar
 
 from jobq.job import Due, Job, Moment, Spec, State
+from jobq.serving import LiveWorker, why_unserved
 
 Rank = tuple[str, str | None, int]  # queue, runner, priority
 
@@ -174,19 +175,35 @@ def is_ready(job: Job, now: Moment) -> bool:
     return job.state is State.QUEUED and (job.due is None or job.due.wait(now) <= 0)
 
 
-def why_waiting(job: Job, now: Moment, *, worker_alive: bool, full: Mapping[str, tuple[int, int]]) -> str:
-    """Why a job does not run, in words; "" if it does or is finished. `full`: queue -> (running, limit)."""
+def why_waiting(
+    job: Job,
+    now: Moment,
+    *,
+    workers: Sequence[LiveWorker],
+    dead: Collection[str] = (),
+    full: Mapping[str, tuple[int, int]] | None = None,
+) -> str:
+    """Why a job does not run, in words; "" if it does or is finished.
+
+    `workers`: the live ones that take any job; `dead`: the tokens of some that are gone;
+    `full`: queue -> (running, limit).
+    """
     if job.state is State.HELD:
-        return "held; jobq release lets it go on"
+        return "held"
     if job.state is not State.QUEUED:
         return ""
+    retry = ""
     if job.due is not None and (wait := job.due.wait(now)) > 0:
-        return f"retry {job.retries_used} in {wait:.0f} s"
+        retry = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
     if job.runner is not None:
-        return "waits for its own jobq run"
-    if not worker_alive:
-        return "no worker is running"
-    if job.spec.queue in full:
+        if job.runner in dead:
+            return "its jobq run is over; the next worker cancels it"
+        return retry or "waits for its own jobq run"
+    if unserved := why_unserved(job.spec.queue, workers):
+        return f"{retry}; {unserved}" if retry else unserved
+    if retry:
+        return retry
+    if full and job.spec.queue in full:
         running, limit = full[job.spec.queue]
         return f"queue {job.spec.queue} is full ({running}/{limit})"
     return "ready"

@@ -13,6 +13,7 @@ import time
 from jobq.asks import ASKS, asked_of
 from jobq.errors import JobqError
 from jobq.light import to_json
+from jobq.serving import why_unserved
 from jobq.settings import environment, store_path
 from jobq.store import workers
 from jobq.store.environment import capture, encode, make_durable
@@ -22,7 +23,7 @@ from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.lock import StoreLock
 from jobq.store.sealed import append, seal
 from jobq.system import current_umask, utf8
-from jobq.views.console import name_store, no_worker, out
+from jobq.views.console import name_store, out, unserved
 
 TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 COMMON_UMASK = 0o022
 LONG = 100_000  # characters of a word whose size has to be looked at
+USUAL_QUEUE = next(ask.default for ask in ASKS if ask.name == "queue")
 FLAGS = {flag: ask for ask in ASKS for flag in ask.flags}
 
 
@@ -60,11 +62,11 @@ def add(words: list[str]) -> bool:
     workers.ring(root)
     out(str(job_id))
     try:
-        alive = bool(workers.alive(root))
+        why = why_unserved(asked.get("queue", USUAL_QUEUE), workers.live(root))
     except (JobqError, OSError):
         return True  # what was asked is done
-    if not alive:
-        no_worker()
+    if why:
+        unserved(why)
     return True
 
 

@@ -66,7 +66,7 @@ class Worker:
         self._own_jobs = own_jobs
         self._report = report
         self._idle = idle
-        self._member = presence.Membership(store.root, own_jobs=own_jobs)
+        self._member = presence.Membership(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
         self._caller = Caller(self._member.path)
         self._engine = LocalEngine(self._member.path, bound=own_jobs)
         self._asked_to_cancel: set[Key] = set()
@@ -147,6 +147,8 @@ class Worker:
     def step(self, now: Moment, signals: StopSignals) -> float:
         """Do all there is to do; for how many seconds there will be nothing more, unless something wakes us."""
         self._knows_all = False
+        if signals.count:
+            self._member.is_stopping()
         try:
             sleep = self._step(now, signals)
         except (OSError, StoreForbidden) as e:

@@ -13,7 +13,7 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "light", "system", "child"],
+    ["version", "errors", "light", "serving", "system", "child"],
     ["job", "supervisor"],
     ["records", "retry"],
     ["lifecycle"],

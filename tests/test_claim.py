@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.claim import Waiting, claim_key, is_ready, smallest, why_waiting
 from jobq.job import Due, Job, Moment, Spec, State
+from jobq.serving import LiveWorker, is_near, why_unserved
 
 NOW = Moment(1_000.0, 100.0, "boot")
 SPEC = Spec("/", "")
@@ -154,15 +156,54 @@ def test_smallest_of_a_heap(numbers: list[int], count: int) -> None:
 
 
 def test_why_a_job_waits_is_told_in_words() -> None:
+    anybody = [LiveWorker("w1")]
     job = Job(1, SPEC, "true", 0.0)
     retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
-    assert why_waiting(job, NOW, worker_alive=True, full={}) == "ready"
-    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), NOW, worker_alive=True, full={}) == "retry 0 in 0 s"
-    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), NOW, worker_alive=True, full={}) == "ready"
+    assert why_waiting(job, NOW, workers=anybody) == "ready"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), NOW, workers=anybody) == "retry 0/3 in 0 s"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), NOW, workers=anybody) == "ready"
     mine = job._replace(spec=SPEC._replace(runner="r1"))
-    assert why_waiting(mine, NOW, worker_alive=False, full={}) == "waits for its own jobq run"
-    assert why_waiting(job, NOW, worker_alive=False, full={}) == "no worker is running"
-    assert why_waiting(retrying, NOW, worker_alive=True, full={}) == "retry 2 in 30 s"
-    assert why_waiting(job, NOW, worker_alive=True, full={"default": (4, 4)}) == "queue default is full (4/4)"
-    assert why_waiting(job._replace(state=State.HELD), NOW, worker_alive=True, full={}).startswith("held")
-    assert why_waiting(job._replace(state=State.RUNNING), NOW, worker_alive=True, full={}) == ""
+    assert why_waiting(mine, NOW, workers=[]) == "waits for its own jobq run"
+    assert why_waiting(mine, NOW, workers=anybody, dead={"r1"}) == "its jobq run is over; the next worker cancels it"
+    assert why_waiting(job, NOW, workers=[]) == "no worker is running"
+    assert why_waiting(retrying, NOW, workers=anybody) == "retry 2/3 in 30 s"
+    assert why_waiting(retrying, NOW, workers=[]) == "retry 2/3 in 30 s; no worker is running"
+    assert why_waiting(job, NOW, workers=anybody, full={"default": (4, 4)}) == "queue default is full (4/4)"
+    assert why_waiting(job._replace(state=State.HELD), NOW, workers=anybody) == "held"
+    assert why_waiting(job._replace(state=State.RUNNING), NOW, workers=anybody) == ""
+
+
+def serving(*queues: str, stopping: bool = False) -> LiveWorker:
+    return LiveWorker("w", queues=queues or None, stopping=stopping)
+
+
+@pytest.mark.parametrize(
+    ("queue", "workers", "why"),
+    [
+        ("gup", [serving()], ""),
+        ("gup", [serving("build"), serving("gup")], ""),
+        ("gup", [serving("build")], "no worker serves queue gup (workers: build)"),
+        ("gup", [serving("b", "a"), serving("d", "c", "e")], "no worker serves queue gup (workers: a, b, c, d, ...)"),
+        ("gup", [serving("cpu", "gpu")], "no worker serves queue gup; did you mean gpu?"),
+        ("gup", [], "no worker is running"),
+        ("gup", [serving(stopping=True)], "the only worker is stopping"),
+        ("gup", [serving("gup", stopping=True), serving(stopping=True)], "all 2 workers are stopping"),
+        ("gup", [serving("gup", stopping=True), serving("cpu")], "the only worker for queue gup is stopping"),
+        ("gup", [serving("gup", stopping=True)] * 2 + [serving("cpu")], "all 2 workers for queue gup are stopping"),
+        ("gup", [serving(stopping=True), serving("gup")], ""),
+        ("gup", [serving("build", stopping=True)], "no worker serves queue gup (workers: build)"),
+    ],
+)
+def test_why_no_worker_takes_the_jobs_of_a_queue(queue: str, workers: list[LiveWorker], why: str) -> None:
+    assert why_unserved(queue, workers) == why
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("gpu", "gup", True), ("gpu", "gp", True), ("gpu", "gpus", True), ("gpu", "gqu", True), ("gpu", "GPU", True),
+        ("gpu", "cpu", True), ("gpu", "ugp", False), ("gpu", "build", False), ("default", "defualt", True), ("ab", "cd", False),
+    ],
+)  # fmt: skip
+def test_names_that_a_slip_of_the_finger_makes(one: str, other: str, near: bool) -> None:
+    assert is_near(one, other) is is_near(other, one) is near

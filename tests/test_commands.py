@@ -380,3 +380,69 @@ def test_why_a_failure_is_not_retried_is_said_everywhere(cli: Cli, words: list[s
     cli("add", "--retries", "0", *words)
     cli("worker", "--drain", code=1)
     assert "not retried" not in cli("show", "2").stdout
+
+
+def reasons(cli: Cli, job_id: int) -> set[str]:
+    """Why the job waits, as each view has it."""
+    row = next(line for line in cli("list").stdout.splitlines() if line.startswith(f"{job_id} "))
+    listed = json.loads(cli("list", str(job_id), "--json").stdout)["jobs"][0]["reason"]
+    shown = json.loads(cli("show", str(job_id), "--json").stdout)["jobs"][0]["reason"]
+    assert shown in row
+    assert shown in cli("show", str(job_id)).stdout
+    assert shown in cli().stdout
+    return {listed, shown}
+
+
+def test_a_queue_that_no_worker_serves_is_told_by_every_view_and_warned_of(cli: Cli) -> None:
+    cli.worker("-q", "gpu")
+    for words in (["-q", "build", "true"], ["--from", "-", "-q", "build"]):  # the short way, and the full one
+        added = cli("add", *words, stdin="true\n")
+        assert "no worker serves queue build (workers: gpu); 'jobq worker' starts one" in added.stderr
+    assert "no worker serves queue gup; did you mean gpu?" in cli("add", "-q", "gup", "true").stderr
+    assert reasons(cli, 1) == {"no worker serves queue build (workers: gpu)"}
+    assert reasons(cli, 3) == {"no worker serves queue gup; did you mean gpu?"}
+    assert "did you mean gpu?" in cli().stderr
+    assert cli("add", "-q", "gpu", "true").stderr == ""
+    waiting = cli.start("wait", "1")
+    assert waiting.stderr is not None
+    assert "no worker serves queue build (workers: gpu)" in waiting.stderr.readline()
+    cli("cancel", "1")
+    assert waiting.wait(30) == 125
+
+
+def test_a_worker_that_stops_is_told_by_every_view_and_warned_of(cli: Cli) -> None:
+    running = cli.id("while ! [ -e go ]; do sleep 0.02; done")
+    worker = cli.worker("-j", "1")
+    wait_until(lambda: cli.queue.job(running).state is State.RUNNING)
+    waits = cli.id("true")
+    assert reasons(cli, waits) == {"ready"}
+    follower = cli.start("wait", str(waits))
+    worker.terminate()
+    wait_until(lambda: all(live.stopping for live in cli.queue.live_workers()))
+    assert reasons(cli, waits) == {"the only worker is stopping"}
+    assert "1 worker alive (1 stopping)" in cli().stdout
+    for words in (["true"], ["--from", "-"]):
+        assert "the only worker is stopping; 'jobq worker' starts another" in cli("add", *words, stdin="true\n").stderr
+    assert follower.stderr is not None
+    assert "the only worker is stopping" in follower.stderr.readline()
+    (cli.cwd / "go").touch()
+    worker.wait(30)
+    assert "no worker is running" in follower.stderr.readline()
+    cli("worker", "--drain")
+    assert follower.wait(30) == 0
+
+
+def test_what_a_worker_says_of_itself_is_a_hint_and_nothing_that_can_block(cli: Cli) -> None:
+    cli.worker("-q", "gpu", "-j", "3")
+    (worker,) = cli.queue.live_workers()
+    assert (worker.queues, worker.slots, worker.pid, worker.stopping) == (["gpu"], 3, cli.started[0].pid, False)
+    path = cli.store / "workers" / worker.token / "serves"
+    assert path.stat().st_mode & 0o777 == 0o600
+    good = path.read_bytes()
+    path.unlink()
+    cli("add", "-q", "other", "true")
+    for plant in (lambda: os.mkfifo(path), path.mkdir, lambda: path.symlink_to("/etc/passwd"),
+                  lambda: path.write_bytes(good.replace(b"gpu", b"cpu")), lambda: path.write_bytes(b"[" * 100_000)):  # fmt: skip
+        plant()
+        assert reasons(cli, 1) == {"ready"}  # as with a worker of an older version
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

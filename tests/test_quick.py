@@ -158,7 +158,7 @@ def test_little_is_loaded(cli: Cli) -> None:
     assert added == "True", done.stderr
     own = {name for name in loaded if name.startswith("jobq.")}
     assert own == {
-        "jobq.version", "jobq.quick", "jobq.asks", "jobq.errors", "jobq.light", "jobq.settings", "jobq.system", "jobq.store",
+        "jobq.version", "jobq.quick", "jobq.asks", "jobq.errors", "jobq.light", "jobq.serving", "jobq.settings", "jobq.system", "jobq.store",
         "jobq.store.workers", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
         "jobq.store.sealed", "jobq.store.hint", "jobq.views", "jobq.views.console",
     }  # fmt: skip
@@ -186,6 +186,13 @@ JSON = st.recursive(
 @given(JSON)
 def test_light_json_is_json(value: object) -> None:
     assert light.to_json(value) == json.dumps(value, separators=(",", ":"))
+    assert light.from_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "{", "nul", "1 2", '{"a":1,}', '"\x01"'])
+def test_light_json_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        light.from_json(text)
 
 
 @given(st.binary())

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 
 from jobq.asks import duration
 from jobq.job import Job, Moment, Spec, State
+from jobq.serving import LiveWorker
 from jobq.views.live import Overview, render
 from jobq.views.logs import MOST_TAIL, start_of_tail
+from jobq.views.table import Situation
 from jobq.views.text import command_line, safe, safe_output, span
 from tests.conftest import Cli, wait_until
 
@@ -180,7 +182,7 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
 
     now = Moment(1_000.0, 10.0, "boot")
     job = Job(7, Spec("/", ""), ("echo", "a b"), 0.0)
-    overview = Overview("w1", [], [job], [], 12, 3, 1, 0, 4, 940.0)
+    overview = Overview("w1", [], [job], [], 12, 3, 1, 0, 4, 940.0, Situation(now, (LiveWorker("w1"),)))
     console = Console(width=80, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(render(overview, now, 80))
@@ -216,3 +218,15 @@ def test_durations_from_words(text: str, seconds: float) -> None:
 def test_commands_are_shown_as_one_would_type_them() -> None:
     assert command_line(("echo", "a b", "$HOME")) == "echo 'a b' '$HOME'"
     assert command_line("echo 1\necho 2") == "echo 1\\necho 2"
+
+
+def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> None:
+    cli("add", "--queue", "gup", "true")
+    terminal = Terminal(cli, 200, "worker", "-q", "gpu")
+    terminal.shows("no worker serves queue gup; did you mean gpu?")
+    other = cli.worker("-q", "gup")
+    terminal.shows("0 waiting")
+    other.terminate()
+    other.wait(30)
+    terminal.type(b"\x03")
+    assert terminal.end() == 0

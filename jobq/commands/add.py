@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import no_worker_warning, queue_of, takes_asks
+from jobq.commands.common import queue_name, queue_of, takes_asks, warn_unserved
 from jobq.errors import UsageError
 from jobq.job import Command
 from jobq.system import utf8
@@ -39,7 +39,7 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
         say("no lines, no jobs")
         return
     out(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
-    no_worker_warning(queue)
+    warn_unserved(queue, [queue_name(asked)])
 
 
 def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any]) -> list[Command]:

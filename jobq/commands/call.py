@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import no_worker_warning, queue_of, takes_asks
+from jobq.commands.common import queue_name, queue_of, takes_asks, warn_unserved
 from jobq.errors import UsageError
 from jobq.request import call_command
 from jobq.settings import interpreter
@@ -44,7 +44,7 @@ def call(
     command = call_command(utf8(function), args, kwargs, interpreter(python))
     (job_id,) = queue.add_many([command], lambda: queue.spec(**asked))
     out(str(job_id))
-    no_worker_warning(queue)
+    warn_unserved(queue, [queue_name(asked)])
 
 
 def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +12,12 @@ from jobq import clock
 from jobq.api import Changed, Queue
 from jobq.asks import ASKS, Ask, asked_of
 from jobq.errors import StoreError, UsageError
-from jobq.job import State
+from jobq.job import Job, Spec
 from jobq.selection import select
+from jobq.serving import why_unserved
 from jobq.settings import environment
-from jobq.store import workers as presence
-from jobq.views.console import complain, no_worker, say
-from jobq.views.table import Situation
+from jobq.views.console import complain, say, unserved
+from jobq.views.table import Situation, look_around
 
 Selectors = Annotated[
     list[str] | None,
@@ -36,15 +36,19 @@ def leave(code: int) -> None:
     raise typer.Exit(code)
 
 
-def no_worker_warning(queue: Queue) -> bool:
-    """Say so if nobody will do what was just asked for, and whether; what was asked is done: nothing here may fail."""
+def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """Say why nobody will do what waits in these queues, but for the `known` reasons; all of the reasons.
+
+    What was asked is done: nothing here may fail.
+    """
     try:
-        alive = bool(queue.workers())
+        workers = queue.live_workers()
     except (OSError, StoreError):
-        return False
-    if not alive:
-        no_worker()
-    return not alive
+        return set(known)
+    reasons = {why for name in names if (why := why_unserved(name, workers))}
+    for why in sorted(reasons - set(known)):
+        unserved(why)
+    return reasons
 
 
 def chosen(queue: Queue, words: list[str] | None, example: str) -> list[int]:
@@ -64,12 +68,14 @@ def refusals(done: Changed) -> int:
     return int(bool(done.refused))
 
 
-def situation(queue: Queue) -> Situation:
-    """What tables need to know beside the jobs. Call it after reading jobs."""
-    alive = queue.workers()
-    owners = {job.attempts[-1].owner for job in queue.jobs() if job.state is State.RUNNING}
-    dead = {owner for owner in owners if not presence.is_alive(queue.store.root, owner)}
-    return Situation(clock.now(), bool(alive), frozenset(dead))
+def queue_name(asked: Mapping[str, Any]) -> str:
+    """The queue of a job that asks for this."""
+    return str(asked.get("queue", Spec._field_defaults["queue"]))
+
+
+def situation(queue: Queue, jobs: Iterable[Job]) -> Situation:
+    """What a table of these jobs needs to know beside them. Call it after reading them."""
+    return look_around(queue.store, jobs, clock.now())
 
 
 def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

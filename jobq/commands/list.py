@@ -41,7 +41,7 @@ def list_(
         waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
         shown = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
     shown = [job for job in shown if wants(job, wanted, queue_name)]
-    around = situation(queue)
+    around = situation(queue, shown)
     if json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
     elif shown:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import leave, no_worker_warning, queue_of
+from jobq.commands.common import leave, queue_of, warn_unserved
 from jobq.errors import Refused, UsageError
 from jobq.job import Job, State
 from jobq.selection import select
@@ -36,7 +36,7 @@ def log(
     printer = Printer(raw)
     if follow_:
         if found.state is State.QUEUED:
-            no_worker_warning(queue)
+            warn_unserved(queue, [found.spec.queue])
         try:
             found = follow(queue, found.id, printer, attempt, tail)
         except KeyboardInterrupt:

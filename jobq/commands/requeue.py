@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, chosen, leave, no_worker_warning, queue_of, refusals
+from jobq.commands.common import Selectors, chosen, leave, queue_of, refusals, warn_unserved
 from jobq.views.console import say
 
 
@@ -18,5 +18,5 @@ def requeue(context: typer.Context, jobs: Selectors = None) -> None:
     for job in done.jobs:
         say(f"job {job.id} {job.state}")
     if done.jobs:
-        no_worker_warning(queue)
+        warn_unserved(queue, {job.spec.queue for job in done.jobs})
     leave(refusals(done))

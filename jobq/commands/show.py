@@ -16,7 +16,7 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     """Show all there is to know of jobs: what was asked, every attempt, the history. Without JOB: the last added."""
     queue = queue_of(context)
     found = queue.jobs_of(select(queue, jobs or ["@"]))
-    around = situation(queue)
+    around = situation(queue, found)
     if json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in found]))
     elif not found:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobq.asks import duration
-from jobq.commands.common import Selectors, leave, no_worker_warning, queue_of
+from jobq.commands.common import Selectors, leave, queue_of, warn_unserved
 from jobq.errors import NotFound, UsageError
 from jobq.job import State
 from jobq.selection import names_one, select
@@ -34,13 +34,13 @@ def wait(
         leave(125 if one else 1)
         return
     limit = seconds_of(timeout)
-    told = False
+    told: set[str] = set()
 
     def tell(open_ids: list[int]) -> None:
-        """Once, that nobody is there to run what waits: from the beginning, or since the last worker has gone."""
+        """Why nobody will run what waits: from the beginning, and again whenever that changes."""
         nonlocal told
-        if not told and any(job.state is State.QUEUED for job in queue.jobs_of(open_ids)):
-            told = no_worker_warning(queue)
+        waiting = [job for job in queue.jobs_of(open_ids) if job.state is State.QUEUED and job.runner is None]
+        told = warn_unserved(queue, {job.spec.queue for job in waiting}, told)
 
     try:
         finished = queue.wait_all(ids, limit, meanwhile=tell)

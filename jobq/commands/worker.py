@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobq.asks import duration
+from jobq.asks import duration, label
 from jobq.commands.common import leave, queue_of
 from jobq.errors import UsageError
 from jobq.views.console import is_terminal, say
@@ -58,7 +58,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
         work = Worker(
             queue.store,
             slots=slots or usable_cpus(),
-            queues=queues or None,
+            queues=[queue_label(name) for name in queues] if queues else None,
             drain=drain,
             stop_after=after,
             on_stop=policy,
@@ -95,6 +95,14 @@ def policy_of(text: str | None) -> OnStop | None:
         return None if text is None else OnStop(text)
     except ValueError:
         raise UsageError(f"--on-stop: {text!r} is not possible here", "give leave or hand-back") from None
+
+
+def queue_label(text: str) -> str:
+    """The name of a queue as jobs have it. Raises UsageError, naming the option."""
+    try:
+        return label(text)
+    except UsageError as e:
+        raise UsageError(f"--queue: {e}", e.hint) from None
 
 
 def usable_cpus() -> int:

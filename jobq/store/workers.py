@@ -2,9 +2,12 @@
 
     workers/<token>/lock     held by the worker for its life: alive is held, nothing else
     workers/<token>/bell     a FIFO; a byte in it ends the worker's sleep
+    workers/<token>/serves   what it serves, one sealed line:
+                             {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
     workers/<token>/child.py its copy of the script that calls functions (see jobq/engine/caller.py)
 
+Workers of older versions have no `serves`: a worker without one that can be read serves every queue.
 A token starts with "w" for a worker that takes any job, with "r" for one that only works for its own `jobq run`.
 """
 
@@ -12,15 +15,25 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from jobq.errors import NotSaved, StoreError
-from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir
+from jobq.light import from_json, to_json
+from jobq.serving import LiveWorker
+from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
-from jobq.system import is_file_at, lock_record
+from jobq.store.sealed import is_whole, seal
+from jobq.system import is_file_at, lock_record, open_plain
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 WORKERS = "workers"
 LOCK = "lock"
 BELL = "bell"
+SERVES = "serves"
+MOST_SERVES = 1 << 20  # bytes of such a file that are read
 ANY_JOB = "w"
 OWN_JOBS = "r"
 CUT_SHORT = 60.0  # seconds after which nobody is making or removing a folder any more
@@ -60,6 +73,36 @@ def is_alive(root: Folder, token: str) -> bool:
 def alive(root: Folder) -> list[str]:
     """The live workers that take any job."""
     return [token for token in tokens(root) if token.startswith(ANY_JOB) and is_alive(root, token)]
+
+
+def live(root: Folder) -> list[LiveWorker]:
+    """The live workers that take any job, and what each serves."""
+    return [described(root, token) for token in alive(root)]
+
+
+def described(root: Folder, token: str) -> LiveWorker:
+    """What the worker says of itself; it serves every queue if that can't be read."""
+    try:
+        fd = open_plain(f"{WORKERS}/{token}/{SERVES}", os.O_RDONLY, dir_fd=root.fd)
+    except OSError:
+        return LiveWorker(token)
+    try:
+        line = os.read(fd, MOST_SERVES).removesuffix(b"\n")
+        record = from_json(line.decode("ascii")) if is_whole(line) else None
+    except (OSError, ValueError, RecursionError):
+        return LiveWorker(token)
+    finally:
+        os.close(fd)
+    match record:
+        case {
+            "queues": None | list() as queues,
+            "slots": int() as slots,
+            "pid": int() as pid,
+            "since": int() | float() as since,
+            "stopping": bool() as stopping,
+        } if queues is None or all(isinstance(queue, str) for queue in queues):
+            return LiveWorker(token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping)
+    return LiveWorker(token)
 
 
 def ring(root: Folder) -> None:
@@ -126,8 +169,17 @@ def sweep(root: Folder, wall: float) -> None:
 class Membership:
     """A worker's own folder, held for its life."""
 
-    def __init__(self, root: Folder, *, own_jobs: bool = False) -> None:
-        """Raises NotSaved."""
+    def __init__(
+        self, root: Folder, *, own_jobs: bool = False, queues: Collection[str] | None = None, slots: int = 0
+    ) -> None:
+        """`queues` None: all. Raises NotSaved."""
+        self._serves = {
+            "queues": None if queues is None else sorted(set(queues)),
+            "slots": slots,
+            "pid": os.getpid(),
+            "since": time.time(),
+            "stopping": False,
+        }
         self.token = (OWN_JOBS if own_jobs else ANY_JOB) + os.urandom(6).hex()
         self.root = root
         self._lock_fd = self.bell_fd = -1
@@ -158,6 +210,7 @@ class Membership:
             if is_new:
                 make_private_dir(making)
             folder = making if is_new else self.path
+            self._describe(folder)
             lock = os.open(f"{folder}/.{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
             try_lock(lock)
             os.write(lock, lock_record(lock))
@@ -173,6 +226,31 @@ class Membership:
         except OSError as e:
             raise NotSaved(self.path, e) from None
         self._lock_fd, self.bell_fd = lock, bell
+
+    def _describe(self, path: str) -> None:
+        """Write what it serves, whole or not at all; not synced: no worker outlives a power cut. Raises OSError."""
+        new = f"{path}/.{SERVES}"
+        try:
+            os.unlink(new)  # of a try that the disk did not take
+        except FileNotFoundError:
+            pass
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+        try:
+            os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
+            write_all(fd, seal(to_json(self._serves)[:-1].encode("ascii")), 0)
+        finally:
+            os.close(fd)
+        os.rename(new, f"{path}/{SERVES}")
+
+    def is_stopping(self) -> None:
+        """Say that it takes no more jobs. What the disk does not take is said by the next call."""
+        if self._serves["stopping"]:
+            return
+        self._serves["stopping"] = True
+        try:
+            self._describe(self.path)
+        except OSError:
+            self._serves["stopping"] = False
 
     def hush(self) -> None:
         """Take all rings out of the bell."""

@@ -79,9 +79,16 @@ def complain(sentence: str, hint: str = "") -> None:
         talk(f"hint: {safe(_for_our_store(hint))}")
 
 
-def no_worker() -> None:
-    """What was added waits."""
-    advise("no worker is running; 'jobq worker' starts one")
+def unserved(why: str) -> None:
+    """Why what was added waits (`serving.why_unserved`), and what helps."""
+    if not why.isprintable():
+        from jobq.views.text import safe  # noqa: PLC0415
+
+        why = safe(why)
+    if why.endswith("?"):
+        say(why)
+    else:
+        advise(f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}")
 
 
 def is_terminal() -> bool:

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jobq.job import Job, Moment
+from jobq.serving import why_unserved
 from jobq.views.table import Situation, at_work, rich_table, row
 from jobq.views.text import safe
 
@@ -46,13 +47,14 @@ class Overview(NamedTuple):
     cancelled: int
     slots: int
     since: float  # wall clock
+    around: Situation
     phase: str = "working"
     trouble: str = ""
 
 
 def render(overview: Overview, now: Moment, columns: int) -> Group:
     """The table: what runs, what is next and why it waits, what finished last, and the totals."""
-    around = Situation(now, worker_alive=True)
+    around = overview.around._replace(now=now)
     parts: list[object] = []
     rows = [
         row(job, around) for job in [*overview.finished[-LAST:], *at_work(overview.running), *overview.waiting[:NEXT]]
@@ -61,10 +63,17 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
         parts.append(rich_table(rows, columns))
     if overview.waiting and overview.queued > len(overview.waiting[:NEXT]):
         parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
+    parts.extend(Text(safe(why), "yellow") for why in unserved(overview))
     if overview.trouble:
         parts.append(Text(safe(overview.trouble), "red"))
     parts.append(footer(overview, now))
     return Group(*parts)  # type: ignore[arg-type]  # all are renderables
+
+
+def unserved(overview: Overview) -> list[str]:
+    """Why some of what waits will not be run by anybody: in full, as the notes of a narrow table are cut off."""
+    queues = {job.spec.queue for job in overview.waiting if job.runner is None}
+    return sorted({why for queue in queues if (why := why_unserved(queue, overview.around.workers))})
 
 
 def footer(overview: Overview, now: Moment) -> Text:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.claim import claim_key, why_waiting
 from jobq.job import Job, Moment, State
+from jobq.serving import LiveWorker
+from jobq.store import workers as presence
+from jobq.store.store import Store
 from jobq.views.console import is_terminal, out
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line, safe, span
@@ -28,8 +31,19 @@ class Situation(NamedTuple):
     """What rows depend on besides the job."""
 
     now: Moment
-    worker_alive: bool
-    dead_owners: frozenset[str] = frozenset()
+    workers: tuple[LiveWorker, ...] = ()  # the live ones that take any job
+    dead: frozenset[str] = frozenset()  # workers that are gone, and still answer for jobs
+
+
+def look_around(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
+    """How things are around these jobs, which were just read from the store."""
+    root = store.existing()
+    if root is None:
+        return Situation(now)
+    runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
+    owners = runners | {store.jobs.by_id[job_id].attempts[-1].owner for job_id in store.jobs.running}
+    dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
+    return Situation(now, tuple(presence.live(root)), dead)
 
 
 def at_work(running: Iterable[Job]) -> list[Job]:
@@ -78,10 +92,10 @@ def reason(job: Job, situation: Situation) -> str:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
         notes += ["cancelling"] if job.cancel_asked_at is not None else []
-        notes += ["no worker"] if owner in situation.dead_owners else []
+        notes += ["no worker"] if owner in situation.dead else []
         return ", ".join(notes)
     if not job.state.final:
-        return safe(why_waiting(job, situation.now, worker_alive=situation.worker_alive, full={}))
+        return safe(why_waiting(job, situation.now, workers=situation.workers, dead=situation.dead))
     if job.ending is None:
         return ""
     tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""
@@ -130,7 +144,7 @@ def rich_table(rows: Sequence[Row], columns: int) -> Table:
     queues = any(r.queue != "default" for r in rows)
     if queues:
         table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=min(36, max(12, columns // 4)))
+    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=min(60, max(12, 2 * columns // 5)))
     table.add_column("COMMAND", overflow="ellipsis", no_wrap=True, ratio=1)
     for r in rows:
         queue = [Text(r.queue)] if queues else []

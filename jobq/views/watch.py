@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jobq import clock
-from jobq.job import Job, State
+from jobq.job import Job, Moment, State
 from jobq.views.console import say, write_now
 from jobq.views.lines import line
+from jobq.views.table import Situation, look_around
 from jobq.views.text import safe
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds without any progress after which the last lines are given up
 MOST_PENDING = 10_000  # lines that wait for a slow reader
+LOOK_AROUND = 1.0  # seconds between two looks at what the workers serve
 PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
 
 
@@ -93,6 +95,7 @@ class Screen:
         self._last: deque[Job] = deque(maxlen=LAST)
         self._done = self._failed = self._cancelled = 0
         self._worker: Worker | None = None
+        self._around = Situation(Moment(0.0, float("-inf"), ""))
 
     def __enter__(self) -> Screen:
         return self
@@ -123,6 +126,9 @@ class Screen:
         if phase == "over":  # what others do, and what may wait for them, is not ours to leave on the screen
             running = [job for job in running if job.attempts[-1].owner == worker.token]
             waiting = []
+        now = clock.now()
+        if now.boot - self._around.now.boot >= LOOK_AROUND:
+            self._around = look_around(worker.store, waiting, now)
         return Overview(
             worker.token,
             running,
@@ -134,6 +140,7 @@ class Screen:
             self._cancelled,
             worker.slots,
             self._since,
+            self._around,
             phase,
             worker.trouble,
         )

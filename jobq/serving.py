@@ -1,0 +1,66 @@
+"""Which live worker serves which queue, and the words for a queue that none serves; light, as `jobq add` asks too."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_NAMED = 4  # queues that a sentence names
+
+
+class LiveWorker:
+    """What one live worker says of itself."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        queues: Sequence[str] | None = None,
+        slots: int = 0,
+        pid: int = 0,
+        since: float = 0.0,
+        stopping: bool = False,
+    ) -> None:
+        """`queues` None: all. `slots`, `pid`, `since` (wall clock) 0: not known. `stopping`: it takes no more jobs."""
+        self.token = token
+        self.queues = queues
+        self.slots = slots
+        self.pid = pid
+        self.since = since
+        self.stopping = stopping
+
+    def serves(self, queue: str) -> bool:
+        """Whether jobs of this queue are among those that it takes, or took before it was asked to stop."""
+        return self.queues is None or queue in self.queues
+
+
+def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
+    """Why none of these live workers will take a job of the queue, in words; "" if one will."""
+    if not workers:
+        return "no worker is running"
+    its_own = [worker for worker in workers if worker.serves(queue)]
+    if any(not worker.stopping for worker in its_own):
+        return ""
+    if its_own and all(worker.stopping for worker in workers):
+        return "the only worker is stopping" if len(workers) == 1 else f"all {len(workers)} workers are stopping"
+    if its_own:
+        who = "the only worker" if len(its_own) == 1 else f"all {len(its_own)} workers"
+        return f"{who} for queue {queue} {'is' if len(its_own) == 1 else 'are'} stopping"
+    served = sorted({name for worker in workers for name in worker.queues or ()})
+    for name in served:
+        if is_near(queue, name):
+            return f"no worker serves queue {queue}; did you mean {name}?"
+    more = ", ..." if len(served) > MOST_NAMED else ""
+    return f"no worker serves queue {queue} (workers: {', '.join(served[:MOST_NAMED])}{more})"
+
+
+def is_near(one: str, other: str) -> bool:
+    """Whether two names are a slip of the finger apart: a letter more, less, wrong, swapped, or in another case."""
+    if one.lower() == other.lower():
+        return True
+    while one and other and one[0] == other[0]:
+        one, other = one[1:], other[1:]
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    return max(len(one), len(other)) == 1 or (len(one) == 2 and one == other[::-1])
