@@ -9,7 +9,7 @@ to its end does not count.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
@@ -33,6 +33,7 @@ COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
 MOST_FINISHED = 2000  # jobs that a reader has to pass over to know the others
 KEEP_DAYS = 7
+TRIES = 3  # of what another compaction may interrupt
 ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any more
 
 
@@ -222,6 +223,28 @@ def _forget_old_days(store: Store, header: Header, wall: float, keep_days: int) 
         finished.forget(root, day)
     store.logs.remove_empty_folders(min(wanted, default=store.jobs.next_id - 1))
     return True
+
+
+def forget_environments(store: Store, digests: Collection[str]) -> None:
+    """Remove those of these captured environments that no job names any more, at once: they may hold secrets.
+
+    Looks at the finished jobs only if none in the journal names them. Adders look again under the lock, as ever.
+    """
+    for _ in range(TRIES):
+        store.read()
+        generation = store.journal.header.generation
+        left = set(digests) - {job.spec.env for job in store.jobs.by_id.values()}
+        left -= store.archive().naming(left, store.jobs.removed)
+        if not left:
+            return
+        with store.lock:
+            store.recover()
+            store.read()
+            if (
+                store.journal.header.generation == generation
+            ):  # else jobs have left the journal: they are to be looked for again
+                environment.forget(store.root, left - {job.spec.env for job in store.jobs.by_id.values()})
+                return
 
 
 def clean_environments(store: Store, wall: float) -> None:

@@ -94,6 +94,23 @@ def clean(root: Folder, named: Collection[str], abandoned: float) -> None:
         folder.close()
 
 
+def forget(root: Folder, digests: Collection[str]) -> None:
+    """Remove these environments, which no job names, as far as they are there. Raises OSError."""
+    folder = root.existing(ENV)
+    if folder is None:
+        return
+    try:
+        for digest in digests:
+            name = f"{digest}.json"
+            if digest_in(name) == digest:
+                try:
+                    os.unlink(name, dir_fd=folder.fd)
+                except FileNotFoundError:
+                    pass
+    finally:
+        folder.close()
+
+
 def _seal(folder: Folder, name: str) -> bool:
     """Whether the file is there; if so, it is durable, and its mode says that nobody needs to see to that again."""
     try:

@@ -99,6 +99,25 @@ class Archive:
                         found.update(ENVIRONMENT.findall(line))
         return {digest.decode("ascii") for digest in found}
 
+    def naming(self, digests: Collection[str], removed: Collection[int] = ()) -> set[str]:
+        """Those of these environments that a finished job names, but for removed ones; reads until all are found."""
+        wanted = {digest.encode("ascii", "replace") for digest in digests}
+        found: set[bytes] = set()
+        gone = set(removed)
+        for day in sorted(self._sizes, reverse=True):
+            for offset_line in self.lines(day) if wanted - found else ():
+                line = offset_line[1]
+                number = ID.match(line)
+                if number is None:
+                    continue
+                if REMOVED.match(line):
+                    gone.add(int(number[1]))
+                elif int(number[1]) not in gone:
+                    found.update(wanted.intersection(ENVIRONMENT.findall(line)))
+                    if found == wanted:
+                        break
+        return {digest.decode("ascii") for digest in found}
+
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
         """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
         newest = max(self._sizes, default="")
