@@ -24,7 +24,7 @@ _jobq() {
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
-        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued running succeeded failed cancelled" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
         "add --queue"|"add -q") return ;;
@@ -69,13 +69,13 @@ _jobq() {
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
-        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "cancel") words="--wait -w --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "requeue") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "rm") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "list") words="--state -s --queue -q --all -a --json --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "show") words="--json --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "log") words="--follow -f --tail --attempt --raw --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "wait") words="--timeout -t --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "cancel") words="--wait -w --verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "requeue") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "rm") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

@@ -19,6 +19,7 @@ from jobq import clock, lifecycle
 from jobq.asks import ASKS
 from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
+from jobq.lifecycle import WrongState
 from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
 from jobq.results import result_of
 from jobq.serving import LiveWorker
@@ -282,19 +283,33 @@ class Queue:
         if self._owner_is_dead([job_id]):
             self._rescue()
 
-    def remove(self, job_ids: Sequence[int]) -> None:
-        """Forget jobs and their logs. Raises NotFound, Refused for a running one; then none is."""
+    def remove(self, job_ids: Sequence[int]) -> Changed:
+        """Forget jobs, their logs, and what of their environment nobody else needs; running ones are refused.
+
+        Raises NotFound, NotSaved.
+        """
+        done = Changed([], [])
 
         def decide(jobs: Jobs, now_known: Callable[[int], Job]) -> Iterator[Remove]:
             del jobs
+            done.jobs.clear()
+            done.refused.clear()
             for job_id in job_ids:
                 job = now_known(job_id)
                 if job.state is State.RUNNING:
-                    raise Refused(f"job {job.id} is running: it can't be removed", f"'jobq cancel --wait {job.id}'")
+                    hint = f"'jobq cancel --wait {job_id}' ends it; then 'jobq rm {job_id}'"
+                    done.refused.append(WrongState(job, "be removed", hint))
+                    continue
+                done.jobs.append(job)
                 yield Remove(job_id)
 
         self._update(job_ids, decide, clock.now())
-        self.store.logs.remove(set(job_ids))
+        try:
+            self.store.logs.remove({job.id for job in done.jobs})
+            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})
+        except (JobqError, OSError):
+            pass  # what was asked is done; the next compaction cleans up
+        return done
 
     def _change(self, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
         now = clock.now()

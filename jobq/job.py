@@ -56,6 +56,8 @@ class State(StrEnum):
         return self not in UNFINISHED
 
 
+# What a command can lead to so far; only these are offered, though every state is understood.
+REACHABLE = (State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
 
 
@@ -69,6 +71,9 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # jobq killed it because its worker was stopping, or never started it
     SPAWN_ERROR = "spawn_error"  # it could not be started; `error` says why
     LOST = "lost"  # its supervisor died: how it ended can't be known
+
+
+OURS = 125  # the exit code of a job that is over, or gone, for reasons that are not its own
 
 
 class Moment(NamedTuple):
@@ -148,13 +153,13 @@ class Ending(NamedTuple):
         """What a shell would have reported; 124 for a timeout as in timeout(1), 125 where jobq is the cause."""
         match self.outcome:
             case Outcome.EXIT | Outcome.SPAWN_ERROR:
-                return self.status if self.status is not None else 125
+                return self.status if self.status is not None else OURS
             case Outcome.SIGNAL:
                 return 128 + (self.signal or 0)
             case Outcome.TIMEOUT:
                 return 124
             case _:
-                return 125
+                return OURS
 
     def __str__(self) -> str:
         match self.outcome:
@@ -229,5 +234,5 @@ class Job(NamedTuple):
         if self.state is State.SUCCEEDED:
             return 0
         if self.state is State.FAILED and self.ending is not None:
-            return self.ending.exit_code or 125
-        return 125
+            return self.ending.exit_code or OURS
+        return OURS

@@ -56,13 +56,20 @@ MOVES: dict[tuple[State, Event], State] = {
 }
 
 
-class IllegalMove(Refused):
+class WrongState(Refused):
     """The job's state does not allow this."""
 
+    def __init__(self, job: Job, what: str, hint: str = "") -> None:
+        super().__init__(f"job {job.id} is {job.state}: it can't {what}", hint)
+        self.job = job
+
+
+class IllegalMove(WrongState):
+    """The table of moves has nothing for this state and this event."""
+
     def __init__(self, job: Job, event: Event) -> None:
-        hint = HINTS.get((job.state, event), "")
-        super().__init__(f"job {job.id} is {job.state}: it can't {PASSIVE.get(event, event)}", hint)
-        self.job, self.event = job, event
+        super().__init__(job, PASSIVE.get(event, event), HINTS.get((job.state, event), ""))
+        self.event = event
 
 
 PASSIVE = {

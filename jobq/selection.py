@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from jobq.api import Queue
 from jobq.errors import NotFound, UsageError
@@ -13,10 +14,24 @@ STRETCH = 1000  # jobs that are looked up in one pass
 FORMS = "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state)"
 
 
+class Selected(NamedTuple):
+    """The jobs that words stand for. `named`: those that were asked for one by one, not as some of a set."""
+
+    ids: list[int]
+    named: frozenset[int]
+
+
 def select(queue: Queue, words: Sequence[str]) -> list[int]:
     """The ids that the words stand for, in their order, each once. Raises NotFound, UsageError."""
+    return select_all(queue, words).ids
+
+
+def select_all(queue: Queue, words: Sequence[str]) -> Selected:
+    """Like `select`, and which of them were named. Raises NotFound, UsageError."""
     queue.store.read()
-    return list(dict.fromkeys(chain.from_iterable(_select_one(queue, word) for word in words)))
+    found = [(names_one([word]), list(_select_one(queue, word))) for word in words]
+    named = chain.from_iterable(ids for by_name, ids in found if by_name)
+    return Selected(list(dict.fromkeys(chain.from_iterable(ids for _, ids in found))), frozenset(named))
 
 
 def names_one(words: Sequence[str]) -> bool:

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from jobq.job import State
+from jobq.store import compaction
 from tests.conftest import Cli, wait_until
 
 NO_WORKER = "no worker is running"
@@ -74,9 +76,9 @@ def test_selectors_mean_the_same_on_every_verb(cli: Cli) -> None:
 def test_some_can_be_refused_while_others_are_changed(cli: Cli) -> None:
     cli("add", "--from", "-", stdin="true\ntrue\n")
     cli("cancel", "1")
-    done = cli("cancel", "1-2", code=1)
+    done = cli("cancel", "1", "2", code=1)
     assert "job 1 is cancelled: it can't be cancelled" in done.stderr
-    assert "job 2 cancelled" in done.stderr
+    assert "1 cancelled" in done.stderr
 
 
 def test_list_shows_what_is_unfinished_and_the_last_that_finished(cli: Cli) -> None:
@@ -101,6 +103,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     assert list(job) == [
         "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "retries_used", "timeout",
         "grace", "log_max", "added_at", "finished_at", "cancel_asked_at", "exit_code", "attempts", "history",
+        "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
         "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
@@ -108,7 +111,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     ]  # fmt: skip
     assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
     assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)
-    assert json.loads(cli("list", "--json").stdout)["jobs"] == [job]
+    assert {**json.loads(cli("list", "--json").stdout)["jobs"][0], "result": None, "raised": None} == job
 
 
 @pytest.mark.parametrize(
@@ -446,3 +449,95 @@ def test_what_a_worker_says_of_itself_is_a_hint_and_nothing_that_can_block(cli: 
         plant()
         assert reasons(cli, 1) == {"ready"}  # as with a worker of an older version
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+@pytest.mark.parametrize("verb", ["requeue", "cancel", "rm"])
+def test_a_set_is_narrowed_to_what_can_be_changed_and_one_line_tells(cli: Cli, verb: str) -> None:
+    cli("add", "--from", "-", "-r", "0", stdin="true\n" * 3 + "exit 1\n" * 3)
+    cli("worker", "--drain", code=1)
+    cli("add", "sleep 60")
+    if verb != "requeue":
+        cli.worker("-j", "1")
+        wait_until(lambda: cli.queue.job(7).state is State.RUNNING)
+    done, left = {
+        "requeue": ("3 requeued", "4 left alone: 3 succeeded, 1 queued"),
+        "cancel": ("1 stopping", "6 left alone: 3 succeeded, 3 failed"),
+        "rm": ("6 removed", "1 left alone: running"),
+    }[verb]
+    (told, *warned) = cli(verb, "1-7").stderr.splitlines()
+    assert told == f"jobq: {done}; {left}"
+    assert [line for line in warned if NO_WORKER not in line] == []
+    refused = cli(verb, "7" if verb == "rm" else "1", code=1)
+    assert f"it can't be {'removed' if verb == 'rm' else verb + ('led' if verb == 'cancel' else 'd')}" in refused.stderr
+    assert f"'jobq {verb} 7', or" in cli(verb, code=2).stderr
+
+
+def test_a_line_for_each_job_is_there_for_the_asking(cli: Cli) -> None:
+    cli("add", "--from", "-", stdin="true\n" * 3)
+    cli("cancel", "2")
+    assert cli("cancel", "--verbose", "1-3").stderr.splitlines() == [
+        "jobq: job 1 cancelled",
+        "jobq: job 3 cancelled",
+        "jobq: job 2 left alone: cancelled",
+    ]
+    assert cli("cancel", "1-3").stderr == "jobq: nothing changed; 3 left alone: cancelled\n"
+    assert "job 2 removed" in cli("rm", "2").stderr
+
+
+def test_states_that_no_command_leads_to_are_understood_and_not_offered(cli: Cli) -> None:
+    cli("add", "true")
+    for text in (cli("list", "--state", "done", code=2).stderr, cli("list", "--help").stdout):
+        assert "cancelled" in text
+        assert not any(state in text for state in ("skipped", "expired", "held"))
+    assert "no such jobs" in cli("list", "--state", "skipped").stderr
+    assert "no such jobs" in cli("cancel", "@expired").stderr
+
+
+def test_hints_name_the_command_that_was_typed(cli: Cli) -> None:
+    for verb in ("add", "run"):
+        assert f"as in: jobq {verb} 'sleep" in cli(verb, code=2).stderr
+
+
+@pytest.mark.parametrize("words", [("wait",), ("log", "-f")])
+def test_a_job_that_is_gone_or_unknown_is_exit_125(cli: Cli, words: tuple[str, ...]) -> None:
+    assert "no job 7" in cli(*words, "7", code=125).stderr
+    assert "named nobody" in cli(*words, "nobody", code=125).stderr
+    job_id = cli.id("true")
+    waiting = cli.start(*words, str(job_id))
+    assert waiting.stderr is not None
+    assert NO_WORKER in waiting.stderr.readline()
+    cli("rm", str(job_id))
+    assert "there is no job 1 any more: it was removed" in waiting.stderr.readline()
+    assert waiting.wait(30) == 125
+
+
+def test_show_has_the_result_of_a_function(cli: Cli) -> None:
+    cli("call", "json:dumps", ":=[1]")
+    cli("call", "-r", "0", "json:loads", "x")
+    cli("worker", "--drain", code=1)
+    good, bad = json.loads(cli("show", "1-2", "--json").stdout)["jobs"]
+    assert (good["result"], good["raised"]) == ("[1]", None)
+    assert (bad["result"], bad["raised"]["type"]) == (None, "json.decoder.JSONDecodeError")
+
+
+def environments(cli: Cli) -> int:
+    return len(list((cli.store / "env").iterdir()))
+
+
+def test_rm_removes_the_environment_that_nobody_names_any_more(cli: Cli) -> None:
+    cli("add", "true")
+    for _ in range(2):
+        cli("add", "-e", "TOKEN=secret", "true")
+    assert environments(cli) == 2
+    cli("rm", "2")
+    assert environments(cli) == 2
+    cli("rm", "3")
+    assert environments(cli) == 1
+    finished = cli.id("-e", "TOKEN=secret", "true")
+    again = cli.id("-e", "TOKEN=secret", "true")
+    cli("worker", "--drain")
+    assert compaction.compact(str(cli.store), time.time())
+    cli("rm", str(again))
+    assert environments(cli) == 2  # a job that has left the journal still names it
+    cli("rm", str(finished))
+    assert environments(cli) == 1

@@ -33,7 +33,7 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
     Options end where the command begins: jobq add -p high ls -la
     """
     queue = queue_of(context)
-    commands = commands_of(command, from_, asked)
+    commands = commands_of(command, from_, asked, "add")
     ids = queue.add_many(commands, lambda: queue.spec(**asked))
     if not ids:
         say("no lines, no jobs")
@@ -42,11 +42,14 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
     warn_unserved(queue, [queue_name(asked)])
 
 
-def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any]) -> list[Command]:
-    """What to run: the command on the line, or one for each line of the file. Raises UsageError."""
+def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any], typed: str) -> list[Command]:
+    """What to run: the command on the line, or one for each line of the file; `typed`: whose line it is.
+
+    Raises UsageError.
+    """
     if from_ is None:
         if not words:
-            raise UsageError("there is no command to run", "as in: jobq add 'sleep 10 && echo done'")
+            raise UsageError("there is no command to run", f"as in: jobq {typed} 'sleep 10 && echo done'")
         if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
             say(f"note: '{safe(words[0])}' is taken for a program, as more words follow; options go before it")
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, chosen, leave, queue_of, refusals
-from jobq.job import State
-from jobq.views.console import say
+from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report
+from jobq.job import Job, State
 from jobq.views.text import span
 
 
@@ -16,18 +15,28 @@ def cancel(
     context: typer.Context,
     jobs: Selectors = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Return when their processes are gone.")] = False,
+    verbose: Verbose = False,
 ) -> None:
-    """End jobs: waiting ones at once, running ones with TERM, then KILL after their grace, with all they started."""
+    """End jobs: waiting ones at once, running ones with TERM, then KILL after their grace, with all they started.
+
+    Of a range or of all in a state, those that are over are left alone: jobq cancel 11-110
+    """
     queue = queue_of(context)
-    ids = chosen(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")
-    if not ids:
+    selected = chosen(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")
+    if not selected.ids:
         return
-    done = queue.cancel(ids)
-    for job in done.jobs:
-        if job.state is State.RUNNING:
-            say(f"job {job.id} is stopping; grace {span(job.spec.grace)}")
-        else:
-            say(f"job {job.id} {job.state}")
+    done = queue.cancel(selected.ids)
+    code = report(done, selected, _what, _line, verbose=verbose)
     if wait:
         queue.wait_all([job.id for job in done.jobs])
-    leave(refusals(done))
+    leave(code)
+
+
+def _what(job: Job) -> str:
+    return "stopping" if job.state is State.RUNNING else str(job.state)
+
+
+def _line(job: Job) -> str:
+    if job.state is State.RUNNING:
+        return f"job {job.id} is stopping; grace {span(job.spec.grace)}"
+    return f"job {job.id} {job.state}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from jobq.api import Changed, Queue
 from jobq.asks import ASKS, Ask, asked_of
 from jobq.errors import StoreError, UsageError
 from jobq.job import Job, Spec
-from jobq.selection import select
+from jobq.lifecycle import WrongState
+from jobq.selection import Selected, select_all
 from jobq.serving import why_unserved
 from jobq.settings import environment
 from jobq.views.console import complain, say, unserved
@@ -23,6 +25,7 @@ Selectors = Annotated[
     list[str] | None,
     typer.Argument(metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @failed (any state)."),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="A line for each job.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -51,21 +54,47 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
     return reasons
 
 
-def chosen(queue: Queue, words: list[str] | None, example: str) -> list[int]:
+def chosen(queue: Queue, words: list[str] | None, example: str) -> Selected:
     """The jobs that a changing command is given; says so if there are none. Raises UsageError, NotFound."""
     if not words:
         raise UsageError("which jobs?", f"as in: {example}")
-    ids = select(queue, words)
-    if not ids:
+    selected = select_all(queue, words)
+    if not selected.ids:
         say("no such jobs")
-    return ids
+    return selected
 
 
-def refusals(done: Changed) -> int:
-    """Say what was refused, and why; the exit code."""
-    for refusal in done.refused:
+def report(
+    done: Changed, selected: Selected, what: Callable[[Job], str], line: Callable[[Job], str], *, verbose: bool
+) -> int:
+    """Say what came of a change, in a line for each job or one for many; the exit code.
+
+    `what`: a word for what became of a job ("requeued"), `line`: the same as a sentence. A job that was named and
+    can't be changed is an error; one of a set is left alone: the set is narrowed to what can be.
+    """
+    left = [no for no in done.refused if isinstance(no, WrongState) and no.job.id not in selected.named]
+    refused = [no for no in done.refused if no not in left]
+    if verbose or len(selected.ids) == 1:
+        for job in done.jobs:
+            say(line(job))
+        for wrong in left:
+            say(f"job {wrong.job.id} left alone: {wrong.job.state}")
+    elif done.jobs or left:
+        say(summary(Counter(map(what, done.jobs)), Counter(str(wrong.job.state) for wrong in left)))
+    for refusal in refused:
         complain(str(refusal), refusal.hint)
-    return int(bool(done.refused))
+    return int(bool(refused))
+
+
+def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
+    """ "3 requeued; 97 left alone: succeeded"."""
+    parts = [", ".join(f"{count} {word}" for word, count in done.items()) or "nothing changed"]
+    if len(left) == 1:
+        parts += [f"{count} left alone: {state}" for state, count in left.items()]
+    elif left:
+        kinds = ", ".join(f"{count} {state}" for state, count in left.items())
+        parts.append(f"{sum(left.values())} left alone: {kinds}")
+    return "; ".join(parts)
 
 
 def queue_name(asked: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 from jobq.claim import claim_key
 from jobq.commands.common import Json, Selectors, queue_of, situation
 from jobq.errors import UsageError
-from jobq.job import Job, State
+from jobq.job import REACHABLE, Job, State
 from jobq.selection import select
 from jobq.views.console import out, say
 from jobq.views.data import envelope, job_data
@@ -18,6 +18,7 @@ from jobq.views.table import print_jobs, reason
 from jobq.views.text import safe
 
 LAST_FINISHED = 20
+STATES = ", ".join(REACHABLE)
 
 
 def list_(
@@ -25,7 +26,8 @@ def list_(
     jobs: Selectors = None,
     *,
     state: Annotated[
-        str | None, typer.Option("--state", "-s", metavar="STATE", help="Only jobs in this state.")
+        str | None,
+        typer.Option("--state", "-s", metavar="STATE", help=f"Only jobs in this state: {STATES}."),
     ] = None,
     queue_name: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only this queue.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Every finished job, too.")] = False,
@@ -55,7 +57,7 @@ def state_of(text: str | None) -> State | None:
     try:
         return None if text is None else State(text)
     except ValueError:
-        raise UsageError(f"--state: {text} is not a state", f"one of {', '.join(State)}") from None
+        raise UsageError(f"--state: {text} is not a state", f"one of {STATES}") from None
 
 
 def wants(job: Job, state: State | None, queue_name: str | None) -> bool:

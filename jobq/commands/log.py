@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from jobq.api import Queue
 from jobq.commands.common import leave, queue_of, warn_unserved
-from jobq.errors import Refused, UsageError
-from jobq.job import Job, State
+from jobq.errors import NotFound, Refused, UsageError
+from jobq.job import OURS, Job, State
 from jobq.selection import select
-from jobq.views.console import say
+from jobq.views.console import complain, say
 from jobq.views.logs import Printer, follow, print_log
 
 
@@ -29,22 +30,39 @@ def log(
 ) -> None:
     """Print the output of a job."""
     queue = queue_of(context)
-    ids = select(queue, [job])
-    if len(ids) != 1:
-        raise UsageError(f"{job} stands for {len(ids)} jobs", "name one")
-    found = queue.job(ids[0])
     printer = Printer(raw)
     if follow_:
-        if found.state is State.QUEUED:
-            warn_unserved(queue, [found.spec.queue])
-        try:
-            found = follow(queue, found.id, printer, attempt, tail)
-        except KeyboardInterrupt:
-            leave(130)
-        leave(found.exit_code)
+        leave(followed(queue, job, printer, attempt, tail))
+    found = one_job(queue, job)
     print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
         say(f"job {found.id} has said nothing")
+
+
+def one_job(queue: Queue, word: str) -> Job:
+    """The job that the word stands for. Raises NotFound, UsageError if it stands for several."""
+    ids = select(queue, [word])
+    if len(ids) != 1:
+        raise UsageError(f"{word} stands for {len(ids)} jobs", "name one")
+    return queue.job(ids[0])
+
+
+def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None) -> int:
+    """Print the log until the job is finished; the exit code, which is the job's own."""
+    try:
+        found = one_job(queue, word)
+    except NotFound as e:
+        complain(str(e), e.hint)
+        return OURS
+    try:
+        if found.state is State.QUEUED:
+            warn_unserved(queue, [found.spec.queue])
+        return follow(queue, found.id, printer, attempt, tail).exit_code
+    except NotFound as e:
+        complain(f"{e} any more: it was removed while it was followed")
+        return OURS
+    except KeyboardInterrupt:
+        return 130
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

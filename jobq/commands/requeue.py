@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, chosen, leave, queue_of, refusals, warn_unserved
-from jobq.views.console import say
+from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report, warn_unserved
 
 
-def requeue(context: typer.Context, jobs: Selectors = None) -> None:
-    """Give finished jobs that did not succeed another turn, with all their retries."""
+def requeue(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+    """Give finished jobs that did not succeed another turn, with all their retries.
+
+    Of a range or of all in a state, those that can't be requeued are left alone: jobq requeue 11-110
+    """
     queue = queue_of(context)
-    ids = chosen(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
-    if not ids:
+    selected = chosen(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
+    if not selected.ids:
         return
-    done = queue.requeue(ids)
-    for job in done.jobs:
-        say(f"job {job.id} {job.state}")
+    done = queue.requeue(selected.ids)
+    code = report(done, selected, lambda _: "requeued", lambda job: f"job {job.id} {job.state}", verbose=verbose)
     if done.jobs:
         warn_unserved(queue, {job.spec.queue for job in done.jobs})
-    leave(refusals(done))
+    leave(code)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, chosen, queue_of
-from jobq.views.console import say
+from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report
 
 
-def rm(context: typer.Context, jobs: Selectors = None) -> None:
-    """Forget jobs and delete their logs; a running job must be cancelled first."""
+def rm(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+    """Forget jobs and delete their logs; a running job must be cancelled first.
+
+    Of a range or of all in a state, running ones are left alone: jobq rm 11-110
+    """
     queue = queue_of(context)
-    ids = chosen(queue, jobs, "'jobq rm 7', or 'jobq rm @succeeded'")
-    if ids:
-        queue.remove(ids)
-        say(f"{len(ids)} removed")
+    selected = chosen(queue, jobs, "'jobq rm 7', or 'jobq rm @succeeded'")
+    if selected.ids:
+        done = queue.remove(selected.ids)
+        leave(report(done, selected, lambda _: "removed", lambda job: f"job {job.id} removed", verbose=verbose))

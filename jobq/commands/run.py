@@ -11,9 +11,10 @@ import typer
 from jobq import clock
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import leave, queue_of, takes_asks
-from jobq.job import Job, State
+from jobq.errors import NotFound
+from jobq.job import OURS, Job, State
 from jobq.store.logs import Logs
-from jobq.views.console import gone, say
+from jobq.views.console import complain, gone, say
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
@@ -43,7 +44,7 @@ def run(
     from jobq.worker import Worker  # noqa: PLC0415
 
     queue = queue_of(context)
-    commands = commands_of(command, from_, asked)
+    commands = commands_of(command, from_, asked, "run")
     if not commands:
         say("no lines, no jobs")
         return
@@ -59,7 +60,12 @@ def run(
         finally:
             if output is not None:
                 output.close()
-    jobs = [queue.job(job_id) for job_id in ids]
+    try:
+        jobs = queue.jobs_of(ids)
+    except NotFound as e:
+        complain(f"{e} any more: it was removed while it ran")
+        leave(OURS if single else 1)
+        return
     if single:
         finish_single(jobs[0])
     succeeded = sum(job.state is State.SUCCEEDED for job in jobs)

@@ -7,7 +7,7 @@ import typer
 from jobq.commands.common import Json, Selectors, queue_of, situation
 from jobq.selection import select
 from jobq.views.console import out, say
-from jobq.views.data import envelope, job_data
+from jobq.views.data import envelope, job_data, result_data
 from jobq.views.detail import describe
 from jobq.views.table import reason
 
@@ -18,7 +18,7 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     found = queue.jobs_of(select(queue, jobs or ["@"]))
     around = situation(queue, found)
     if json:
-        out(envelope(jobs=[job_data(job, reason(job, around)) for job in found]))
+        out(envelope(jobs=[job_data(job, reason(job, around)) | result_data(job, queue.store.logs) for job in found]))
     elif not found:
         say("no such jobs")
     else:

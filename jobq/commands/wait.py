@@ -9,7 +9,7 @@ import typer
 from jobq.asks import duration
 from jobq.commands.common import Selectors, leave, queue_of, warn_unserved
 from jobq.errors import NotFound, UsageError
-from jobq.job import State
+from jobq.job import OURS, State
 from jobq.selection import names_one, select
 from jobq.views.console import complain, say
 from jobq.views.lines import why_ended
@@ -23,7 +23,8 @@ def wait(
 ) -> None:
     """Wait until jobs are finished (without JOB: all there are).
 
-    Of one job, the exit code is the job's own; of several, 0 if all succeeded, else 1. 124: not finished in time.
+    Of one job, the exit code is the job's own (125: it was cancelled, or there is none); of several, 0 if all
+    succeeded, else 1. 124: not finished in time.
     """
     queue = queue_of(context)
     one = names_one(jobs or [])
@@ -31,7 +32,7 @@ def wait(
         ids = select(queue, jobs) if jobs else [job.id for job in queue.jobs()]
     except NotFound as e:
         complain(str(e), e.hint)
-        leave(125 if one else 1)
+        leave(OURS if one else 1)
         return
     limit = seconds_of(timeout)
     told: set[str] = set()
@@ -46,6 +47,10 @@ def wait(
         finished = queue.wait_all(ids, limit, meanwhile=tell)
     except KeyboardInterrupt:
         leave(130)
+        return
+    except NotFound as e:
+        complain(f"{e} any more: it was removed while it was waited for")
+        leave(OURS if one else 1)
         return
     failed = [job for job in finished if job.state is not State.SUCCEEDED]
     for job in failed:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from jobq.asks import NAMED_PRIORITIES
-from jobq.job import State
+from jobq.job import REACHABLE
 
-VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
+VALUES = {"--state": REACHABLE, "--priority": tuple(NAMED_PRIORITIES)}
 FILES = {"--from", "--store", "--cwd"}
-JOBS = tuple(f"@{state}" for state in State)
+JOBS = tuple(f"@{state}" for state in REACHABLE)
 
 
 class Option(NamedTuple):

@@ -7,6 +7,8 @@ from typing import Any
 
 from jobq.job import Attempt, Job
 from jobq.records import command_record
+from jobq.results import result_of
+from jobq.store.logs import Logs
 from jobq.views.text import iso_time
 
 VERSION = 1
@@ -41,6 +43,12 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "history": [{"event": "add", "at": iso_time(job.added_at)}]
         + [{"event": step.event, "at": iso_time(step.at)} for step in job.history],
     }
+
+
+def result_data(job: Job, logs: Logs) -> dict[str, Any]:
+    """What a Python function returned, or raised (type, message, traceback), the last time it ran; null for neither."""
+    found = result_of(job, len(job.attempts), logs)
+    return {"result": found.value if found else None, "raised": found.error if found else None}
 
 
 def attempt_data(attempt: Attempt) -> dict[str, Any]:
