@@ -64,7 +64,7 @@ _jobq() {
         "wait --timeout"|"wait -t") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue rm doctor completion --store --version --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue ack rm doctor completion --store --version --help -h" ;;
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
@@ -75,6 +75,7 @@ _jobq() {
         "wait") words="--timeout -t --help -h @queued @running @succeeded @failed @cancelled" ;;
         "cancel") words="--wait -w --verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
         "requeue") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "ack") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
         "rm") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker list show log wait cancel requeue rm doctor completion
+set -l jobq_commands add call run worker list show log wait cancel requeue ack rm doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Where jobs are kept'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -81,6 +81,10 @@ complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a requeue 
 complete -c jobq -n '__fish_seen_subcommand_from requeue' -l verbose -s v -d 'A line for each job'
 complete -c jobq -n '__fish_seen_subcommand_from requeue' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from requeue' -a '@queued @running @succeeded @failed @cancelled'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a ack -d 'Acknowledge failures: bare jobq counts them no longer'
+complete -c jobq -n '__fish_seen_subcommand_from ack' -l verbose -s v -d 'A line for each job'
+complete -c jobq -n '__fish_seen_subcommand_from ack' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from ack' -a '@queued @running @succeeded @failed @cancelled'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a rm -d 'Forget jobs and delete their logs'
 complete -c jobq -n '__fish_seen_subcommand_from rm' -l verbose -s v -d 'A line for each job'
 complete -c jobq -n '__fish_seen_subcommand_from rm' -l help -s h -d 'Show the help'

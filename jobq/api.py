@@ -192,6 +192,11 @@ class Queue:
         self.store.read()
         return self.store.finished_jobs()
 
+    def open_failures(self, most: int = 20) -> tuple[int, list[Job]]:
+        """How many failures nobody has dealt with (requeued, removed, acknowledged), and the last, newest first."""
+        self.store.read()
+        return self.store.open_failures(most)
+
     def workers(self) -> list[str]:
         """The tokens of the live workers that take any job."""
         root = self.store.existing()
@@ -278,6 +283,10 @@ class Queue:
             self._rescue()
         return self._change(job_ids, lifecycle.requeue)
 
+    def acknowledge(self, job_ids: Sequence[int]) -> Changed:
+        """Note that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
+        return self._change(job_ids, lifecycle.acknowledge)
+
     def settle_if_orphaned(self, job_id: int) -> None:
         """Record the end of a running job whose worker is dead, if it has ended. Raises as `wait`."""
         if self._owner_is_dead([job_id]):
@@ -301,7 +310,7 @@ class Queue:
                     done.refused.append(WrongState(job, "be removed", hint))
                     continue
                 done.jobs.append(job)
-                yield Remove(job_id)
+                yield Remove(job_id, job.is_open_failure)
 
         self._update(job_ids, decide, clock.now())
         try:

@@ -50,7 +50,7 @@ def jobq(
 ) -> None:
     """A job queue for one user on one machine: no daemon, honest exit codes, nothing lost.
 
-    Without a command: what runs, what waits and why, what failed last.
+    Without a command: what runs, what waits and why, what failed and was not dealt with.
     """
     if store is not None:
         if not store:
@@ -75,6 +75,7 @@ MODULES = {  # command -> module and function; loaded when wanted
     "wait": "wait.wait",
     "cancel": "cancel.cancel",
     "requeue": "requeue.requeue",
+    "ack": "ack.ack",
     "rm": "rm.rm",
     "doctor": "doctor.doctor",
     "completion": "completion.completion",

@@ -205,6 +205,7 @@ class Job(NamedTuple):
     due: Due | None = None  # not before (backoff)
     cancel_asked_at: float | None = None  # a wish; only the owner of the process records the end
     finished_at: float | None = None
+    acknowledged: int = 0  # attempts that there were when a person said that the failure is known
     anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()
@@ -214,6 +215,11 @@ class Job(NamedTuple):
     def runner(self) -> str | None:
         """The token of the only worker that may run it; None for any."""
         return None if self.anyone else self.spec.runner
+
+    @property
+    def is_open_failure(self) -> bool:
+        """Whether it failed, and nobody has dealt with that: requeued, removed or acknowledged it."""
+        return self.state is State.FAILED and self.acknowledged < len(self.attempts)
 
     @property
     def running(self) -> Attempt | None:

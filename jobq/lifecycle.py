@@ -176,6 +176,15 @@ def requeue(job: Job, now: Moment) -> Job:
     )
 
 
+def acknowledge(job: Job, _now: Moment) -> Job:
+    """A person knows that it failed, and leaves it at that; no move: it stays what it is."""
+    if job.state is not State.FAILED:
+        raise WrongState(job, "be acknowledged", "only what has failed can")
+    if not job.is_open_failure:
+        return job
+    return job._replace(acknowledged=len(job.attempts))
+
+
 def skip(job: Job, now: Moment) -> Job:
     """What it depends on can't succeed any more."""
     return _move(job, Event.SKIP, now, due=None)

@@ -76,6 +76,7 @@ CHANGING_FIELDS: dict[str, tuple[type, ...]] = {
     "due": (list, NONE),
     "cancel_asked_at": (*NUMBER, NONE),
     "finished_at": (*NUMBER, NONE),
+    "acknowledged": (int,),
     "anyone": (bool,),
 }
 R = TypeVar("R", Spec, Ending, Attempt)

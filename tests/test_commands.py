@@ -102,7 +102,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     assert document["jobq"] == 1
     assert list(job) == [
         "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "retries_used", "timeout",
-        "grace", "log_max", "added_at", "finished_at", "cancel_asked_at", "exit_code", "attempts", "history",
+        "grace", "log_max", "added_at", "finished_at", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
         "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
@@ -541,3 +541,32 @@ def test_rm_removes_the_environment_that_nobody_names_any_more(cli: Cli) -> None
     assert environments(cli) == 2  # a job that has left the journal still names it
     cli("rm", str(finished))
     assert environments(cli) == 1
+
+
+def test_failures_count_until_somebody_has_dealt_with_them(cli: Cli) -> None:
+    cli("add", "--from", "-", "-r", "0", stdin="exit 1\n" * 8)
+    cli("worker", "--drain", code=1)
+    cli("add", "--from", "-", stdin="true\n" * 150)
+    cli("worker", "--drain")
+
+    def told() -> str:
+        return cli().stdout.partition(" failed, ")[0]
+
+    text = cli().stdout
+    assert text.startswith("0 running, 0 waiting, 8 failed, no worker")
+    assert text.endswith("... and 3 more failed\n")
+    assert "'jobq ack ID' lets it be" in cli().stderr
+    cli("requeue", "1")
+    cli("rm", "2")
+    assert cli("ack", "3").stderr == "jobq: job 3 acknowledged\n"
+    assert told() == "0 running, 1 waiting, 5"
+    assert cli("ack", "4-20").stderr == "jobq: 5 acknowledged; 12 left alone: succeeded\n"
+    assert "failed" not in cli().stdout
+    assert "no failure is left" in cli("ack").stderr
+    assert "acknowledged" in cli("show", "3").stdout
+    assert json.loads(cli("show", "3", "--json").stdout)["jobs"][0]["acknowledged"] is True
+    assert "it can't be acknowledged" in cli("ack", "20", code=1).stderr
+    cli("worker", "--drain", code=1)
+    assert told() == "0 running, 0 waiting, 1"
+    cli("ack")
+    assert "failed" not in cli().stdout

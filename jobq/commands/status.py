@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 from jobq.api import Queue
 from jobq.claim import claim_key
@@ -14,24 +13,27 @@ from jobq.views.console import advise, out
 from jobq.views.table import at_work, print_jobs
 
 SHOWN = 10
-RECENT = 100  # finished jobs that are looked at for the last failures
+LAST_FAILED = 5
 
 
 def status(queue: Queue) -> None:
-    """What runs, what waits and why, what failed last, and whether a worker is alive."""
+    """What runs, what waits and why, what failed and was not dealt with, and whether a worker is alive."""
     jobs = queue.jobs()
     running = [job for job in jobs if job.state is State.RUNNING]
     waiting = sorted((job for job in jobs if job.state is not State.RUNNING), key=claim_key)
-    failed = [job for job in islice(queue.finished(), RECENT) if job.state is State.FAILED][:5]
+    failures, failed = queue.open_failures(LAST_FAILED)
     shown = failed[::-1] + running + waiting[:SHOWN]
     around = situation(queue, shown)
-    out(f"{len(at_work(running))} running, {len(waiting)} waiting, {alive(around.workers)}")
+    failures_told = f"{failures} failed, " if failures else ""
+    out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_told}{alive(around.workers)}")
     if shown:
         print_jobs(shown, around)
     if len(waiting) > SHOWN:
         out(f"... and {len(waiting) - SHOWN} more waiting")
-    if failed:
-        advise("'jobq log ID' shows what a failed job said, 'jobq requeue ID' gives it another turn")
+    if failures > len(failed):
+        out(f"... and {failures - len(failed)} more failed")
+    if failures:
+        advise("'jobq log ID' shows what a failed job said; 'jobq requeue ID' runs it again, 'jobq ack ID' lets it be")
     elif not jobs:
         advise("'jobq add COMMAND' adds a job, 'jobq worker' runs them; 'jobq --help' has the rest")
     elif not around.workers:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from jobq.errors import NotSaved
 from jobq.job import Job
 from jobq.store import environment, finished, workers
+from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
@@ -72,6 +73,7 @@ class Known(NamedTuple):
     next_id: int
     jobs: list[Job]
     removed: frozenset[int]
+    failures: Failures | None  # all that are open, and where the last of those lie that have left the journal
 
     @classmethod
     def by(cls, store: Store) -> Known | None:
@@ -80,7 +82,13 @@ class Known(NamedTuple):
         if header is None:
             return None
         return cls(
-            header, store.journal_size[0], jobs.seq, jobs.next_id, list(jobs.by_id.values()), frozenset(jobs.removed)
+            header,
+            store.journal_size[0],
+            jobs.seq,
+            jobs.next_id,
+            list(jobs.by_id.values()),
+            frozenset(jobs.removed),
+            jobs.failures.now,
         )
 
 
@@ -139,10 +147,12 @@ def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header 
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
-    sizes = finished.Archive(root, old.finished, lambda _day: True).append(leaving, known.removed, wall)
+    archive = finished.Archive(root, old.finished, lambda _day: True)
+    sizes = archive.append(leaving, known.removed, wall)
     kept = {day: size for day, size in sizes.items() if day >= _first_kept(wall, keep_days)}
     header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
-    fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id))
+    failures = _open_failures(root, known, archive.new_failures, kept, all_kept=kept.keys() == sizes.keys())
+    fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id, failures))
     try:
         with store.lock:
             end = store.recover()
@@ -166,6 +176,17 @@ def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header 
         os.close(fd)
     workers.ring(root)
     return header
+
+
+def _open_failures(root: Folder, known: Known, new: list[Place], kept: dict[str, int], *, all_kept: bool) -> Failures:
+    """The open failures among the finished jobs of the next generation, counted anew only if that can't be helped."""
+    if known.failures is not None and all_kept:
+        moved = known.removed | {job.id for job in known.jobs}
+        last = (*(place for place in known.failures.last if place.id not in moved), *new)[-LAST:]
+        if len(last) >= min(LAST, known.failures.number):
+            return Failures(known.failures.number, last)
+    waiting = {job.id for job in known.jobs if not job.state.final}  # requeued: what lies there is not their last word
+    return finished.Archive(root, kept, lambda _day: True).open_failures(waiting)
 
 
 def _clear_away(root: Folder, counted: Header, first_kept: str) -> None:

@@ -18,6 +18,7 @@ from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
 from jobq.job import Job, Record
 from jobq.lifecycle import Event
 from jobq.records import BadRecord, job_record, read_job
+from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
 from jobq.store.sealed import is_whole
@@ -27,6 +28,7 @@ FINISHED = "finished"
 BLOCK = 1 << 20
 ID = re.compile(rb'^\{"id":(\d+),', re.MULTILINE)
 REMOVED = re.compile(rb'^\{"id":(\d+),"removed":true', re.MULTILINE)
+FAILED = b'"state":"failed"'
 ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
@@ -42,6 +44,7 @@ class Archive:
         self._root = root
         self._sizes = sizes
         self._is_kept = is_kept
+        self.new_failures: list[Place] = []  # the open ones that `append` has written
 
     def newest_first(self) -> Iterator[Job]:
         """Every job once, the last written first; reads no more of the files than is asked for. Raises StoreDamaged."""
@@ -118,6 +121,37 @@ class Archive:
                         break
         return {digest.decode("ascii") for digest in found}
 
+    def open_failures(self, besides: Collection[int]) -> Failures:
+        """The failures here that nobody has dealt with, but for these jobs; one pass over everything."""
+        seen = set(besides)
+        places = []
+        for day in sorted(self._sizes, reverse=True):
+            for offset, line in self.lines(day):
+                number = ID.match(line)
+                if number is None or int(number[1]) in seen:
+                    continue
+                seen.add(int(number[1]))
+                if FAILED in line and self._job(day, offset, self._decode(day, offset, line)).is_open_failure:
+                    places.append(Place(int(number[1]), day, offset))
+        return Failures(len(places), tuple(reversed(places[:LAST])))
+
+    def at(self, place: Place) -> Job | None:
+        """The job whose record lies there; None if it does not."""
+        fd = self._open(place.day) if place.day in self._sizes else None
+        if fd is None:
+            return None
+        try:
+            data = b""
+            while b"\n" not in data and (more := os.pread(fd, BLOCK // 16, place.offset + len(data))):
+                data += more
+        finally:
+            os.close(fd)
+        line = data.partition(b"\n")[0]
+        if not is_whole(line):
+            return None
+        job = self._job(place.day, place.offset, self._decode(place.day, place.offset, line))
+        return job if job.id == place.id else None
+
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
         """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
         newest = max(self._sizes, default="")
@@ -126,7 +160,10 @@ class Archive:
             day = day_of(job.finished_at or 0.0)
             if any(step.event == Event.REQUEUE for step in job.history):
                 day = max(day, newest)  # an earlier version of it may be there
-            days.setdefault(day, []).append(encode_line(job_record(job)))
+            lines = days.setdefault(day, [])
+            if job.is_open_failure:
+                self.new_failures.append(Place(job.id, day, self._sizes.get(day, 0) + sum(map(len, lines))))
+            lines.append(encode_line(job_record(job)))
         for job_id in removed:
             days.setdefault(max(day_of(wall), newest), []).append(encode_line({"id": job_id, "removed": True}))
         sizes = dict(self._sizes)

@@ -6,7 +6,9 @@ The operations of a transaction line:
     {"op":"move","id":7,"steps":[[event,at]],"job":{...},"attempts":[...]}
                                                               the whole changing part, and the attempts it touched
     {"op":"put","job":{...}}                                  a finished job that had left the journal is back
-    {"op":"remove","id":7}
+    {"op":"remove","id":7}                                    "failure":true: an open one, that had left the journal
+
+The last line of a snapshot is {"snapshot_end":true,"seq":...,"next_id":...,"jobs":...,"failures":...}, see failures.py.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from jobq.records import (
     read_spec,
     spec_record,
 )
+from jobq.store.failures import Failures, Tally, was_open
 from jobq.store.journal import encode_line
 
 LINE_TARGET = 1 << 18  # bytes of commands or jobs on one line; the limit is 1 MiB
@@ -46,9 +49,10 @@ class Add(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """The job is to be forgotten."""
+    """The job is to be forgotten. `open_failure`: whether it is one, if it has left the journal."""
 
     id: int
+    open_failure: bool = False
 
 
 Change = Add | Job | Remove
@@ -67,12 +71,15 @@ class Jobs:
         self.waiting = Waiting()
         self.running: set[int] = set()
         self.finished = 0  # of by_id
+        self.failures = Tally()
         self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
         self._specs: dict[Spec, Spec] = {}  # equal specs are one object
 
-    def put(self, job: Job) -> None:
-        """`job` is as it is from now on."""
+    def put(self, job: Job, seq: int, *, is_back: bool = False) -> None:
+        """`job` is as it is from now on, by the line `seq`. `is_back`: it had left the journal."""
         before = self.by_id.get(job.id)
+        was = before.is_open_failure if before is not None else is_back and was_open(job)
+        self.failures.note(seq, job.is_open_failure - was)
         self.by_id[job.id] = job
         self.finished += job.state.final - (before is not None and before.state.final)
         self.waiting.note(before, job)
@@ -82,8 +89,15 @@ class Jobs:
         elif before is not None:
             self.running.discard(job.id)
 
+    def remove(self, job_id: int, seq: int, *, open_failure: bool) -> None:
+        """The job is forgotten, by the line `seq`; `open_failure`: whether it was one, if it had left the journal."""
+        before = self.by_id.get(job_id)
+        self.failures.note(seq, -(open_failure if before is None else before.is_open_failure))
+        self.drop(job_id)
+        self.removed.add(job_id)
+
     def drop(self, job_id: int) -> None:
-        """Nothing is known of the job from now on."""
+        """The job is here no longer."""
         before = self.by_id.pop(job_id, None)
         self.finished -= before is not None and before.state.final
         self.waiting.note(before, None)
@@ -126,12 +140,12 @@ class Jobs:
         match line:
             case {"seq": int() as seq, "at": int() | float() as at, "ops": list() as ops}:
                 for op in ops:
-                    self._apply_op(op, at)
+                    self._apply_op(op, at, seq)
                 self.seq = seq
             case _:
                 raise BadRecord("not a transaction")
 
-    def _apply_op(self, op: Record, at: float) -> None:
+    def _apply_op(self, op: Record, at: float, seq: int) -> None:
         match op:
             case {"op": "add", "first": int() as first, "spec": spec, "commands": list() as commands}:
                 self._add(first, self.shared(read_spec(spec)), [read_command(command) for command in commands], at)
@@ -141,14 +155,13 @@ class Jobs:
                     raise BadRecord(f"job {job_id} moves, but there is none")
                 attempts = _merged(job.attempts, op.get("attempts", ()))
                 history = (*job.history, *read_history(steps))
-                self.put(apply_changing(job, changing, attempts, history))
+                self.put(apply_changing(job, changing, attempts, history), seq)
             case {"op": "put", "job": record}:
                 job = read_job(record)
                 self._check_known(job.id)
-                self.put(job)
+                self.put(job, seq, is_back=True)
             case {"op": "remove", "id": int() as job_id}:
-                self.drop(job_id)
-                self.removed.add(job_id)
+                self.remove(job_id, seq, open_failure=op.get("failure") is True)
             case _:
                 raise BadRecord(f"unknown operation {op!r:.60}")
 
@@ -174,12 +187,13 @@ class Jobs:
                     spec_no = record.pop("spec", None) if isinstance(record, dict) else None
                     if not isinstance(spec_no, int) or not 0 <= spec_no < len(read):
                         raise BadRecord(f"not a job of a snapshot: {record!r:.60}")
-                    self.put(read_job(record, read[spec_no]))
+                    self.put(read_job(record, read[spec_no]), 0)
                 return False
             case {"snapshot_end": True, "seq": int() as seq, "next_id": int() as next_id, "jobs": int() as count}:
                 if count != len(self.by_id):
                     raise BadRecord(f"the snapshot says {count} jobs and holds {len(self.by_id)}")
                 self.seq, self.next_id = seq, next_id
+                self.failures.rebase(Failures.of_record(line.get("failures")), seq)
                 if any(job_id >= next_id for job_id in self.by_id):
                     raise BadRecord(f"the snapshot holds an id beyond {next_id}")
                 return True
@@ -190,27 +204,30 @@ class Jobs:
     def carry_out(self, changes: Iterable[Change], at: float) -> list[bytes]:
         """Make the changes here, one by one, and return the lines that say so. `at`: wall-clock time of new jobs."""
         ops: list[Record] = []
+        next_seq = self.seq + 1
         for change in changes:
             match change:
                 case Add(spec, commands):
                     spec = self.shared(spec)
                     ops.extend(add_ops(spec, commands, self.next_id))
                     self._add(self.next_id, spec, commands, at)
-                case Remove(job_id):
-                    ops.append({"op": "remove", "id": job_id})
-                    self.drop(job_id)
-                    self.removed.add(job_id)
+                case Remove(job_id, open_failure):
+                    op: Record = {"op": "remove", "id": job_id}
+                    if open_failure and job_id not in self.by_id:
+                        op["failure"] = True
+                    ops.append(op)
+                    self.remove(job_id, next_seq, open_failure=open_failure)
                 case Job():
                     before = self.by_id.get(change.id)
                     ops.append({"op": "put", "job": job_record(change)} if before is None else _move_op(before, change))
-                    self.put(change)
+                    self.put(change, next_seq, is_back=before is None)
         lines = transaction(ops, self.seq, at) if ops else []
         self.seq += len(lines)
         return lines
 
 
-def snapshot(jobs: Iterable[Job], seq: int, next_id: int) -> Iterator[bytes]:
-    """Lines that hold all the unfinished ones of these jobs, and the end mark."""
+def snapshot(jobs: Iterable[Job], seq: int, next_id: int, failures: Failures | None) -> Iterator[bytes]:
+    """Lines that hold all the unfinished ones of these jobs, and the end mark; `failures` None: not known."""
     count = 0
     batch: list[Record] = []
     specs: dict[int, int] = {}
@@ -232,7 +249,8 @@ def snapshot(jobs: Iterable[Job], seq: int, next_id: int) -> Iterator[bytes]:
             batch, specs, spec_records, size = [], {}, [], 0
     if batch:
         yield encode_line({"specs": spec_records, "jobs": batch})
-    yield encode_line({"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count})
+    end: Record = {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count}
+    yield encode_line(end if failures is None else end | {"failures": failures.record()})
 
 
 def thinned(history: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -57,7 +57,9 @@ def repair(store: Store, wall: float) -> Loss:
         # Two generations on: whoever has followed the old one reads everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         header = salvage.header._replace(generation=generation, version=VERSION, finished=sizes)
-        fd, size = compaction.write_generation(root, header, snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id))
+        fd, size = compaction.write_generation(
+            root, header, snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id, None)
+        )
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
         try:
@@ -143,7 +145,7 @@ class Salvage:
 def _repair_histories(jobs: Jobs, wall: float) -> None:
     for job in list(jobs.by_id.values()):
         if any(job_problems(job, jobs.next_id)):
-            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", wall))))
+            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", wall))), jobs.seq)
 
 
 def _ids_elsewhere(root: Folder) -> set[int]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbidden, StoreReplaced, StoreTooNew
 from jobq.job import Command, Job, Spec
 from jobq.store import environment, finished, workers
+from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
@@ -106,7 +107,7 @@ class Store:
         with StoreLock(folder, self._lock_timeout) as lock:
             if JOURNAL not in folder.names():
                 header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
-                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1)]))
+                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1, Failures(0))]))
         lock.close()
         return folder
 
@@ -212,6 +213,21 @@ class Store:
         for job in self.archive().newest_first():
             if job.id not in self.jobs.by_id and job.id not in self.jobs.removed:
                 yield job
+
+    def open_failures(self, most: int) -> tuple[int, list[Job]]:
+        """How many failures nobody has dealt with, and the last of them, the newest first. Call `read` first."""
+        jobs, archive = self.jobs, self.archive()
+        here = sorted((job for job in jobs.by_id.values() if job.is_open_failure), key=_by_end, reverse=True)
+        elsewhere = jobs.by_id.keys() | jobs.removed
+        count, base = jobs.failures.count, jobs.failures.base
+        if count is not None and base is not None:
+            places = [place for place in reversed(base.last) if place.id not in elsewhere][: max(0, most - len(here))]
+            found = [job for place in places if (job := archive.at(place)) is not None]
+            if len(here) + len(found) >= min(most, count):
+                return count, (here + found)[:most]
+        base = archive.open_failures(elsewhere)  # the places that are known were dealt with: look for the others
+        found = [job for place in reversed(base.last) if (job := archive.at(place)) is not None]
+        return base.number + len(here), (here + found)[:most]
 
     def archive(self) -> finished.Archive:
         """The finished jobs that have left the journal, as its header knows them."""
@@ -363,6 +379,10 @@ class Store:
     def environment_path(self, digest: str) -> str:
         """The file that holds it."""
         return f"{self.path}/{environment.ENV}/{digest}.json"
+
+
+def _by_end(job: Job) -> tuple[float, int]:
+    return (job.finished_at or 0.0, job.id)
 
 
 class EnvironmentGone(JobqError):

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from jobq.errors import StoreDamaged
 from jobq.job import Record
 from jobq.records import BadRecord
+from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.jobs import Jobs
 from jobq.store.journal import BadLine, Journal, decode_line, parse_lines
 from jobq.store.lock import StoreLock, is_held
 
+LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
 STEP = 1 << 20  # bytes of the journal that are read at once
 
 
@@ -163,6 +165,7 @@ class View:
             return
         applied = self.jobs.seq
         both = [line for line in copied.lines if line["seq"] <= applied]
+        self.jobs.failures.rebase(*snapshot_end(new, hint.snapshot_end))
         self.jobs.leave_finished({job_id for line in both for job_id in touched(line)})
         old.close()
         self.journal, self.offset, self.snapshot_end = new, hint.size, hint.snapshot_end
@@ -185,6 +188,16 @@ def no_garbage_collection() -> Iterator[None]:
 def touched(line: Record) -> set[int]:
     """The jobs that a transaction line moves, puts back or removes."""
     return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
+
+
+def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
+    """What the last line of a snapshot, which ends there, says of failures, and of which line it is the state."""
+    data = journal.read(max(0, end - LONGEST_END), end)
+    try:
+        line = decode_line(data[data.rfind(b"\n", 0, -1) + 1 : -1])
+        return Failures.of_record(line.get("failures")), int(line["seq"])
+    except (BadLine, KeyError, ValueError, TypeError):
+        return None, 0
 
 
 def load_snapshot(journal: Journal) -> tuple[Jobs, int]:

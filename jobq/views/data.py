@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobq.job import Attempt, Job
+from jobq.job import Attempt, Job, State
 from jobq.records import command_record
 from jobq.results import result_of
 from jobq.store.logs import Logs
@@ -38,6 +38,7 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "added_at": iso_time(job.added_at),
         "finished_at": iso_time(job.finished_at),
         "cancel_asked_at": iso_time(job.cancel_asked_at),
+        "acknowledged": job.state is State.FAILED and not job.is_open_failure,
         "exit_code": job.exit_code if job.state.final else None,
         "attempts": [attempt_data(attempt) for attempt in job.attempts],
         "history": [{"event": "add", "at": iso_time(job.added_at)}]

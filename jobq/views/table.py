@@ -99,7 +99,8 @@ def reason(job: Job, situation: Situation) -> str:
     if job.ending is None:
         return ""
     tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""
-    return why_ended(job) + tries if job.state is State.FAILED or tries else ""
+    known = ", acknowledged" if job.state is State.FAILED and not job.is_open_failure else ""
+    return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
 LONGEST_COMMAND = 500  # characters that any terminal has room for

@@ -728,6 +728,8 @@ def secrets(bench: Bench) -> Figures:
     cli.queue.remove([1])
     code, output = run(cli, "rm", "2-3")
     figures.check(code == 0, output)
+    figures.n += 1
+    figures.check(not holders(cli.store, marks), f"after rm of all, still in {holders(cli.store, marks)}")
     for days in (0, 9):
         compaction.compact(str(cli.store), time.time() + days * 86400)
         left = holders(cli.store, marks)
@@ -829,5 +831,6 @@ SEEDS = [
     Seed("S15", "the session of a stranger is taken for the job's", "engine/remains.py", "            return set()  # the number went to a stranger", "            pass", "S15"),
     Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
     Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
+    Seed("43", "rm leaves the environment of the last job that named it", "api.py", "            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", "            pass", "43"),
     Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
 ]  # fmt: skip

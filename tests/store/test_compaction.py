@@ -320,3 +320,65 @@ def test_a_finished_job_without_a_number_is_damage(store: Store, number: str) ->
     with pytest.raises(StoreDamaged):
         list(archive.newest_first())
     day.write_bytes(line + b"\n")
+
+
+def failures(store: Store) -> tuple[int, list[int]]:
+    store.read()
+    count, last = store.open_failures(3)
+    return count, [job.id for job in last]
+
+
+def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(store.path)
+    for job_id in add(store, *["x"] * 30):
+        run(store, job_id, job_id % 3)
+    assert compaction.compact(store.path, NOW.wall)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("all finished jobs were looked at")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finished.Archive, "open_failures", refuse)
+        patch.setattr(finished.Archive, "newest_first", refuse)
+        assert failures(store) == (20, [29, 28, 26])
+        queue.acknowledge([29, 26])
+        queue.requeue([25])
+        queue.remove([28])
+        assert failures(store) == failures(Store(store.path)) == (16, [23, 22, 20])
+        run(store, 25, 1)
+        assert failures(store) == (17, [25, 23, 22])
+    queue.acknowledge([job_id for job_id in range(1, 30, 3) if job_id != 28])
+    assert compaction.compact(store.path, NOW.wall)
+    assert failures(store) == failures(Store(store.path)) == (8, [23, 20, 17])
+
+
+def test_an_older_version_that_compacts_makes_them_be_counted_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in add(store, *["x"] * 4):
+        run(store, job_id, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "_open_failures", lambda *_, **__: None)
+        assert compaction.compact(store.path, NOW.wall)
+    for known in (store, Store(store.path)):
+        assert failures(known) == (4, [4, 3, 2])
+        assert known.jobs.failures.count is None
+    Queue(store.path).acknowledge([4])
+    assert failures(store) == (3, [3, 2, 1])
+    assert compaction.compact(store.path, NOW.wall)
+    assert failures(store) == (3, [3, 2, 1])
+    assert store.jobs.failures.count == 3
+
+
+def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None:
+    (job_id,) = add(store, "x")
+    run(store, job_id, 1)
+    queue = Queue(store.path)
+    queue.acknowledge([job_id])
+    assert failures(store) == (0, [])
+    assert list(check.problems(store)) == []
+    store.update(lambda jobs: [lifecycle.requeue(jobs.by_id[job_id], later(1))], NOW.wall)
+    run(store, job_id, 1, later(2))
+    assert failures(store) == (1, [job_id])

@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jobq import lifecycle
 from jobq.claim import Waiting
 from jobq.job import Ending, Job, Moment, Outcome, Spec, State
-from jobq.lifecycle import IllegalMove
+from jobq.lifecycle import IllegalMove, WrongState
 from jobq.store import check, compaction
+from jobq.store.failures import LAST
 from jobq.store.hint import HINT
 from jobq.store.jobs import Add, Jobs, Remove
 from jobq.store.journal import JOURNAL
@@ -39,7 +40,7 @@ ENDINGS = st.sampled_from(
 def attempt(move: Callable[[Job], Job], job: Job) -> Job | None:
     try:
         return move(job)
-    except IllegalMove:
+    except WrongState:
         return None
 
 
@@ -99,6 +100,7 @@ class StoreModel(RuleBasedStateMachine):
             "cancel": lambda job: lifecycle.cancel(job, self.now),
             "requeue": lambda job: lifecycle.requeue(job, self.now),
             "hold": lambda job: lifecycle.hold(job, self.now),
+            "acknowledge": lambda job: lifecycle.acknowledge(job, self.now),
             "release": lambda job: lifecycle.release(job, self.now),
         }
         possible = {name: after for name, move in moves.items() if (after := attempt(move, job)) is not None}
@@ -115,8 +117,9 @@ class StoreModel(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), data=st.data())
     def remove(self, which: int, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        failed = self.jobs[job_id].is_open_failure
         if self.jobs[job_id].state is not State.RUNNING:
-            self.handles[which].update(lambda _: [Remove(job_id)], self.now.wall)
+            self.handles[which].update(lambda _: [Remove(job_id, failed)], self.now.wall)
             del self.jobs[job_id]
 
     @rule()
@@ -214,6 +217,13 @@ class StoreModel(RuleBasedStateMachine):
         for job_id in range(1, self.next_id + 1):
             assert store.find(job_id) == self.jobs.get(job_id)
         adds_up(store.jobs)
+        failed = [job for job in finished if job.is_open_failure]
+        assert store.jobs.failures.count == len(failed)
+        for most in (0, 2, 50):
+            count, last = store.open_failures(most)
+            assert count == len(failed)
+            assert len(last) == min(most, count, LAST)
+            assert set(last) <= set(failed)
 
 
 def adds_up(jobs: Jobs) -> None:

@@ -1,0 +1,26 @@
+"""jobq ack"""
+
+from __future__ import annotations
+
+import typer
+
+from jobq.commands.common import Selectors, Verbose, leave, queue_of, report
+from jobq.selection import Selected, select_all
+from jobq.views.console import say
+
+
+def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+    """Acknowledge failures: bare jobq counts them no longer.
+
+    Without JOB: all there are. The jobs stay failed, with their logs: jobq ack 7; jobq ack 11-110; jobq ack
+    """
+    queue = queue_of(context)
+    if jobs:
+        selected = select_all(queue, jobs)
+    else:
+        selected = Selected([job.id for job in queue.finished() if job.is_open_failure], frozenset())
+    if not selected.ids:
+        say("no such jobs" if jobs else "no failure is left to acknowledge")
+        return
+    done = queue.acknowledge(selected.ids)
+    leave(report(done, selected, lambda _: "acknowledged", lambda job: f"job {job.id} acknowledged", verbose=verbose))
