@@ -21,7 +21,7 @@ def attempts_left(job: Job) -> bool:
 
 
 def why_hopeless(ending: Ending, lost: int = 0) -> str:
-    """Why another attempt after this one would fail as well, in words; "" if it may do better.
+    """Say why another attempt after this one would fail as well; "" if it may do better.
 
     `lost`: how many attempts of the job have lost their supervisor, this one included.
     """
@@ -39,7 +39,7 @@ def why_hopeless(ending: Ending, lost: int = 0) -> str:
 
 
 def why_not_retried(job: Job) -> str:
-    """Why a failed job gets none of the retries that it has left, in words; "" if it has none, or has not failed."""
+    """Say why a failed job gets none of the retries that it has left; "" if it has none, or has not failed."""
     if job.state is not State.FAILED or job.ending is None or job.retries_used >= job.spec.retries:
         return ""
     if job.cancel_asked_at is not None:

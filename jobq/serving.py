@@ -1,4 +1,4 @@
-"""Which live worker serves which queue, and the words for a queue that none serves; light, as `jobq add` asks too."""
+"""The queues that live workers serve, and the words for one that none serves; light, as `jobq add` asks too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_NAMED = 4  # queues that a sentence names
 
 
 class LiveWorker:
-    """What one live worker says of itself."""
+    """One live worker, as it describes itself."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class LiveWorker:
         self.stopping = stopping
 
     def serves(self, queue: str) -> bool:
-        """Whether jobs of this queue are among those that it takes, or took before it was asked to stop."""
+        """Say whether it takes jobs of this queue, or took them before it was asked to stop."""
         return self.queues is None or queue in self.queues
 
 
 def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
-    """Why none of these live workers will take a job of the queue, in words; "" if one will."""
+    """Say why none of these live workers will take a job of the queue; "" if one will."""
     if not workers:
         return "no worker is running"
     its_own = [worker for worker in workers if worker.serves(queue)]
@@ -56,7 +56,7 @@ def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
 
 
 def is_near(one: str, other: str) -> bool:
-    """Whether two names are a slip of the finger apart: a letter more, less, wrong, swapped, or in another case."""
+    """Tell two names that are one slip of the finger apart: a letter more, less, wrong, swapped, or in another case."""
     if one.lower() == other.lower():
         return True
     while one and other and one[0] == other[0]:

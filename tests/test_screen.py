@@ -182,7 +182,7 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
 
     now = Moment(1_000.0, 10.0, "boot")
     job = Job(7, Spec("/", ""), ("echo", "a b"), 0.0)
-    overview = Overview("w1", [], [job], [], 12, 3, 1, 0, 4, 940.0, Situation(now, (LiveWorker("w1"),)))
+    overview = Overview("w1", [], [job], [], [], 12, 2, 1, 0, 4, 940.0, Situation(now, (LiveWorker("w1"),)))
     console = Console(width=80, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(render(overview, now, 80))
@@ -230,3 +230,28 @@ def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> Non
     other.wait(30)
     terminal.type(b"\x03")
     assert terminal.end() == 0
+
+
+def test_the_live_table_keeps_failures_counts_jobs_and_tells_what_was_handed_back(cli: Cli) -> None:
+    cli("add", "--retries", "0", "[ -e ok ]")
+    terminal = Terminal(cli, 160, "worker", "-j", "1")
+    terminal.shows("0 succeeded · 1 failed")
+    cli("add", "--from", "-", stdin="true\n" * 8)
+    terminal.shows("8 succeeded · 1 failed")
+    terminal.shows("1  failed")
+    cli("requeue", "1")
+    wait_until(lambda: len(cli.queue.job(1).attempts) == 2 and cli.queue.job(1).state is State.FAILED)
+    cli("add", "sleep 60")
+    terminal.shows("1/1 running")
+    terminal.shows("8 succeeded · 1 failed")
+    terminal.shows("exit 1 (2 attempts)")
+    cli("ack")
+    terminal.shows("0 waiting · 8 succeeded · 1 failed")
+    wait_until(lambda: "exit 1" not in terminal.text())
+    terminal.type(b"\x03")
+    terminal.shows("stopping")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+    assert "10  queued" in terminal.text()
+    assert "handed back" in terminal.text()
+    assert "1 failed · 1 handed back" in terminal.text()

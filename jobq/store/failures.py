@@ -76,7 +76,7 @@ class Tally:
 
 
 def was_open(put_back: Job) -> bool:
-    """Whether the job was an open failure until the one move for which it has come back from the finished ones."""
+    """Tell whether the job was an open failure until the one move for which it has come back from the finished ones."""
     steps = put_back.history
     if put_back.state is State.FAILED:
         return not put_back.is_open_failure  # just now: nothing else moves a failed job and leaves it failed

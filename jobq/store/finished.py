@@ -103,7 +103,7 @@ class Archive:
         return {digest.decode("ascii") for digest in found}
 
     def naming(self, digests: Collection[str], removed: Collection[int] = ()) -> set[str]:
-        """Those of these environments that a finished job names, but for removed ones; reads until all are found."""
+        """The ones of these environments that a finished job names, but for removed jobs; reads until all are found."""
         wanted = {digest.encode("ascii", "replace") for digest in digests}
         found: set[bytes] = set()
         gone = set(removed)

@@ -81,7 +81,7 @@ def live(root: Folder) -> list[LiveWorker]:
 
 
 def described(root: Folder, token: str) -> LiveWorker:
-    """What the worker says of itself; it serves every queue if that can't be read."""
+    """The worker as it describes itself; it serves every queue if that can't be read."""
     try:
         fd = open_plain(f"{WORKERS}/{token}/{SERVES}", os.O_RDONLY, dir_fd=root.fd)
     except OSError:

@@ -80,7 +80,7 @@ def complain(sentence: str, hint: str = "") -> None:
 
 
 def unserved(why: str) -> None:
-    """Why what was added waits (`serving.why_unserved`), and what helps."""
+    """Say why what was added waits (`serving.why_unserved`), and what helps."""
     if not why.isprintable():
         from jobq.views.text import safe  # noqa: PLC0415
 

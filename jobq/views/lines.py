@@ -37,7 +37,7 @@ def what(job: Job, now: Moment) -> str:
 
 
 def why_ended(job: Job) -> str:
-    """How the last attempt ended, and why no other follows where one could: "exit 3", "not retried: ..."; harmless."""
+    """Say how the last attempt ended, and why no other follows where one could: "exit 3", "not retried: ..."."""
     if hopeless := why_not_retried(job):
         return safe(f"not retried: {hopeless}")
     return "" if job.ending is None else safe(str(job.ending))

@@ -22,7 +22,6 @@ from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
 FRESH = 0.1  # seconds between two snapshots
-LAST = 5  # finished jobs shown
 NEXT = 5  # waiting jobs shown
 
 
@@ -40,9 +39,10 @@ class Overview(NamedTuple):
     worker: str  # its token
     running: list[Job]  # by other workers, too
     waiting: list[Job]  # the first few
-    finished: list[Job]  # the last few
+    finished: list[Job]  # the last failures that nobody has dealt with, and the last of the others
+    handed_back: list[Job]
     queued: int
-    done: int
+    succeeded: int
     failed: int
     cancelled: int
     slots: int
@@ -56,9 +56,9 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
     """The table: what runs, what is next and why it waits, what finished last, and the totals."""
     around = overview.around._replace(now=now)
     parts: list[object] = []
-    rows = [
-        row(job, around) for job in [*overview.finished[-LAST:], *at_work(overview.running), *overview.waiting[:NEXT]]
-    ]
+    rows = [row(job, around) for job in [*overview.finished, *at_work(overview.running), *overview.waiting[:NEXT]]]
+    if overview.phase == "over":  # else they are among those that wait
+        rows += [row(job, around)._replace(note="handed back") for job in overview.handed_back]
     if rows:
         parts.append(rich_table(rows, columns))
     if overview.waiting and overview.queued > len(overview.waiting[:NEXT]):
@@ -71,7 +71,7 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
 
 
 def unserved(overview: Overview) -> list[str]:
-    """Why some of what waits will not be run by anybody: in full, as the notes of a narrow table are cut off."""
+    """Say why some of what waits is run by nobody: in full, as the notes of a narrow table are cut off."""
     queues = {job.spec.queue for job in overview.waiting if job.runner is None}
     return sorted({why for queue in queues if (why := why_unserved(queue, overview.around.workers))})
 
@@ -79,15 +79,16 @@ def unserved(overview: Overview) -> list[str]:
 def footer(overview: Overview, now: Moment) -> Text:
     """The totals in one line."""
     minutes = max(now.wall - overview.since, 1.0) / 60
-    rate = f", {overview.done / minutes:.0f} a minute" if overview.done else ""
-    succeeded = overview.done - overview.failed - overview.cancelled
+    done = overview.succeeded + overview.failed + overview.cancelled
+    rate = f", {done / minutes:.0f} a minute" if done else ""
     cancelled = f" · {overview.cancelled} cancelled" if overview.cancelled else ""
+    handed_back = f" · {len(overview.handed_back)} handed back" if overview.handed_back else ""
     mine = len(at_work(job for job in overview.running if job.attempts[-1].owner == overview.worker))
     others = len(at_work(overview.running)) - mine
     elsewhere = f" ({others} by other workers)" if others else ""
     text = (
         f"{mine}/{overview.slots} running{elsewhere} · {overview.queued} waiting · "
-        f"{succeeded} succeeded · {overview.failed} failed{cancelled}{rate} · "
+        f"{overview.succeeded} succeeded · {overview.failed} failed{cancelled}{handed_back}{rate} · "
     )
     return Text(text + HINTS[overview.phase], "dim")
 

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jobq import clock
-from jobq.job import Job, Moment, State
+from jobq.job import Job, Moment
 from jobq.views.console import say, write_now
+from jobq.views.ended import Ended
 from jobq.views.lines import line
 from jobq.views.table import Situation, look_around
 from jobq.views.text import safe
@@ -88,12 +89,11 @@ class Screen:
     """The live table."""
 
     def __init__(self) -> None:
-        from jobq.views.live import LAST, Display  # noqa: PLC0415  # rich
+        from jobq.views.live import Display  # noqa: PLC0415  # rich
 
         self._display = Display(clock.now)
         self._since = clock.now().wall
-        self._last: deque[Job] = deque(maxlen=LAST)
-        self._done = self._failed = self._cancelled = 0
+        self._ended = Ended()
         self._worker: Worker | None = None
         self._around = Situation(Moment(0.0, float("-inf"), ""))
 
@@ -105,11 +105,7 @@ class Screen:
 
     def report(self, job: Job) -> None:
         """Something happened to the job."""
-        if job.state.final:
-            self._last.append(job)
-            self._done += 1
-            self._failed += job.state is State.FAILED
-            self._cancelled += job.state is State.CANCELLED
+        self._ended.report(job)
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:
         """Show how things are; the seconds after which to do so again if that was too soon."""
@@ -133,11 +129,12 @@ class Screen:
             worker.token,
             running,
             waiting,
-            list(self._last),
+            self._ended.rows(jobs),
+            self._ended.handed_back(jobs),
             queued,
-            self._done,
-            self._failed,
-            self._cancelled,
+            self._ended.succeeded,
+            len(self._ended.failed),
+            len(self._ended.cancelled),
             worker.slots,
             self._since,
             self._around,
