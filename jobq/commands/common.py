@@ -72,8 +72,12 @@ def report(
     `what`: a word for what became of a job ("requeued"), `line`: the same as a sentence. A job that was named and
     can't be changed is an error; one of a set is left alone: the set is narrowed to what can be.
     """
-    left = [no for no in done.refused if isinstance(no, WrongState) and no.job.id not in selected.named]
-    refused = [no for no in done.refused if no not in left]
+    left, refused = [], []
+    for refusal in done.refused:
+        if isinstance(refusal, WrongState) and refusal.job.id not in selected.named:
+            left.append(refusal)
+        else:
+            refused.append(refusal)
     if verbose or len(selected.ids) == 1:
         for job in done.jobs:
             say(line(job))
