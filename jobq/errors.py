@@ -10,6 +10,7 @@
     │   │   └── SyncFailed   74   ... and may no longer be trusted
     │   ├── StoreReplaced    75   another directory is at the store's path by now
     │   ├── LockTimeout      75   somebody else holds the store
+    │   │   └── JournalMoved 75   ... or has put other files into it
     │   ├── StoreForbidden   77   the store is not ours, or not private
     │   └── StoreTooNew      78   written by a later version
     ├── CallFailed            1   the Python function of a job raised
@@ -71,13 +72,20 @@ class StoreDamaged(StoreError):
 
 
 class NotSaved(StoreError):
-    """The change could not be written; the store is as it was before."""
+    """The change could not be written; the store is as it was before.
+
+    `undone`: False if the disk did not take even that. Then the change is not there now, but nobody knows what of it
+    has reached the disk, and whether it is there after a power cut.
+    """
 
     exit_code = 74
 
-    def __init__(self, path: str, error: OSError) -> None:
+    def __init__(self, path: str, error: OSError, *, undone: bool = True) -> None:
         reason = error.strerror or str(error)
-        super().__init__(f"not saved: {path}: {reason}", "nothing was changed; make room or mend the disk, then repeat")
+        hint = "nothing was changed; make room or mend the disk, then repeat"
+        if not undone:
+            hint = "mend the disk, and look with 'jobq' before you repeat it: some of it may have been written"
+        super().__init__(f"not saved: {path}: {reason}", hint)
         self.errno = error.errno
 
 
@@ -92,6 +100,13 @@ class LockTimeout(StoreError):
 
     def __init__(self, path: str, seconds: float, holder: str) -> None:
         super().__init__(f"the store was locked for {seconds:g} s by {holder}", f"try again; the lock is {path}")
+
+
+class JournalMoved(LockTimeout):
+    """The journal was replaced or removed by somebody else while it was written to: the change is in no store."""
+
+    def __init__(self, path: str) -> None:
+        StoreError.__init__(self, f"{path} was replaced while it was written to", "try again; nothing was changed")
 
 
 class StoreReplaced(StoreError):

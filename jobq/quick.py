@@ -11,7 +11,7 @@ import os
 import time
 
 from jobq.asks import ASKS, asked_of
-from jobq.errors import JobqError
+from jobq.errors import JobqError, JournalMoved
 from jobq.light import to_json
 from jobq.serving import why_unserved
 from jobq.settings import environment, store_path
@@ -146,9 +146,11 @@ def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int
             op = {"op": "add", "first": hint.next_id, "spec": spec, "commands": [command]}
             record = {"seq": hint.seq + 1, "at": time.time(), "ops": [op], "commit": True}
             line = seal(to_json(record)[:-1].encode("ascii"))
-            append(journal, f"{root.path}/{JOURNAL}", line, hint.size)
+            append(root, JOURNAL, journal, line, hint.size)
             write_hint(root, hint.after(hint.size + len(line), hint.seq + 1, hint.next_id + 1))
             return hint.next_id
+        except JournalMoved:
+            return None
         finally:
             os.close(journal)
 

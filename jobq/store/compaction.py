@@ -131,15 +131,21 @@ def compact(
 
 @contextmanager
 def compacting(root: Folder) -> Iterator[bool]:
-    """Whether nobody else is compacting or repairing; nobody will be meanwhile. Raises NotSaved."""
+    """Whether nobody else is compacting or repairing; nobody will be meanwhile. Raises NotSaved.
+
+    As with `StoreLock`, the lock of the file is for other versions, and that of a directory for when the file goes.
+    """
+    folder = root.sub(finished.FINISHED)
     try:
         fd = root.file(COMPACT_LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as e:
+        folder.close()
         raise NotSaved(f"{root.path}/{COMPACT_LOCK}", e) from None
     try:
-        yield try_lock(fd)
+        yield try_lock(fd) and try_lock(folder.fd)
     finally:
         os.close(fd)
+        folder.close()
 
 
 def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header | None:
@@ -166,6 +172,8 @@ def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header 
             try:
                 write_all(fd, tail, snapshot_end)
                 sync(fd)
+                if not root.holds(NEXT, fd) or not store.journal.is_current():
+                    return None  # somebody has put other files in their places
                 os.rename(NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
                 os.fsync(root.fd)
             except OSError as e:

@@ -95,6 +95,14 @@ class Folder:
             return False
         return True
 
+    def holds(self, name: str, fd: int) -> bool:
+        """Whether the open file is the one of that name, still or again."""
+        try:
+            there = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(fd))
+
     def file(self, name: str, flags: int) -> int:
         """A descriptor for the regular file `name`. Raises OSError as open(2), StoreForbidden if it is not ours."""
         return open_checked(self.fd, name, flags, self.path)

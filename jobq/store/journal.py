@@ -218,11 +218,7 @@ class Journal:
 
     def is_current(self) -> bool:
         """Whether this still is the file at its path (and not an older generation)."""
-        try:
-            there = os.stat(JOURNAL, dir_fd=self.folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(there, os.fstat(self.fd))
+        return self.folder.holds(JOURNAL, self.fd)
 
     def size(self) -> int:
         """Bytes, now."""
@@ -251,7 +247,7 @@ class Journal:
 
     def append(self, data: bytes, at: int) -> None:
         """Write and sync `data` at `at`, the end of the file, or leave it as it was. Raises NotSaved, SyncFailed."""
-        append(self.fd, self.path, data, at)
+        append(self.folder, JOURNAL, self.fd, data, at)
 
     def sync(self) -> None:
         """Make what is written durable. Raises SyncFailed."""

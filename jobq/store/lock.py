@@ -7,6 +7,7 @@ Waiting polls, because a blocking flock can't be given a time limit in a process
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -19,10 +20,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 POLL_S = 0.002
+FILES_ONLY = frozenset({errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})  # some disks lock no directories
 
 
 class StoreLock:
-    """The exclusive right to write to the store, as a context manager; not reentrant, one holder an object."""
+    """The exclusive right to write to the store, as a context manager; not reentrant, one holder an object.
+
+    It is two locks. That of the file `store.lock` is the one that other versions and other programs know. Whoever has
+    it also locks the directory of the store itself: a file can be deleted or replaced while a writer is inside, and
+    whoever comes next then locks another file; but he meets the first one at the directory. No such moment is left
+    between two writers that do this. What is left is a writer of an older version, which locks the file alone.
+    """
 
     NAME = "store.lock"
 
@@ -30,27 +38,55 @@ class StoreLock:
         self._folder = folder
         self._fd = -1
         self.timeout = timeout  # seconds
+        self.held = False
 
     def __enter__(self) -> StoreLock:
-        deadline = time.monotonic() + self.timeout
+        self.acquire(self.timeout)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.release()
+
+    def acquire(self, timeout: float) -> None:
+        """Wait for the lock at most so many seconds. Raises LockTimeout, NotSaved, StoreForbidden."""
+        deadline = time.monotonic() + timeout
         while True:
             if self._fd < 0:
                 self._fd = self._open()
-            if try_lock(self._fd):
-                if self._is_at_its_path():
-                    return self
-                self.close()  # the file was replaced: what we hold guards nothing
+            busy = self._try()
+            if busy is None:
+                if self._folder.holds(self.NAME, self._fd):
+                    return
+                self.release()
+                self.close()  # the file was replaced: older versions would not meet us there
             elif time.monotonic() >= deadline:
-                path = f"{self._folder.path}/{self.NAME}"
-                raise LockTimeout(path, self.timeout, holder(self._fd))
+                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))
             else:
                 time.sleep(POLL_S)
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def _try(self) -> int | None:
+        """Take both locks if that needs no waiting; else none, and the descriptor whose lock somebody else has."""
+        if not try_lock(self._fd):
+            return self._fd
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        except OSError:
-            self.close()
+            self.held = try_lock(self._folder.fd)
+        except OSError as e:
+            if e.errno not in FILES_ONLY:
+                raise
+            self.held = True
+        finally:
+            if not self.held:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return None if self.held else self._folder.fd
+
+    def release(self) -> None:
+        """Let others write."""
+        self.held = False
+        for fd in (self._folder.fd, self._fd):  # the directory first: whoever gets the file's lock tries it next
+            try:
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            except OSError:
+                self.close()
 
     def _open(self) -> int:
         try:
@@ -58,15 +94,8 @@ class StoreLock:
         except OSError as e:
             raise NotSaved(f"{self._folder.path}/{self.NAME}", e) from None
 
-    def _is_at_its_path(self) -> bool:
-        try:
-            there = os.stat(self.NAME, dir_fd=self._folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(there, os.fstat(self._fd))
-
     def close(self) -> None:
-        """Release the descriptor, and the lock with it."""
+        """Give back the descriptor, and with it the lock of the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -62,6 +62,8 @@ def repair(store: Store, wall: float) -> Loss:
         )
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
+        if (root.read(JOURNAL) or b"") != data:
+            raise Refused(f"{root.path}/{JOURNAL} was changed while it was repaired", "try again")
         try:
             os.rename(compaction.NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
             os.fsync(root.fd)

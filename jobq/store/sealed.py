@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import zlib
 
-from jobq.errors import NotSaved, SyncFailed
-from jobq.store.folder import write_all
+from jobq.errors import JournalMoved, NotSaved, SyncFailed
+from jobq.store.folder import Folder, write_all
 from jobq.system import sync
 
 CRC_BYTES = len(',"crc":"00000000"}')
@@ -25,27 +25,39 @@ def is_whole(line: bytes) -> bool:
     return line[-CRC_BYTES:] == b',"crc":"%08x"}' % zlib.crc32(line[:-CRC_BYTES])
 
 
-def append(fd: int, path: str, data: bytes, at: int) -> None:
-    """Write and sync `data` at `at`, the end of the file; on any error the file is as before.
+def append(folder: Folder, name: str, fd: int, data: bytes, at: int) -> None:
+    """Write and sync `data` at `at`, the end of the open file of that name; on any error the file is as before.
 
-    Raises NotSaved, or SyncFailed: then the kernel may have dropped the bytes, and they must not be trusted.
+    Raises NotSaved, or SyncFailed: then the kernel may have dropped the bytes, and they must not be trusted. Raises
+    JournalMoved if the name is that of another file by now: what is written is durable, and nobody will ever see it.
+    It is looked at behind the sync, so nothing that was acknowledged has gone to a file that had lost its name before.
     """
+    path = f"{folder.path}/{name}"
     try:
         write_all(fd, data, at)
     except OSError as e:
-        cut(fd, at)
-        raise NotSaved(path, e) from None
+        raise NotSaved(path, e, undone=cut(fd, at)) from None
     try:
         sync(fd)
     except OSError as e:
-        cut(fd, at)
-        raise SyncFailed(path, e) from None
+        raise SyncFailed(path, e, undone=cut(fd, at)) from None
+    if not folder.holds(name, fd):
+        cut(fd, at)  # it may come back under its old name
+        raise JournalMoved(path)
 
 
-def cut(fd: int, at: int) -> None:
-    """Drop everything from `at` on, as far as the disk allows: the rest is a torn tail anyway."""
+def cut(fd: int, at: int) -> bool:
+    """Drop everything from `at` on; whether that is durable, so that nothing of it can come back.
+
+    Where the file can't be made shorter, what lies there is spoiled: a line that begins with NUL is torn, and the next
+    writer tries to cut it off again. It must not be taken for the whole line of somebody who died behind his write.
+    """
     try:
-        os.ftruncate(fd, at)
+        try:
+            os.ftruncate(fd, at)
+        except OSError:
+            write_all(fd, b"\0", at)
         sync(fd)
     except OSError:
-        pass
+        return False
+    return True

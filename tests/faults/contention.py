@@ -313,8 +313,8 @@ SEEDS = [
         "E",
         "a lock that is given to whoever has waited long enough",
         "store/lock.py",
-        "                raise LockTimeout(path, self.timeout, holder(self._fd))",
-        "                return self",
+        '                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
+        "                return",
         "21",
     ),
     Seed(

@@ -382,3 +382,10 @@ def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None
     store.update(lambda jobs: [lifecycle.requeue(jobs.by_id[job_id], later(1))], NOW.wall)
     run(store, job_id, 1, later(2))
     assert failures(store) == (1, [job_id])
+
+
+def test_two_never_compact_at_once_even_if_the_lock_file_goes(store: Store) -> None:
+    with compaction.compacting(store.root) as first:
+        Path(store.path, compaction.COMPACT_LOCK).unlink()
+        with compaction.compacting(Store(store.path).root) as second:
+            assert (first, second) == (True, False)

@@ -72,6 +72,18 @@ def test_a_file_that_was_replaced_guards_nothing(tmp_path: Path) -> None:
         pytest.fail("the old file was taken for the lock")
 
 
+def test_a_lock_file_that_goes_lets_nobody_in(tmp_path: Path) -> None:
+    path = tmp_path / "s" / StoreLock.NAME
+    for again in (path.unlink, lambda: path.rename(tmp_path / "elsewhere"), lambda: path.write_text("")):
+        with ours(tmp_path / "s"):
+            again()
+            with pytest.raises(LockTimeout) as refusal, ours(tmp_path / "s"):
+                pytest.fail("a second holder was let in")
+            assert f"process {os.getpid()}" in str(refusal.value)
+        with ours(tmp_path / "s"):
+            pass
+
+
 def test_those_who_wait_get_it(tmp_path: Path) -> None:
     folder = Folder.create(str(tmp_path / "s"))
     order: list[int] = []
