@@ -38,6 +38,8 @@ def encode(environment: Mapping[str, str]) -> tuple[bytes, str]:
 def save(root: Folder, environment: Mapping[str, str]) -> str:
     """Its digest, once it is durably there. Raises NotSaved."""
     data, digest = encode(environment)
+    if make_durable(root, digest):
+        return digest
     folder = root.sub(ENV)
     name = f"{digest}.json"
     try:

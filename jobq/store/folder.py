@@ -138,14 +138,14 @@ class Folder:
             raise NotSaved(f"{self.path}/{name}", e) from None
 
     def sub(self, name: str) -> Folder:
-        """The directory `name` in here, made if it is missing. Raises NotSaved."""
+        """The directory `name` in here, made if it is missing, its name durable. Raises NotSaved."""
         try:
             try:
                 os.mkdir(name, PRIVATE_DIR, dir_fd=self.fd)
                 os.chmod(name, PRIVATE_DIR, dir_fd=self.fd)
-                os.fsync(self.fd)
             except FileExistsError:
                 pass
+            os.fsync(self.fd)  # always: who made it may have died before he did this, or have been told that it failed
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
         except OSError as e:
             raise NotSaved(f"{self.path}/{name}", e) from None
@@ -167,14 +167,29 @@ class Folder:
 
 
 def make_private_dir(path: str) -> None:
-    """mkdir(2) with mode 0700 whatever the umask, durable in its parent."""
+    """mkdir(2) with mode 0700 whatever the umask; its name is not yet durable."""
     os.mkdir(path, PRIVATE_DIR)
     os.chmod(path, PRIVATE_DIR)
-    parent = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+
+
+def sync_parents(path: str) -> None:
+    """Make the name of the directory `path` durable, and those of all above it on the same disk. Raises NotSaved.
+
+    Whoever made one of them may have died before he did this, or have been told that it failed.
+    """
+    device = os.stat(path).st_dev
+    while (parent := os.path.dirname(path)) != path and os.stat(parent).st_dev == device:
+        try:
+            fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:
+            return  # made by somebody else
+        try:
+            os.fsync(fd)
+        except OSError as e:
+            raise NotSaved(parent, e) from None
+        finally:
+            os.close(fd)
+        path = parent
 
 
 def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:

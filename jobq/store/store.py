@@ -10,11 +10,20 @@ import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from jobq.errors import JobqError, NotFound, NotSaved, StoreDamaged, StoreForbidden, StoreReplaced, StoreTooNew
+from jobq.errors import (
+    JobqError,
+    LockTimeout,
+    NotFound,
+    NotSaved,
+    StoreDamaged,
+    StoreForbidden,
+    StoreReplaced,
+    StoreTooNew,
+)
 from jobq.job import Command, Job, Spec
 from jobq.store import environment, finished, workers
 from jobq.store.failures import Failures
-from jobq.store.folder import Folder
+from jobq.store.folder import Folder, sync_parents
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
 from jobq.store.jobs import Add, Change, Jobs, add_ops, snapshot, transaction
@@ -104,6 +113,7 @@ class Store:
         if folder is None:
             folder = Folder.create(self.path)
             folder.check_private()
+        sync_parents(self.path)
         with StoreLock(folder, self._lock_timeout) as lock:
             if JOURNAL not in folder.names():
                 header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
