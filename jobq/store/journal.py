@@ -5,9 +5,9 @@
 
 A line is one ASCII JSON object that ends in `,"crc":"xxxxxxxx"}`, the CRC-32 of everything before that. Transaction
 lines carry consecutive `seq`; `part` counts the lines within a transaction, and only its last has `commit`. What lies
-up to the hint was acknowledged. Beyond it, whole transactions are kept; a torn or uncommitted rest was never
-acknowledged and is cut off by the next writer. Everything else that does not fit is damage, and never repaired in
-silence.
+up to the hint was acknowledged. Beyond it, whole transactions are kept (the hint may be late), but they count only when
+they have been written anew and synced; a torn or uncommitted rest was never acknowledged and is cut off by the next
+writer. Everything else that does not fit is damage, and never repaired in silence.
 
 The format's version is in the header: see `format.py`.
 """
@@ -19,11 +19,12 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
+from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
 from jobq.job import Record
-from jobq.store.folder import Folder, read_all
+from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
 from jobq.store.sealed import CRC_BYTES, append, is_whole, seal
 from jobq.system import sync
@@ -184,9 +185,10 @@ class Journal:
 
     NAME = JOURNAL
 
-    def __init__(self, folder: Folder, fd: int) -> None:
+    def __init__(self, folder: Folder, fd: int, *, writable: bool) -> None:
         self.folder = folder
         self.fd = fd
+        self.writable = writable
         self.path = f"{folder.path}/{JOURNAL}"
         first = os.pread(fd, 1 << 16, 0).partition(b"\n")
         if not first[1]:
@@ -206,7 +208,7 @@ class Journal:
                 return cls.open(folder, writable=False)  # access(2) does not know of every disk that takes no more
             raise NotSaved(f"{folder.path}/{JOURNAL}", e) from None
         try:
-            journal = cls(folder, fd)
+            journal = cls(folder, fd, writable=writable)
         except BaseException:
             os.close(fd)
             raise
@@ -235,23 +237,46 @@ class Journal:
 
     def check_intact(self, end: int) -> None:
         """That every line up to `end` has the checksum it was written with. Raises StoreDamaged."""
-        at, rest = 0, b""
+        for _ in self._intact(0, end):
+            pass
+
+    def _intact(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of all lines from `start` to `end`, about a MiB at a time, their checksums verified."""
+        at, rest = start, b""
         while block := os.pread(self.fd, min(1 << 20, end - at - len(rest)), at + len(rest)):
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
+            lines, newline, rest = (rest + block).rpartition(b"\n")
+            offset = at
+            for line in lines.split(b"\n") if newline else []:
                 if not is_whole(line):
-                    raise StoreDamaged(self.path, at, "checksum mismatch")
-                at += len(line) + 1
+                    raise StoreDamaged(self.path, offset, "checksum mismatch")
+                offset += len(line) + 1
+            yield at, lines + newline
+            at = offset
         if at != end:
             raise StoreDamaged(self.path, at, f"{end - at} acknowledged bytes are missing")
 
     def append(self, data: bytes, at: int) -> None:
-        """Write and sync `data` at `at`, the end of the file, or leave it as it was. Raises NotSaved, SyncFailed."""
+        """Write and sync `data` at `at`, the end of the file, or leave it as it was.
+
+        Raises NotSaved, SyncFailed, JournalMoved.
+        """
         append(self.folder, JOURNAL, self.fd, data, at)
 
-    def sync(self) -> None:
-        """Make what is written durable. Raises SyncFailed."""
+    def renew(self, start: int, end: int) -> None:
+        """Make the lines from `start` to `end` durable, whoever wrote them.
+
+        They are written anew. If a sync failed since they were written (their writer's, somebody else's, or one of the
+        kernel's own), the kernel takes their pages for clean: another sync would write nothing, and say yes.
+        Raises NotSaved, SyncFailed, StoreDamaged, JournalMoved.
+        """
+        try:
+            for at, lines in self._intact(start, end):
+                write_all(self.fd, lines, at)
+        except OSError as e:
+            raise NotSaved(self.path, e) from None
         try:
             sync(self.fd)
         except OSError as e:
             raise SyncFailed(self.path, e) from None
+        if not self.is_current():
+            raise JournalMoved(self.path)

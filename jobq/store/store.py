@@ -1,7 +1,8 @@
 """The one door to the files: `read` (no lock, no write), `update` (exclusive, all or nothing), `enqueue` (blind, O(1)).
 
 A change is decided under the lock on the state as it is then, appended as one transaction, synced, and acknowledged by
-returning. Readers see nothing that is not acknowledged.
+returning. Readers see nothing that could be lost again: what somebody wrote and did not live to sync, they make durable
+before they show it, or leave out.
 """
 
 from __future__ import annotations
@@ -143,17 +144,38 @@ class Store:
     def read(self) -> Jobs:
         """The jobs as last acknowledged; empty where there is no store yet.
 
+        Usually that is all there is, and nothing is locked or written.
         Raises StoreDamaged, StoreTooNew, StoreForbidden.
         """
         folder = self.existing()
         if folder is None:
             return self.jobs
         try:
-            self._view.catch_up(folder)
+            is_all = self._view.catch_up(folder)
         except StoreDamaged:
             self._view.forget()  # perhaps a write under way was caught: look once more, from the start
-            self._view.catch_up(folder)
+            is_all = self._view.catch_up(folder)
+        if not is_all and self.journal.writable:
+            self._settle_if_alone()
         return self.jobs
+
+    def _settle_if_alone(self) -> None:
+        """Take in what lies behind the hint, if nobody is writing and the disk takes it; else do without it.
+
+        Its writer is dead, or could not write the hint. Shown as it is, it might be lost in a power cut. Nobody is
+        waited for, and where nothing can be written nothing is tried: there the hint is the end.
+        """
+        try:
+            lock = self.lock
+            if lock.held:
+                return  # by ourselves: we are asked in the middle of a change
+            lock.acquire(0.0)
+            try:
+                self._view.catch_up(self.root, locked=True, hint=self.recover(cut=False))
+            finally:
+                lock.release()
+        except (LockTimeout, NotSaved, StoreTooNew):
+            pass
 
     @property
     def jobs(self) -> Jobs:
@@ -298,8 +320,7 @@ class Store:
     def settle(self) -> Jobs:
         """Like `read`, but beyond doubt: the tail of the journal is put in order first. Raises as `update`."""
         with self.lock:
-            self.recover()
-            self._view.catch_up(self.root, locked=True)
+            self._view.catch_up(self.root, locked=True, hint=self.recover())
         return self.jobs
 
     @property
@@ -329,10 +350,10 @@ class Store:
         self.journal.append(data, hint.size)
         write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))
 
-    def recover(self) -> Hint:
+    def recover(self, *, cut: bool = True) -> Hint:
         """Under the lock: make the journal end with its last acknowledged or whole transaction; a hint that says so.
 
-        Raises StoreDamaged, NotSaved.
+        Without `cut`, what is torn behind that stays. Raises StoreDamaged, NotSaved, JournalMoved.
         """
         root = self.root
         if self._view.offset and not self.journal.is_current():
@@ -347,16 +368,25 @@ class Store:
                 return hint
             if hint.size > size:
                 raise StoreDamaged(journal.path, size, f"{hint.size - size} acknowledged bytes are missing")
-        else:
-            os.fsync(root.fd)  # the journal's name may have been given by somebody who died before he did this
-            self._view.catch_up(root, locked=True)
-            journal, jobs = self.journal, self.jobs
-            generation = journal.header.generation
-            hint = Hint(generation, self._view.offset, jobs.seq, jobs.next_id, self._view.snapshot_end)
-        return self._settle_tail(root, journal, hint)
+            return self._settle_tail(root, journal, hint, hint.size, cut=cut)
+        try:
+            # Whoever gave the journal its name may have died before he did this, or have been told that it failed.
+            # Unlike bytes, a name that was not saved stays on the list of what is to be saved, or the disk has failed.
+            os.fsync(root.fd)
+        except OSError as e:
+            raise NotSaved(journal.path, e) from None
+        self._view.catch_up(root, locked=True)
+        journal, jobs, snapshot_end = self.journal, self.jobs, self._view.snapshot_end
+        hint = Hint(journal.header.generation, self._view.offset, jobs.seq, jobs.next_id, snapshot_end)
+        return self._settle_tail(root, journal, hint, snapshot_end, cut=cut)
 
-    def _settle_tail(self, root: Folder, journal: Journal, hint: Hint) -> Hint:
-        """Keep and sync whole transactions behind the hint, cut off the rest: nobody was told that it is saved."""
+    def _settle_tail(self, root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:
+        """Make whole transactions behind the hint durable, `cut` off the rest: nobody was told that it is saved.
+
+        Up to `synced` they are durable already. If this fails, the hint stays as it is, and the next writer begins
+        with it again; nobody builds on it before. What is whole is not cut off even then: after a power cut the hint
+        may be late, and these the only traces of what was acknowledged.
+        """
         size = journal.size()
         parsed = parse_lines(journal.read(hint.size, size), hint.size, hint.seq)
         if parsed.damage is not None:
@@ -366,12 +396,13 @@ class Store:
             for op in line["ops"]:
                 if op["op"] == "add":
                     next_id = op["first"] + len(op["commands"])
-        if parsed.end < size:
+        if cut and parsed.end < size:
             try:
                 os.ftruncate(journal.fd, parsed.end)
             except OSError as e:
                 raise NotSaved(journal.path, e) from None
-        journal.sync()
+        if cut or parsed.end > synced:
+            journal.renew(synced, parsed.end)
         hint = hint.after(parsed.end, parsed.seq, next_id)
         write_hint(root, hint)
         return hint

@@ -1,8 +1,8 @@
 """The journal as one process knows it: read once, then followed, across compactions, without a lock.
 
 What counts is told by the hint. A hint that lags behind the file belongs to a writer at work, or to one that died, or
-to a power cut; whether a writer is at work is told by the lock. So nothing that may still be withdrawn is shown, and
-nothing that was acknowledged is missed.
+to a power cut. What lies behind it is not on the disk for sure, and may still be withdrawn or lost: a view goes no
+further, and says that there is more. Whoever can write makes that durable first (`Store.read`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.jobs import Jobs
 from jobq.store.journal import BadLine, Journal, decode_line, parse_lines
-from jobq.store.lock import StoreLock, is_held
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
 STEP = 1 << 20  # bytes of the journal that are read at once
@@ -49,9 +48,9 @@ class View:
             self.journal = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
         return self.journal
 
-    def catch_up(self, folder: Folder, *, locked: bool = False, hint: Hint | None = None) -> None:
+    def catch_up(self, folder: Folder, *, locked: bool = False, hint: Hint | None = None) -> bool:
         """Apply what was acknowledged since the last look. `locked`: we are the writer, so no other is at work.
-        `hint`: read just now.
+        `hint`: read just now. Returns whether that is all there is, and known to be durable.
 
         Raises StoreDamaged, StoreTooNew.
         """
@@ -59,19 +58,25 @@ class View:
         if self.journal is None or not self.offset:
             self._load(folder, hint, locked)
         elif self.journal.is_current():
-            self._follow_to(hint, self._end(folder, hint, locked))
+            self._follow_to(hint, self._end(hint, locked))
         else:
             self.follow(None)  # the old generation to its very end
             self._change_generation(folder, hint, locked)
+        journal = self.journal
+        if journal is None:
+            return True
+        return hint is not None and hint.generation == journal.header.generation and journal.size() == self.offset
 
-    def _end(self, folder: Folder, hint: Hint | None, locked: bool) -> int | None:
-        """How far to read: up to the hint, or (None) as far as whole transactions go."""
+    def _end(self, hint: Hint | None, locked: bool) -> int | None:
+        """How far to read: up to the hint, or (None) as far as whole transactions go.
+
+        Without a hint nobody can tell what is durable. What we know already is, even if the hint is late.
+        """
         assert self.journal is not None
         if hint is None or hint.generation != self.journal.header.generation:
             return None
-        if self.journal.size() > hint.size and (locked or not is_held(folder, StoreLock.NAME)):
-            return None
-        return hint.size
+        known = max(hint.size, self.offset)
+        return None if locked and self.journal.size() > known else known
 
     def _load(self, folder: Folder, hint: Hint | None, locked: bool) -> None:
         self.forget()
@@ -92,7 +97,7 @@ class View:
             self.loads += 1
             self.offset = at
             try:
-                end = self._end(folder, hint, locked)
+                end = self._end(hint, locked)
                 if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
                     end = hint.size  # less than was acknowledged
                 self._follow_to(hint, end)
@@ -112,8 +117,6 @@ class View:
         assert journal is not None
         if end is not None and end < self.offset:
             raise StoreDamaged(journal.path, end, "acknowledged bytes are missing")
-        if end == self.offset:
-            return
         size = journal.size()
         if end is not None and size < end:
             raise StoreDamaged(journal.path, size, f"{end - size} acknowledged bytes are missing")
