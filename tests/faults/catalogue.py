@@ -18,6 +18,7 @@ from tests.faults import (
     security,
     soak,
     supervision,
+    unsynced,
     words,
     writes,
 )
@@ -154,6 +155,7 @@ SEEDS: list[Seed] = [
     *functions.SEEDS,
     *power_cut.SEEDS,
     *writes.SEEDS,
+    *unsynced.SEEDS,
 ]
 
 

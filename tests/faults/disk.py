@@ -250,6 +250,9 @@ def read_only_commands(bench: Bench) -> Figures:
     cli = bench.cli()
     cli("run", "echo said")
     waiting = cli.id("true")
+    hint = (cli.store / "journal.hint").read_bytes()
+    unsynced = cli.id("true")
+    (cli.store / "journal.hint").write_bytes(hint)  # its writer has died, and nobody can see to what he left
     before = (cli.store / "journal.jsonl").read_bytes()
     expected = {
         ("list",): 0, ("list", "--all", "--json"): 0, ("show", "1"): 0, ("log", "1"): 0, ("doctor",): 0, ("wait", "1"): 0, (): 0,
@@ -268,6 +271,8 @@ def read_only_commands(bench: Bench) -> Figures:
             not code or "Read-only" in done.stderr, f"jobq {shlex.join(words)} does not say why: {done.stderr!r}"
         )
         figures.check("Traceback" not in done.stderr, done.stderr)
+        shown = f'"id":{unsynced},' in done.stdout.replace(" ", "")
+        figures.check(not shown, f"jobq {shlex.join(words)} shows what may be lost")
     figures.check((cli.store / "journal.jsonl").read_bytes() == before, "the journal is not as before")
     return figures
 
@@ -761,7 +766,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a failed sync is repeated",
-        "store/sealed.py", "    except OSError as e:\n        cut(fd, at)\n        raise SyncFailed(path, e) from None\n",
+        "store/sealed.py", "    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
         "    except OSError:\n        sync(fd)\n", "4",
     ),
     Seed(

@@ -504,8 +504,8 @@ SEEDS = [
         "E",
         "no lock at all",
         "store/lock.py",
-        "            if try_lock(self._fd):",
-        "            if try_lock(self._fd) or True:",
+        "            busy = self._try()\n",
+        "            busy = None\n",
         "15",
     ),
     Seed(
@@ -577,8 +577,8 @@ SEEDS = [
         "E",
         "a reader that believes what is not synced",
         "store/view.py",
-        "(locked or not is_held(folder, StoreLock.NAME))",
-        "True",
+        "None if locked and self.journal.size()",
+        "None if self.journal.size()",
         "53b",
     ),
     Seed(

@@ -336,7 +336,7 @@ SEEDS = [
     ),
     Seed(
         "power cut", "a change is acknowledged before it is synced",
-        "store/sealed.py", "    try:\n        sync(fd)\n    except OSError as e:\n        cut(fd, at)\n        raise SyncFailed(path, e) from None\n",
+        "store/sealed.py", "    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
         "", "5",
     ),
     Seed(
