@@ -78,7 +78,8 @@ def test_what_cannot_be_made_durable_is_not_shown_until_it_can(left: Store, monk
     assert state(left) is State.CANCELLED
 
 
-def test_a_reader_waits_for_no_writer(left: Store) -> None:
+def test_a_reader_waits_for_no_writer(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("it waits"))
     with Store(left.path).lock:
         assert state(left) is State.QUEUED
     assert state(left) is State.CANCELLED
