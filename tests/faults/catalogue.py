@@ -124,6 +124,62 @@ COVERED: list[Covered] = [
         "a store on a network filesystem: told; made on another machine: no worker, but it is read",
         ("tests/test_bad_input.py::test_a_store_on_a_network_filesystem",),
     ),
+    Covered(
+        "68",
+        "supervision",
+        "seven shapes of tree ended in four ways: every process hears TERM once and has the whole grace",
+        (
+            "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
+            "tests/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
+            "tests/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end",
+        ),
+    ),
+    Covered(
+        "63",
+        "supervision",
+        "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry used, nothing destroyed",
+        (
+            "tests/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once",
+            "tests/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named",
+            "tests/test_grace.py::test_a_hangup_never_asks_a_second_time",
+        ),
+    ),
+    Covered(
+        "64",
+        "supervision",
+        "a copied, moved or new store, processes that hide: killed is what is ours, all of it and nothing else",
+        (
+            "tests/test_whose.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy",
+            "tests/test_whose.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left",
+            "tests/test_whose.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead",
+            "tests/test_whose.py::test_a_store_that_was_moved_still_finds_what_its_dead_left",
+        ),
+    ),
+    Covered(
+        "65",
+        "supervision",
+        "a backup restored under a worker, three ways: nothing is started twice",
+        ("tests/test_whose.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
+    ),
+    Covered(
+        "66",
+        "supervision",
+        "a cleaner takes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
+        (
+            "tests/test_whose.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
+            "tests/test_whose.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor",
+            "tests/test_whose.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit",
+        ),
+    ),
+    Covered(
+        "67",
+        "supervision",
+        "what can't die is told and holds nobody up; a worker as PID 1 reaps strangers and kills none",
+        (
+            "tests/test_whose.py::test_what_can_not_die_is_told_and_holds_nobody_up",
+            "tests/test_whose.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers",
+        ),
+    ),
     Covered("7", "disk and limits", "disk full while adding", ("tests/test_bad_input.py::test_a_really_full_disk",)),
 ]
 

@@ -330,8 +330,8 @@ SEEDS = [
         "E",
         "handing back counts as an attempt",
         "supervisor/supervisor.py",
-        'self.begin_stop(job, "interrupted", seconds, counted=False)',
-        'self.begin_stop(job, "interrupted", seconds)',
+        'job.begin_stop("interrupted", seconds, counted=False)',
+        'job.begin_stop("interrupted", seconds)',
         "48",
     ),
     Seed(

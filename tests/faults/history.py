@@ -512,9 +512,9 @@ SEEDS = [
         "E",
         "a claim that is decided outside the lock",
         "worker.py",
-        "        self.store.update(decide, now.wall, ring=False)\n        self.trouble",
+        "        self.store.update(decide, now.wall, ring=False)\n        self._break",
         "        decided = list(decide(self.store.jobs))\n"
-        "        self.store.update(lambda _jobs: decided, now.wall, ring=False)\n        self.trouble",
+        "        self.store.update(lambda _jobs: decided, now.wall, ring=False)\n        self._break",
         "15",
     ),
     Seed(
@@ -553,7 +553,7 @@ SEEDS = [
         "E",
         "an end that is told before the tree is gone",
         "supervisor/supervisor.py",
-        "        self.end_leftovers(job)\n",
+        "        self.end_leftovers(running)\n",
         "",
         "15",
     ),
