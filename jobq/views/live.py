@@ -27,7 +27,7 @@ NEXT = 5  # waiting jobs shown
 
 HINTS = {
     "working": "^C stops",
-    "stopping": "stopping: running jobs get 30 s, ^C again ends them now",
+    "stopping": "stopping: waiting for the running jobs, ^C again ends them now",
     "ending": "ending the running jobs",
     "over": "stopped",
 }
