@@ -160,6 +160,9 @@ class Worker:
 
     def _step(self, now: Moment, signals: StopSignals) -> float:
         self._engine.tend()
+        if self.store.stay_in_place():
+            self._member.root = self.store.root
+            self._looked_around = float("-inf")
         if now.boot - self._looked_around >= LOOK_AROUND:
             self._looked_around = now.boot
             self._look_around(now, adopt=not signals.count and not self._own_jobs)
@@ -285,8 +288,6 @@ class Worker:
 
     def _stay_registered(self) -> None:
         """Be found by others, although a cleaner of old files took away what they find us by."""
-        if self.store.stay_in_place():
-            self._member.root = self.store.root
         bell = self._member.bell_fd
         if self._member.mend():
             self._engine.unwatch(bell)
