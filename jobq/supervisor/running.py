@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from jobq.supervisor.tree import Process, holds_open, read_stat, send, tree_of
+from jobq.supervisor.tree import Process, may_be_filter, read_stat, send, tree_of
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEFTOVER_GRACE = 2.0  # seconds from the job's own end to KILL for what outlives its main process
 LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
-QUIET = 1.0  # seconds without new output after which what holds the log open is taken for a daemon, not for a filter
+QUIET = 2.0  # seconds without new output after which what may be a filter is taken for a daemon
 LONGEST_DRAIN = 5.0  # seconds from the job's own end to TERM for a filter that goes on writing
 STUCK_AFTER = 5.0  # seconds from KILL on after which a process is taken for one that can't die now
 
@@ -100,7 +100,7 @@ class Running:
             self._log_size, self._grown_at = status.st_size, now
         if now >= min(self._grown_at + QUIET, self._ended_at + LONGEST_DRAIN):
             return False
-        return any(holds_open(process, status) for process in left)
+        return any(may_be_filter(process, status) for process in left)
 
     def is_stuck(self, *, dying: bool) -> bool:
         """Whether it should be said, once, that this job can't be ended: its processes have been `dying` for long."""

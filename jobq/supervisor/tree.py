@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import signal
+import stat
 import sys
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
@@ -73,18 +74,20 @@ def tree_of(leader: int) -> set[Process]:
     return {(-leader, 0)} if found is None else found
 
 
-def holds_open(process: Process, file: os.stat_result) -> bool:
-    """Whether the process has this file open; True where that can't be seen."""
+def may_be_filter(process: Process, log: os.stat_result) -> bool:
+    """Whether the process has this file open, and a pipe or socket to read from; True if that can't be seen."""
+    holds_log = has_pipe = False
     try:
         for name in os.listdir(f"/proc/{process[0]}/fd"):
             try:
-                if os.path.samestat(os.stat(f"/proc/{process[0]}/fd/{name}"), file):
-                    return True
+                status = os.stat(f"/proc/{process[0]}/fd/{name}")
             except OSError:
                 continue
+            holds_log |= os.path.samestat(status, log)
+            has_pipe |= stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
     except OSError:
         return process[0] < 0 or read_stat(process[0]) is not None
-    return False
+    return holds_log and has_pipe
 
 
 def survivors(leader: int) -> set[Process] | None:
@@ -149,8 +152,8 @@ def descendants(*roots: int) -> set[Process] | None:
     except OSError:
         return None
     for number in numbers:
-        if (stat := read_stat(number)) is not None:
-            ppid, started, dead = stat
+        if (known := read_stat(number)) is not None:
+            ppid, started, dead = known
             children.setdefault(ppid, []).append(((number, started), dead))
     if not children:
         return None

@@ -295,7 +295,7 @@ def read_only_once(cli: Cli, folder: Path, figures: Figures) -> None:
     statuses = {cli.queue.add(patient(folder, status), retries=0).id: status for status in (0, 5, 0)}
     wait_until(lambda: len(ran(folder)) == 3)
     home = next((cli.store / "workers").iterdir())
-    supervisors = [int((home / f"{k}.lock").read_text()) for k in range(3)]
+    supervisors = [int((home / f"{k}.lock").read_text().split()[0]) for k in range(3)]
     paths = [cli.store / "journal.jsonl", cli.store / "journal.hint", *(home / f"{k}.ends" for k in range(3))]
     only = [word for path in paths for word in ("-P", str(path))]
     fault = "inject=write,pwrite64,ftruncate,fdatasync,fsync:error=EROFS"

@@ -782,7 +782,10 @@ def much_output(bench: Bench) -> Figures:
     size = bench.size(64, 1024) << 20
     worker = start_worker(cli, "-j", "1")
     cli.queue.wait(cli.queue.add("echo warm; exit 0", env=cli.env).id, timeout=30)
-    holders = {"worker": worker.pid, "supervisor": int(next((cli.store / "workers").glob("*/0.lock")).read_text())}
+    holders = {
+        "worker": worker.pid,
+        "supervisor": int(next((cli.store / "workers").glob("*/0.lock")).read_text().split()[0]),
+    }
     before = {name: peak_rss(pid) for name, pid in holders.items()}
     grown = dict.fromkeys(holders, 0)
     for command in (f"yes 0123456789abcdef | head -c {size}", f"head -c {size} /dev/zero"):
