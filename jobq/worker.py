@@ -151,8 +151,11 @@ class Worker:
             self._member.is_stopping()
         try:
             sleep = self._step(now, signals)
-        except (OSError, StoreForbidden) as e:
-            self._take_a_break(now, e)  # no descriptor to be had, or a disk or permissions in trouble
+        except SyncFailed:
+            raise
+        except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:
+            # No descriptor to be had, a disk or permissions in trouble: what ended is kept, and told again.
+            self._take_a_break(now, e)
             self._stop_if_asked(now, signals)
             return min(self._pause, self._stopping.wait(now))
         self._knows_all = True
@@ -177,13 +180,7 @@ class Worker:
         ended = self._engine.ended()
         names = self._engine.reserve(self._room(jobs, now)) if not signals.count else []
         if ended or names:
-            try:
-                self._turn(now, ended, names)
-            except SyncFailed:
-                raise
-            except (NotSaved, LockTimeout) as e:
-                self._take_a_break(now, e)  # what ended is kept and told again
-                return self._pause
+            self._turn(now, ended, names)
             jobs = self.store.jobs
         soonest = jobs.waiting.wake(jobs.by_id, now)
         until_look = max(0.0, self._looked_around + LOOK_AROUND - now.boot)
@@ -269,22 +266,17 @@ class Worker:
     # -- what else there is to do ----------------------------------------------------------------------
 
     def _look_around(self, now: Moment, *, adopt: bool) -> None:
-        try:
-            self._stay_registered()
-            rescued = rescue(self.store, now, adopter=self.token if adopt else None)
-            self._held = rescued.held
-            for adoption in rescued.adopted:
-                self._engine.adopt(*adoption)
-                self._report(self.store.jobs.by_id[adoption.trace.key.job_id])
-            for job in rescued.settled:
-                self.failed += job.state is State.FAILED
-                self._report(job)
-            busy = self._own_jobs or self._engine.busy or self._claiming.about_ready(self.store.jobs)
-            self._upkeep.look(now, idle=not busy)
-        except SyncFailed:
-            raise
-        except (NotSaved, LockTimeout) as e:
-            self._take_a_break(now, e)  # the next look will do it
+        self._stay_registered()
+        rescued = rescue(self.store, now, adopter=self.token if adopt else None)
+        self._held = rescued.held
+        for adoption in rescued.adopted:
+            self._engine.adopt(*adoption)
+            self._report(self.store.jobs.by_id[adoption.trace.key.job_id])
+        for job in rescued.settled:
+            self.failed += job.state is State.FAILED
+            self._report(job)
+        busy = self._own_jobs or self._engine.busy or self._claiming.about_ready(self.store.jobs)
+        self._upkeep.look(now, idle=not busy)
 
     def _stay_registered(self) -> None:
         """Be found by others, although a cleaner of old files took away what they find us by."""
