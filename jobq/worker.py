@@ -14,6 +14,7 @@ from jobq.claim import is_mine
 from jobq.claiming import Claiming
 from jobq.engine.caller import Caller
 from jobq.engine.local import LATE, LocalEngine
+from jobq.engine.orphans import may_still_run
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, PythonGone, StoreError, StoreForbidden, SyncFailed
 from jobq.job import Call, Job, Moment, State
@@ -85,10 +86,7 @@ class Worker:
         """What hinders it, if anything does."""
         said = [self._break] if self._break else []
         said += self._engine.troubles()
-        for job_id in self._held:
-            said.append(
-                f"job {job_id}: its worker died, and something of it may still run; 'jobq cancel {job_id}' gives it up"
-            )
+        said += [may_still_run(job_id, "worker") for job_id in self._held]
         return "; ".join(said)
 
     @property

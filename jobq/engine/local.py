@@ -6,12 +6,12 @@ if it dies, and from the lock and file of an adopted supervisor that some dead w
 
 from __future__ import annotations
 
-import os
 import selectors
 import time
 from typing import NamedTuple
 
-from jobq.engine.remains import NOT_STARTED, STUCK_AFTER, Supervision, ending_from, noted_ending, settle
+from jobq.engine.orphans import Adopted, Orphans
+from jobq.engine.remains import NOT_STARTED, Supervision, ending_from
 from jobq.engine.slot import LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
@@ -22,44 +22,6 @@ LATE = 0.1  # seconds that jobs wait behind one that was thought to be short bef
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
 MOST_FAILED_STARTS = 10  # in a row
 CHANGED = ("jobq was changed under this worker", "start the worker again")
-
-
-class Dead:
-    """An attempt whose supervisor is dead; it is over when nothing of it is left."""
-
-    def __init__(self, supervision: Supervision, key: Key) -> None:
-        self.supervision = supervision
-        self.key = key
-        self.since = self.again_at = time.monotonic()  # when it is to be looked at
-        self.given_up = False  # a person does not want to wait until nothing of it is left
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether it has been looked at in vain for long."""
-        return time.monotonic() >= self.since + STUCK_AFTER
-
-
-class Held(NamedTuple):
-    """The lock of a dead supervisor, kept."""
-
-    supervision: Supervision
-    lock: int
-
-
-class Adopted:
-    """The supervisor of a dead worker, busy with one attempt. `fd` is readable when it ends (-1: ask the lock)."""
-
-    def __init__(self, supervision: Supervision, key: Key) -> None:
-        self.supervision = supervision
-        self.key = key
-        self.started = False  # is known to have been
-        self.fd = -1
-        pid = supervision.pid()
-        if pid is not None and hasattr(os, "pidfd_open"):
-            try:
-                self.fd = os.pidfd_open(pid)
-            except OSError:
-                self.fd = -1
 
 
 class Unsent(NamedTuple):
@@ -82,12 +44,10 @@ class LocalEngine:
         self._failed_starts = 0
         self._no_start = ""  # why no supervisor could be started of late
         tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
-        self._adopted: dict[Key, Adopted] = {}
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
-        self._dead: list[Dead] = []
         self._traces: dict[Key, Trace] = {}
-        self._locks: dict[Key, Held] = {}  # of dead supervisors, until what they did is recorded
+        self._orphans = Orphans(self._traces)
 
     # -- slots -----------------------------------------------------------------------------------
 
@@ -95,16 +55,13 @@ class LocalEngine:
     def busy(self) -> int:
         """How many attempts take a slot, adopted ones included; those behind another, or set aside, do not count."""
         ours = sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)
-        return ours + len(self._adopted) + sum(not dead.is_stuck for dead in self._dead)
+        return ours + self._orphans.busy
 
     def troubles(self) -> list[str]:
         """What hinders it, a sentence each."""
         said = [self._no_start] if self._no_start else []
         said += [f"job {slot.keys[0].job_id} can't be ended: {slot.stuck}" for slot in self._slots if slot.stuck]
-        for job_id in [dead.key.job_id for dead in self._dead if dead.is_stuck]:
-            lost = f"job {job_id}: its supervisor died, and something of it may still run"
-            said += [f"{lost}; 'jobq cancel {job_id}' gives it up"]
-        return said
+        return said + self._orphans.troubles()
 
     def reserve(self, count: int) -> list[str]:
         """Names of up to `count` idle slots that are ready to be given jobs; missing ones are being started.
@@ -136,7 +93,7 @@ class LocalEngine:
         """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
-        self._traces |= {task.trace.key: task.trace for task in tasks}
+        self._traces.update({task.trace.key: task.trace for task in tasks})
         slot.give(tasks)
         if slot.unsent:
             self._selector.register(slot.stdin, selectors.EVENT_WRITE, Unsent(slot))
@@ -167,28 +124,14 @@ class LocalEngine:
                         self._selector.unregister(key.fileobj)
                 case Adopted() as adopted:
                     self._selector.unregister(adopted.fd)
-                    os.close(adopted.fd)
-                    adopted.fd = -1  # `ended` settles it
+                    adopted.close()  # `ended` settles it
                 case _:
                     ready.append(key.fd)
         return ready
 
     def ended(self) -> list[Ended]:
         """The attempts that ended since they were last `recorded`; they are told until then."""
-        for adopted in list(self._adopted.values()):
-            if self._is_noted(adopted):
-                del self._adopted[adopted.key]
-            elif adopted.fd < 0 and not adopted.supervision.is_alive():
-                del self._adopted[adopted.key]
-                self._dead.append(Dead(adopted.supervision, adopted.key))
-        for dead in list(self._dead):
-            now = time.monotonic()
-            if now < dead.again_at:
-                continue
-            if self._settle(dead):
-                self._dead.remove(dead)
-            else:
-                dead.again_at = time.monotonic() + min(1.0, now - dead.since)
+        self._ended += self._orphans.settled()
         tree.reap_orphans({slot.process.pid for slot in self._slots})
         return list(self._ended)
 
@@ -198,9 +141,7 @@ class LocalEngine:
         self._ended = [end for end in self._ended if end.key not in keys]
         for key in keys:
             self._traces.pop(key, None)
-            held = self._locks.pop(key, None)
-            if held is not None and held not in self._locks.values():
-                os.close(held.lock)
+            self._orphans.recorded(key)
 
     def _hear(self, slot: Slot) -> None:
         messages = slot.hear()
@@ -234,6 +175,8 @@ class LocalEngine:
     def _bury(self, slot: Slot) -> None:
         """A supervisor has died: its file tells what became of its jobs, if it had any."""
         self._selector.unregister(slot.stdout)
+        if slot.unsent:
+            self._selector.unregister(slot.stdin)
         slot.bury()
         self._slots.remove(slot)
         if slot in self._idle:
@@ -247,7 +190,7 @@ class LocalEngine:
                 if self._failed_starts >= MOST_FAILED_STARTS:
                     raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        self._dead += [Dead(slot.supervision, key) for key in slot.keys]  # `ended` sees to them, and to what is left
+        self._orphans.bury(slot.supervision, slot.keys)  # `ended` sees to them, and to what is left
         for key in slot.keys:  # where there is no /proc to find it in, the noted number of one that is our child now
             try:
                 leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
@@ -255,41 +198,6 @@ class LocalEngine:
                 continue
             if leader not in {other.process.pid for other in self._slots}:
                 tree.kill_own_child(leader)
-
-    def _settle(self, dead: Dead) -> bool:
-        """Whether it is over; what is needed of it until that is recorded is kept."""
-        supervision, key = dead.supervision, dead.key
-        kept = next((held for held in self._locks.values() if held.supervision == supervision), None)
-        lock = supervision.lock_if_dead() if kept is None else kept.lock
-        if lock is None:
-            return False
-        ending = None
-        try:
-            ending = settle(supervision, self._traces[key], lock, given_up=dead.given_up)
-        finally:
-            if ending is None and lock >= 0 and kept is None:
-                os.close(lock)
-        if ending is None:
-            return False
-        if lock >= 0:
-            self._locks[key] = Held(supervision, lock)
-        self._ended.append(Ended(key, ending))
-        return True
-
-    def _is_noted(self, adopted: Adopted) -> bool:
-        """Whether it is over although its supervisor lives: it only waited behind another job when its worker died."""
-        if adopted.started:
-            return False
-        noted = adopted.supervision.events(adopted.key)
-        ending = noted_ending(noted, self._traces[adopted.key].attempt)
-        if ending is not None:
-            self._ended.append(Ended(adopted.key, ending))
-            if adopted.fd >= 0:
-                self._selector.unregister(adopted.fd)
-                os.close(adopted.fd)
-            return True
-        adopted.started = "pid" in noted and "not_started" not in noted
-        return False
 
     def trace(self, key: Key) -> Trace | None:
         """What is known of an attempt of ours."""
@@ -299,17 +207,8 @@ class LocalEngine:
 
     def adopt(self, supervision: Supervision, trace: Trace) -> None:
         """Answer for a running attempt from now on."""
-        key = trace.key
-        self._traces[key] = trace
-        adopted = Adopted(supervision, key)
-        self._adopted[key] = adopted
-        try:
-            ours = adopted.fd >= 0 and supervision.is_alive()
-        except OSError:
-            ours = False
-        if adopted.fd >= 0 and not ours:  # it has ended meanwhile, and the handle may be a stranger's; or who knows
-            os.close(adopted.fd)
-            adopted.fd = -1
+        self._traces[trace.key] = trace
+        adopted = self._orphans.adopt(supervision, trace.key)
         if adopted.fd >= 0:
             self._selector.register(adopted.fd, selectors.EVENT_READ, adopted)
 
@@ -320,10 +219,7 @@ class LocalEngine:
 
         It may be given again: what has no supervisor any more is given up when it can't be ended.
         """
-        for dead in self._dead:
-            if dead.key == key:
-                dead.given_up = dead.is_stuck
-                return False
+        self._orphans.give_up(key)
         return self._order(key, f"cancel {key.job_id} {key.n}")
 
     def stop(self, key: Key, grace: float) -> bool:
@@ -349,33 +245,31 @@ class LocalEngine:
     def soonest_late(self) -> float | None:
         """Seconds until `ask_back` or `ended` may have something to do."""
         times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
-        times += [dead.again_at for dead in self._dead]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        soonest = min([*times, self._orphans.look_at])
+        return max(0.0, soonest - time.monotonic()) if soonest < float("inf") else None
 
     def _order(self, key: Key, text: str) -> bool:
-        if key in self._adopted:
-            return self._adopted[key].supervision.order(text)
+        if self._orphans.order(key, text):
+            return True
         return any(key in slot.keys and slot.supervision.order(text) for slot in self._slots)
 
     def running(self) -> list[Key]:
         """The attempts under way, those behind them, and those of dead supervisors that are not known to be over."""
         ours = [key for slot in self._slots for key in slot.keys]
-        return ours + list(self._adopted) + [dead.key for dead in self._dead]
+        return ours + self._orphans.keys
 
     def tend(self) -> None:
         """Continue supervisors that were stopped: they hold the time limits of their jobs."""
         for slot in self._slots:
             slot.keep_going()
-        for adopted in self._adopted.values():
-            adopted.supervision.keep_going()
+        self._orphans.keep_going()
 
     def say_stopping(self) -> None:
         """Tell the supervisors that this worker was asked to stop: so may have been they, and their jobs."""
         for slot in self._slots:
             if slot.keys:
                 slot.supervision.order("stopping")
-        for adopted in self._adopted.values():
-            adopted.supervision.order("stopping")
+        self._orphans.order_all("stopping")
 
     def close(self) -> None:
         """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
@@ -384,5 +278,4 @@ class LocalEngine:
         for slot in self._slots:
             slot.let_go()
         self._selector.close()
-        for held in set(self._locks.values()):
-            os.close(held.lock)
+        self._orphans.close()
