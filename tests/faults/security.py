@@ -828,7 +828,6 @@ SEEDS = [
     Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
     Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),
     Seed("S15", "a number is signalled whoever has it now", "supervisor/tree.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
-    Seed("S15", "a process without the mark is taken for the job's", "supervisor/mark.py", "if pid != os.getpid() and wears(pid, mark)}", "if pid != os.getpid()}", "S15"),
     Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
     Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
     Seed("43", "rm leaves the environment of the last job that named it", "api.py", "            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", "            pass", "43"),
