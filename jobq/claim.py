@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TypeVar
 
+from jobq import retry
 from jobq.job import Due, Job, Moment, Spec, State
 from jobq.serving import LiveWorker, why_unserved
 
@@ -65,7 +66,7 @@ class Waiting:
                 boot, job_id = heap[0]
                 job = jobs.get(job_id)
                 if job is not None and job.state is State.QUEUED and job.due is not None and job.due.boot == boot:
-                    wait = job.due.wait(now)
+                    wait = retry.wait(job, now)
                     if wait > 0:
                         waits.append(wait)
                         break
@@ -172,7 +173,7 @@ def claim_key(job: Job) -> tuple[int, int]:
 
 def is_ready(job: Job, now: Moment) -> bool:
     """Whether it could be claimed now, limits aside."""
-    return job.state is State.QUEUED and (job.due is None or job.due.wait(now) <= 0)
+    return job.state is State.QUEUED and retry.wait(job, now) <= 0
 
 
 def why_waiting(
@@ -192,17 +193,17 @@ def why_waiting(
         return "held"
     if job.state is not State.QUEUED:
         return ""
-    retry = ""
-    if job.due is not None and (wait := job.due.wait(now)) > 0:
-        retry = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
+    again = ""
+    if (wait := retry.wait(job, now)) > 0:
+        again = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
     if job.runner is not None:
         if job.runner in dead:
             return "its jobq run is over; the next worker cancels it"
-        return retry or "waits for its own jobq run"
+        return again or "waits for its own jobq run"
     if unserved := why_unserved(job.spec.queue, workers):
-        return f"{retry}; {unserved}" if retry else unserved
-    if retry:
-        return retry
+        return f"{again}; {unserved}" if again else unserved
+    if again:
+        return again
     if full and job.spec.queue in full:
         running, limit = full[job.spec.queue]
         return f"queue {job.spec.queue} is full ({running}/{limit})"

@@ -84,6 +84,9 @@ class Moment(NamedTuple):
     boot_id: str
 
 
+STALE = 60.0  # seconds that `now` may be older than a decision it is compared with: its reader waited for the store
+
+
 class Due(NamedTuple):
     """A time to wait for, on both clocks: the wall clock may jump, the other one ends with the boot."""
 
@@ -96,11 +99,19 @@ class Due(NamedTuple):
         """The moment `seconds` from `now`."""
         return cls(now.wall + seconds, now.boot + seconds, now.boot_id)
 
-    def wait(self, now: Moment) -> float:
-        """Seconds from `now` until then; zero or less when it has come."""
-        if self.boot_id and self.boot_id == now.boot_id:
-            return self.boot - now.boot
-        return self.wall - now.wall
+    def wait(self, now: Moment, longest: float) -> float:
+        """Seconds from `now` until then, zero or less when it has come. It was decided at most `longest` seconds ahead.
+
+        A clock that says more was wrong then or is wrong now, or is another one: boot clocks differ between containers.
+        """
+        boot, wall = self.boot - now.boot, self.wall - now.wall
+        possible = longest + STALE
+        same_boot = self.boot_id == now.boot_id
+        if same_boot and boot <= possible:
+            return boot
+        if not same_boot or not now.boot_id:  # without an id, only a reboot explains it
+            wall = min(wall, longest - now.boot)  # it was decided before this boot
+        return wall if wall <= possible else 0.0
 
 
 class Spec(NamedTuple):

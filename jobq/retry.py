@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobq.job import Call, Ending, Job, Outcome, State
+from jobq.job import Call, Ending, Job, Moment, Outcome, State
 
 FIRST_DELAY = 1.0  # seconds; doubles with each retry
 LONGEST_DELAY = 3600.0
@@ -55,3 +55,8 @@ def backoff(n: int, roll: float) -> float:
     """Seconds before the `n`-th retry (1, 2, ...): 1, 2, 4 ... up to an hour, plus up to 10 % by `roll` in [0, 1)."""
     delay: float = min(FIRST_DELAY * 2.0 ** min(n - 1, 32), LONGEST_DELAY)
     return delay * (1.0 + JITTER * roll)
+
+
+def wait(job: Job, now: Moment) -> float:
+    """Seconds until the job may be tried again, never more than was decided; zero or less if it may start now."""
+    return job.due.wait(now, backoff(job.retries_used, 1.0)) if job.due is not None else 0.0

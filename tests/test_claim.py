@@ -31,7 +31,7 @@ def queues(draw: st.DrawFn) -> dict[int, Job]:
     for job_id in range(1, draw(st.integers(1, 25))):
         state = draw(states)
         due = draw(dues) if state is State.QUEUED else None
-        jobs[job_id] = Job(job_id, draw(specs), "true", 0.0, state=state, due=due)
+        jobs[job_id] = Job(job_id, draw(specs), "true", 0.0, state=state, retries_used=4, due=due)
     return jobs
 
 
@@ -127,7 +127,7 @@ def test_many_that_are_added_at_once_come_behind_those_there_are() -> None:
 
 def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
     """Times of another boot are by the wall clock."""
-    jobs = {1: Job(1, SPEC, "true", 0.0, due=Due(NOW.wall + 10, 50.0, "old boot"))}
+    jobs = {1: Job(1, SPEC, "true", 0.0, retries_used=8, due=Due(NOW.wall + 10, 50.0, "old boot"))}
     waiting = Waiting()
     waiting.note(None, jobs[1])
     assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 10)) is None

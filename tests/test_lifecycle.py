@@ -6,10 +6,12 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobq import lifecycle, retry
 from jobq.errors import Refused
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import STALE, Attempt, Due, Ending, Job, Moment, Outcome, Spec, State
 from jobq.lifecycle import HINTS, MOVES, PASSIVE, Event, IllegalMove
 from jobq.store.check import job_problems
 
@@ -101,7 +103,7 @@ def test_a_failure_is_retried_with_doubling_delays_and_then_final() -> None:
         job = finish(lifecycle.claim(job, NOW, owner="w", supervisor="w/0"), Outcome.EXIT, status=1, roll=0.0)
         assert job.state is State.QUEUED
         assert job.due is not None
-        delays.append(job.due.wait(NOW))
+        delays.append(retry.wait(job, NOW))
     assert delays == [1.0, 2.0, 4.0]
     job = finish(lifecycle.claim(job, NOW, owner="w", supervisor="w/0"), Outcome.EXIT, status=1)
     assert job.state is State.FAILED
@@ -212,9 +214,59 @@ def test_delays_double_up_to_an_hour_and_dice_only_add(n: int, roll: float, seco
 
 def test_due_times_hold_across_clock_jumps_and_reboots() -> None:
     due = Due.after(NOW, 60)
-    assert due.wait(NOW) == 60
-    assert due.wait(NOW._replace(wall=NOW.wall + 3600, boot=NOW.boot + 10)) == 50
-    assert due.wait(Moment(NOW.wall + 20, 5.0, "next boot")) == 40
+    assert due.wait(NOW, 66) == 60
+    assert due.wait(NOW._replace(wall=NOW.wall + 3600, boot=NOW.boot + 10), 66) == 50
+    assert due.wait(Moment(NOW.wall + 20, 5.0, "next boot"), 66) == 40
+
+
+YEARS = 10 * 365 * 86_400.0
+
+
+@pytest.mark.parametrize("boot_id", ["boot", ""])
+@pytest.mark.parametrize("off", [YEARS, -YEARS])
+def test_a_wrong_clock_makes_no_retry_wait_longer_than_was_decided(boot_id: str, off: float) -> None:
+    """It was wrong when that was decided, is right now, or the other way round; rebooted or not."""
+    due = Due.after(Moment(NOW.wall + off, NOW.boot, boot_id), 60)
+    assert due.wait(Moment(NOW.wall + 10, NOW.boot + 10, boot_id), 66) == 50  # no reboot: never early
+    rebooted = Moment(NOW.wall + 20, 5.0, boot_id and "next boot")
+    assert due.wait(rebooted, 66) == min(61, off + 40)
+    assert due.wait(rebooted._replace(wall=NOW.wall + 82, boot=67.0), 66) <= 0
+
+
+def test_a_boot_clock_of_another_container_makes_no_retry_wait_longer() -> None:
+    """The boot is the same, but its clock is a day behind, or ahead, of the one that was read before."""
+    due = Due.after(NOW, 60)
+    assert due.wait(NOW._replace(wall=NOW.wall + 20, boot=NOW.boot - 86_400), 66) == 40
+    assert due.wait(NOW._replace(wall=NOW.wall + 60, boot=NOW.boot - 86_400), 66) == 0
+    assert due.wait(Moment(NOW.wall - YEARS, NOW.boot - 86_400, NOW.boot_id), 66) == 0  # neither can be true
+    assert due.wait(NOW._replace(boot=NOW.boot + 86_400), 66) <= 0
+
+
+def test_a_reading_from_before_the_decision_is_no_wrong_clock() -> None:
+    """Another worker has read the clocks, and then waited for the store."""
+    due = Due.after(NOW, 60)
+    assert due.wait(Moment(NOW.wall - 10, NOW.boot - 10, NOW.boot_id), 60) == 70
+
+
+@given(
+    delay=st.floats(0.1, 4_000), passed=st.floats(0, 10_000), since_boot=st.floats(0, 10_000),
+    then=st.floats(-YEARS, YEARS), off=st.floats(-YEARS, YEARS), reboots=st.booleans(), ids=st.booleans(),
+)  # fmt: skip
+def test_whatever_the_wall_clock_says_a_retry_is_neither_early_in_one_boot_nor_late(
+    delay: float, passed: float, since_boot: float, then: float, off: float, *, reboots: bool, ids: bool
+) -> None:
+    due = Due.after(Moment(NOW.wall + then, NOW.boot, "a" if ids else ""), delay)
+    if reboots:
+        since_boot = min(since_boot, passed)
+        now = Moment(NOW.wall + passed + off, since_boot, "b" if ids else "")
+    else:
+        now = Moment(NOW.wall + passed + off, NOW.boot + passed, "a" if ids else "")
+    wait = due.wait(now, delay)
+    assert wait <= delay + STALE
+    if not reboots:
+        assert wait == pytest.approx(delay - passed, abs=1e-6)
+    elif ids:
+        assert wait <= delay - since_boot
 
 
 @pytest.mark.parametrize(

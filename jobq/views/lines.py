@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobq import retry
 from jobq.job import Job, Moment, State
 from jobq.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe, span
@@ -30,7 +31,7 @@ def what(job: Job, now: Moment) -> str:
     if ending is not None and ending.started_at is not None and ending.ended_at is not None:
         took = f", {span(ending.ended_at - ending.started_at)}"
     if event == "retry" and job.due is not None:
-        return f"job {job.id} will be retried in {span(job.due.wait(now))}{why}{took}"
+        return f"job {job.id} will be retried in {span(retry.wait(job, now))}{why}{took}"
     if event == "hand back":
         return f"job {job.id} handed back{why}"
     return f"job {job.id} {job.state}{why}{took}"

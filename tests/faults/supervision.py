@@ -940,7 +940,7 @@ SEEDS = [
     Seed("26", "what a killed supervisor left is not killed", "engine/remains.py", "        tree.kill_all(found)\n        clean = 0 if found", "        clean = 0 if False", "tests/test_death.py::test_worker_and_supervisors_killed_together"),
     Seed("52", "a killer of supervisors is given more turns", "retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
     Seed("30", "timeouts on the wall clock", "supervisor/supervisor.py", "import time\n\n", "import time\n\ntime.monotonic = time.time\n\n", "30"),
-    Seed("30", "backoffs on the wall clock", "job.py", "if self.boot_id and self.boot_id == now.boot_id:", "if self.boot_id is None:", "30"),
+    Seed("30", "backoffs on the wall clock", "job.py", "if same_boot and boot <= possible:", "if self.boot_id is None:", "30"),
     Seed("31", "KILL comes late", "supervisor/running.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
     Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
     Seed("35", "output is tidied", "views/console.py", "sys.stdout.buffer.write(data)", 'sys.stdout.buffer.write(data.replace(b"\\r\\n", b"\\n"))', "35"),
