@@ -15,6 +15,7 @@ from jobq.system import PLANTED, open_plain, sync
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+MAKE_AGAIN = 3  # how often something is made whose half-made form was swept away
 
 
 class Folder:
@@ -119,23 +120,35 @@ class Folder:
             os.close(fd)
 
     def write_new(self, name: str, data: bytes) -> None:
-        """Make `name` hold `data`, whole or not at all, durable on return. Raises NotSaved."""
-        temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        """Make `name` hold `data`, whole or not at all, durable on return. Raises NotSaved.
+
+        What is half made may be swept away as a leftover, by a process whose clock is wrong: then it is made again.
+        """
         try:
-            fd = self.file(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            try:
-                os.fchmod(fd, PRIVATE_FILE)
-                write_all(fd, data, 0)
-                sync(fd)
-                os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            except OSError:
-                os.unlink(temp, dir_fd=self.fd)
-                raise
-            finally:
-                os.close(fd)
+            for tries_left in reversed(range(MAKE_AGAIN)):
+                try:
+                    self._write_aside(name, data)
+                    break
+                except FileNotFoundError:
+                    if not tries_left:
+                        raise
             os.fsync(self.fd)
         except OSError as e:
             raise NotSaved(f"{self.path}/{name}", e) from None
+
+    def _write_aside(self, name: str, data: bytes) -> None:
+        temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        fd = self.file(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            os.fchmod(fd, PRIVATE_FILE)
+            write_all(fd, data, 0)
+            sync(fd)
+            os.rename(temp, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except OSError:
+            os.unlink(temp, dir_fd=self.fd)
+            raise
+        finally:
+            os.close(fd)
 
     def sub(self, name: str) -> Folder:
         """The directory `name` in here, made if it is missing, its name durable. Raises NotSaved."""

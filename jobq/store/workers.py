@@ -20,7 +20,7 @@ import time
 from jobq.errors import NotSaved, StoreError
 from jobq.light import from_json, to_json
 from jobq.serving import LiveWorker
-from jobq.store.folder import PRIVATE_FILE, Folder, make_private_dir, write_all
+from jobq.store.folder import MAKE_AGAIN, PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
 from jobq.store.sealed import is_whole, seal
 from jobq.system import is_file_at, lock_record, open_plain
@@ -205,26 +205,35 @@ class Membership:
         workers.close()
         self.path = f"{workers.path}/{self.token}"
         making = f"{workers.path}/.{self.token}"
-        try:
-            is_new = not os.path.isdir(self.path)
-            if is_new:
-                make_private_dir(making)
-            folder = making if is_new else self.path
-            self._describe(folder)
-            lock = os.open(f"{folder}/.{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
-            try_lock(lock)
-            os.write(lock, lock_record(lock))
-            os.fchmod(lock, PRIVATE_FILE)
-            os.rename(f"{folder}/.{LOCK}", f"{folder}/{LOCK}")
-            os.mkfifo(f"{folder}/.{BELL}", PRIVATE_FILE)
-            os.chmod(f"{folder}/.{BELL}", PRIVATE_FILE)  # whatever the umask
-            # For writing too: never at its end.
-            bell = os.open(f"{folder}/.{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
-            os.rename(f"{folder}/.{BELL}", f"{folder}/{BELL}")
-            if is_new:
-                os.rename(making, self.path)
-        except OSError as e:
-            raise NotSaved(self.path, e) from None
+        for tries_left in reversed(range(MAKE_AGAIN)):
+            try:
+                self._make(making)
+                return
+            except FileNotFoundError as e:  # swept away half made, by somebody whose clock is wrong
+                _delete(making)
+                if not tries_left:
+                    raise NotSaved(self.path, e) from None
+            except OSError as e:
+                raise NotSaved(self.path, e) from None
+
+    def _make(self, making: str) -> None:
+        is_new = not os.path.isdir(self.path)
+        if is_new:
+            make_private_dir(making)
+        folder = making if is_new else self.path
+        self._describe(folder)
+        lock = os.open(f"{folder}/.{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+        try_lock(lock)
+        os.write(lock, lock_record(lock))
+        os.fchmod(lock, PRIVATE_FILE)
+        os.rename(f"{folder}/.{LOCK}", f"{folder}/{LOCK}")
+        os.mkfifo(f"{folder}/.{BELL}", PRIVATE_FILE)
+        os.chmod(f"{folder}/.{BELL}", PRIVATE_FILE)  # whatever the umask
+        # For writing too: never at its end.
+        bell = os.open(f"{folder}/.{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        os.rename(f"{folder}/.{BELL}", f"{folder}/{BELL}")
+        if is_new:
+            os.rename(making, self.path)
         self._lock_fd, self.bell_fd = lock, bell
 
     def _describe(self, path: str) -> None:

@@ -682,7 +682,7 @@ SEEDS = [
     Seed("C", "no sync of the names of finished days", "store/finished.py",
          "                os.fsync(folder.fd)\n", "", "6"),
     Seed("C", "no sync of a new file before its rename", "store/folder.py",
-         "                write_all(fd, data, 0)\n                sync(fd)\n", "                write_all(fd, data, 0)\n", "6"),
+         "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "6"),
     Seed("C", "no sync of the directory after a new file's rename", "store/folder.py",
          "            os.fsync(self.fd)\n        except OSError as e:\n", "        except OSError as e:\n", "6"),
     Seed("C", "environments are not synced", "store/environment.py",

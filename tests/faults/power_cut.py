@@ -341,7 +341,7 @@ SEEDS = [
     ),
     Seed(
         "power cut", "a captured environment is not synced before the job that names it",
-        "store/folder.py", "                write_all(fd, data, 0)\n                sync(fd)\n", "                write_all(fd, data, 0)\n", "5b",
+        "store/folder.py", "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "5b",
     ),
     Seed(
         "power cut", "what was running before the reboot is run again",

@@ -1,0 +1,66 @@
+"""Leftovers are told by their age, and a clock may be wrong: who is swept away in the middle of making makes it again."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from jobq.errors import NotSaved
+from jobq.store import environment, folder, lock, workers
+from jobq.store.store import Store
+
+YEARS = 10 * 365 * 86_400.0
+
+
+@pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
+def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool
+) -> None:
+    root, swept = store.root, []
+
+    def sync_and_sweep(fd: int) -> None:
+        os.fsync(fd)
+        if len(swept) < times:
+            swept.append(fd)
+            environment.clean(root, set(), time.time() + YEARS)
+
+    monkeypatch.setattr(folder, "sync", sync_and_sweep)
+    if fails:
+        with pytest.raises(NotSaved):
+            store.save_environment({"A": "1"})
+        assert len(swept) == folder.MAKE_AGAIN
+    else:
+        assert store.load_environment(store.save_environment({"A": "1"})) == {"A": "1"}
+    assert not [name for name in os.listdir(f"{store.path}/env") if name.startswith(".")]
+
+
+@pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool, locked: bool
+) -> None:
+    root, swept = store.root, []
+
+    def lock_and_sweep(fd: int) -> bool:
+        if locked:
+            lock.try_lock(fd)
+        if len(swept) < times:
+            swept.append(fd)
+            workers.sweep(root, time.time() + YEARS)
+        return lock.try_lock(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "try_lock", lock_and_sweep)
+        if locked:  # the sweeper has looked at the lock just before
+            patch.setattr(workers, "is_alive", lambda *_: False)
+        if fails:
+            with pytest.raises(NotSaved):
+                workers.Membership(root)
+            assert len(swept) == folder.MAKE_AGAIN
+            return
+        member = workers.Membership(root)
+    assert workers.alive(root) == [member.token]
+    member.leave(remove=True)
+    assert workers.tokens(root) == []
