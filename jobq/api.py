@@ -370,7 +370,7 @@ class Queue:
                 continue
             if compaction.is_due(self.store):
                 try:  # there may be no worker to do it
-                    compaction.compact(self.store.path, now.wall, known=compaction.Known.by(self.store))
+                    compaction.compact(self.store.path, now, known=compaction.Known.by(self.store))
                 except (JobqError, OSError):
                     pass  # what was asked is done; the next change, or a worker, will try again
             return

@@ -1,4 +1,7 @@
-"""Compaction beside a worker's loop, in a thread: when it is due, or when there is nothing better to do."""
+"""Compaction beside a worker's loop, in a thread: when it is due, or when there is nothing better to do.
+
+How old finished jobs are is looked at when the worker starts and leaves, after it was busy, and now and then.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from collections.abc import Callable
 from jobq import clock
 from jobq.errors import JobqError
 from jobq.job import Moment
-from jobq.store import compaction
+from jobq.store import compaction, retention
 from jobq.store.store import Store
 
 PAUSE = 30.0  # seconds from a compaction that came to nothing to the next try
+LOOK_AT_AGES = 600.0  # seconds between two looks at how old finished jobs are, while the worker is busy
 
 
 class Upkeep:
@@ -21,17 +25,19 @@ class Upkeep:
         self._store = store
         self._thread: threading.Thread | None = None
         self._not_before = float("-inf")
+        self._looked_at_ages = float("-inf")
+        self._seq = -1  # of the journal at that look
 
     def look(self, now: Moment, *, idle: bool) -> None:
         """Begin one if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.settle` does."""
         if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
             return
-        due = compaction.is_due(self._store) or compaction.is_day_over(self._store, now.wall)
+        due = compaction.is_due(self._store) or self._is_due_by_age(now, idle=idle)
         if due or (idle and compaction.is_worthwhile(self._store)):
             self._store.settle()
             known = compaction.Known.by(self._store)
             # A daemon: a worker that is in a hurry leaves in the middle of it, which is as kill -9 for the files.
-            thread = threading.Thread(target=self._compact, args=(now.wall, known), daemon=True)
+            thread = threading.Thread(target=self._compact, args=(now, known), daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # there are too few processes
@@ -39,10 +45,18 @@ class Upkeep:
             else:
                 self._thread = thread
 
-    def _compact(self, wall: float, known: compaction.Known | None) -> None:
+    def _is_due_by_age(self, now: Moment, *, idle: bool) -> bool:
+        something_new = idle and self._store.jobs.seq != self._seq
+        if not something_new and abs(now.boot - self._looked_at_ages) < LOOK_AT_AGES:
+            return False
+        due = retention.look(self._store, now)
+        self._looked_at_ages, self._seq = now.boot, self._store.jobs.seq
+        return due
+
+    def _compact(self, now: Moment, known: compaction.Known | None) -> None:
         done = False
         try:
-            done = compaction.compact(self._store.path, wall, known=known)
+            done = compaction.compact(self._store.path, now, known=known)
         except (JobqError, OSError):
             pass  # the journal is as it was
         finally:
@@ -51,5 +65,11 @@ class Upkeep:
 
     def finish(self, in_a_hurry: Callable[[], bool]) -> None:
         """Return when none is under way, or when one may be left behind."""
-        while self._thread is not None and self._thread.is_alive() and not in_a_hurry():
+        while self._thread is not None and self._thread.is_alive():
+            if in_a_hurry():
+                return
             self._thread.join(0.1)
+        try:
+            retention.look(self._store, clock.now())  # the next worker counts on from here
+        except (JobqError, OSError):
+            pass

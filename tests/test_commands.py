@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from jobq import clock
 from jobq.job import State
 from jobq.store import compaction
 from tests.conftest import Cli, wait_until
@@ -536,7 +536,7 @@ def test_rm_removes_the_environment_that_nobody_names_any_more(cli: Cli) -> None
     finished = cli.id("-e", "TOKEN=secret", "true")
     again = cli.id("-e", "TOKEN=secret", "true")
     cli("worker", "--drain")
-    assert compaction.compact(str(cli.store), time.time())
+    assert compaction.compact(str(cli.store), clock.now())
     cli("rm", str(again))
     assert environments(cli) == 2  # a job that has left the journal still names it
     cli("rm", str(finished))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, workers
+from jobq.store import compaction, environment, finished, retention, workers
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
@@ -31,6 +31,7 @@ OURS = frozenset(
         QUARANTINE,
         compaction.NEXT,
         compaction.COMPACT_LOCK,
+        retention.NOTE,
     }
 )
 

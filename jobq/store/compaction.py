@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from jobq.errors import NotSaved
-from jobq.job import Job
+from jobq.job import Job, Moment
 from jobq.store import environment, finished, workers
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
@@ -24,6 +24,7 @@ from jobq.store.hint import Hint, write_hint
 from jobq.store.jobs import snapshot
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
+from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.store import Store
 from jobq.store.view import touched
 from jobq.system import sync
@@ -33,7 +34,6 @@ NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
 MOST_FINISHED = 2000  # jobs that a reader has to pass over to know the others
-KEEP_DAYS = 7
 TRIES = 3  # of what another compaction may interrupt
 ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any more
 
@@ -52,16 +52,6 @@ def is_worthwhile(store: Store) -> bool:
         return True  # their environments may hold secrets
     finished = store.jobs.finished
     return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
-
-
-def is_day_over(store: Store, wall: float, keep_days: int = KEEP_DAYS) -> bool:
-    """Whether a day of finished jobs has reached the end of its retention."""
-    header = store.header
-    return header is not None and any(day < _first_kept(wall, keep_days) for day in header.finished)
-
-
-def _first_kept(wall: float, keep_days: int) -> str:
-    return finished.day_of(wall - keep_days * 86400)
 
 
 class Known(NamedTuple):
@@ -93,7 +83,7 @@ class Known(NamedTuple):
 
 
 def compact(
-    path: str, wall: float, *, known: Known | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
+    path: str, now: Moment, *, known: Known | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
 ) -> bool:
     """Write the next generation of the journal of the store at `path`; False if somebody else is at it, or in the way.
 
@@ -119,11 +109,11 @@ def compact(
                     return False
                 store.journal.check_intact(known.upto)
             try:
-                header = _compact(store, known, wall, keep_days)
+                header = _compact(store, known, now, keep_days)
             finally:
-                _clear_away(store.root, known.header, _first_kept(wall, keep_days))
-            if header is not None and (_forget_old_days(store, header, wall, keep_days) or known.removed):
-                clean_environments(store, wall)
+                _clear_away(store.root, known.header)
+            if header is not None and (_forget_old_days(store, header) or known.removed):
+                clean_environments(store, now.wall)
             return header is not None
     finally:
         store.close()
@@ -148,16 +138,21 @@ def compacting(root: Folder) -> Iterator[bool]:
         folder.close()
 
 
-def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header | None:
+def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header | None:
     """The header of the new generation; None if what is known is out of date."""
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
+    with store.lock:
+        noted = Ages.read(root)
     archive = finished.Archive(root, old.finished, lambda _day: True)
-    sizes = archive.append(leaving, known.removed, wall)
-    kept = {day: size for day, size in sizes.items() if day >= _first_kept(wall, keep_days)}
+    sizes = archive.append(leaving, known.removed, now.wall)
+    ages = noted.at(now, old.finished, ends_in(leaving))
+    ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
+    kept = {day: sizes[day] for day in ages.files}
     header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
-    failures = _open_failures(root, known, archive.new_failures, kept, all_kept=kept.keys() == sizes.keys())
+    all_kept = kept.keys() == sizes.keys() >= old.finished.keys()
+    failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
     fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id, failures))
     try:
         with store.lock:
@@ -180,6 +175,7 @@ def _compact(store: Store, known: Known, wall: float, keep_days: int) -> Header 
                 raise NotSaved(f"{root.path}/{NEXT}", e) from None
             size = snapshot_end + len(tail)
             write_hint(root, Hint(header.generation, size, end.seq, end.next_id, snapshot_end))
+            ages.write(root)
     finally:
         os.close(fd)
     workers.ring(root)
@@ -197,7 +193,7 @@ def _open_failures(root: Folder, known: Known, new: list[Place], kept: dict[str,
     return finished.Archive(root, kept, lambda _day: True).open_failures(waiting)
 
 
-def _clear_away(root: Folder, counted: Header, first_kept: str) -> None:
+def _clear_away(root: Folder, counted: Header) -> None:
     """What was written by a compaction that came to nothing: a full disk must not stay full because of it."""
     try:
         os.unlink(NEXT, dir_fd=root.fd)  # if it is there, it has not been put in the journal's place
@@ -205,8 +201,9 @@ def _clear_away(root: Folder, counted: Header, first_kept: str) -> None:
         return
     on_disk = finished.days_on_disk(root)
     days = [day for day, size in on_disk.items() if size > counted.finished.get(day, 0)]
+    newest = max(counted.finished, default="")
     archive = finished.Archive(root, counted.finished, lambda _day: True)
-    archive.cut_back(day for day in days if day in counted.finished or day >= first_kept)
+    archive.cut_back(day for day in days if day in counted.finished or day > newest)
 
 
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
@@ -232,15 +229,10 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
     return fd, size
 
 
-def _forget_old_days(store: Store, header: Header, wall: float, keep_days: int) -> bool:
-    """Remove the jobs and logs of days whose retention is over; whether there were any."""
+def _forget_old_days(store: Store, header: Header) -> bool:
+    """Remove the files that count no more, and the logs of jobs that are in no other; whether there were any."""
     root = store.root
-    first_kept = _first_kept(wall, keep_days)
-    over = {
-        day: size
-        for day, size in finished.days_on_disk(root).items()
-        if day not in header.finished and day < first_kept
-    }
+    over = {day: size for day, size in finished.days_on_disk(root).items() if day not in header.finished}
     if not over:
         return False
     store.read()

@@ -4,7 +4,8 @@
 
 How many bytes of each file count is written in the journal's header, so what a compaction that was cut short has
 appended does not exist for readers, and is cut off by the next one. The newest line of an id is the one that holds:
-a later version of a job is never put into the file of an earlier day, whatever the clock says.
+nothing is put into a file that is older than another, whatever the clock says. Files of days that are still to come,
+made while the clock was ahead, are joined to today's.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 
 from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
 from jobq.job import Job, Record
-from jobq.lifecycle import Event
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all
@@ -26,6 +27,7 @@ from jobq.system import sync
 
 FINISHED = "finished"
 BLOCK = 1 << 20
+LAST_TIME = 253_402_300_799.0  # of the year 9999
 ID = re.compile(rb'^\{"id":(\d+),', re.MULTILINE)
 REMOVED = re.compile(rb'^\{"id":(\d+),"removed":true', re.MULTILINE)
 FAILED = b'"state":"failed"'
@@ -33,8 +35,13 @@ ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
 def day_of(wall: float) -> str:
-    """The UTC day of a time, as in the files' names."""
-    return time.strftime("%Y-%m-%d", time.gmtime(wall))
+    """The UTC day of a time, as in the files' names; the first or last possible one for times beyond."""
+    return time.strftime("%Y-%m-%d", time.gmtime(min(max(wall, 0.0), LAST_TIME)))
+
+
+def place(day: str, newest: str, today: str) -> str:
+    """The day whose file takes what ended on `day`: none before the newest that there is, and none that is to come."""
+    return min(max(day, newest), today)
 
 
 class Archive:
@@ -154,26 +161,26 @@ class Archive:
 
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
         """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
-        newest = max(self._sizes, default="")
-        days: dict[str, list[bytes]] = {}
+        newest, today = max(self._sizes, default=""), day_of(wall)
+        sizes = {day: size for day, size in self._sizes.items() if day <= today}
+        ahead = sorted(self._sizes.keys() - sizes.keys())
+        days: dict[str, list[bytes]] = {today: []} if ahead else {}
         for job in jobs:
-            day = day_of(job.finished_at or 0.0)
-            if any(step.event == Event.REQUEUE for step in job.history):
-                day = max(day, newest)  # an earlier version of it may be there
+            day = place(day_of(job.finished_at or 0.0), newest, today)
             lines = days.setdefault(day, [])
             if job.is_open_failure:
                 self.new_failures.append(Place(job.id, day, self._sizes.get(day, 0) + sum(map(len, lines))))
             lines.append(encode_line(job_record(job)))
         for job_id in removed:
-            days.setdefault(max(day_of(wall), newest), []).append(encode_line({"id": job_id, "removed": True}))
-        sizes = dict(self._sizes)
+            days.setdefault(today, []).append(encode_line({"id": job_id, "removed": True}))
         if not days or self._root is None:
             return sizes
         try:
             folder = self._root.sub(FINISHED)
             try:
                 for day, lines in days.items():
-                    sizes[day] = self._append_to(folder, day, b"".join(lines))
+                    joined = (block for other in ahead if day == today for block in self._blocks(other))
+                    sizes[day] = self._append_to(folder, day, chain(joined, [b"".join(lines)]))
                 os.fsync(folder.fd)
             finally:
                 folder.close()
@@ -199,19 +206,21 @@ class Archive:
         finally:
             folder.close()
 
-    def _append_to(self, folder: Folder, day: str, data: bytes) -> int:
-        counted = self._sizes.get(day, 0)
+    def _append_to(self, folder: Folder, day: str, blocks: Iterable[bytes]) -> int:
+        counted = end = self._sizes.get(day, 0)
         fd = folder.file(f"{day}.jsonl", os.O_RDWR | os.O_CREAT)
         try:
             size = os.fstat(fd).st_size
             if size < counted:
                 raise StoreDamaged(f"{folder.path}/{day}.jsonl", size, "finished jobs are missing")
             os.ftruncate(fd, counted)
-            write_all(fd, data, counted)
+            for block in blocks:
+                write_all(fd, block, end)
+                end += len(block)
             sync(fd)
         finally:
             os.close(fd)
-        return counted + len(data)
+        return end
 
     def _open(self, day: str) -> int | None:
         """The file of a day, all of it there; None if its retention is over. Raises StoreDamaged."""

@@ -225,9 +225,10 @@ class Store:
         """Those of these jobs that there are; one pass over the old files, if any is needed at all."""
         found = {job_id: self.jobs.by_id[job_id] for job_id in job_ids if job_id in self.jobs.by_id}
         old = {job_id for job_id in job_ids if job_id < self.jobs.next_id} - found.keys() - self.jobs.removed
-        if old:
-            archive = self.archive()
-            found.update(archive.find(old))
+        header = None
+        while old and header is not self.header:  # again, if compaction has joined or removed files meanwhile
+            header = self.header
+            found.update(self.archive().find(old))
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def get(self, job_id: int) -> Job:

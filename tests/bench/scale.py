@@ -16,9 +16,10 @@ from tests.conftest import wait_until
 COUNT = 1_000_000
 COMPACT = """
 import resource, sys, time
+from jobq import clock
 from jobq.store import compaction
 begun = time.perf_counter()
-assert compaction.compact(sys.argv[1], time.time())
+assert compaction.compact(sys.argv[1], clock.now())
 print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -22,6 +22,7 @@ PATIENCE = 120.0  # seconds that any one command may take
 ZYGOTE = """
 import gc, importlib, json, os, pkgutil, select, signal, socket, sys, tempfile, time, traceback
 import jobq.__main__, jobq.cli, jobq.commands, jobq.signals, jobq.views, jobq.worker, typer
+from jobq import clock
 from jobq.store.compaction import compact
 from jobq.store.store import Store
 for package in (jobq.commands, jobq.views):
@@ -39,7 +40,7 @@ def run(words, out, err):
             os.dup2(to, fd)
         os.closerange(3, 1024)
         if words[:1] == ["compact"]:
-            compact(os.environ["JOBQ_STORE"], time.time())
+            compact(os.environ["JOBQ_STORE"], clock.now())
             code = 0
         elif words[:1] == ["hold"]:
             with Store(os.environ["JOBQ_STORE"]).lock:

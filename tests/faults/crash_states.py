@@ -22,14 +22,15 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+from jobq import clock
 from jobq.api import Queue
 from jobq.errors import JobqError
+from jobq.job import Moment
 from jobq.store import check, compaction
 from jobq.store.store import Store
 from tests.faults import strace
@@ -435,7 +436,7 @@ def view(store: Store) -> dict[int, object]:
     return found | {job.id: job for job in store.finished_jobs()}
 
 
-def examine(path: Path, wall: float) -> Examined:
+def examine(path: Path, now: Moment) -> Examined:
     """Open it, and go on with it: doctor, environments, another job, a compaction."""
     complaints: list[str] = []
     there: dict[int, object] = {}
@@ -451,7 +452,7 @@ def examine(path: Path, wall: float) -> Examined:
         new = queue.add("true", cwd="/")
         if new.id < next_id or new.id in there:
             complaints.append(f"id {new.id} is given twice")
-        if not compaction.compact(str(path), wall):
+        if not compaction.compact(str(path), now):
             complaints.append("compaction gave up")
         if view(store) != there | {new.id: new}:
             complaints.append("an add and a compaction changed other jobs")
@@ -484,7 +485,7 @@ class Exam:
         self.bench = bench
         self.figures = figures
         self.store = bench.folder / "state"
-        self.wall = time.time()
+        self.now = clock.now()
         self.known: dict[int, Examined] = {}
         self.states = {WEAK: 0, ORDERED: 0}
 
@@ -493,7 +494,7 @@ class Exam:
         digest = hash(frozenset(files.items()))
         if digest not in self.known:
             write_tree(self.store, files)
-            self.known[digest] = examine(self.store / "store", self.wall)
+            self.known[digest] = examine(self.store / "store", self.now)
         return self.known[digest]
 
     def follow(self, chapter: Chapter, limit: int) -> None:
@@ -542,10 +543,11 @@ class Exam:
 
 # -- the commands ------------------------------------------------------------------------------------------
 
-COMPACT = "import sys, time; from jobq.store import compaction; compaction.compact(sys.argv[1], time.time())"
+COMPACT = "import sys; from jobq import clock; from jobq.store import compaction; compaction.compact(sys.argv[1], clock.now())"
 # Somebody adds a job while the snapshot is written: it is copied behind it.
 COMPACT_AND_ADD = """
-import sys, time
+import sys
+from jobq import clock
 from jobq.api import Queue
 from jobq.store import compaction
 write = compaction.write_generation
@@ -554,7 +556,7 @@ def write_and_add(*args):
     print(Queue(sys.argv[1]).add("true").id, flush=True)
     return written
 compaction.write_generation = write_and_add
-compaction.compact(sys.argv[1], time.time())
+compaction.compact(sys.argv[1], clock.now())
 """
 
 
@@ -678,7 +680,7 @@ SEEDS = [
     Seed("C", "what was added during the compaction is not synced", "store/compaction.py",
          "                sync(fd)\n                if not root.holds", "                if not root.holds", "6"),
     Seed("C", "no sync of finished jobs before they leave the journal", "store/finished.py",
-         "            write_all(fd, data, counted)\n            sync(fd)\n", "            write_all(fd, data, counted)\n", "6"),
+         "                end += len(block)\n            sync(fd)\n", "                end += len(block)\n", "6"),
     Seed("C", "no sync of the names of finished days", "store/finished.py",
          "                os.fsync(folder.fd)\n", "", "6"),
     Seed("C", "no sync of a new file before its rename", "store/folder.py",

@@ -68,10 +68,10 @@ def small_store(path: Path) -> Kept:
     store.enqueue(spec, ["a", ("b", "2"), "c", "d"], NOW.wall)
     change(claim, finish)
     change(cancel, job_id=2)
-    compaction.compact(str(path), NOW.wall)
+    compaction.compact(str(path), NOW)
     change(requeue, claim, finish)
     old_journal = (path / JOURNAL).read_bytes()
-    compaction.compact(str(path), NOW.wall)
+    compaction.compact(str(path), NOW)
     ends, hints, views, next_ids = [], [], [], []
 
     def note() -> None:
@@ -466,7 +466,7 @@ def half_compacted(path: Path) -> None:
     """A compaction died before it renamed; another one has just renamed, and left no hint."""
     five(path)
     known = (path / HINT).read_bytes()
-    compaction.compact(str(path), NOW.wall)
+    compaction.compact(str(path), NOW)
     (path / HINT).write_bytes(known)
     (path / "journal.next").write_bytes(b'{"jobq":"journal"')
     (path / "journal.next").chmod(0o600)

@@ -631,7 +631,7 @@ def finish_many(queue: Queue, count: int) -> None:
 
     for first in range(1, count + 1, 2_000):
         queue.store.update(partial(finish, first), now.wall)
-    compaction.compact(queue.store.path, now.wall)
+    compaction.compact(queue.store.path, now)
 
 
 # -- output that never ends -------------------------------------------------------------------------------------------------

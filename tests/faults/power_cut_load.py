@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from jobq import clock
 from jobq.api import Queue
 from jobq.errors import NotFound
 from jobq.job import Job, State
@@ -120,7 +121,7 @@ def observer(queue: Queue, notes: Notes) -> None:
 def compactor(queue: Queue, _notes: Notes) -> None:
     """Gives the journal a fresh start, again and again."""
     while True:
-        compaction.compact(queue.store.path, time.time())
+        compaction.compact(queue.store.path, clock.now())
         time.sleep(20 * PAUSE)  # a sync of its own covers up what others forget
 
 

@@ -25,9 +25,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from jobq import asks
+from jobq import asks, clock
 from jobq.engine.remains import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
+from jobq.job import Moment
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store import compaction
 from jobq.supervisor import tree
@@ -579,7 +580,7 @@ def grow(bench: Bench, folder: Path, plant: Plant, figures: Figures) -> None:
             code not in {70, -6, -11} and "Traceback" not in said, f"{plant}: {words[0]}: exit {code}: {said[-300:]}"
         )
     with suppress(JobqError, OSError):
-        compaction.compact(str(cli.store), time.time())
+        compaction.compact(str(cli.store), clock.now())
     after = victim.stat()
     figures.check(victim.read_text() == "mine", f"{plant}: the victim was written to")
     figures.check(
@@ -722,7 +723,7 @@ def secrets(bench: Bench) -> Figures:
     for what, output in said:
         figures.n += 1
         figures.check(not any(mark in output for mark in marks), f"printed by {what}")
-    compaction.compact(str(cli.store), time.time())  # into the archive of finished jobs
+    compaction.compact(str(cli.store), clock.now())  # into the archive of finished jobs
     figures.n += 1
     figures.check(holders(cli.store, marks) == {"env"}, f"stored in {holders(cli.store, marks)}")
     cli.queue.remove([1])
@@ -731,11 +732,17 @@ def secrets(bench: Bench) -> Figures:
     figures.n += 1
     figures.check(not holders(cli.store, marks), f"after rm of all, still in {holders(cli.store, marks)}")
     for days in (0, 9):
-        compaction.compact(str(cli.store), time.time() + days * 86400)
+        compaction.compact(str(cli.store), days_later(days))
         left = holders(cli.store, marks)
         figures.n += 1
         figures.check(not left, f"after all jobs were removed, and {days} days, still in {left}")
     return figures
+
+
+def days_later(days: float) -> Moment:
+    """When so many days will have passed, on both clocks."""
+    now = clock.now()
+    return now._replace(wall=now.wall + days * 86_400, boot=now.boot + days * 86_400)
 
 
 def holders(store: Path, marks: list[str]) -> set[str]:
@@ -752,7 +759,7 @@ def foreign_files(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.queue.add("true", env=cli.env)
     drained(cli)
-    compaction.compact(str(cli.store), time.time())
+    compaction.compact(str(cli.store), clock.now())
     cli.queue.add("true", env=cli.env)
     quick = listing_time(cli, bench.size(3, 15))
     folders = [
@@ -766,7 +773,7 @@ def foreign_files(bench: Bench) -> Figures:
     code, told = run(cli, "doctor")
     for days in (0, 9):
         try:
-            compaction.compact(str(cli.store), time.time() + days * 86400)
+            compaction.compact(str(cli.store), days_later(days))
         except OSError as e:
             figures.bad.append(f"compaction fails after {days} days: {e}")
     figures.check(code in {0, 65}, f"doctor exits with {code}")

@@ -11,11 +11,11 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobq import clock
 from jobq.api import Queue
 from jobq.errors import JobqError
 from jobq.store import check, compaction
@@ -169,8 +169,9 @@ def hold(name, file, number):
 hold("pwrite", "/journal.jsonl", 1)
 hold("fdatasync", "/journal.next", 2 if sys.argv[1] == "compact" else 1)
 if sys.argv[1] == "compact":
+    from jobq import clock
     from jobq.store import compaction
-    sys.exit(not compaction.compact(os.environ["JOBQ_STORE"], time.time()))
+    sys.exit(not compaction.compact(os.environ["JOBQ_STORE"], clock.now()))
 from jobq.__main__ import main
 main()
 """
@@ -296,7 +297,7 @@ def holds(store: Path, writer: str, told: set[int]) -> Iterator[str]:
         new = queue.add("true", cwd="/")
         if new.id in states:
             yield f"id {new.id} is given twice"
-        if not compaction.compact(str(store), time.time()):
+        if not compaction.compact(str(store), clock.now()):
             yield "compaction gave up"
         yield from check.problems(queue.store)
     except JobqError as e:

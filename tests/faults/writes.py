@@ -13,12 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jobq import clock
 from jobq.api import Queue
 from jobq.errors import JobqError
 from jobq.job import State
@@ -31,11 +31,12 @@ from tests.processes import marked, supervisors
 
 EXIT_CODES = {0, 1, 2, 65, 74, 75, 77, 78, 124}  # 70 would be a bug
 COMPACT = """
-import sys, time
+import sys
+from jobq import clock
 from jobq.errors import JobqError
 from jobq.store import compaction
 try:
-    compaction.compact(sys.argv[1], time.time())
+    compaction.compact(sys.argv[1], clock.now())
 except (JobqError, OSError) as e:
     sys.exit(f"not now: {e}")
 """
@@ -123,7 +124,7 @@ def five(store: Path) -> None:
 def second_generation(store: Path) -> None:
     """The same after a compaction: cancelled jobs are in `finished/`."""
     five(store)
-    compaction.compact(str(store), time.time())
+    compaction.compact(str(store), clock.now())
     Queue(str(store)).add("true")
 
 
@@ -273,7 +274,7 @@ class Lab:
         yield from sound(self.store, after)
         if workload.works:
             yield from self.drained(before)
-        compaction.compact(str(self.store), time.time())
+        compaction.compact(str(self.store), clock.now())
         missing = after.states.keys() - shown(self.store).states.keys()
         if missing:
             yield f"compaction lost {missing}"

@@ -45,17 +45,17 @@ def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
 def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(store: Store) -> None:
     (job_id,) = add(store, "x")
     run(store, job_id, 1, later(1))
-    assert compaction.compact(store.path, later(1).wall)
+    assert compaction.compact(store.path, later(1))
     store.read()
     failed = store.get(job_id)
     store.update(lambda _: [lifecycle.requeue(failed, NOW)], NOW.wall)
     run(store, job_id, 0, NOW)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     assert Store(store.path).read().by_id == {}
     store.read()
     assert store.get(job_id).state is State.SUCCEEDED
     store.update(lambda _: [Remove(job_id)], NOW.wall)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     store.read()
     assert store.find(job_id) is None
 
@@ -63,19 +63,19 @@ def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(stor
 def test_whole_days_leave_with_their_logs_and_environments(store: Store) -> None:
     old, new = add(store, "old", "new")
     run(store, old, 0, NOW)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     (waiting,) = list(store.enqueue(Spec("/", store.save_environment({"B": "2"})), ["waiting"], NOW.wall))
     for job_id in (old, new):
         store.logs.make_folder(job_id)
         Path(store.logs.path(job_id, 1)).touch(0o600)
     run(store, new, 0, later(5))
-    assert compaction.compact(store.path, later(8).wall)
+    assert compaction.compact(store.path, later(8))
     assert {job.id for job in store.read().unfinished()} == {waiting}
     assert [job.id for job in store.finished_jobs()] == [new]
     assert not os.path.exists(store.logs.path(old, 1))
     assert os.path.exists(store.logs.path(new, 1))
     assert len(os.listdir(f"{store.path}/env")) == 2
-    assert compaction.compact(store.path, later(20).wall)
+    assert compaction.compact(store.path, later(20))
     assert list(store.finished_jobs()) == []
     assert len(os.listdir(f"{store.path}/env")) == 1
     assert list(add(store, "next")) == [waiting + 1]
@@ -86,7 +86,7 @@ def test_the_journal_stays_bounded(store: Store) -> None:
     for job_id in ids[:250]:
         run(store, job_id, 0)
     before = os.path.getsize(f"{store.path}/{JOURNAL}")
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     after = os.path.getsize(f"{store.path}/{JOURNAL}")
     assert after < before / 4
     store.read()
@@ -94,7 +94,11 @@ def test_the_journal_stays_bounded(store: Store) -> None:
     assert len(list(store.finished_jobs())) == 250
 
 
-COMPACT = "import sys; from jobq.store import compaction; print(compaction.compact(sys.argv[1], float(sys.argv[2])))"
+COMPACT = """import sys
+from jobq.job import Moment
+from jobq.store import compaction
+print(compaction.compact(sys.argv[1], Moment(float(sys.argv[2]), 5_000.0, "boot")))
+"""
 
 
 def kill_points() -> list[tuple[str, int]]:
@@ -127,7 +131,7 @@ def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int
         shown = {job.id: job for job in [*view.read().unfinished(), *view.finished_jobs()]}
         shown.pop(four)
         assert shown == expected
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     assert {job.id for job in store.finished_jobs()} == {one, two}
 
 
@@ -156,7 +160,7 @@ def test_a_hint_that_can_not_be_written_does_no_harm(store: Store) -> None:
 def test_an_older_journal_in_the_place_of_the_new_one_is_damage_every_time(store: Store) -> None:
     add(store, "one")
     old = Path(f"{store.path}/{JOURNAL}").read_bytes()
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     add(store, "two")
     new = Path(f"{store.path}/{JOURNAL}").read_bytes()
     Path(f"{store.path}/{JOURNAL}").write_bytes(old)
@@ -173,7 +177,7 @@ def test_damaged_finished_days_are_told_and_repaired(store: Store) -> None:
     one, two, three = add(store, "one", "two", "three")
     for job_id in (one, two):
         run(store, job_id, 0)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     (path,) = Path(f"{store.path}/finished").iterdir()
     data = path.read_bytes()
     path.write_bytes(data[:10] + b"x" + data[11:])
@@ -252,8 +256,8 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     add(store, "one", "two")
     run(store, 1, 0)
     known = compaction.Known.by(store)
-    assert compaction.compact(store.path, NOW.wall, known=known)
-    assert not compaction.compact(store.path, NOW.wall, known=known)  # of the generation before
+    assert compaction.compact(store.path, NOW, known=known)
+    assert not compaction.compact(store.path, NOW, known=known)  # of the generation before
     run(store, 2, 1)
     store.settle()
     known = compaction.Known.by(store)
@@ -263,9 +267,9 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     at = known.upto - 40
     path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
     with pytest.raises(StoreDamaged):
-        compaction.compact(store.path, NOW.wall, known=known)
+        compaction.compact(store.path, NOW, known=known)
     path.write_bytes(sound)
-    assert compaction.compact(store.path, NOW.wall, known=known)
+    assert compaction.compact(store.path, NOW, known=known)
     store.read()
     assert [store.get(n).state for n in (1, 2)] == [State.SUCCEEDED, State.FAILED]
 
@@ -273,7 +277,7 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
 def test_a_compaction_that_fails_leaves_no_room_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     (first, second, third) = add(store, "one", "two", "three")
     run(store, first, 0)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     run(store, second, 0)
     before = {path: path.stat().st_size for path in Path(store.path).rglob("*.jsonl")}
 
@@ -283,10 +287,10 @@ def test_a_compaction_that_fails_leaves_no_room_taken(store: Store, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(compaction, "sync", no_room)
         with pytest.raises(NotSaved):
-            compaction.compact(store.path, NOW.wall)
+            compaction.compact(store.path, NOW)
     assert {path: path.stat().st_size for path in Path(store.path).rglob("*.jsonl")} == before
     assert not (Path(store.path) / compaction.NEXT).exists()
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     store.read()
     assert [store.get(n).state for n in (first, second, third)] == [State.SUCCEEDED, State.SUCCEEDED, State.QUEUED]
 
@@ -310,7 +314,7 @@ def test_what_was_asked_is_done_though_the_compaction_behind_it_fails(
 def test_a_finished_job_without_a_number_is_damage(store: Store, number: str) -> None:
     (job_id,) = add(store, "true")
     run(store, job_id, 0)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     (day,) = (Path(store.path) / "finished").iterdir()
     line = day.read_bytes().rstrip(b"\n")
     body = line[: line.rindex(b",")].replace(b'"id":1', b'"id":' + number.encode(), 1)
@@ -334,7 +338,7 @@ def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest
     queue = Queue(store.path)
     for job_id in add(store, *["x"] * 30):
         run(store, job_id, job_id % 3)
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
 
     def refuse(*_: object) -> None:
         raise AssertionError("all finished jobs were looked at")
@@ -350,7 +354,7 @@ def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest
         run(store, 25, 1)
         assert failures(store) == (17, [25, 23, 22])
     queue.acknowledge([job_id for job_id in range(1, 30, 3) if job_id != 28])
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     assert failures(store) == failures(Store(store.path)) == (8, [23, 20, 17])
 
 
@@ -361,13 +365,13 @@ def test_an_older_version_that_compacts_makes_them_be_counted_anew(
         run(store, job_id, 1)
     with monkeypatch.context() as patch:
         patch.setattr(compaction, "_open_failures", lambda *_, **__: None)
-        assert compaction.compact(store.path, NOW.wall)
+        assert compaction.compact(store.path, NOW)
     for known in (store, Store(store.path)):
         assert failures(known) == (4, [4, 3, 2])
         assert known.jobs.failures.count is None
     Queue(store.path).acknowledge([4])
     assert failures(store) == (3, [3, 2, 1])
-    assert compaction.compact(store.path, NOW.wall)
+    assert compaction.compact(store.path, NOW)
     assert failures(store) == (3, [3, 2, 1])
     assert store.jobs.failures.count == 3
 

@@ -24,6 +24,7 @@ from jobq.store.journal import JOURNAL
 from jobq.store.store import Store
 
 DAY = 86_400.0
+ALWAYS = 10_000  # days
 TEXT = st.text(max_size=12)
 COMMANDS = st.lists(st.one_of(TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple)), min_size=1, max_size=4)
 ENDINGS = st.sampled_from(
@@ -146,7 +147,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule()
     def compact(self) -> None:
         if os.path.exists(self.path):
-            assert compaction.compact(self.path, self.now.wall)
+            assert compaction.compact(self.path, self.now, keep_days=ALWAYS)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -164,7 +165,7 @@ class StoreModel(RuleBasedStateMachine):
 
         compaction.write_generation = write_then_others
         try:
-            compaction.compact(self.path, self.now.wall)
+            compaction.compact(self.path, self.now, keep_days=ALWAYS)
         finally:
             compaction.write_generation = write_generation
 
@@ -176,11 +177,11 @@ class StoreModel(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule()
     def retention(self) -> None:
-        """Everything that finished on the days before today goes; what was finished later, or never, stays."""
-        assert compaction.compact(self.path, self.now.wall)  # moves them out
-        assert compaction.compact(self.path, self.now.wall, keep_days=1)
-        first_kept = (self.now.wall - DAY) // DAY * DAY
-        self.jobs = {n: job for n, job in self.jobs.items() if job.finished_at is None or job.finished_at >= first_kept}
+        """What was finished a day ago goes, all of it; what was not stays."""
+        assert compaction.compact(self.path, self.now, keep_days=ALWAYS)  # moves them out
+        self.now = Moment(self.now.wall + DAY, self.now.boot + DAY, "boot")
+        assert compaction.compact(self.path, self.now, keep_days=1)
+        self.jobs = {n: job for n, job in self.jobs.items() if not job.state.final}
 
     @precondition(lambda self: os.path.exists(self.path))
     @rule(tail=st.sampled_from([b"", b"\0" * 9, b'{"seq":', b"\n"]))
