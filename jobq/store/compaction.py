@@ -151,7 +151,7 @@ def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header 
     ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
-    all_kept = kept.keys() == sizes.keys() >= old.finished.keys()
+    all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # none was dropped, or joined to another
     failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
     fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id, failures))
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults import (
+    clocks,
     contention,
     crash_states,
     damage,
@@ -212,6 +213,7 @@ SEEDS: list[Seed] = [
     *power_cut.SEEDS,
     *writes.SEEDS,
     *unsynced.SEEDS,
+    *clocks.SEEDS,
 ]
 
 

@@ -1,0 +1,235 @@
+"""Clocks that are wrong: what they must not remove, and what they must not make wait.
+
+The commands are real processes that read their clocks through a file: seconds that are added to the wall clock, seconds
+that are added to the boot clock, and the id of the boot.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from jobq.job import Job, State
+from jobq.store.retention import NOTE, Ages
+from jobq.store.store import Store
+from jobq.system import boot_time
+from tests.conftest import Cli, wait_until
+from tests.faults.case import Bench, Figures, case
+from tests.faults.seed import Seed
+
+SUBJECT = "clocks"
+DAY = 86_400.0
+YEARS = 10 * 365 * DAY
+MOVED = """
+import sys, time
+import jobq.__main__, jobq.clock, jobq.system
+clocks, sys.argv = sys.argv[1], ["jobq", *sys.argv[2:]]
+wall_clock, any_clock = time.time, time.clock_gettime
+def words():
+    with open(clocks) as f:
+        return f.read().split()
+time.time = lambda: wall_clock() + float(words()[0])
+time.clock_gettime = lambda which: any_clock(which) + (float(words()[1]) if which == jobq.system._BOOT_CLOCK else 0)
+jobq.clock._BOOT_ID = words()[2]
+jobq.__main__.main()
+"""
+
+
+class Clocks:
+    """The clocks of the processes that are started here."""
+
+    def __init__(self, cli: Cli, file: Path) -> None:
+        self.cli = cli
+        self.queue = cli.queue
+        self.file = file
+        self.set()
+
+    def set(self, wall: float = 0.0, boot: float = 0.0, boot_id: str = "boot") -> None:
+        """Seconds that each of them is off; the id counts for processes that start from now on."""
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{wall} {boot} {boot_id}")
+        new.replace(self.file)
+
+    def worker(self, *words: str) -> subprocess.Popen[str]:
+        """A worker that is up, and sees these clocks."""
+        before = set(self.queue.workers())
+        command = [sys.executable, "-c", MOVED, str(self.file), "worker", *words]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+            env=self.cli.env, cwd=self.cli.cwd,
+        )  # fmt: skip
+        self.cli.started.append(process)
+        wait_until(lambda: set(self.queue.workers()) - before or process.poll() is not None)
+        return process
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Have the worker leave."""
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
+def finished(store: Path) -> set[int]:
+    """The finished jobs there are."""
+    opened = Store(str(store))
+    try:
+        opened.read()
+        return {job.id for job in opened.finished_jobs()}
+    finally:
+        opened.close()
+
+
+def logs(store: Path) -> set[int]:
+    """The jobs whose output is there."""
+    return {int(path.name.partition(".")[0]) for path in store.glob("runs/*/*.log")}
+
+
+def seen_at(store: Path) -> float:
+    """By which wall clock finished jobs were looked at last."""
+    with suppress(OSError, ValueError):
+        return float(json.loads((store / NOTE).read_bytes().partition(b"\n")[0])["wall"])
+    return 0.0
+
+
+WRONG = {  # off by so much while jobs finish, for a moment afterwards, and then
+    "years ahead for a moment": (0.0, YEARS, 0.0),
+    "two weeks ahead for a moment": (0.0, 14 * DAY, 0.0),
+    "two weeks behind for a moment": (0.0, -14 * DAY, 0.0),
+    "two weeks behind at boot, then right": (-14 * DAY, 0.0, 0.0),
+    "years behind at boot, then right": (-YEARS, 0.0, 0.0),
+    "years ahead at boot, then right": (YEARS, 0.0, 0.0),
+}
+
+
+@case("70", SUBJECT, "the wall clock is wrong for a moment, or at boot: finished jobs and logs that are gone")
+def wrong_for_a_moment(bench: Bench) -> Figures:
+    figures = Figures()
+    for turn in range(bench.size(1, 5)):
+        for number, (name, offsets) in enumerate(WRONG.items()):
+            if bench.full or number in {0, 3}:
+                be_wrong(bench, f"{name} ({turn})", offsets, figures)
+    return figures
+
+
+def be_wrong(bench: Bench, name: str, offsets: tuple[float, ...], figures: Figures) -> None:
+    """A worker with so many finished jobs that it files them; then its clock moves, twice."""
+    cli = bench.cli(name)
+    clocks = Clocks(cli, bench.folder / f"{name}.clock")
+    queue = clocks.queue
+    clocks.set(offsets[0])
+    worker = clocks.worker("-j", "2")
+    ids = set(queue.add_many(["echo out"] * 110, lambda: queue.spec(env=cli.env, cwd=str(bench.folder))))
+    queue.wait_all(sorted(ids), timeout=120)
+    wait_until(lambda: not ids & queue.store.read().by_id.keys())
+    for off in offsets[1:]:
+        clocks.set(off)
+        ids.add(queue.wait(queue.add("echo later", env=cli.env, cwd=str(bench.folder)), timeout=60).id)
+        wait_until(lambda off=off: abs(seen_at(cli.store) - time.time() - off) < 3600)
+    figures.n += len(ids)
+    stop(worker)
+    stop(clocks.worker("--drain"))
+    gone = ids - finished(cli.store)
+    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} jobs are gone")
+    gone = ids - logs(cli.store)
+    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} logs are gone")
+
+
+@case(
+    "70b", SUBJECT, "a clock is wrong when a retry is decided, right after a reboot; a boot clock of another container"
+)
+def wrong_before_a_retry(bench: Bench) -> Figures:
+    figures = Figures(limit=1.1 + 1.0)
+    for turn in range(bench.size(1, 10)):
+        since_boot = -boot_time()
+        after = {"ahead": (YEARS, (0.0, since_boot, "next")), "container": (0.0, (0.0, -DAY, "boot"))}
+        for name, (off, then) in after.items():
+            cli = bench.cli(f"{name}{turn}")
+            clocks = Clocks(cli, bench.folder / f"{name}{turn}.clock")
+            clocks.set(off)
+            job = decided_to_retry(bench, clocks)
+            clocks.set(*then)
+            ready = bench.folder / f"{cli.store.name}.ready"
+            ready.touch()
+            clocks.worker()
+            begun = time.monotonic()
+            figures.n += 1
+            try:
+                job = clocks.queue.wait(job.id, timeout=30)
+                figures.times.append(time.monotonic() - begun)
+                figures.check(job.state is State.SUCCEEDED, f"{name}: job {job.id} is {job.state}")
+            except Exception as e:
+                figures.bad.append(f"{name}: {e}")
+    return figures
+
+
+def decided_to_retry(bench: Bench, clocks: Clocks) -> Job:
+    """A job that is to be tried again in a second, and no worker any more."""
+    cli, queue = clocks.cli, clocks.queue
+    ready = bench.folder / f"{cli.store.name}.ready"
+    while True:
+        job = queue.add(f"[ -e '{ready}' ]", retries=9, env=cli.env, cwd=str(bench.folder))
+        worker = clocks.worker()
+        wait_until(lambda: queue.job(job.id).retries_used)  # noqa: B023
+        worker.kill()
+        worker.wait()
+        job = queue.job(job.id)
+        if job.state is State.QUEUED and job.due is not None:
+            return job
+        queue.cancel([job.id])
+
+
+@case("70c", SUBJECT, "7 days pass, on both clocks: finished jobs, logs and bytes that stay")
+def days_pass(bench: Bench) -> Figures:
+    """Few jobs, which no compaction is due for; the worker lives on, or another one comes, also after a reboot."""
+    figures = Figures()
+    for name in ("lives on", "another", "rebooted"):
+        cli = bench.cli(name)
+        clocks = Clocks(cli, bench.folder / f"{name}.clock")
+        queue = clocks.queue
+        worker = clocks.worker()
+        old = queue.add_many(
+            ["head -c 1000000 /dev/zero"] * 9, lambda cli=cli, queue=queue: queue.spec(env=cli.env, cwd="/")
+        )
+        queue.wait_all(old, timeout=60)
+        wait_until(lambda queue=queue: Ages.read(queue.store.root).ends)
+        if name != "lives on":
+            stop(worker)
+        clocks.set(6 * DAY, 6 * DAY)
+        if name != "lives on":
+            worker = clocks.worker()
+        wait_until(lambda cli=cli: seen_at(cli.store) > time.time() + 5 * DAY)
+        figures.check(finished(cli.store) == logs(cli.store) == set(old), f"{name}: jobs are gone after 6 days")
+        if name == "rebooted":
+            stop(worker)
+            clocks.set(8 * DAY, 2 * DAY - boot_time(), "next")
+            clocks.worker()
+        clocks.set(8 * DAY, 8 * DAY if name != "rebooted" else 2 * DAY - boot_time())
+        figures.n += len(old)
+        try:
+            wait_until(lambda cli=cli: not finished(cli.store) and not logs(cli.store), timeout=20)
+        except AssertionError:
+            figures.bad.append(f"{name}: after 8 days, jobs {sorted(finished(cli.store))} are there")
+        size = sum(path.stat().st_size for path in cli.store.rglob("*") if path.is_file())
+        figures.check(size < 100_000, f"{name}: the store takes {size} bytes")
+    return figures
+
+
+SEEDS = [
+    Seed("70", "finished jobs age by the wall clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "now.wall - before.wall", "70"),
+    Seed("70", "finished jobs are as old as the name of their file says", "store/retention.py", "            seconds[day] = min(seconds.get(day, age.seconds), age.seconds)", '            seconds[day] = 1e9 if day < today else 0.0', "70"),
+    Seed("70", "finished jobs age by the boot clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "since", "tests/store/test_retention.py"),
+    Seed("70", "a reboot says nothing of the time before", "store/retention.py", "else now.boot\n", "else 0.0\n", "70c"),
+    Seed("70", "what has just finished is as old as the rest of its day", "store/retention.py", " if age.content == contents.get(day)}", " if day in contents}", "tests/store/test_retention.py"),
+    Seed("70", "a late file goes before earlier ones, and with it what was said of their jobs", "store/retention.py", "dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))", "{day: age for day, age in sorted(self.files.items()) if age.seconds < keep_days * DAY}", "tests/store/test_retention.py"),
+    Seed("70", "time is counted again by whoever read the clocks before", "store/retention.py", "seen = self.seen if overtaken else now", "seen = now", "tests/store/test_retention.py"),
+    Seed("70", "files are made for days to come", "store/finished.py", "return min(max(day, newest), today)", "return max(day, newest)", "tests/store/test_retention.py"),
+    Seed("70b", "after a reboot a retry waits for the wall clock", "job.py", "            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", "            pass\n        return wall\n", "70b"),
+    Seed("70b", "after a reboot a wait that can not be true is none", "job.py", "wall = min(wall, longest - now.boot)", "pass", "tests/test_lifecycle.py"),
+    Seed("70b", "any boot clock is believed", "job.py", "if same_boot and boot <= possible:", "if same_boot:", "70b"),
+    Seed("70c", "nothing goes as long as no compaction is due", "upkeep.py", " or self._is_due_by_age(now, idle=idle)", "", "70c"),
+]  # fmt: skip
