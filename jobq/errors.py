@@ -12,6 +12,7 @@
     │   ├── LockTimeout      75   somebody else holds the store
     │   │   └── JournalMoved 75   ... or has put other files into it
     │   ├── StoreForbidden   77   the store is not ours, or not private
+    │   │   └── Planted      77   ... or something else lies in the place of one of its files
     │   └── StoreTooNew      78   written by a later version
     ├── CallFailed            1   the Python function of a job raised
     ├── EngineBroken         70   jobs can't be started at all
@@ -23,6 +24,8 @@ Each class takes the facts and writes the sentence; `hint` says what to do about
 """
 
 from __future__ import annotations
+
+import errno
 
 
 class JobqError(Exception):
@@ -85,6 +88,8 @@ class NotSaved(StoreError):
         hint = "nothing was changed; make room or mend the disk, then repeat"
         if not undone:
             hint = "mend the disk, and look with 'jobq' before you repeat it: some of it may have been written"
+        elif error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            hint = "nothing was changed; make it writable, or set JOBQ_STORE to a directory you may write"
         super().__init__(f"not saved: {path}: {reason}", hint)
         self.errno = error.errno
 
@@ -125,6 +130,15 @@ class StoreForbidden(StoreError):
     """The store can't be used safely, or not at all, by this user."""
 
     exit_code = 77
+
+
+class Planted(StoreForbidden):
+    """A link, a FIFO, a directory or a file of somebody else has the name of a file of the store."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is not a plain file that only you can have put there", "move it away; jobq did not make it"
+        )
 
 
 class StoreTooNew(StoreError):

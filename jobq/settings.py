@@ -8,19 +8,55 @@ import sys
 from jobq.errors import StoreForbidden, UsageError
 from jobq.system import LINUX
 
+ANOTHER_PLACE = "set JOBQ_STORE to a directory you may write, or name one with --store"
+
 
 def store_path(asked: str | None = None) -> str:
     """The store directory: `asked`, else JOBQ_STORE, else the user's state directory. Raises StoreForbidden."""
     path = asked or os.environ.get("JOBQ_STORE")
     if path:
         return os.path.abspath(os.path.expanduser(path))
-    if os.path.expanduser("~") == "~":
-        raise StoreForbidden("there is no home directory to keep the store in", "name one with --store or JOBQ_STORE")
-    if LINUX:  # the same as below, without 30 ms for loading it
-        return f"{os.environ.get('XDG_STATE_HOME', '').strip() or os.path.expanduser('~/.local/state')}/jobq"
-    import platformdirs  # noqa: PLC0415
+    state = os.environ.get("XDG_STATE_HOME", "").strip() if LINUX else ""
+    if not os.path.isabs(
+        state
+    ):  # the specification has relative ones ignored: they would name a store for each directory
+        state = f"{home()}/.local/state" if LINUX else ""
+    path = f"{state}/jobq" if state else _platforms_path()
+    owner = owner_of(path)
+    if os.geteuid() == 0 and owner != 0:
+        raise StoreForbidden(
+            f"you are root, and {path} is the place of user {owner}", f"use 'sudo -H' or 'sudo -u'; or {ANOTHER_PLACE}"
+        )
+    return path
 
-    return platformdirs.user_state_path("jobq").as_posix()
+
+def _platforms_path() -> str:
+    import platformdirs  # noqa: PLC0415  # it takes 30 ms, and says for Linux what is said above
+
+    return os.path.join(home(), os.path.relpath(platformdirs.user_state_path("jobq"), os.path.expanduser("~")))
+
+
+def home() -> str:
+    """The user's home directory: HOME, or where that names none, what the system says. Raises StoreForbidden."""
+    path = os.environ.get("HOME", "")
+    if not os.path.isabs(path):
+        import pwd  # noqa: PLC0415
+
+        try:
+            path = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            path = ""
+    if not os.path.isabs(path) or not os.path.isdir(path):
+        what = f"your home directory {path} does not exist" if path else "you have no home directory"
+        raise StoreForbidden(f"{what}, where the store would be kept", ANOTHER_PLACE)
+    return path.rstrip("/")
+
+
+def owner_of(path: str) -> int:
+    """Whose directory `path` is, or would be made in."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.stat(path).st_uid
 
 
 def interpreter(asked: str | None = None) -> str:
@@ -50,13 +86,16 @@ def interpreter(asked: str | None = None) -> str:
 
 
 def lasts(environment: str) -> bool:
-    """Whether this Python environment lies in no folder that calls itself a cache (bford.info/cachedir).
+    """Whether this Python environment lies in no cache, known or one that calls itself so (bford.info/cachedir).
 
     Some tools mark environments themselves so, which only means that no backup needs them.
     """
+    caches = [os.environ.get(name, "") for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME", "PIPX_VENV_CACHEDIR")]
+    caches += [f"{os.environ.get('PIPX_HOME')}/.cache", os.path.expanduser("~/.local/share/pipx/.cache")]
+    caches += [os.path.expanduser("~/.cache"), os.path.expanduser("~/Library/Caches")]
     folder = os.path.dirname(os.path.abspath(environment))
     while folder != "/":
-        if os.path.exists(f"{folder}/CACHEDIR.TAG"):
+        if folder in caches or os.path.exists(f"{folder}/CACHEDIR.TAG"):
             return False
         folder = os.path.dirname(folder)
     return True

@@ -6,10 +6,15 @@ Processes are in `supervisor/tree.py`.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import sys
 import time
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LINUX = sys.platform == "linux"
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS' CLOCK_MONOTONIC counts suspend too
@@ -62,7 +67,7 @@ class LockRecord:
         """`fd` is open for reading. Raises OSError."""
         words = os.pread(fd, 4096, 0).decode("ascii", "replace").split()
         status = os.fstat(fd)
-        number = int(words[0]) if words and words[0].isdecimal() and len(words[0]) < 10 else None
+        number = int(words[0]) if words and words[0].strip("0").isdecimal() and len(words[0]) < 10 else None
         self.file = words[1] if len(words) > 1 else f"{status.st_dev}:{status.st_ino}"
         self.is_copy = self.file != f"{status.st_dev}:{status.st_ino}"  # of a file that somebody may hold elsewhere
         self.is_near = len(words) < 3 or words[2] == namespace()  # its numbers are those that we see
@@ -121,20 +126,96 @@ def is_open_nowhere_else(fd: int) -> bool:
     return True
 
 
+# The most that any execve(2) takes, in bytes with the NULs: of one variable or argument (MAX_ARG_STRLEN), and of all of
+# them (a worker's own limit may be lower). macOS limits only all, sysctl kern.argmax.
+MAX_ALL = (6 if LINUX else 1) << 20
+MAX_VARIABLE = 128 << 10 if LINUX else MAX_ALL
 PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # something else lies where a file of ours ought to be
+NOT_OURS = "it is not a plain file that only you can have put there"
 
 
 def open_plain(path: str, flags: int, *, dir_fd: int | None = None) -> int:
-    """open(2) that follows no link, waits for no FIFO, and takes only a regular file of ours without a second name.
+    """open(2) that follows no link, waits for no FIFO, and takes only a regular file of ours that we alone put there.
 
     What is made gets mode 0600, less the umask. Raises OSError; with an errno in PLANTED if something else lies there.
     """
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=dir_fd)
     status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_uid == os.geteuid():
+    ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    if ours and (status.st_nlink <= 1 or _is_our_own_link(status, path, dir_fd)):
         return fd
     os.close(fd)
-    raise OSError(errno.ENXIO, "it is not a plain file of yours with a single name", path)
+    raise OSError(errno.ENXIO, NOT_OURS, path)
+
+
+def _is_our_own_link(status: os.stat_result, path: str, dir_fd: int | None) -> bool:
+    """Whether only we can have given the file its second name, as a backup by hard links does.
+
+    The danger is a name in the store that another user has given to a file of ours which jobq never made, to have it
+    written to. That takes a folder that others can write to; and what jobq makes is private, unlike most of the rest.
+    """
+    folder = os.stat(os.path.dirname(path) or ".", dir_fd=dir_fd)
+    return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022
+
+
+def open_fifo(path: str, *, dir_fd: int | None = None) -> int:
+    """A descriptor to write to the FIFO at `path`, without waiting. Raises OSError, also where nobody reads it."""
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=dir_fd)
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.ENXIO, "it is not a FIFO", path)
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use: by its affinity, and by the quota of its container, rounded up."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def cpu_quota(proc: str = "/proc/self") -> float | None:
+    """CPUs' worth of time that the control groups of this process are given; None without a limit.
+
+    Version 2: cpu.max, version 1: cpu.cfs_quota_us and cpu.cfs_period_us, of the group and of all above it. In a
+    container, the path of the group may begin at a place that is not mounted: then only what is there counts.
+    """
+    quotas = []
+    for mount, group in _cpu_groups(proc):
+        names = group.split("/")
+        quotas += [_quota_of(mount + "/".join(names[:depth])) for depth in range(1, len(names) + 1)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _cpu_groups(proc: str) -> Iterator[tuple[str, str]]:
+    """Where the hierarchies that limit CPUs are mounted, and the group of this process in each, as "/a/b" or ""."""
+    mounts = {}
+    for fields in map(str.split, _lines(f"{proc}/mounts")):
+        if len(fields) > 3 and (fields[2] == "cgroup2" or (fields[2] == "cgroup" and "cpu" in fields[3].split(","))):
+            mounts[fields[2]] = fields[1].replace("\\040", " ")
+    for line in _lines(f"{proc}/cgroup"):
+        _, controllers, group = line.split(":", 2)
+        kind = "cgroup" if controllers else "cgroup2"
+        if kind in mounts and (not controllers or "cpu" in controllers.split(",")):
+            yield mounts[kind], group.rstrip("/")
+
+
+def _quota_of(group: str) -> float | None:
+    lines = _lines(f"{group}/cpu.max")
+    words = lines[0].split() if lines else _lines(f"{group}/cpu.cfs_quota_us") + _lines(f"{group}/cpu.cfs_period_us")
+    try:
+        quota, period = map(int, words)
+    except ValueError:  # "max", or nothing
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read().splitlines()
+    except OSError:
+        return []
 
 
 def filesystem(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -206,4 +207,5 @@ def test_the_usual_place_is_where_the_platform_says(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     if value is not None:
         monkeypatch.setenv("XDG_STATE_HOME", value)
+    Path(os.environ["HOME"]).mkdir()
     assert store_path() == str(platformdirs.user_state_path("jobq"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from jobq.asks import duration, label
 from jobq.commands.common import leave, queue_of
 from jobq.errors import UsageError
+from jobq.system import usable_cpus
 from jobq.views.console import is_terminal, say
 from jobq.views.text import command_line
 
@@ -103,8 +103,3 @@ def queue_label(text: str) -> str:
         return label(text)
     except UsageError as e:
         raise UsageError(f"--queue: {e}", e.hint) from None
-
-
-def usable_cpus() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
