@@ -254,7 +254,9 @@ class Queue:
         rescue(self.store, clock.now())
 
     def _owner_is_dead(self, job_ids: Iterable[int]) -> bool:
-        root = self.store.root
+        root = self.store.existing()
+        if root is None or not self.store.may_write:
+            return False  # it is for those who may write to settle a dead one's affairs
         owners = {job.attempts[-1].owner for job in map(self.store.get, job_ids) if job.state is State.RUNNING}
         runners = {job.runner for job in map(self.store.get, job_ids) if job.runner is not None and not job.state.final}
         return any(not presence.is_alive(root, owner) for owner in owners | runners)

@@ -21,6 +21,7 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Record
     python: str
+    extra: Record | None = None  # keys of later versions
 
     def __hash__(self) -> int:
         return hash(self.function)
@@ -175,7 +176,7 @@ class Ending(NamedTuple):
     def __str__(self) -> str:
         match self.outcome:
             case Outcome.EXIT:
-                return f"exit {self.status}: {self.error}" if self.permanent else f"exit {self.status}"
+                return f"exit {self.status}: {self.error}" if self.error else f"exit {self.status}"
             case Outcome.SIGNAL:
                 return f"signal {self.signal}"
             case Outcome.SPAWN_ERROR:
@@ -220,7 +221,8 @@ class Job(NamedTuple):
     anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()
-    extra: Record | None = None
+    extra: Record | None = None  # keys of later versions that change with the job
+    more: Record | None = None  # ... and those that stay
 
     @property
     def runner(self) -> str | None:

@@ -1,14 +1,18 @@
 """How jobs are written down: JSON objects that leave out whatever has its default, checked when they are read.
 
 To change the format:
-- a new optional field of a spec, job, attempt or ending: add it with a default; older versions carry it in `extra`;
+- a new optional field of the header, a snapshot line, a job, spec, command, attempt or ending: add it with a default;
+  older versions carry it in `extra` and write it again (not so a field of an operation, or an item of a step or a due);
 - anything that older versions would act wrongly on: raise MIN_WRITER or MIN_READER in `store/journal.py`, keep
   reading the old form, and add a store of the old version to `tests/data/`.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from jobq.job import (
     FUNCTION,
@@ -31,73 +35,135 @@ class BadRecord(ValueError):
     """A stored object that is not what this version, or a compatible later one, writes."""
 
 
+MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""All that a record may end in that has a right checksum and the wrong things in it, BadRecord included."""
+
+
+def why(e: Exception) -> str:
+    """What is wrong with a record, by one of MISFITS."""
+    return str(e) if isinstance(e, ValueError) else f"it does not fit ({type(e).__name__}: {e})"
+
+
+MOST_DEPTH = 100  # of lists and objects in each other, in what this version only passes on
+MOST_ID = (1 << 63) - 1
 NUMBER = (int, float)
 NONE = type(None)
-SPEC_FIELDS: dict[str, tuple[type, ...]] = {
-    "cwd": (str,),
-    "env": (str,),
-    "umask": (int,),
-    "queue": (str,),
-    "priority": (int,),
-    "retries": (int,),
-    "timeout": (*NUMBER, NONE),
-    "grace": NUMBER,
-    "log_max": (int,),
-    "name": (str, NONE),
-    "runner": (str, NONE),
+
+
+class Rule(NamedTuple):
+    """The values that a field can have: their types, and what must hold of those that are not None."""
+
+    types: tuple[type, ...]
+    holds: Callable[[Any], object] | None = None
+
+    def allows(self, value: object) -> bool:
+        """Whether it can have this one. A bool is no number."""
+        types, holds = self  # once a field of every job: a look at an attribute takes as long as all the rest
+        if not isinstance(value, types) or (value.__class__ is bool and bool not in types):
+            return False
+        return holds is None or value is None or bool(holds(value))
+
+    @property
+    def or_none(self) -> Rule:
+        """The same, or None."""
+        return Rule((*self.types, NONE), self.holds)
+
+
+def _between(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: low <= value <= high
+
+
+TEXT = Rule((str,))
+WORD = Rule((str,), re.compile(r"[\w-]*", re.ASCII).fullmatch)  # it becomes part of a path
+PLACE = Rule((str,), re.compile(r"[\w-]*(/[\w-]*)?", re.ASCII).fullmatch)
+TIME = Rule(NUMBER, _between(-3e10, 2.5e11))  # wall clock, years 1019 to 9892: all calendars of the system know those
+SPAN = Rule(NUMBER, _between(0, sys.float_info.max))
+CLOCK = Rule(NUMBER, _between(-1e12, 1e12))
+COUNT = Rule((int,), _between(0, MOST_ID))
+BYTE = Rule((int,), _between(0, 255))
+ID = Rule((int,), _between(1, MOST_ID))
+EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
+SPEC_FIELDS = {
+    "cwd": TEXT,
+    "env": WORD,
+    "umask": Rule((int,), _between(0, 0o777)),
+    "queue": TEXT,
+    "priority": Rule((int,), _between(-MOST_ID, MOST_ID)),
+    "retries": COUNT,
+    "timeout": SPAN.or_none,
+    "grace": SPAN,
+    "log_max": COUNT,
+    "name": TEXT.or_none,
+    "runner": WORD.or_none,
 }
-ENDING_FIELDS: dict[str, tuple[type, ...]] = {
-    "outcome": (str,),
-    "status": (int, NONE),
-    "signal": (int, NONE),
-    "error": (str, NONE),
-    "started_at": (*NUMBER, NONE),
-    "ended_at": (*NUMBER, NONE),
-    "user_s": NUMBER,
-    "system_s": NUMBER,
-    "max_rss_kib": (int,),
-    "log_bytes": (int,),
-    "log_dropped": (int,),
-    "counted": (bool,),
-    "permanent": (bool,),
+ENDING_FIELDS = {
+    "outcome": TEXT,
+    "status": BYTE.or_none,
+    "signal": BYTE.or_none,
+    "error": TEXT.or_none,
+    "started_at": TIME.or_none,
+    "ended_at": TIME.or_none,
+    "user_s": SPAN,
+    "system_s": SPAN,
+    "max_rss_kib": COUNT,
+    "log_bytes": COUNT,
+    "log_dropped": COUNT,
+    "counted": Rule((bool,)),
+    "permanent": Rule((bool,)),
 }
-ATTEMPT_FIELDS: dict[str, tuple[type, ...]] = {
-    "n": (int,),
-    "owner": (str,),
-    "supervisor": (str,),
-    "claimed_at": NUMBER,
-    "boot_id": (str,),
-    "ending": (dict, NONE),
+ATTEMPT_FIELDS = {
+    "n": ID,
+    "owner": WORD,
+    "supervisor": PLACE,
+    "claimed_at": TIME,
+    "boot_id": TEXT,
+    "ending": Rule((dict, NONE)),
 }
-CHANGING_FIELDS: dict[str, tuple[type, ...]] = {
-    "state": (str,),
-    "retries_used": (int,),
-    "lost": (int,),
-    "due": (list, NONE),
-    "cancel_asked_at": (*NUMBER, NONE),
-    "finished_at": (*NUMBER, NONE),
-    "acknowledged": (int,),
-    "anyone": (bool,),
+CHANGING_FIELDS = {
+    "state": TEXT,
+    "retries_used": COUNT,
+    "lost": COUNT,
+    "due": Rule((list, NONE)),
+    "cancel_asked_at": TIME.or_none,
+    "finished_at": TIME.or_none,
+    "acknowledged": COUNT,
+    "anyone": Rule((bool,)),
 }
+JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
+CALL_KEYS = frozenset({"call", "python", "args", "kwargs"})
 R = TypeVar("R", Spec, Ending, Attempt)
 
 
-def _fields(known: dict[str, tuple[type, ...]], record: object) -> Record:
+def depth(value: object) -> int:
+    """How many lists and objects lie in each other."""
+    deepest, level = 0, [value]
+    while level:
+        members = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
+        deepest, level = deepest + 1, members
+    return deepest
+
+
+def unknown(record: Record, known: frozenset[str]) -> Record | None:
+    """The keys of a later version, to be written again as they are. Raises BadRecord for what could not be."""
+    extra = {key: value for key, value in record.items() if key not in known}
+    if extra and depth(extra) > MOST_DEPTH:
+        raise BadRecord(f"{min(extra)} is nested more than {MOST_DEPTH} deep")
+    return extra or None
+
+
+def _fields(known: dict[str, Rule], record: object) -> Record:
     """The checked fields of one stored object; what this version does not know goes to `extra`."""
     if not isinstance(record, dict):
         raise BadRecord(f"expected an object, found {record!r:.60}")
     fields: Record = {}
-    extra: Record = {}
     for key, value in record.items():
-        types = known.get(key)
-        if types is None:
-            extra[key] = value
-        elif isinstance(value, types) and (bool in types or not isinstance(value, bool)):
+        rule = known.get(key)
+        if rule is not None:
+            if not rule.allows(value):
+                raise BadRecord(f"{key} can't be {value!r:.60}")
             fields[key] = value
-        else:
-            raise BadRecord(f"{key} can't be {value!r:.60}")
-    if extra:
-        fields["extra"] = extra
+    if len(fields) < len(record):
+        fields["extra"] = unknown(record, frozenset(known))
     return fields
 
 
@@ -108,7 +174,7 @@ def _build(kind: type[R], fields: Record) -> R:
         raise BadRecord(str(e)) from None
 
 
-def _record(value: Spec | Ending | Attempt | Job, names: dict[str, tuple[type, ...]]) -> Record:
+def _record(value: Spec | Ending | Attempt | Job, names: dict[str, Rule]) -> Record:
     defaults = value._field_defaults
     record = {}
     for name in names:
@@ -175,12 +241,17 @@ def apply_changing(job: Job, record: object, attempts: tuple[Attempt, ...], hist
         fields["state"] = _member(State, fields["state"])
     if (due := fields.get("due")) is not None:
         fields["due"] = _read_due(due)
-    return Job(job.id, job.spec, job.command, job.added_at, attempts=attempts, history=history, **fields)
+    after = Job(
+        job.id, job.spec, job.command, job.added_at, attempts=attempts, history=history, more=job.more, **fields
+    )
+    if after.state is State.RUNNING and (not attempts or attempts[-1].ending is not None):
+        raise BadRecord(f"job {job.id} is running without an attempt under way")
+    return after
 
 
 def _read_due(value: list[Any]) -> Due:
     match value:
-        case [int() | float() as wall, int() | float() as boot, str() as boot_id]:
+        case [wall, boot, str() as boot_id] if TIME.allows(wall) and CLOCK.allows(boot):
             return Due(wall, boot, boot_id)
     raise BadRecord(f"due can't be {value!r:.60}")
 
@@ -190,7 +261,7 @@ def read_history(record: object) -> tuple[Step, ...]:
     steps = []
     for step in record if isinstance(record, list) else [record]:
         match step:
-            case [str() as event, int() | float() as at]:
+            case [str() as event, int() | float() as at] if EVENT.allows(event) and TIME.allows(at):
                 steps.append(Step(event, at))
             case _:
                 raise BadRecord(f"a step can't be {step!r:.60}")
@@ -205,7 +276,7 @@ def command_record(command: Command) -> object:
             record["args"] = command.args
         if command.kwargs:
             record["kwargs"] = command.kwargs
-        return record
+        return record | (command.extra or {})
     return command
 
 
@@ -219,8 +290,9 @@ def read_command(value: object) -> Command:
                 "args": list() as args,
                 "kwargs": dict() as kwargs,
             }:
-                if names_function(function) or FUNCTION.fullmatch(function):
-                    return Call(function, tuple(args), kwargs, python)
+                named = names_function(function) or FUNCTION.fullmatch(function)
+                if named and depth([args, kwargs]) <= MOST_DEPTH:
+                    return Call(function, tuple(args), kwargs, python, unknown(value, CALL_KEYS))
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
@@ -238,7 +310,7 @@ def job_record(job: Job) -> Record:
         record["attempts"] = [attempt_record(attempt) for attempt in job.attempts]
     if job.history:
         record["history"] = job.history
-    return record
+    return record | (job.more or {})
 
 
 def read_job(record: object, spec: Spec | None = None) -> Job:
@@ -246,14 +318,18 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
     if not isinstance(record, dict):
         raise BadRecord(f"not a job: {record!r:.60}")
     match record:
-        case {"id": int() as job_id, "command": command, "added_at": int() | float() as added_at}:
+        case {"id": job_id, "command": command, "added_at": added_at} if ID.allows(job_id) and TIME.allows(added_at):
             job = Job(job_id, spec or read_spec(record.get("spec")), read_command(command), added_at)
         case _:
             raise BadRecord(f"not a job: {record!r:.60}")
     if len(record) == 3:
         return job
+    if not record.keys() <= JOB_KEYS:
+        job = job._replace(more=unknown(record, JOB_KEYS))
     noted = record.get("attempts", [])
     if not isinstance(noted, list):
         raise BadRecord(f"attempts can't be {noted!r:.60}")
     attempts = tuple(map(read_attempt, noted))
+    if [attempt.n for attempt in attempts] != list(range(1, len(attempts) + 1)):
+        raise BadRecord(f"the attempts of job {job.id} are not numbered 1, 2, ...")
     return apply_changing(job, record.get("job", {}), attempts, read_history(record.get("history", [])))

@@ -11,7 +11,7 @@ from typing import Any
 from jobq.asks import LEAST_LOG, MOST_RETRIES, label
 from jobq.errors import UsageError
 from jobq.job import Call, Command, Spec, names_function
-from jobq.records import BadRecord, read_spec, spec_record
+from jobq.records import BadRecord, depth, read_spec, spec_record
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
 MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
@@ -62,15 +62,6 @@ def identifier(text: str) -> str:
     import unicodedata  # noqa: PLC0415
 
     return unicodedata.normalize("NFKC", text)
-
-
-def depth(value: Any) -> int:
-    """How many lists and objects lie in each other."""
-    deepest, level = 0, [value]
-    while level:
-        members = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
-        deepest, level = deepest + 1, members
-    return deepest
 
 
 def check_spec(spec: Spec) -> None:

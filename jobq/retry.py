@@ -29,7 +29,7 @@ def why_hopeless(ending: Ending, lost: int = 0) -> str:
         return str(ending)
     match ending.outcome:
         case Outcome.EXIT if ending.status in NEVER_RETRIED:
-            return f"{ending}, {NEVER_RETRIED[ending.status]}"
+            return str(ending) if ending.error else f"{ending}, {NEVER_RETRIED[ending.status]}"
         case Outcome.SPAWN_ERROR | Outcome.CANCELLED:
             return str(ending)
         case Outcome.LOST if lost >= MAX_LOST:

@@ -12,30 +12,42 @@ from jobq.job import Attempt, Call, Due, Ending, Job, Outcome, Spec, State, Step
 from jobq.records import BadRecord, job_record, read_job
 
 TEXT = st.text(max_size=8)
-NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**40), 2**40)
-MAYBE = st.none() | NUMBER
+WORD = st.text("az09-_", max_size=8)  # becomes part of a path
+SPAN = st.floats(0, allow_nan=False, allow_infinity=False) | st.integers(0, 2**60)
+TIME = st.floats(-3e10, 2.5e11) | st.integers(-(2**34), 2**37)
+COUNT = st.integers(0, 2**63 - 1)
+BYTE = st.none() | st.integers(0, 255)
 EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
 SPECS = st.builds(
-    Spec, TEXT, TEXT, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(), retries=st.integers(0),
-    timeout=MAYBE, grace=NUMBER, name=st.none() | TEXT, runner=st.none() | TEXT, extra=EXTRA,
+    Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
+    timeout=st.none() | SPAN, grace=SPAN, name=st.none() | TEXT, runner=st.none() | WORD, extra=EXTRA,
 )  # fmt: skip
 ENDINGS = st.builds(
-    Ending, st.sampled_from(Outcome), status=st.none() | st.integers(), signal=st.none() | st.integers(), error=st.none() | TEXT,
-    started_at=MAYBE, ended_at=MAYBE, user_s=NUMBER,
-    system_s=NUMBER, max_rss_kib=st.integers(), counted=st.booleans(), extra=EXTRA,
+    Ending, st.sampled_from(Outcome), status=BYTE, signal=BYTE, error=st.none() | TEXT,
+    started_at=st.none() | TIME, ended_at=st.none() | TIME, user_s=SPAN,
+    system_s=SPAN, max_rss_kib=COUNT, log_bytes=COUNT, log_dropped=COUNT, counted=st.booleans(), extra=EXTRA,
 )  # fmt: skip
-ATTEMPTS = st.lists(
-    st.builds(Attempt, st.integers(), TEXT, TEXT, NUMBER, boot_id=TEXT, ending=st.none() | ENDINGS, extra=EXTRA),
-    max_size=3,
-)
 CALLS = st.builds(
-    Call, st.sampled_from(["m:f", "a.b:C.d"]), st.lists(TEXT).map(tuple), st.dictionaries(TEXT, TEXT), TEXT
+    Call, st.sampled_from(["m:f", "a.b:C.d"]), st.lists(TEXT).map(tuple), st.dictionaries(TEXT, TEXT), TEXT, EXTRA
 )
-JOBS = st.builds(
-    Job, st.integers(1), SPECS, TEXT | st.lists(TEXT, min_size=1).map(tuple) | CALLS, NUMBER,
-    state=st.sampled_from(State), retries_used=st.integers(), lost=st.integers(),
-    due=st.none() | st.builds(Due, NUMBER, NUMBER, TEXT), cancel_asked_at=MAYBE, finished_at=MAYBE, anyone=st.booleans(),
-    attempts=ATTEMPTS.map(tuple), history=st.lists(st.builds(Step, TEXT, NUMBER), max_size=3).map(tuple), extra=EXTRA,
+
+
+@st.composite
+def attempts(draw: st.DrawFn, *, running: bool) -> tuple[Attempt, ...]:
+    """Numbered from 1 on; all of them have ended but the last of a running job."""
+    ended = draw(st.lists(st.tuples(WORD, WORD, TIME, TEXT, ENDINGS, EXTRA), max_size=3, min_size=int(running)))
+    made = [Attempt(n, *fields) for n, fields in enumerate(ended, 1)]
+    return (*made[:-1], made[-1]._replace(ending=None)) if running else tuple(made)
+
+
+JOBS = st.sampled_from(State).flatmap(
+    lambda state: st.builds(
+        Job, st.integers(1, 2**62), SPECS, TEXT | st.lists(TEXT, min_size=1).map(tuple) | CALLS, TIME,
+        state=st.just(state), retries_used=COUNT, lost=COUNT, due=st.none() | st.builds(Due, TIME, st.floats(-1e12, 1e12), TEXT),
+        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(),
+        attempts=attempts(running=state is State.RUNNING),
+        history=st.lists(st.builds(Step, WORD, TIME), max_size=3).map(tuple), extra=EXTRA, more=EXTRA, acknowledged=COUNT,
+    )
 )  # fmt: skip
 
 
@@ -45,7 +57,7 @@ def test_a_job_comes_back_as_it_was_with_what_a_later_version_added(job: Job) ->
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | NUMBER | TEXT,
+    st.none() | st.booleans() | SPAN | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
 )
 

@@ -39,20 +39,21 @@ def doctor(
         say(f"the damaged journal is kept as {safe(loss.kept_as)}")
         found = list(check.problems(store))
     out(f"store       {safe(store.path)}")
-    if store.header is None:
+    root = store.existing()
+    if store.header is None or root is None:
         out("            there is none yet; the first 'jobq add' makes it")
         return
     size, snapshot = store.journal_size
     out(f"journal     generation {store.header.generation}, {size} bytes, {snapshot} of them snapshot")
     out(f"jobs        {len(store.jobs.by_id)} in the journal, next id {store.jobs.next_id}")
-    tokens = presence.tokens(store.root)
-    alive = [token for token in tokens if presence.is_alive(store.root, token)]
+    tokens = presence.tokens(root)
+    alive = [token for token in tokens if presence.is_alive(root, token)]
     out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")
     if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
         say(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
     if not os.path.exists("/proc/self/stat") and LINUX:
         say("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
-    for name in check.foreign(store.root):
+    for name in check.foreign(root):
         out(f"not ours    {safe(name)} (left alone)")
     for problem in found:
         out(f"PROBLEM     {safe(problem)}")

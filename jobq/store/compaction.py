@@ -16,19 +16,19 @@ from typing import NamedTuple
 
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment
+from jobq.records import BadRecord
 from jobq.store import environment, finished, workers
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
-from jobq.store.jobs import snapshot
+from jobq.store.jobs import Later, snapshot
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.store import Store
 from jobq.store.view import touched
 from jobq.system import sync
-from jobq.version import VERSION
 
 NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
@@ -64,6 +64,7 @@ class Known(NamedTuple):
     jobs: list[Job]
     removed: frozenset[int]
     failures: Failures | None  # all that are open, and where the last of those lie that have left the journal
+    later: Later
 
     @classmethod
     def by(cls, store: Store) -> Known | None:
@@ -79,6 +80,7 @@ class Known(NamedTuple):
             list(jobs.by_id.values()),
             frozenset(jobs.removed),
             jobs.failures.now,
+            jobs.later,
         )
 
 
@@ -150,10 +152,11 @@ def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header 
     ages = noted.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
-    header = Header(old.generation + 1, old.uuid, old.host, VERSION, kept)
+    header = old.followed_by(old.generation + 1, kept)
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # none was dropped, or joined to another
     failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
-    fd, snapshot_end = write_generation(root, header, snapshot(known.jobs, known.seq, known.next_id, failures))
+    lines = snapshot(known.jobs, known.seq, known.next_id, failures, known.later)
+    fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
             end = store.recover()
@@ -162,7 +165,11 @@ def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header 
             tail = store.journal.read(known.upto, end.size)
             parsed = parse_lines(tail, known.upto, known.seq)
             moved = {job.id for job in leaving}
-            if parsed.end != end.size or any(touched(line) & moved for line in parsed.lines):
+            try:
+                again = any(touched(line) & moved for line in parsed.lines)
+            except BadRecord:
+                again = True  # who reads it tells the damage
+            if parsed.end != end.size or again:
                 return None  # a finished job was requeued or removed meanwhile: the next try will see it so
             try:
                 write_all(fd, tail, snapshot_end)

@@ -18,7 +18,7 @@ from itertools import chain
 
 from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
 from jobq.job import Job, Record
-from jobq.records import BadRecord, job_record, read_job
+from jobq.records import MISFITS, job_record, read_job, why
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
@@ -28,8 +28,8 @@ from jobq.system import sync
 FINISHED = "finished"
 BLOCK = 1 << 20
 LAST_TIME = 253_402_300_799.0  # of the year 9999
-ID = re.compile(rb'^\{"id":(\d+),', re.MULTILINE)
-REMOVED = re.compile(rb'^\{"id":(\d+),"removed":true', re.MULTILINE)
+ID = re.compile(rb'^\{"id":(\d{1,19}),', re.MULTILINE)
+REMOVED = re.compile(rb'^\{"id":(\d{1,19}),"removed":true', re.MULTILINE)
 FAILED = b'"state":"failed"'
 ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
@@ -285,19 +285,21 @@ class Archive:
 
     def _decode(self, day: str, offset: int, line: bytes) -> Record:
         try:
-            return decode_line(line)
-        except BadLine as e:
+            record = decode_line(line)
+            del record["crc"]
+        except MISFITS as e:
             raise self._damage(day, offset, e) from None
+        return record
 
     def _job(self, day: str, offset: int, record: Record) -> Job:
         try:
             return read_job(record)
-        except BadRecord as e:
+        except MISFITS as e:
             raise self._damage(day, offset, e) from None
 
-    def _damage(self, day: str, offset: int, why: Exception) -> StoreDamaged:
+    def _damage(self, day: str, offset: int, e: Exception) -> StoreDamaged:
         path = self._root.path if self._root is not None else ""
-        return StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", offset, str(why))
+        return StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", offset, why(e))
 
 
 def days_on_disk(root: Folder) -> dict[str, int]:

@@ -13,6 +13,7 @@ from jobq.store.sealed import is_whole, seal
 
 HINT = "journal.hint"
 HINT_BYTES = 192
+MOST = 1 << 63  # what a file's size, an id and all other numbers stay below
 NAMES = (b'"generation"', b'"size"', b'"seq"', b'"next_id"', b'"snapshot_end"')
 
 
@@ -46,7 +47,9 @@ class Hint:
         values = [number for name, _, number in (m.partition(b":") for m in members) if number.isdigit()]
         if [m.partition(b":")[0] for m in members] != list(NAMES) or len(values) != len(NAMES):
             return None
-        return cls(*map(int, values))
+        hint = cls(*map(int, values))
+        fits = 0 < hint.snapshot_end <= hint.size and hint.next_id > 0
+        return hint if fits and max(hint.size, hint.seq, hint.next_id, hint.generation) < MOST else None
 
 
 def read_hint(folder: Folder) -> Hint | None:

@@ -20,6 +20,10 @@ from jobq.claim import Waiting
 from jobq.job import Attempt, Call, Command, Job, Record, Spec, State, Step
 from jobq.lifecycle import Event
 from jobq.records import (
+    COUNT,
+    ID,
+    MOST_ID,
+    TIME,
     BadRecord,
     apply_changing,
     attempt_record,
@@ -32,12 +36,15 @@ from jobq.records import (
     read_job,
     read_spec,
     spec_record,
+    unknown,
 )
 from jobq.store.failures import Failures, Tally, was_open
 from jobq.store.journal import encode_line
 
 LINE_TARGET = 1 << 18  # bytes of commands or jobs on one line; the limit is 1 MiB
 SNAPSHOT_JOBS = 100
+IN_EVERY_LINE = frozenset({"crc"})
+IN_ITS_END = frozenset({"crc", "failures"})
 MANY_STEPS = 1000  # of one job's history
 
 
@@ -59,6 +66,13 @@ Change = Add | Job | Remove
 """What an update may ask for; a Job stands for its new value."""
 
 
+class Later(NamedTuple):
+    """What a later version has put into the lines of the snapshot: one object a line, and one for its end mark."""
+
+    lines: list[Record]
+    end: Record
+
+
 class Jobs:
     """All that is known of the jobs at one point of the journal. Only this module changes it."""
 
@@ -73,6 +87,7 @@ class Jobs:
         self.finished = 0  # of by_id
         self.failures = Tally()
         self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
+        self.later = Later([], {})
         self._specs: dict[Spec, Spec] = {}  # equal specs are one object
 
     def put(self, job: Job, seq: int, *, is_back: bool = False) -> None:
@@ -138,7 +153,7 @@ class Jobs:
     def apply(self, line: Record) -> None:
         """One transaction line. Raises BadRecord."""
         match line:
-            case {"seq": int() as seq, "at": int() | float() as at, "ops": list() as ops}:
+            case {"seq": seq, "at": at, "ops": list() as ops} if COUNT.allows(seq) and TIME.allows(at):
                 for op in ops:
                     self._apply_op(op, at, seq)
                 self.seq = seq
@@ -147,9 +162,9 @@ class Jobs:
 
     def _apply_op(self, op: Record, at: float, seq: int) -> None:
         match op:
-            case {"op": "add", "first": int() as first, "spec": spec, "commands": list() as commands}:
+            case {"op": "add", "first": first, "spec": spec, "commands": list() as commands} if ID.allows(first):
                 self._add(first, self.shared(read_spec(spec)), [read_command(command) for command in commands], at)
-            case {"op": "move", "id": int() as job_id, "steps": steps, "job": changing}:
+            case {"op": "move", "id": job_id, "steps": steps, "job": changing} if ID.allows(job_id):
                 job = self.by_id.get(job_id)
                 if job is None:
                     raise BadRecord(f"job {job_id} moves, but there is none")
@@ -160,7 +175,7 @@ class Jobs:
                 job = read_job(record)
                 self._check_known(job.id)
                 self.put(job, seq, is_back=True)
-            case {"op": "remove", "id": int() as job_id}:
+            case {"op": "remove", "id": job_id} if ID.allows(job_id):
                 self.remove(job_id, seq, open_failure=op.get("failure") is True)
             case _:
                 raise BadRecord(f"unknown operation {op!r:.60}")
@@ -169,6 +184,8 @@ class Jobs:
         if first < self.next_id:
             raise BadRecord(f"id {first} was given out before")
         ids = range(first, first + len(commands))
+        if ids.stop > MOST_ID:
+            raise BadRecord(f"id {first} is beyond all that are given out")
         for job_id, command in zip(ids, commands, strict=True):
             self.by_id[job_id] = Job(job_id, spec, command, at)
         self.waiting.add(spec, ids)
@@ -181,15 +198,20 @@ class Jobs:
     def apply_snapshot(self, line: Record) -> bool:
         """One snapshot line; True if it was the last. Raises BadRecord."""
         match line:
-            case {"specs": list() as specs, "jobs": list() as jobs}:
+            case {"specs": list() as specs, "jobs": list() as jobs, **rest}:
+                if later := unknown(rest, IN_EVERY_LINE):
+                    self.later.lines.append(later)
                 read = [self.shared(read_spec(spec)) for spec in specs]
                 for record in jobs:
                     spec_no = record.pop("spec", None) if isinstance(record, dict) else None
-                    if not isinstance(spec_no, int) or not 0 <= spec_no < len(read):
+                    if type(spec_no) is not int or not 0 <= spec_no < len(read):
                         raise BadRecord(f"not a job of a snapshot: {record!r:.60}")
                     self.put(read_job(record, read[spec_no]), 0)
                 return False
-            case {"snapshot_end": True, "seq": int() as seq, "next_id": int() as next_id, "jobs": int() as count}:
+            case {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count, **rest} if COUNT.allows(
+                seq
+            ) and ID.allows(next_id):
+                self.later.end.update(unknown(rest, IN_ITS_END) or {})
                 if count != len(self.by_id):
                     raise BadRecord(f"the snapshot says {count} jobs and holds {len(self.by_id)}")
                 self.seq, self.next_id = seq, next_id
@@ -226,8 +248,13 @@ class Jobs:
         return lines
 
 
-def snapshot(jobs: Iterable[Job], seq: int, next_id: int, failures: Failures | None) -> Iterator[bytes]:
-    """Lines that hold all the unfinished ones of these jobs, and the end mark; `failures` None: not known."""
+def snapshot(jobs: Iterable[Job], seq: int, next_id: int, failures: Failures | None, later: Later) -> Iterator[bytes]:
+    """Lines that hold all the unfinished ones of these jobs, and the end mark.
+
+    `failures` None: not known; `later`: as it was read.
+    """
+    for extra in later.lines:
+        yield encode_line({"specs": [], "jobs": [], **extra})
     count = 0
     batch: list[Record] = []
     specs: dict[int, int] = {}
@@ -249,7 +276,7 @@ def snapshot(jobs: Iterable[Job], seq: int, next_id: int, failures: Failures | N
             batch, specs, spec_records, size = [], {}, [], 0
     if batch:
         yield encode_line({"specs": spec_records, "jobs": batch})
-    end: Record = {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count}
+    end: Record = {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count, **later.end}
     yield encode_line(end if failures is None else end | {"failures": failures.record()})
 
 

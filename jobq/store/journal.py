@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
 from jobq.job import Record
+from jobq.records import COUNT, BadRecord, unknown
 from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
-from jobq.store.sealed import CRC_BYTES, append, is_whole, seal
+from jobq.store.sealed import CRC_BYTES, MAX_LINE, append, is_whole, seal
 from jobq.system import sync
-
-MAX_LINE = 4 << 20  # bytes; writers aim far below (jobs.LINE_TARGET), readers accept no more
+from jobq.version import VERSION
 
 
 class BadLine(ValueError):
@@ -98,10 +98,22 @@ class Header(NamedTuple):
     format: int = FORMAT
     min_reader: int = MIN_READER
     min_writer: int = MIN_WRITER
+    extra: Record | None = None  # keys of later versions
 
     def encode(self) -> bytes:
         """The line."""
-        return encode_line({"jobq": "journal", **self._asdict()})
+        return encode_line({"jobq": "journal", **dict(zip(HEADER_KEYS, self, strict=False)), **(self.extra or {})})
+
+    def followed_by(self, generation: int, days: dict[str, int]) -> Header:
+        """The header of a later generation, written by this version: what a later one has put into it stays."""
+        return self._replace(
+            generation=generation,
+            version=VERSION,
+            finished=days,
+            format=max(self.format, FORMAT),
+            min_reader=max(self.min_reader, MIN_READER),
+            min_writer=max(self.min_writer, MIN_WRITER),
+        )
 
     @classmethod
     def decode(cls, line: bytes, path: str) -> Header:
@@ -115,17 +127,24 @@ class Header(NamedTuple):
                 raise StoreTooNew(path, needs, FORMAT, str(fields.get("version", "?"))[:40])
             case {
                 "jobq": "journal",
-                "generation": int(),
                 "uuid": str(),
                 "host": str(),
                 "version": str(),
-                "finished": dict() as finished,
-                "format": int(),
-                "min_reader": int(),
-                "min_writer": int(),
-            } if all(is_day(day) and type(size) is int and size >= 0 for day, size in finished.items()):
-                return cls(**{name: fields[name] for name in cls._fields})
+                "finished": dict() as days,
+                **rest,
+            } if all(is_day(day) for day in days) and all(
+                map(COUNT.allows, [*days.values(), *map(rest.get, HEADER_NUMBERS)])
+            ):
+                try:
+                    return cls(**{name: fields[name] for name in HEADER_KEYS}, extra=unknown(fields, NOT_EXTRA))
+                except BadRecord as e:
+                    raise StoreDamaged(path, 0, f"header: {e}") from None
         raise StoreDamaged(path, 0, "the first line is not a header")
+
+
+HEADER_NUMBERS = ("generation", "format", "min_reader", "min_writer")
+HEADER_KEYS = Header._fields[:-1]
+NOT_EXTRA = frozenset({*HEADER_KEYS, "jobq", "crc"})
 
 
 class Parsed(NamedTuple):
@@ -153,7 +172,7 @@ def parse_lines(data: bytes, offset: int, seq: int) -> Parsed:
             if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):
                 return Parsed(lines[:committed], end, seq, damage=(at, str(e)))
             return Parsed(lines[:committed], end, seq, torn=True)
-        if line.get("seq") != last + 1:
+        if type(line.get("seq")) is not int or line["seq"] != last + 1:
             return Parsed(lines[:committed], end, seq, damage=(at, f"line {last + 1} is missing"))
         lines.append(line)
         last += 1
@@ -174,7 +193,7 @@ def _newer_transaction(rest: bytes, first_torn: int) -> bool:
         except BadLine:
             continue
         match line:
-            case {"seq": int() as seq} if seq - line.get("part", 0) == first_torn:
+            case {"seq": int() as seq} if seq - (line["part"] if COUNT.allows(line.get("part")) else 0) == first_torn:
                 continue
         return True
     return False

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
 from jobq.job import Record, Step
-from jobq.records import BadRecord
+from jobq.records import COUNT, ID, MISFITS, BadRecord
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
@@ -56,10 +56,9 @@ def repair(store: Store, wall: float) -> Loss:
         sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, jobs.removed, wall)
         # Two generations on: whoever has followed the old one reads everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
-        header = salvage.header._replace(generation=generation, version=VERSION, finished=sizes)
-        fd, size = compaction.write_generation(
-            root, header, snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id, None)
-        )
+        header = salvage.header.followed_by(generation, sizes)
+        lines = snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id, None, jobs.later)
+        fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
         if (root.read(JOURNAL) or b"") != data:
@@ -82,9 +81,6 @@ def _keep(root: Folder, name: str, data: bytes) -> str:
         return f"{quarantine.path}/{kept}"
     finally:
         quarantine.close()
-
-
-MISFITS = (BadRecord, KeyError, TypeError, ValueError, AttributeError)  # a right checksum over the wrong things
 
 
 class Salvage:
@@ -137,7 +133,9 @@ class Salvage:
     def _apply_snapshot(self, line: Record, size: int) -> None:
         try:
             if "snapshot_end" in line:
-                self.jobs.seq, self.jobs.next_id = int(line["seq"]), max(self.jobs.next_id, int(line["next_id"]))
+                if not COUNT.allows(line["seq"]) or not ID.allows(line["next_id"]):
+                    raise BadRecord("not the end of a snapshot")
+                self.jobs.seq, self.jobs.next_id = line["seq"], max(self.jobs.next_id, line["next_id"])
             else:
                 self.jobs.apply_snapshot(line)
         except MISFITS:
@@ -155,7 +153,7 @@ def _ids_elsewhere(root: Folder) -> set[int]:
     archive = finished.Archive(root, finished.days_on_disk(root), lambda _day: True)
     found = {job_id for day in finished.days_on_disk(root) for job_id in archive.ids(day)}
     for _, _, names in os.walk(f"{root.path}/{Logs.NAME}"):
-        found |= {int(number) for name in names if (number := name.partition(".")[0]).isdecimal()}
+        found |= {job_id for name in names if (job_id := Logs.owner(name)) is not None}
     return found
 
 

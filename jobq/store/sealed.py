@@ -12,6 +12,7 @@ from jobq.errors import JournalMoved, NotSaved, SyncFailed
 from jobq.store.folder import Folder, write_all
 from jobq.system import sync
 
+MAX_LINE = 4 << 20  # bytes; writers aim far below (jobs.LINE_TARGET), readers accept no more, of an environment neither
 CRC_BYTES = len(',"crc":"00000000"}')
 
 

@@ -22,12 +22,13 @@ from jobq.errors import (
     StoreTooNew,
 )
 from jobq.job import Command, Job, Spec
+from jobq.records import MISFITS, why
 from jobq.store import environment, finished, workers
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder, sync_parents
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
-from jobq.store.jobs import Add, Change, Jobs, add_ops, snapshot, transaction
+from jobq.store.jobs import Add, Change, Jobs, Later, add_ops, snapshot, transaction
 from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
@@ -118,7 +119,7 @@ class Store:
         with StoreLock(folder, self._lock_timeout) as lock:
             if JOURNAL not in folder.names():
                 header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
-                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1, Failures(0))]))
+                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1, Failures(0), Later([], {}))]))
         lock.close()
         return folder
 
@@ -191,6 +192,11 @@ class Store:
     def uuid(self) -> str:
         """The name that the store was given when it was made, which its copies have, too; "" before that is known."""
         return self.header.uuid if self.header is not None else ""
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this version may change the store that was read last; a later one may only let us read it."""
+        return self.header is None or self.header.min_writer <= FORMAT
 
     def check_workers_place(self) -> str:
         """The type of the network filesystem that holds the store, "" for a local one.
@@ -392,11 +398,11 @@ class Store:
         parsed = parse_lines(journal.read(hint.size, size), hint.size, hint.seq)
         if parsed.damage is not None:
             raise StoreDamaged(journal.path, *parsed.damage)
-        next_id = hint.next_id
-        for line in parsed.lines:
-            for op in line["ops"]:
-                if op["op"] == "add":
-                    next_id = op["first"] + len(op["commands"])
+        try:
+            ops = [op for line in parsed.lines for op in line["ops"]]
+            next_id = max([hint.next_id, *(op["first"] + len(op["commands"]) for op in ops if op["op"] == "add")])
+        except MISFITS as e:
+            raise StoreDamaged(journal.path, hint.size, why(e)) from None
         if cut and parsed.end < size:
             try:
                 os.ftruncate(journal.fd, parsed.end)
@@ -416,7 +422,7 @@ class Store:
 
     def load_environment(self, digest: str) -> dict[str, str]:
         """The inverse of `save_environment`. Raises StoreDamaged."""
-        return environment.load(self.root, digest)
+        return environment.load(self.existing() or self.root, digest)
 
     def environment_path(self, digest: str) -> str:
         """The file that holds it."""

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 
 from jobq.errors import StoreDamaged
 from jobq.job import Record
-from jobq.records import BadRecord
+from jobq.records import MISFITS, BadRecord, why
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.jobs import Jobs
-from jobq.store.journal import BadLine, Journal, decode_line, parse_lines
+from jobq.store.journal import Journal, decode_line, parse_lines
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
 STEP = 1 << 20  # bytes of the journal that are read at once
@@ -147,8 +147,8 @@ class View:
         assert self.journal is not None
         try:
             self.jobs.apply(line)
-        except (BadRecord, TypeError, KeyError) as e:
-            raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {e}") from None
+        except MISFITS as e:
+            raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {why(e)}") from None
 
     def _change_generation(self, folder: Folder, hint: Hint | None, locked: bool) -> None:
         """Go on in the journal that compaction has put in the place of ours, without reading its snapshot."""
@@ -159,7 +159,8 @@ class View:
             raise StoreDamaged(old.path, 0, "the journal is missing")
         generation = old.header.generation + 1
         copied = None
-        if new.header.generation == generation and hint is not None and hint.generation == generation:
+        same = new.header.generation == generation and hint is not None and hint.generation == generation
+        if same and hint is not None and hint.size <= new.size():
             data = new.read(hint.snapshot_end, hint.size)
             copied = parse_lines(data, hint.snapshot_end, first_seq(data, hint.seq + 1) - 1)
         if copied is None or hint is None or copied.damage or copied.end != hint.size:
@@ -168,8 +169,12 @@ class View:
             return
         applied = self.jobs.seq
         both = [line for line in copied.lines if line["seq"] <= applied]
-        self.jobs.failures.rebase(*snapshot_end(new, hint.snapshot_end))
-        self.jobs.leave_finished({job_id for line in both for job_id in touched(line)})
+        try:
+            self.jobs.failures.rebase(*snapshot_end(new, hint.snapshot_end))
+            self.jobs.leave_finished({job_id for line in both for job_id in touched(line)})
+        except BadRecord as e:
+            new.close()
+            raise StoreDamaged(old.path, hint.snapshot_end, str(e)) from None
         old.close()
         self.journal, self.offset, self.snapshot_end = new, hint.size, hint.snapshot_end
         for line in copied.lines[len(both) :]:
@@ -189,8 +194,11 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def touched(line: Record) -> set[int]:
-    """The jobs that a transaction line moves, puts back or removes."""
-    return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
+    """The jobs that a transaction line moves, puts back or removes. Raises BadRecord."""
+    try:
+        return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
+    except MISFITS as e:
+        raise BadRecord(f"line {line.get('seq')}: {why(e)}") from None
 
 
 def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
@@ -199,7 +207,7 @@ def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
     try:
         line = decode_line(data[data.rfind(b"\n", 0, -1) + 1 : -1])
         return Failures.of_record(line.get("failures")), int(line["seq"])
-    except (BadLine, KeyError, ValueError, TypeError):
+    except MISFITS:
         return None, 0
 
 
@@ -215,8 +223,8 @@ def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
         for line in lines:
             try:
                 last = jobs.apply_snapshot(decode_line(line))
-            except (BadLine, BadRecord) as e:
-                raise StoreDamaged(journal.path, start, str(e)) from None
+            except MISFITS as e:
+                raise StoreDamaged(journal.path, start, why(e)) from None
             start += len(line) + 1
             if last:
                 return jobs, start
@@ -227,5 +235,5 @@ def first_seq(data: bytes, if_empty: int) -> int:
     """The seq of the first line of `data`."""
     try:
         return int(decode_line(data.partition(b"\n")[0])["seq"]) if data else if_empty
-    except (BadLine, KeyError, ValueError):
+    except MISFITS:
         return if_empty

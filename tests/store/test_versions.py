@@ -6,13 +6,23 @@ was killed while a job ran and then ended by itself.
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from jobq.job import Outcome, State
-from tests.conftest import Cli
+from jobq.job import Outcome, Record, State
+from jobq.store.compaction import compact
+from jobq.store.format import FORMAT, JOURNAL
+from jobq.store.hint import HINT
+from jobq.store.journal import decode_line, encode_line
+from jobq.store.store import Store
+from tests.conftest import Cli, wait_until
+from tests.processes import supervisors
 
 DATA = Path(__file__).parent.parent / "data"
 STATES = {
@@ -57,3 +67,160 @@ def test_an_old_store_is_worked_on(old: Cli) -> None:
     assert {n: str(old.queue.job(n).state) for n in (8, 10, 11, 12)} == {
         8: "failed", 10: "cancelled", 11: "succeeded", 12: "succeeded",
     }  # fmt: skip
+
+
+# -- stores of later versions ------------------------------------------------------------------------
+
+
+def rewritten(path: Path, change: Callable[[Record], None]) -> None:
+    """Every line of a file again, changed as a later version might have written it, with its checksum."""
+    lines = [decode_line(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        del line["crc"]
+        change(line)
+    path.write_bytes(b"".join(map(encode_line, lines)))
+
+
+def of_a_later_version(cli: Cli, **versions: int) -> None:
+    """The header says so."""
+    rewritten(cli.store / JOURNAL, lambda line: line.update(versions) if "jobq" in line else None)
+    (cli.store / HINT).unlink(missing_ok=True)
+
+
+def contents(folder: Path) -> dict[Path, bytes | int]:
+    """All files, and when the folders were last changed."""
+    return {
+        path: path.read_bytes() if path.is_file() else path.lstat().st_mtime_ns
+        for path in [folder, *folder.rglob("*")]
+        if not path.is_fifo()
+    }
+
+
+@pytest.fixture
+def readable(cli: Cli) -> Iterator[Cli]:
+    """A store that this version may only read, with a finished job, a waiting one, and one that runs without a worker."""
+    cli("run", "echo said")
+    cli.id("sleep 1000")
+    worker = cli.worker("-j", "1")
+    log = cli.store / "runs" / "0" / "2.1.log"
+    wait_until(log.exists)
+    cli("add", "--queue", "other", "true")
+    worker.kill()
+    worker.wait()
+    of_a_later_version(cli, min_writer=FORMAT + 1, format=FORMAT + 1)
+    yield cli
+    of_a_later_version(cli, min_writer=FORMAT, format=FORMAT)
+    cli("cancel", "2")
+    wait_until(lambda: not supervisors(cli.store))
+
+
+READING = [
+    (["list"], 0), (["list", "--all", "--json"], 0), ([], 0), (["show", "1-3"], 0), (["show", "2", "--json"], 0),
+    (["log", "1"], 0), (["log", "-f", "1"], 0), (["doctor"], 0), (["wait", "1"], 0), (["wait", "2", "--timeout", "1.5"], 124),
+]  # fmt: skip
+
+
+def test_a_store_that_may_only_be_read_is_read(readable: Cli) -> None:
+    before = contents(readable.store)
+    for words, code in READING:
+        done = readable(*words, code=code)
+        assert "format" not in done.stderr, (words, done.stderr)
+    assert "running" in readable("list").stdout
+    for words in (
+        ["add", "true"],
+        ["cancel", "3"],
+        ["requeue", "1"],
+        ["rm", "1"],
+        ["run", "true"],
+        ["worker", "--drain"],
+    ):
+        done = readable(*words, code=78)
+        assert f"has format {FORMAT + 1}" in done.stderr
+        assert f"up to {FORMAT}" in done.stderr
+    assert contents(readable.store) == before
+
+
+def test_following_a_running_job_of_a_store_that_may_only_be_read(readable: Cli) -> None:
+    following = readable.start("log", "-f", "2")
+    with pytest.raises(subprocess.TimeoutExpired):
+        following.wait(2.5)  # it looks for dead workers once a second
+    following.terminate()
+
+
+def test_a_store_that_may_not_even_be_read_is_left_alone(cli: Cli) -> None:
+    cli("run", "true")
+    of_a_later_version(cli, min_reader=FORMAT + 1)
+    before = contents(cli.store)
+    for words in ([], ["list"], ["show", "1"], ["add", "true"], ["doctor", "--accept-loss"]):
+        assert "upgrade this jobq" in cli(*words, code=78).stderr
+    assert contents(cli.store) == before
+    of_a_later_version(cli, min_reader=FORMAT)
+
+
+def marked(value: object) -> None:
+    """A key of a later version in every object that may have one."""
+    match value:
+        case {"jobq": "journal"} | {"snapshot_end": True} | {"cwd": str()} | {"call": str()} | {"n": int()}:
+            value["new"] = {"a": [1]}
+        case {"outcome": str()} | {"state": str()} | {"id": int(), "command": _}:
+            value["new"] = {"a": [1]}
+        case {"specs": list()}:
+            value["new"] = {"a": [1]}
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        marked(inner)
+
+
+def count_marks(path: Path) -> dict[str, int]:
+    """How many objects of each kind have the key, in all lines of a file."""
+    counts: dict[str, int] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, dict) and "new" in value:
+            assert value["new"] == {"a": [1]}
+            kinds = ("jobq", "snapshot_end", "specs", "cwd", "call", "outcome", "n", "state", "command")
+            kind = next(kind for kind in kinds if kind in value)
+            counts[kind] = counts.get(kind, 0) + 1
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            look(inner)
+
+    for line in path.read_bytes().splitlines():
+        look(decode_line(line))
+    return counts
+
+
+def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
+    (cli.cwd / "tasks.py").write_text("def f(): pass\n")
+    cli("call", "tasks:f", ":=1")  # fails: it takes no argument
+    cli("call", "--queue", "other", "tasks:f")
+    cli("add", "--retries", "1", "exit 1")
+    cli("cancel", "3")
+    cli("worker", "--drain", "-q", "default", code=1)
+    cli("requeue", "1")  # it waits, with an attempt that has ended
+    compact(str(cli.store), time.time())
+    rewritten(cli.store / JOURNAL, marked)
+    (cli.store / HINT).unlink(missing_ok=True)
+    of_a_later_version(cli, format=FORMAT + 1)
+    before = count_marks(cli.store / JOURNAL)
+    assert before == {"jobq": 1, "specs": 1, "snapshot_end": 1, "cwd": 2, "call": 2, "n": 1, "outcome": 1, "command": 2}
+    assert compact(str(cli.store), time.time())
+    assert count_marks(cli.store / JOURNAL) == before
+    cli("worker", "--drain", "-q", "default", code=1)  # the job moves
+    assert compact(str(cli.store), time.time())
+    (day,) = (cli.store / "finished").iterdir()
+    assert count_marks(day) == {"cwd": 1, "call": 1, "n": 1, "outcome": 1, "command": 1}
+    cli("requeue", "1")  # it is put back, all of it
+    assert count_marks(cli.store / JOURNAL)["command"] == 2
+    assert compact(str(cli.store), time.time())
+    assert count_marks(cli.store / JOURNAL) == before
+    store = Store(str(cli.store))
+    store.read()
+    assert store.header is not None
+    assert (store.header.format, store.header.min_writer) == (FORMAT + 1, FORMAT)
+    with (cli.store / JOURNAL).open("r+b") as journal:  # repair carries it over, too
+        journal.seek(-20, os.SEEK_END)
+        journal.write(b"x")
+    cli("doctor", "--accept-loss")
+    after = count_marks(cli.store / JOURNAL)
+    assert after.pop("snapshot_end", None) is None  # the line that was damaged
+    assert {**after, "snapshot_end": 1} == before
+    store.close()
