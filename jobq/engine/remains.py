@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from jobq import system
 from jobq.engine.task import Key, Trace
+from jobq.errors import Planted
 from jobq.job import Attempt, Ending, Outcome, Record
-from jobq.records import BadRecord, read_ending
-from jobq.store.folder import read_all
+from jobq.records import CLOCK, COUNT, MISFITS, TIME, read_ending
+from jobq.store.folder import open_checked, read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 from jobq.supervisor import tree
@@ -46,9 +47,9 @@ class Supervision(NamedTuple):
     def lock_if_dead(self) -> int | None:
         """Its lock, taken, if it is dead; MISSING or COPIED if the file does not tell; None while it lives."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return MISSING
+            fd = open_checked(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
+        except (FileNotFoundError, Planted):
+            return MISSING  # or there is something else, which tells no more
         try:
             lock = (COPIED if system.LockRecord(fd).is_copy else fd) if try_lock(fd) else None
         except OSError:
@@ -86,7 +87,7 @@ class Supervision(NamedTuple):
     def order(self, text: str) -> bool:
         """Write an order to its control FIFO; False if it does not listen any more."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            fd = system.open_fifo(f"{self.folder}/{self.slot}.ctl")
         except OSError:
             return False
         try:
@@ -118,9 +119,11 @@ class Supervision(NamedTuple):
     def events(self, key: Key) -> dict[str, Record]:
         """What it has noted of that attempt, by event; a torn last line is left out."""
         try:
-            fd = os.open(f"{self.folder}/{self.slot}.ends", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = open_checked(f"{self.folder}/{self.slot}.ends", os.O_RDONLY)
         except FileNotFoundError:
             return {}
+        except Planted:
+            return {TORN: {}}
         try:
             data = read_all(fd)
         finally:
@@ -138,10 +141,31 @@ class Supervision(NamedTuple):
                 continue
             if (record.get("id"), record.get("n")) != key:
                 continue
+            if not _fits(record):
+                noted[TORN] = {}
+                continue
             if record.get("event") == "start":
                 noted.clear()  # what is before is a try at the same attempt that came to nothing
             noted[str(record.get("event"))] = record
         return noted
+
+
+def _fits(record: Record) -> bool:
+    """Whether this is what a supervisor notes: it may be acted on, and recorded."""
+    match record:
+        case {"event": "start", "at": at}:
+            return TIME.allows(at)
+        case {"event": "pid", "pid": pid, "from": begun, "to": over}:
+            return COUNT.allows(pid) and CLOCK.allows(begun) and CLOCK.allows(over)
+        case {"event": "end"}:
+            try:
+                ending_from(record)
+            except MISFITS:
+                return False
+            return True
+        case {"event": str() as event}:
+            return event not in {"start", "pid"}  # what a later version notes beside
+    return False
 
 
 NO_ENDING = {"event", "id", "n", "claim", "crc"}
@@ -178,10 +202,7 @@ def settle(supervision: Supervision, trace: Trace, lock: int, *, given_up: bool 
     attempt = trace.attempt
     noted = of_this_claim(supervision.events(trace.key), attempt)
     if "end" in noted:
-        try:
-            return ending_from(noted["end"])
-        except BadRecord:
-            pass
+        return ending_from(noted["end"])
     same_boot = attempt.boot_id in {"", system.boot_id()}
     if "not_started" in noted or (lock >= 0 and same_boot and not noted.keys() & {"start", TORN}):
         return NOT_STARTED

@@ -14,6 +14,7 @@ from jobq.job import Record
 from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.ends import ENCODER
+from jobq.system import open_plain
 
 LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
 
@@ -43,7 +44,7 @@ class Slot:
         self.leaving = False
         self._unread = b""
         self._errors = f"{folder}/{number}.err"
-        errors = os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        errors = open_plain(self._errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.fchmod(errors, 0o600)
             self.process = subprocess.Popen(
@@ -134,7 +135,7 @@ class Slot:
     def why(self) -> str:
         """What it complained of last, or its exit status."""
         try:
-            with open(self._errors, encoding="utf-8", errors="replace") as f:
+            with open(open_plain(self._errors, os.O_RDONLY), encoding="utf-8", errors="replace") as f:
                 return f.read().strip().rpartition("\n")[2] or f"exit {self.process.returncode}"
         except OSError as e:
             return str(e)

@@ -13,11 +13,13 @@ from jobq.store import compaction, environment, finished, retention, workers
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
+from jobq.store.journal import is_day
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.store import Store
 
 QUARANTINE = "quarantine"
+FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, workers.WORKERS, QUARANTINE}
 REPAIRED = "repaired as "  # a step of the history where lines of it were lost; the state follows
 OURS = frozenset(
     {
@@ -38,8 +40,8 @@ OURS = frozenset(
 
 def problems(store: Store) -> Iterator[str]:
     """Everything that is wrong, a sentence each. Raises StoreDamaged where reading can't go on."""
-    jobs = store.read()
-    if store.header is None:
+    jobs, root = store.read(), store.existing()
+    if store.header is None or root is None:
         return
     names: dict[str, int] = {}
     environments: dict[str, int] = {}  # digest -> a job that needs it
@@ -53,7 +55,7 @@ def problems(store: Store) -> Iterator[str]:
             environments.setdefault(job.spec.env, job.id)
     for digest, job_id in environments.items():
         try:
-            environment.load(store.root, digest)
+            environment.load(root, digest)
         except StoreDamaged as e:
             yield f"job {job_id}: {e}"
     for job in store.finished_jobs():
@@ -63,7 +65,7 @@ def problems(store: Store) -> Iterator[str]:
                 yield f"job {job.id} is {job.state}, but stored as finished"
     if jobs.running != {job.id for job in jobs.by_id.values() if job.state is State.RUNNING}:
         yield "the index of running jobs is off"
-    yield from _open_modes(store.root)
+    yield from _files(root)
 
 
 def job_problems(job: Job, next_id: int) -> Iterator[str]:
@@ -83,7 +85,7 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
     known = job.history
     for at, step in enumerate(job.history):
         if step.event.startswith(REPAIRED):
-            state, known = State(step.event.removeprefix(REPAIRED)), job.history[at + 1 :]
+            state, known = _state_in(step.event) or state, job.history[at + 1 :]
     for step in known:
         try:
             state = MOVES[state, Event(step.event)]
@@ -94,7 +96,15 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
         yield f"job {job.id} is {job.state}, its history says {state}"
 
 
-def _open_modes(root: Folder) -> Iterator[str]:
+def _state_in(event: str) -> State | None:
+    try:
+        return State(event.removeprefix(REPAIRED))
+    except ValueError:
+        return None
+
+
+def _files(root: Folder) -> Iterator[str]:
+    """What others can access, and what is no file (or folder, or FIFO) although it has the name of one of ours."""
     for path, folders, files in os.walk(root.path):
         if path == root.path:  # what is not ours is not our business
             folders[:] = [name for name in folders if name in OURS]
@@ -107,6 +117,44 @@ def _open_modes(root: Folder) -> Iterator[str]:
                 continue
             if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode):
                 yield f"{full} can be accessed by others (mode {stat.S_IMODE(mode):04o})"
+            kind = _kind(os.path.relpath(full, root.path).split("/"))
+            if kind is not None and stat.S_IFMT(mode) != kind:
+                yield f"{full} is {KINDS[stat.S_IFMT(mode)]} in the place of {KINDS[kind]}: move it away"
+
+
+KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _kind(names: list[str]) -> int | None:
+    """What ought to be at this path below the store; None for what has no name of ours."""
+    match names:
+        case [*_, name] if name.startswith("."):
+            return None
+        case [name]:
+            return stat.S_IFDIR if name in FOLDERS else stat.S_IFREG
+        case [environment.ENV, name] if environment.digest_in(name):
+            return stat.S_IFREG
+        case [finished.FINISHED, name] if is_day(name.removesuffix(".jsonl")):
+            return stat.S_IFREG
+        case [Logs.NAME, bucket, *rest] if bucket.isdecimal() and (not rest or Logs.owner(rest[0]) is not None):
+            return stat.S_IFREG if rest else stat.S_IFDIR
+        case [workers.WORKERS, token] if workers.is_token(token):
+            return stat.S_IFDIR
+        case [workers.WORKERS, token, name] if workers.is_token(token):
+            slot, _, suffix = name.partition(".")
+            if name == workers.BELL or (slot.isdecimal() and suffix == "ctl"):
+                return stat.S_IFIFO
+            if name == workers.LOCK or (slot.isdecimal() and suffix in {"lock", "ends", "err"}):
+                return stat.S_IFREG
+    return None
 
 
 def foreign(root: Folder) -> list[str]:

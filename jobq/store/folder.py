@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from jobq.errors import NotSaved, StoreForbidden
+from jobq.errors import NotSaved, Planted, StoreForbidden
 from jobq.system import PLANTED, open_plain, sync
 
 PRIVATE_DIR = 0o700
@@ -105,8 +105,11 @@ class Folder:
         return os.path.samestat(there, os.fstat(fd))
 
     def file(self, name: str, flags: int) -> int:
-        """A descriptor for the regular file `name`. Raises OSError as open(2), StoreForbidden if it is not ours."""
-        return open_checked(self.fd, name, flags, self.path)
+        """A descriptor for the regular file `name`. Raises OSError as open(2), Planted if something else lies there."""
+        fd = open_checked(name, flags, dir_fd=self.fd, where=f"{self.path}/{name}")
+        if flags & os.O_CREAT and stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_FILE:
+            os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
+        return fd
 
     def read(self, name: str) -> bytes | None:
         """All bytes of `name`, or None if it is not there."""
@@ -205,20 +208,14 @@ def sync_parents(path: str) -> None:
         path = parent
 
 
-def open_checked(dir_fd: int, name: str, flags: int, where: str) -> int:
-    """`open_plain` below a directory, whose path is `where`. Raises OSError as open(2), StoreForbidden."""
+def open_checked(path: str, flags: int, *, dir_fd: int | None = None, where: str = "") -> int:
+    """`open_plain` of a file of the store, called `where` in messages. Raises OSError as open(2), Planted."""
     try:
-        fd = open_plain(name, flags, dir_fd=dir_fd)
+        return open_plain(path, flags, dir_fd=dir_fd)
     except OSError as e:
         if e.errno in PLANTED:
-            raise StoreForbidden(
-                f"{where}/{name} is not a plain file of yours with a single name",
-                "move it away; jobq did not make it",
-            ) from None
+            raise Planted(where or path) from None
         raise
-    if flags & os.O_CREAT and stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_FILE:
-        os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
-    return fd
 
 
 def write_all(fd: int, data: bytes, at: int) -> None:
@@ -241,7 +238,7 @@ def read_all(fd: int, offset: int = 0) -> bytes:
 
 
 def _forbidden(path: str, error: OSError) -> StoreForbidden:
-    hint = "name another directory with --store or JOBQ_STORE"
+    hint = "set JOBQ_STORE to a directory you may write, or name one with --store"
     if os.path.islink(path):
         return StoreForbidden(f"{path} is a symbolic link", "name the directory itself with --store or JOBQ_STORE")
     return StoreForbidden(f"can't use {path} as the store: {error.strerror}", hint)

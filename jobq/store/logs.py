@@ -9,6 +9,7 @@ from jobq.errors import NotSaved, StoreForbidden
 from jobq.store.folder import make_private_dir
 
 BUCKET = 1000  # jobs a folder
+LONGEST_ID = 18  # digits
 
 
 class Logs:
@@ -26,6 +27,19 @@ class Logs:
     def result_path(self, job_id: int, attempt: int) -> str:
         """Where a Python function leaves what it returned or raised."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
+
+    @staticmethod
+    def owner(name: str) -> int | None:
+        """The id of the job whose log or result a file of this name is; None for what is not ours."""
+        number, _, rest = name.partition(".")
+        attempt, _, kind = rest.partition(".")
+        ours = (
+            number.isdecimal()
+            and len(number) <= LONGEST_ID
+            and attempt.isdecimal()
+            and kind in {"log", "result.json", "result.json.tmp"}
+        )
+        return int(number) if ours else None
 
     def make_folder(self, job_id: int) -> None:
         """Make sure that the job's logs can be created. Raises NotSaved, StoreForbidden."""
@@ -53,10 +67,7 @@ class Logs:
             except OSError:
                 continue  # none of them ever ran
             for name in names:
-                number, _, rest = name.partition(".")
-                attempt, _, kind = rest.partition(".")
-                ours = attempt.isdecimal() and kind in {"log", "result.json", "result.json.tmp"}
-                if ours and number.isdecimal() and int(number) in job_ids:
+                if self.owner(name) in job_ids:
                     try:
                         os.unlink(f"{folder}/{name}")
                     except OSError:

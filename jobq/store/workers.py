@@ -14,16 +14,15 @@ A token starts with "w" for a worker that takes any job, with "r" for one that o
 from __future__ import annotations
 
 import os
-import stat
 import time
 
-from jobq.errors import NotSaved, StoreError
+from jobq.errors import NotSaved, Planted, StoreError
 from jobq.light import from_json, to_json
 from jobq.serving import LiveWorker
 from jobq.store.folder import MAKE_AGAIN, PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
 from jobq.store.sealed import is_whole, seal
-from jobq.system import is_file_at, lock_record, open_plain
+from jobq.system import is_file_at, lock_record, open_fifo, open_plain
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def is_alive(root: Folder, token: str) -> bool:
         return False
     try:
         return is_held(folder, LOCK)
+    except Planted:
+        return False  # nobody can tell; its affairs are left alone until that is moved away
     finally:
         folder.close()
 
@@ -117,12 +118,11 @@ def ring(root: Folder) -> None:
 def ring_one(root: Folder, token: str) -> bool:
     """Wake one worker; False if nobody listens."""
     try:
-        fd = os.open(f"{WORKERS}/{token}/{BELL}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=root.fd)
+        fd = open_fifo(f"{WORKERS}/{token}/{BELL}", dir_fd=root.fd)
     except OSError:
         return False
     try:
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            os.write(fd, b"!")
+        os.write(fd, b"!")
     except OSError:
         pass
     finally:
@@ -286,10 +286,10 @@ class Inheritance:
 
     @classmethod
     def take(cls, root: Folder, token: str) -> Inheritance | None:
-        """None if it lives, or if somebody else is at it."""
+        """None if it lives, if somebody else is at it, or if something else lies there, which tells nothing."""
         path = f"{root.path}/{WORKERS}/{token}"
         try:
-            fd = os.open(f"{path}/{LOCK}", os.O_RDONLY | os.O_NOFOLLOW)
+            fd = open_plain(f"{path}/{LOCK}", os.O_RDONLY)
         except OSError:
             return None
         if not try_lock(fd) or not os.path.exists(path):

@@ -10,14 +10,14 @@ import os
 import select
 import zlib
 
-from jobq.system import is_file_at
+from jobq.system import is_file_at, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from typing import Any
 
 ENDS_LIMIT = 1 << 16  # bytes that are kept although the worker has recorded them
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -33,7 +33,7 @@ class Ends:
     def __init__(self, path: str) -> None:
         """Raises OSError."""
         self.path = path
-        self.fd = os.open(path, FLAGS, 0o600)
+        self.fd = open_plain(path, FLAGS)
         self.unsaved: list[bytes] = []  # ends that the disk did not take
         self.patch = b""  # what ends a line that may be torn
 
@@ -68,7 +68,7 @@ class Ends:
         data = os.pread(self.fd, size, 0)
         if os.path.lexists(self.path):
             os.unlink(self.path)  # from a backup, perhaps
-        fd = os.open(self.path, FLAGS, 0o600)
+        fd = open_plain(self.path, FLAGS)
         os.write(fd, data)
         os.close(self.fd)
         self.fd = fd

@@ -6,8 +6,10 @@ import os
 import time
 
 from jobq.api import FIRST_POLL, LAST_POLL, Queue
+from jobq.errors import Planted
 from jobq.job import Job
-from jobq.views.console import gone, is_terminal, out_bytes, say
+from jobq.store.folder import open_checked
+from jobq.views.console import complain, gone, is_terminal, out_bytes, say
 from jobq.views.text import safe, safe_output, size
 
 BLOCK = 1 << 16
@@ -72,7 +74,7 @@ class Printer:
 def print_log(path: str, printer: Printer, tail: int | None) -> None:
     """The log as it is now."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fd = open_checked(path, os.O_RDONLY)
     except FileNotFoundError:
         return  # it could not even be started
     try:
@@ -132,9 +134,11 @@ def hole_below(fd: int, low: int, high: int) -> int:
 def last_lines(path: str, count: int) -> list[str]:
     """The last lines of a log, harmless; none if there is no log."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fd = open_checked(path, os.O_RDONLY)
     except FileNotFoundError:
         return []
+    except Planted as e:
+        return [safe(str(e))]
     try:
         at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
         data = os.pread(fd, BLOCK, at)
@@ -175,6 +179,7 @@ class Tail:
         self._tail = tail
         self._fd = -1
         self._at = 0
+        self._complained = False
 
     def exists(self) -> bool:
         """Whether it has been begun."""
@@ -184,13 +189,21 @@ class Tail:
         """Print what is new; whether anything was."""
         if self._fd < 0:
             try:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+                self._fd = open_checked(self._path, os.O_RDONLY)
             except FileNotFoundError:
+                return False
+            except Planted as e:
+                self._complain_once(e)
                 return False
             self._at = printer.tail(self._fd, self._tail)
         before = self._at
         self._at = print_from(self._fd, self._path, self._at, printer)
         return self._at > before
+
+    def _complain_once(self, e: Planted) -> None:
+        if not self._complained:
+            self._complained = True
+            complain(str(e), e.hint)  # the job goes on, and so does who follows it
 
     def close(self) -> None:
         """Release the descriptor."""
