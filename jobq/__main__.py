@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from jobq.errors import JobqError, NotSaved
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 BUG = 70
+TRY_AGAIN = 75
 
 
 def main() -> NoReturn:
@@ -25,17 +28,44 @@ def main() -> NoReturn:
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as e:
+    except Exception as e:  # the traceback is never the user's answer
         show_if_debugging(e)
+        sys.exit(tell(e))
+
+
+SHORT = {  # of what the machine has too little, by errno
+    errno.ENOMEM: "memory",
+    errno.EMFILE: "descriptors",
+    errno.ENFILE: "descriptors",
+    errno.EAGAIN: "processes",
+}
+
+
+def shortage(e: Exception) -> str:
+    """What the machine has too little of for this, if that is the reason; else ""."""
+    if isinstance(e, MemoryError) or (isinstance(e, SystemError) and "exception" in str(e)):  # of a failed allocation
+        return "memory"
+    if isinstance(e, RuntimeError) and "can't start new thread" in str(e):
+        return "processes"
+    if isinstance(e, ImportError):  # from the loader of libraries, which passes on no errno
+        reasons = {"failed to map segment": "memory"} | {os.strerror(number): what for number, what in SHORT.items()}
+        return next((what for reason, what in reasons.items() if reason in str(e)), "")
+    return SHORT.get(e.errno or 0, "") if isinstance(e, OSError) else ""
+
+
+def tell(e: Exception) -> int:
+    """Say what it is that nobody has foreseen; the exit code."""
+    if short := shortage(e):
+        complain(f"the machine is short of {short}", "try again later, or raise the limit that 'ulimit -a' shows")
+        return TRY_AGAIN
+    if isinstance(e, OSError):
         complain(
             f"{e.filename or 'the store'}: {e.strerror or e}",
             "the disk or the system refused it; mend that, then look with 'jobq'",
         )
-        sys.exit(NotSaved.exit_code)
-    except Exception as e:  # the traceback is never the user's answer
-        show_if_debugging(e)
-        complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
-        sys.exit(BUG)
+        return NotSaved.exit_code
+    complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
+    return BUG
 
 
 def run(words: list[str]) -> int:

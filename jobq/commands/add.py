@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -69,4 +71,9 @@ def _lines(path: str) -> list[str]:
                 data = f.read()
     except (OSError, AttributeError) as e:
         raise UsageError(f"--from: {path}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
-    return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(
+            f"--from: {path} is written in UTF-16", f"convert it: 'iconv -f UTF-16 -t UTF-8 {shlex.quote(path)}'"
+        )
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]

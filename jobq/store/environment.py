@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import stat
 
-from jobq.errors import NotSaved, StoreDamaged
+from jobq.errors import NotSaved, StoreDamaged, UsageError
 from jobq.light import sha256, to_json
 from jobq.store.folder import Folder
+from jobq.store.sealed import MAX_LINE
+from jobq.system import MAX_ALL, MAX_VARIABLE
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 ENV = "env"
 SEALED = 0o400  # the mode of a file whose name is on the disk, too
+POINTER = 8  # bytes that execve(2) counts for each variable beside its own
 NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from one prompt to the next
 
 
@@ -30,9 +33,30 @@ def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[st
 
 
 def encode(environment: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file, a JSON object sorted by name, and its digest."""
+    """The file, a JSON object sorted by name, and its digest. Raises UsageError if no job could be started with it."""
     data = to_json(dict(sorted(environment.items()))).encode("ascii")
+    if len(data) > MAX_VARIABLE:
+        _check_size(environment, len(data))
     return data, sha256(data)
+
+
+def _check_size(environment: Mapping[str, str], stored: int) -> None:
+    def size(variable: tuple[str, str]) -> int:
+        return sum(len(part.encode("utf-8", "surrogateescape")) for part in variable) + 2  # as NAME=VALUE and a NUL
+
+    largest = max(environment.items(), key=size)
+    bytes_, hint = size(largest), f"unset {largest[0]}, or let the job read it from a file"
+    if bytes_ > MAX_VARIABLE:
+        raise UsageError(
+            f"the variable {largest[0]} takes {bytes_} bytes; the system starts programs with up to {MAX_VARIABLE}",
+            hint,
+        )
+    if stored > MAX_LINE or sum(map(size, environment.items())) + POINTER * len(environment) > MAX_ALL:
+        raise UsageError(
+            f"the environment takes {stored} bytes; the limit is {min(MAX_LINE, MAX_ALL)}"
+            f" (its largest variable, {largest[0]}, takes {bytes_})",
+            hint,
+        )
 
 
 def save(root: Folder, environment: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import signal
+import stat
 
 from jobq.light import sha256
 from jobq.system import PLANTED, open_plain
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 SHORT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # the machine's trouble, not the job's
+NOT_FOUND = 127
+SHELL_SAYS = {  # which its line may have chosen all the same
+    126: "a shell's status for a command that it can't execute; see the log",
+    NOT_FOUND: "a shell's status for a command that it does not find; see the log",
+}
+NO_LOADER = "the program that loads it is missing; was it built for another system?"
+WINDOWS = "its first line ends in CR; write it with Unix line ends"
 MOST_ENVIRONMENTS = 32  # kept in memory
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
@@ -40,6 +48,8 @@ class Spawner:
                 return spawn_in_session(program, argv, environment, job["log"])
             except OSError as e:
                 if e.errno != errno.ENOEXEC:
+                    if os.path.exists(job["log"]) and (why := trouble_with_script(program, e.errno or 0)):
+                        raise ValueError(f"{program[:200]}: {why}") from None
                     raise
                 # A script without "#!": execvp(3) and every shell run it by sh.
                 return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"])
@@ -79,6 +89,46 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
     if number == errno.ENOENT:
         return {"outcome": "spawn_error", "status": 127, "error": f"{shown}: not found"}
     return {"outcome": "spawn_error", "status": 126, "error": f"{shown}: {error.strerror}"}
+
+
+def trouble_with_script(program: str, number: int) -> str:
+    """The reason why execve(2) fails so with a program that is there; "" if `number` says it all."""
+    if not os.access(program, os.X_OK):
+        return ""
+    first = first_line(program)
+    if not first.startswith(b"#!"):
+        return NO_LOADER if number == errno.ENOENT and first else ""
+    if first.endswith(b"\r"):
+        return WINDOWS
+    name = os.fsdecode(first[2:].split(maxsplit=1)[0]) if first[2:].strip() else ""
+    if not os.path.exists(name):
+        return f"its interpreter {name} is missing"
+    return "" if os.access(name, os.X_OK) else f"its interpreter {name} is not executable"
+
+
+def first_line(path: str) -> bytes:
+    """The beginning of a file; nothing of what is not a plain file, or can't be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return os.read(fd, 256).partition(b"\n")[0] if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        finally:
+            os.close(fd)
+    except OSError:
+        return b""
+
+
+def what_status_says(job: dict[str, Any], end: dict[str, Any]) -> dict[str, str]:
+    """What the exit status of a command that failed by itself tells of its reason, as the `error` of its end."""
+    if end["outcome"] != "exit":
+        return {}
+    if isinstance(job["command"], str):
+        says = SHELL_SAYS.get(end["status"])
+        return {"error": says} if says else {}
+    script = os.path.join(job["cwd"], job["command"][0])
+    if end["status"] == NOT_FOUND and first_line(script).endswith(b"\r"):
+        return {"error": f"{script[:200]}: {WINDOWS}"}  # "#!/usr/bin/env bash\r": env(1) finds no such program
+    return {}
 
 
 def find_program(name: str, path: str) -> str:

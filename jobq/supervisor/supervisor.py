@@ -15,10 +15,10 @@ from jobq.supervisor.ends import Ends, line_of
 from jobq.supervisor.logs import Log, Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.running import Running
-from jobq.supervisor.spawn import Spawner, spawn_error
+from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import become_subreaper, kill_all, kill_children, read_stat, signal_group, survivors, tree_of
 from jobq.supervisor.verdict import verdict
-from jobq.system import boot_time, is_file_at, lock_record
+from jobq.system import boot_time, is_file_at, lock_record, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Supervisor:
 
     def take_lock(self) -> None:
         """Hold K.lock, newly made where it is missing. Raises OSError."""
-        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        lock = open_plain(self.lock_path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
@@ -131,8 +131,8 @@ class Supervisor:
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
         end = self.reap(running)
-        if end.get("status") and job.get("result"):
-            end |= verdict(job["result"])
+        if end.get("status"):
+            end |= verdict(job["result"]) if job.get("result") else what_status_says(job, end)
         self.end_leftovers(running)
         # By the clock that goes on while the machine sleeps, and is not set as the wall clock is.
         ended_at = begun + (boot_time() - clock)

@@ -69,7 +69,7 @@ def complain(sentence: str, hint: str = "") -> None:
     """An error for people: one sentence, and what to do about it."""
     try:
         from jobq.views.text import safe  # noqa: PLC0415
-    except OSError:  # no descriptor is left to read it with
+    except (OSError, ImportError, MemoryError):  # there is no descriptor or memory left to load it
 
         def safe(text: str) -> str:
             return ascii(text)[1:-1]

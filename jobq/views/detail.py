@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 
+from jobq.errors import StoreDamaged
 from jobq.job import Attempt, Call, Command, Job
 from jobq.results import Result, result_of
 from jobq.store.store import Store
@@ -27,9 +28,9 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
         ("queue", f"{safe(job.spec.queue)}, priority {job.spec.priority}"),
         ("retries", f"{job.retries_used} used of {job.spec.retries}"),
         ("timeout", "none" if job.spec.timeout is None else f"{span(job.spec.timeout)}, grace {span(job.spec.grace)}"),
-        ("environment", f"{len(store.load_environment(job.spec.env))} variables, umask {job.spec.umask:03o}"),
+        ("environment", f"{_variables(job, store)}, umask {job.spec.umask:03o}"),
         ("added", clock_time(job.added_at)),
-        *((step.event, clock_time(step.at)) for step in job.history),
+        *((safe(step.event), clock_time(step.at)) for step in job.history),
     ]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
@@ -37,6 +38,13 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
         lines += ["", *_attempt_lines(attempt, store.logs.path(job.id, attempt.n))]
         lines += _result_lines(job, result_of(job, attempt.n, store.logs, MOST_SHOWN))
     return "\n".join(lines)
+
+
+def _variables(job: Job, store: Store) -> str:
+    try:
+        return f"{len(store.load_environment(job.spec.env))} variables"
+    except StoreDamaged as e:
+        return safe(f"none: {e.what}: {e.path}")  # all else that is known of the job is worth no less
 
 
 def _runs_as(command: Command) -> str:
