@@ -7,9 +7,15 @@ takes longer than two seconds of processor time, and what was taken from a comma
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import hashlib
+import io
+import itertools
+import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,13 +28,15 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from jobq import asks
+from jobq import asks, cli, lifecycle
+from jobq.__main__ import main
 from jobq.api import Queue
 from jobq.commands.call import parse
 from jobq.engine import remains
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
-from jobq.job import Attempt, Record
+from jobq.job import Attempt, Call, Ending, Outcome, Record
+from jobq.records import attempt_record, read_attempt
 from jobq.request import call_command
 from jobq.selection import select
 from jobq.store import check, environment
@@ -38,13 +46,19 @@ from jobq.store.repair import repair
 from jobq.store.store import Store
 from jobq.supervisor.ends import line_of
 from tests.faults.case import Bench, Figures, case
+from tests.faults.case import environment as environment_of
 from tests.faults.crash_states import without_syncs
 from tests.faults.damage import NOW, Kept, small_store, view
 from tests.faults.seed import Seed
 
 T = TypeVar("T")
 LONGEST = 2.0  # seconds of processor time
-ODD = st.sampled_from([0, -1, True, 1e300, 2**63, 10**400, "", "../../x", [], {}, [[]], None, "\ud800"])
+ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\nb"]
+DEEP: list[Any] = json.loads("[" * 300 + "]" * 300)
+ODD = st.sampled_from([
+    0, -1, True, 1e300, -1e300, 1e15, 2**31, 2**63, 10**400, "", "a/../../x", "\0", "running", [], {}, [[]], None, "\ud800", DEEP,
+    *ESCAPES,
+])  # fmt: skip
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -152,6 +166,21 @@ class Victim:
     def __init__(self, folder: Path) -> None:
         self.kept: Kept = small_store(folder / "store")
         self.copy = folder / "copy"
+        self.turn = itertools.cycle(READING)
+        store = Store(str(self.kept.path))
+        (self.call,) = store.enqueue(self.kept.spec, [Call("m:f", (1,), {}, "/bin/python3")], NOW.wall)
+        store.update(
+            lambda jobs: [lifecycle.claim(jobs.by_id[self.call], NOW, owner="w1", supervisor="w1/0")], NOW.wall
+        )
+        ending = Ending(Outcome.EXIT, 0, started_at=NOW.wall, ended_at=NOW.wall + 1)
+        store.update(lambda jobs: [lifecycle.finish(jobs.by_id[self.call], ending, NOW, 0.0)], NOW.wall)
+        (running,) = store.enqueue(self.kept.spec, ["runs"], NOW.wall)
+        store.update(lambda jobs: [lifecycle.claim(jobs.by_id[running], NOW, owner="w1", supervisor="w1/0")], NOW.wall)
+        store.close()
+        result = self.kept.path / "runs" / "0" / f"{self.call}.1.result.json"
+        result.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        result.touch(0o600)
+        (self.kept.path / "workers").mkdir(mode=0o700)
 
     def with_file(self, name: str, data: bytes, *, hint: bool = False) -> Path:
         """A copy with another file of that name, and without a hint unless that is what is tried."""
@@ -179,6 +208,18 @@ class Victim:
                 pass
             finally:
                 store.close()
+            if step is view:
+                self.look(path)
+
+    def look(self, path: Path) -> None:
+        """By every command that reads: none takes what is stored for a bug of its own, or passes on what a terminal obeys."""
+        for words in (next(self.turn), next(self.turn)):  # all of them take two seconds
+            if complaint := read_by(path, words):
+                raise AssertionError(complaint)
+
+    def log(self, content: bytes) -> None:
+        """What a Python function has left, with a job that says it succeeded."""
+        self.use(self.with_file(f"runs/0/{self.call}.1.result.json", content, hint=True))
 
     def _add(self, store: Store) -> None:
         store.enqueue(self.kept.spec, ["more"], NOW.wall)
@@ -200,11 +241,58 @@ class Victim:
         self.use(self.with_file(f"finished/{day.name}", lines_of(records).ljust(size, b"\n")))
 
 
+READING = [
+    [], ["list", "--all"], ["list", "--all", "--json"], ["show", "1-99"], ["show", "--json", "1-99"], ["log", "1"], ["log", "@"],
+    ["wait", "1", "--timeout", "0.01"], ["list", "@failed"], ["doctor"],
+]  # fmt: skip
+
+
+FINE = {0, 1, 2, 65, 77, 78, 124, 125}
+
+
+def read_by(path: Path, words: list[str]) -> str:
+    """Run the command in this process; what is wrong with its exit code, or with what it says; "" if nothing is."""
+    cli.app.registered_commands.clear()  # a process runs one command, and adds it there
+    said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["jobq", "--store", str(path), *words]),
+        mock.patch.object(remains, "kill_leftovers", lambda *_: True),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code or 0
+    return complaint(words, code, said.buffer.getvalue())  # type: ignore[attr-defined]
+
+
+def complaint(words: list[str], code: object, said: bytes) -> str:
+    """What is wrong with this answer."""
+    if code not in FINE or b"Traceback" in said:
+        return f"{words}: exit {code}: {said[-300:]!r}"
+    return f"{words}: passes on ESC: {said!r:.300}" if b"\x1b" in said else ""
+
+
 def ends(folder: Path, records: list[Record]) -> None:
     """What a supervisor has left."""
     (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
     with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
-        remains.settle(remains.Supervision(str(folder), "0"), Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/"), 0)
+        trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
+        ending = remains.settle(remains.Supervision(str(folder), "0"), trace, 0)
+    assert ending is not None
+    attempt = Attempt(1, "w", "w/0", 1.0, ending=ending)
+    assert read_attempt(json.loads(json.dumps(attempt_record(attempt)))) == attempt, (
+        "it can't be read once it is recorded"
+    )
+
+
+def lock_file(folder: Path, data: bytes) -> None:
+    """What a supervisor's lock says of its process."""
+    (folder / "0.lock").write_bytes(data)
+    pid = remains.Supervision(str(folder), "0").pid()
+    assert pid is None or 0 < pid < 1 << 31
 
 
 def environment_file(store: Store, data: bytes) -> None:
@@ -254,13 +342,59 @@ def fuzz_of_files(bench: Bench) -> Figures:
         fuzz("ends, noise", st.binary(max_size=300), (bench.folder / "0.ends").write_bytes)
         fuzz("ends, altered", altered(noted), lambda records: ends(bench.folder, records))
         fuzz(
+            "lock",
+            st.binary(max_size=30) | st.integers().map(lambda n: b"%d\n" % n),
+            lambda data: lock_file(bench.folder, data),
+        )
+        results = JSON.map(lambda value: json.dumps({"result": value}).encode()) | st.builds(
+            lambda *texts: json.dumps(
+                {"error": dict(zip(("type", "message", "traceback"), texts, strict=True))}
+            ).encode(),
+            *[st.text(max_size=8) | st.sampled_from(ESCAPES)] * 3,
+        )
+        deep = st.sampled_from([b'{"result":' + b"[" * n + b"]" * n + b"}" for n in (200, 900, 2000, 100_000)])
+        fuzz("result", st.binary(max_size=60) | results | deep, victim.log, quick=30, full=500)
+        fuzz(
             "environment",
             st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b'{"A":' + b"1" * 5000 + b"}"]),
             lambda data: environment_file(store, data),
             StoreDamaged,
         )
     store.close()
+    with without_syncs():
+        everywhere(bench, victim, figures)
     return figures
+
+
+TEXTS = ["\0", "a/../../x", "\ud800", *ESCAPES]
+NUMBERS = [1e300, -1e300, 1e15, -1e15, 2**63, -1, True]
+OTHERS = [{}, DEEP, None]
+
+
+def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
+    """Something else in every place there is, one after the other: read in this process, some of it by real ones."""
+    records = records_of(victim.kept.journal)
+    spots = {
+        tuple("*" if type(key) is int else key for key in place): place for place in places(records) if len(place) > 1
+    }
+    for place in spots.values():
+        value = functools.reduce(lambda inner, key: inner[key], place, records)  # type: ignore[call-overload]
+        for other in (TEXTS if isinstance(value, str) else NUMBERS if isinstance(value, int | float) else []) + OTHERS:
+            changed: Any = copy.deepcopy(records)
+            functools.reduce(lambda inner, key: inner[key], place[:-1], changed)[place[-1]] = copy.deepcopy(other)
+            path = victim.with_file(JOURNAL, lines_of(changed))
+            for words in (["show", "1-99"], next(victim.turn)):
+                figures.n += 1
+                if wrong := read_by(path, words):
+                    figures.bad.append(f"{other!r:.40} at {place}: {wrong}")
+            if bench.dice.random() < bench.size(1, 20) / 100:
+                figures.n += 1
+                words = next(words for words in victim.turn if words[:1] != ["wait"])  # which may signal what is named
+                done = subprocess.run(
+                    [sys.executable, "-m", "jobq", *words], env=environment_of(path), capture_output=True, check=False
+                )
+                if wrong := complaint(words, done.returncode, done.stdout + done.stderr):
+                    figures.bad.append(f"{other!r:.40} at {place}: a process: {wrong}")
 
 
 @case("57b", "command line", "fuzz of words")
@@ -318,6 +452,15 @@ def below(frames: int, look: Callable[[], object]) -> object:
 
 
 SEEDS = [
+    Seed("H", "a time that no calendar knows is read", "records.py", "TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", "TIME = Rule(NUMBER)", "57"),
+    Seed("H", "a name of a folder is read as it is", "records.py",
+         'WORD = Rule((str,), re.compile(r"[\\w-]*", re.ASCII).fullmatch)', "WORD = Rule((str,))", "57"),
+    Seed("H", "what a supervisor noted is recorded as it is", "engine/remains.py", "            if not _fits(record):", "            if False:", "57"),
+    Seed("G21", "the keys of a later version are dropped by compaction", "store/jobs.py", '"jobs": count, **later.end}', '"jobs": count}', "tests/store/test_versions.py"),
+    Seed("G21", "the format of a later version is lowered", "store/journal.py", "format=max(self.format, FORMAT)", "format=FORMAT", "tests/store/test_versions.py"),
+    Seed("41", "a log is opened in a way that blocks", "views/logs.py", "self._fd = open_checked(self._path, os.O_RDONLY)", "self._fd = os.open(self._path, os.O_RDONLY)", "tests/test_planted.py"),
+    Seed("41", "any second name is trusted", "system.py", "return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", "return True", "tests/test_planted.py"),
+    Seed("6", "an environment that can't be read again is taken", "store/environment.py", "if stored > MAX_LINE or", "if", "tests/test_bounds.py"),
     Seed("H", "a parser that lets RecursionError out", "store/journal.py",
          "    except (ValueError, RecursionError) as e:\n        raise BadLine", "    except ValueError as e:\n        raise BadLine",
          "tests/store/test_journal.py"),
