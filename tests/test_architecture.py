@@ -13,7 +13,7 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "light", "serving", "system", "child"],
+    ["version", "errors", "light", "serving", "startup", "system", "child"],
     ["job", "supervisor"],
     ["records", "retry"],
     ["lifecycle"],
@@ -39,7 +39,7 @@ POWERS = {
     "killpg": {"supervisor/tree.py"},
     "pidfd_send_signal": {"supervisor/tree.py", "engine/remains.py"},
     "Popen": {"engine/slot.py"},
-    "environ": {"settings.py", "views/console.py"},
+    "environ": {"settings.py", "startup.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "supervisor/supervisor.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
