@@ -1,13 +1,16 @@
 """The program, also as `python -m jobq`: the one place where errors are told and exit codes made."""
 
-from __future__ import annotations
-
-import errno
-import os
 import sys
 
-from jobq.errors import JobqError, NotSaved
-from jobq.views.console import complain
+from jobq.startup import settle
+
+settle()  # here, and not in main(): all imports below this line are to come from jobq's own environment
+
+import errno  # noqa: E402
+import os  # noqa: E402
+
+from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
+from jobq.views.console import complain, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
@@ -17,20 +20,31 @@ BUG = 70
 TRY_AGAIN = 75
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run the command line, and exit."""
     if sys.platform == "win32":
         sys.exit("jobq: Windows is not supported yet; under WSL it runs as on Linux")
+    take_over()
+    code = outcome(sys.argv[1:])
+    if sys.flags.inspect:  # PYTHONINSPECT is for the user's programs: no prompt for us
+        os._exit(code)
+    sys.exit(code)
+
+
+def outcome(words: list[str]) -> int:
+    """Do what the words say; the exit code, once every error has been told. An interrupted process ends here."""
     try:
-        sys.exit(run(sys.argv[1:]))
+        return run(words)
     except JobqError as e:
         complain(str(e), e.hint)
-        sys.exit(e.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return e.exit_code
+    except (KeyboardInterrupt, Interrupted) as e:
+        from jobq.signals import end_by  # noqa: PLC0415
+
+        end_by(getattr(e, "number", 0))
     except Exception as e:  # the traceback is never the user's answer
         show_if_debugging(e)
-        sys.exit(tell(e))
+        return tell(e)
 
 
 SHORT = {  # of what the machine has too little, by errno

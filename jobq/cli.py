@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from io import StringIO
@@ -10,9 +11,9 @@ from typing import Annotated
 import typer
 
 from jobq.errors import UsageError
+from jobq.signals import raise_interrupted
 from jobq.version import VERSION
 from jobq.views.console import name_store, out, talk
-from jobq.views.text import safe
 
 USAGE = 2
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # all of the kind, which typer does not name
@@ -96,13 +97,15 @@ def app_for(words: Sequence[str]) -> typer.Typer:
 
 
 def run(words: Sequence[str]) -> int:
-    """Do what the words say; the exit code. What is wrong with them is told, made harmless: they may be anybody's."""
+    """Do what the words say; the exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, raise_interrupted)
     try:
-        return app_for(words)(words, standalone_mode=False) or 0
+        return app_for(words)(words, prog_name="jobq", standalone_mode=False) or 0
     except USAGE_ERROR as e:
         told = StringIO()
         e.show(told)  # type: ignore[attr-defined]
-        talk("\n".join(map(safe, told.getvalue().rstrip("\n").split("\n"))))
+        talk(*told.getvalue().rstrip("\n").split("\n"))
         if getattr(e, "option_name", "") == "--store":
             talk("hint: --store DIR goes before the command")
         return USAGE

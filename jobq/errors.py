@@ -17,6 +17,7 @@
     ├── CallFailed            1   the Python function of a job raised
     ├── EngineBroken         70   jobs can't be started at all
     ├── PythonGone           70   functions can't be called at all
+    ├── OutputFailed         74   what was asked for can't be written to stdout
     └── WaitTimeout         124   not over within the time given
 
 Each class takes the facts and writes the sentence; `hint` says what to do about it. The numbers are the exit codes
@@ -36,6 +37,14 @@ class JobqError(Exception):
     def __init__(self, sentence: str, hint: str = "") -> None:
         super().__init__(sentence)
         self.hint = hint
+
+
+class Interrupted(BaseException):
+    """A signal asked the whole program to end; it does so by that signal, so that its caller can tell (SIGINT: ^C)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class UsageError(JobqError):
@@ -168,6 +177,15 @@ class PythonGone(JobqError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path}, the Python of jobq itself, is gone: no function is called until it is back")
+
+
+class OutputFailed(JobqError):
+    """Data that was asked for did not reach stdout, though somebody may read it: a full disk, a closed descriptor."""
+
+    exit_code = 74
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"stdout {reason}", "what was printed is incomplete; mend that, then repeat the command")
 
 
 class CallFailed(JobqError):

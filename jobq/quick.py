@@ -23,7 +23,7 @@ from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.lock import StoreLock
 from jobq.store.sealed import append, seal
 from jobq.system import current_umask, utf8
-from jobq.views.console import name_store, out, unserved
+from jobq.views.console import acknowledge, name_store, unserved
 
 TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def add(words: list[str]) -> bool:
     if job_id is None:
         return False
     workers.ring(root)
-    out(str(job_id))
+    acknowledge(str(job_id))
     try:
         why = why_unserved(asked.get("queue", USUAL_QUEUE), workers.live(root))
     except (JobqError, OSError):

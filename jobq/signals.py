@@ -6,11 +6,29 @@ import os
 import signal
 import time
 from types import FrameType, TracebackType
+from typing import NoReturn
+
+from jobq.errors import Interrupted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 TOGETHER = 0.02  # seconds within which the same signal twice is one: timeout(1) and others pass on what we heard, too
+
+
+def end_by(number: int) -> NoReturn:
+    """End this process by the signal (0: SIGINT), as if it had never been caught.
+
+    Only that tells a shell which runs us in a loop that the user wants to end all of it, and not just this turn.
+    """
+    number = number or signal.SIGINT
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    signal.raise_signal(number)
+    raise SystemExit(128 + number)  # not reached, unless the system delivers signals late
+
+
+def raise_interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+    """Handler of SIGINT where nothing has to be wound up. The option parser makes an exit code of KeyboardInterrupt."""
+    raise Interrupted(number)
 
 
 class StopSignals:
@@ -33,6 +51,11 @@ class StopSignals:
     def count(self) -> int:
         """How often the process was asked to stop."""
         return max(self._asked, self._hung_up)
+
+    @property
+    def last(self) -> int:
+        """The number of the last signal; 0 if only we ourselves have asked."""
+        return self._last[0]
 
     def __enter__(self) -> StopSignals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # whoever started us may have blocked them

@@ -23,8 +23,9 @@ from jobq.job import Job, Moment, Spec, State
 from jobq.serving import LiveWorker
 from jobq.views.live import Overview, render
 from jobq.views.logs import MOST_TAIL, start_of_tail
+from jobq.views.output import shown
 from jobq.views.table import Situation
-from jobq.views.text import command_line, safe, safe_output, span
+from jobq.views.text import command_line, safe, span
 from tests.conftest import Cli, wait_until
 
 NASTY = "\x1b]0;PWNED\x07\x1b[31m\u202egnp.exe [/] [link=x]y[/link] :smile:"
@@ -172,8 +173,7 @@ def test_safe_text_is_printable_and_plain_text_stays(text: str) -> None:
 
 def test_output_for_a_terminal_keeps_lines_tabs_and_colours_only() -> None:
     assert (
-        safe_output(b"a\tb\x1b[31mred\x1b[0m\x1b[2J\n10%\r50%\r100%\r\n\xff")
-        == "a\tb\x1b[31mred\x1b[0m\\x1b[2J\n100%\n\\xff"
+        shown(b"a\tb\x1b[31mred\x1b[0m\n10%\r50%\r100%\r\n\xff\x1b") == "a\tb\x1b[31mred\x1b[0m\n100%\n\\xff\\x1b"
     )
 
 

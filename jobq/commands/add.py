@@ -14,8 +14,7 @@ from jobq.commands.common import queue_name, queue_of, takes_asks, warn_unserved
 from jobq.errors import UsageError
 from jobq.job import Command
 from jobq.system import utf8
-from jobq.views.console import out, say
-from jobq.views.text import safe
+from jobq.views.console import acknowledge, say
 
 Words = Annotated[
     list[str] | None,
@@ -40,7 +39,7 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
     if not ids:
         say("no lines, no jobs")
         return
-    out(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
+    acknowledge(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
     warn_unserved(queue, [queue_name(asked)])
 
 
@@ -53,7 +52,7 @@ def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any
         if not words:
             raise UsageError("there is no command to run", f"as in: jobq {typed} 'sleep 10 && echo done'")
         if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
-            say(f"note: '{safe(words[0])}' is taken for a program, as more words follow; options go before it")
+            say(f"note: '{words[0]}' is taken for a program, as more words follow; options go before it")
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
     if words:
         raise UsageError("both --from and a command are given", "give one of them")

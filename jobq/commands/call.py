@@ -14,7 +14,7 @@ from jobq.errors import UsageError
 from jobq.request import call_command
 from jobq.settings import interpreter
 from jobq.system import utf8
-from jobq.views.console import out
+from jobq.views.console import acknowledge
 
 KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 
@@ -43,7 +43,7 @@ def call(
     args, kwargs = parse([utf8(word) for word in arguments or []])
     command = call_command(utf8(function), args, kwargs, interpreter(python))
     (job_id,) = queue.add_many([command], lambda: queue.spec(**asked))
-    out(str(job_id))
+    acknowledge(str(job_id))
     warn_unserved(queue, [queue_name(asked)])
 
 

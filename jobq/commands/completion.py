@@ -20,7 +20,7 @@ def completion(
     if shell not in SHELLS:
         raise UsageError(f"there is no completion for {shell}", f"one of {', '.join(SHELLS)}")
     _, script = SHELLS[shell]
-    out(script(commands_of(context.find_root().command)).removesuffix("\n"))
+    out(*script(commands_of(context.find_root().command)).removesuffix("\n").split("\n"))
 
 
 def commands_of(group: Any) -> list[Command]:

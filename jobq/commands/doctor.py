@@ -15,7 +15,6 @@ from jobq.store import workers as presence
 from jobq.store.repair import repair
 from jobq.system import LINUX, NETWORK_FILESYSTEMS, filesystem
 from jobq.views.console import complain, out, say
-from jobq.views.text import safe
 
 DAMAGED = 65
 
@@ -36,9 +35,9 @@ def doctor(
         complain(str(e))
         loss = repair(store, clock.now().wall)
         say(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
-        say(f"the damaged journal is kept as {safe(loss.kept_as)}")
+        say(f"the damaged journal is kept as {loss.kept_as}")
         found = list(check.problems(store))
-    out(f"store       {safe(store.path)}")
+    out(f"store       {store.path}")
     root = store.existing()
     if store.header is None or root is None:
         out("            there is none yet; the first 'jobq add' makes it")
@@ -54,8 +53,8 @@ def doctor(
     if not os.path.exists("/proc/self/stat") and LINUX:
         say("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
     for name in check.foreign(root):
-        out(f"not ours    {safe(name)} (left alone)")
+        out(f"not ours    {name} (left alone)")
     for problem in found:
-        out(f"PROBLEM     {safe(problem)}")
+        out(f"PROBLEM     {problem}")
     out("healthy" if not found else f"{len(found)} problems")
     leave(DAMAGED if found else 0)

@@ -61,8 +61,6 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
     except NotFound as e:
         complain(f"{e} any more: it was removed while it was followed")
         return OURS
-    except KeyboardInterrupt:
-        return 130
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

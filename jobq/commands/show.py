@@ -22,4 +22,4 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     elif not found:
         say("no such jobs")
     else:
-        out("\n\n".join(describe(job, around, queue.store) for job in found))
+        out(*"\n\n".join(describe(job, around, queue.store) for job in found).split("\n"))

@@ -45,9 +45,6 @@ def wait(
 
     try:
         finished = queue.wait_all(ids, limit, meanwhile=tell)
-    except KeyboardInterrupt:
-        leave(130)
-        return
     except NotFound as e:
         complain(f"{e} any more: it was removed while it was waited for")
         leave(OURS if one else 1)

@@ -1,36 +1,118 @@
-"""Where words go: data to stdout, talk to stderr. A reader that has gone away is not an error."""
+"""Where words go: data to stdout, talk to stderr. All text passes `safe` here, last thing before it is written.
+
+A reader that has gone away (EPIPE) is not an error. Anything else that keeps data from stdout is: `OutputFailed`. What
+can't be written to stderr is lost, whatever the reason: there is nowhere left to say so.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
-if TYPE_CHECKING:
-    from typing import IO
+from jobq.errors import OutputFailed
+
+ENCODING = sys.getfilesystemencoding()  # of the terminal: the locale's, not that of PYTHONIOENCODING
+ERRORS = "backslashreplace"
+PLAIN = {ord("…"): "~", ord("·"): "-"}  # for encodings that lack them, as wide as they are
 
 
-def out(text: str) -> None:
-    """One line (or several) of data."""
-    _write(sys.stdout, text + "\n")
+class Stream:
+    """stdout or stderr, as a file to print to. Descriptors are written directly: no buffer loses what it holds."""
+
+    encoding, errors = ENCODING, ERRORS
+
+    def __init__(self, fd: int, *, raw: bool = False) -> None:
+        """`raw`: text reaches the terminal as it is. Only for what is composed here, of harmless parts."""
+        self.fd = fd
+        self.raw = raw
+        self.gone = False  # nobody reads it any more
+
+    def write(self, text: str) -> int:
+        """Print text, made harmless line by line. Raises OutputFailed."""
+        self.put(encoded(text if self.raw else "\n".join(map(harmless, text.split("\n")))))
+        return len(text)
+
+    def put(self, data: bytes) -> None:
+        """Write all of the bytes, however slow the reader. Raises OutputFailed; never for stderr."""
+        rest = memoryview(data)
+        while rest and not self.gone:
+            try:
+                rest = rest[os.write(self.fd, rest) :]
+            except BlockingIOError:
+                wait_until_writable(self.fd)
+            except BrokenPipeError:
+                self.gone = True
+            except OSError as e:
+                if self.fd == 2:
+                    return
+                raise OutputFailed("is closed" if e.errno == errno.EBADF else f"can't be written: {e.strerror}") from e
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.fd
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self.fd)
 
 
-def write_now(text: str) -> None:
-    """Write to stdout without its buffer, which a thread that is stuck would keep from everybody. Raises OSError."""
-    if sys.stdout is None or sys.stdout.closed:
-        return
-    data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
-    while data:
-        data = data[os.write(sys.stdout.fileno(), data) :]
+stdout, stderr = Stream(1), Stream(2)
+drawing = Stream(1, raw=True)  # for tables whose cells are harmless, and codes of ours that move and colour
+
+
+def wait_until_writable(fd: int) -> None:
+    """Somebody else has made the pipe non-blocking, for everybody who has it."""
+    import select  # noqa: PLC0415
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
+
+
+def take_over() -> None:
+    """Have everybody print here: the option parser and tracebacks, too."""
+    sys.stdout, sys.stderr = stdout, stderr
+
+
+def encoded(text: str) -> bytes:
+    """The bytes for a terminal of this locale. What it does not have is replaced."""
+    try:
+        return text.encode(ENCODING)
+    except UnicodeEncodeError:
+        return text.translate(PLAIN).encode(ENCODING, ERRORS)
+
+
+def harmless(text: str) -> str:
+    """One line, with everything escaped that a terminal would obey."""
+    if text.isascii() and text.isprintable():
+        return text
+    try:
+        from jobq.views.text import safe  # noqa: PLC0415
+    except (OSError, ImportError, MemoryError):  # there is no descriptor or memory left to load it
+        return ascii(text)[1:-1]
+    return safe(text)
+
+
+def out(*lines: str) -> None:
+    """Lines of data. Raises OutputFailed."""
+    stdout.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
+
+
+def acknowledge(ids: str) -> None:
+    """The ids of new jobs. They are stored, so nothing that happens to stdout now is a failure of the command."""
+    try:
+        out(ids)
+    except OutputFailed as e:
+        say(f"added {ids}; {e}")
 
 
 def out_bytes(data: bytes) -> None:
-    """Bytes, untouched."""
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except (OSError, ValueError, AttributeError):
-        _close(sys.stdout)
+    """Bytes, untouched. Raises OutputFailed."""
+    stdout.put(data)
 
 
 _store: str | None = None
@@ -60,23 +142,21 @@ def say(text: str) -> None:
     talk(f"jobq: {text}")
 
 
-def talk(text: str) -> None:
+def talk(*lines: str) -> None:
     """Lines of talk in somebody else's words."""
-    _write(sys.stderr, f"{text}\n")
+    stderr.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
+
+
+def talk_output(*lines: str) -> None:
+    """Lines of a job's output, which `views.output` has made harmless, colours and all."""
+    stderr.put(encoded("".join(f"{line}\n" for line in lines)))
 
 
 def complain(sentence: str, hint: str = "") -> None:
     """An error for people: one sentence, and what to do about it."""
-    try:
-        from jobq.views.text import safe  # noqa: PLC0415
-    except (OSError, ImportError, MemoryError):  # there is no descriptor or memory left to load it
-
-        def safe(text: str) -> str:
-            return ascii(text)[1:-1]
-
-    say(safe(sentence))
+    say(sentence)
     if hint:
-        talk(f"hint: {safe(_for_our_store(hint))}")
+        talk(f"hint: {_for_our_store(hint)}")
 
 
 def unserved(why: str) -> None:
@@ -93,39 +173,9 @@ def unserved(why: str) -> None:
 
 def is_terminal() -> bool:
     """Whether stdout is looked at by a person."""
-    try:
-        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    except (AttributeError, ValueError):
-        return False
+    return stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def gone() -> bool:
     """Whether what we print reaches nobody any more."""
-    return sys.stdout is None or sys.stdout.closed
-
-
-def _write(stream: IO[str] | None, text: str) -> None:
-    if stream is None or stream.closed:
-        return
-    try:
-        stream.write(text)
-        stream.flush()
-    except UnicodeEncodeError:
-        stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        stream.flush()
-    except (OSError, ValueError):
-        _close(stream)
-
-
-def _close(stream: IO[str] | None) -> None:
-    """Let nothing be flushed at exit into a pipe that nobody reads."""
-    if stream is None or stream.closed:
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, stream.fileno())
-        stream.close()
-    except (OSError, ValueError):
-        pass
-    finally:
-        os.close(null)
+    return stdout.gone

@@ -15,8 +15,8 @@ VERSION = 1
 
 
 def envelope(**content: Any) -> str:
-    """One JSON document, ASCII."""
-    return json.dumps({"jobq": VERSION, **content})
+    """One JSON document, printable ASCII."""
+    return json.dumps({"jobq": VERSION, **content}).replace("\x7f", "\\u007f")
 
 
 def job_data(job: Job, reason: str = "") -> dict[str, Any]:

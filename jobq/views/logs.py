@@ -9,42 +9,39 @@ from jobq.api import FIRST_POLL, LAST_POLL, Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
-from jobq.views.console import complain, gone, is_terminal, out_bytes, say
-from jobq.views.text import safe, safe_output, size
+from jobq.views.console import complain, encoded, gone, is_terminal, out_bytes, say
+from jobq.views.output import ShownOutput, shown
+from jobq.views.text import size
 
 BLOCK = 1 << 16
 MOST_TAIL = 1 << 20  # bytes that --tail shows on a terminal, where nobody waits for the end of a line of gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
+TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # no colour, ASCII again, a cursor
 
 
 class Printer:
-    """Writes log bytes to stdout: untouched, or as harmless lines if that is a terminal."""
+    """Writes log bytes to stdout: untouched, or as harmless lines if that is a terminal. Raises OutputFailed."""
 
     def __init__(self, raw: bool = False) -> None:
-        self._filter = is_terminal() and not raw
-        self._open_line = b""
-        self._shown = False  # something of the open line is on the screen
+        self._text = None if raw or not is_terminal() else ShownOutput()
+        self._shown = ""  # of the open line, what is on the screen
+        self._may_obey = raw and is_terminal()
+        self._untidy = False
         self.any = False
 
     def write(self, data: bytes) -> None:
         """More of the log."""
         self.any = True
-        if not self._filter:
+        if self._text is None:
+            self._untidy = self._untidy or (self._may_obey and (b"\x1b" in data or b"\x0e" in data))
             out_bytes(data)
-            return
-        lines, newline, rest = data.rpartition(b"\n")
-        if newline:
-            self._put(self._open_line + lines + b"\n")
-            self._open_line = b""
-        self._open_line += rest
-        if len(self._open_line) > BLOCK:
-            self._put(self._open_line)
-            self._open_line = b""
+        elif text := self._text.feed(data):
+            self._put(text)
 
     def tail(self, fd: int, lines: int | None) -> int:
         """The offset where the last `lines` lines begin (None: all), or what a person wants to see of them."""
-        at = start_of_tail(fd, lines, MOST_TAIL if self._filter else None)
-        if self._filter and lines and at == os.fstat(fd).st_size - MOST_TAIL:
+        at = start_of_tail(fd, lines, MOST_TAIL if self._text else None)
+        if self._text and lines and at == os.fstat(fd).st_size - MOST_TAIL:
             say(f"the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
         return at
 
@@ -55,20 +52,24 @@ class Printer:
 
     def pause(self) -> None:
         """Nothing more for now: show the line that is not finished, which may be a progress bar."""
-        if self._open_line and self._filter:
-            self._put(self._open_line)
-            self._shown = True
+        line = self._text.open_line() if self._text else ""
+        if line != self._shown:
+            self._put(line)
+            self._shown = line
 
     def end(self) -> None:
-        """No more comes: the last line has no newline."""
-        if self._open_line:
-            self._put(self._open_line + b"\n")
-            self._open_line = b""
+        """No more comes: the last line may have no newline, and raw output may have left the terminal in disorder."""
+        if self._text is not None and (line := self._text.open_line()):
+            self._put(f"{line}\n")
+            self._text = ShownOutput()
+        elif self._untidy:
+            out_bytes(TIDY)
+            self._untidy = False
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, text: str) -> None:
         over = START_OVER if self._shown else ""
-        self._shown = False
-        out_bytes((over + safe_output(data)).encode())
+        self._shown = ""
+        out_bytes(encoded(over + text))
 
 
 def print_log(path: str, printer: Printer, tail: int | None) -> None:
@@ -84,13 +85,14 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
     printer.end()
 
 
-def print_from(fd: int, path: str, at: int, printer: Printer) -> int:
-    """Print everything from the offset `at` to the end of the log at `path`; the offset where that is now.
+def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None = None) -> int:
+    """Print the log at `path` from the offset `at` to its end, or about `most` bytes; the offset up to which it is.
 
     The log of a job that said nothing may become that of another one: what is read counts if the file still is there.
     """
     ours = False  # once known to be, it stays so: what is not empty is passed on to nobody
-    while not gone():
+    end = None if most is None else at + most
+    while not gone() and (end is None or at < end):
         start, block = next_block(fd, at)
         if not block or not (ours or is_at(path, fd)):
             break
@@ -132,17 +134,17 @@ def hole_below(fd: int, low: int, high: int) -> int:
 
 
 def last_lines(path: str, count: int) -> list[str]:
-    """The last lines of a log, harmless; none if there is no log."""
+    """The last lines of a log as a terminal would show them, harmless; none if there is no log."""
     try:
         fd = open_checked(path, os.O_RDONLY)
     except FileNotFoundError:
         return []
     except Planted as e:
-        return [safe(str(e))]
+        return [str(e)]
     try:
         at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
         data = os.pread(fd, BLOCK, at)
-        return safe_output(data).rstrip("\n").split("\n") if data and is_at(path, fd) else []
+        return shown(data).rstrip("\n").split("\n") if data and is_at(path, fd) else []
     finally:
         os.close(fd)
 
@@ -178,15 +180,15 @@ class Tail:
         self._path = path
         self._tail = tail
         self._fd = -1
-        self._at = 0
+        self.at = 0  # everything before this offset is printed
         self._complained = False
 
     def exists(self) -> bool:
         """Whether it has been begun."""
         return os.path.exists(self._path)
 
-    def pump(self, printer: Printer) -> bool:
-        """Print what is new; whether anything was."""
+    def pump(self, printer: Printer, most: int | None = None) -> bool:
+        """Print what is new, or about `most` bytes of it; whether anything was."""
         if self._fd < 0:
             try:
                 self._fd = open_checked(self._path, os.O_RDONLY)
@@ -195,10 +197,10 @@ class Tail:
             except Planted as e:
                 self._complain_once(e)
                 return False
-            self._at = printer.tail(self._fd, self._tail)
-        before = self._at
-        self._at = print_from(self._fd, self._path, self._at, printer)
-        return self._at > before
+            self.at = printer.tail(self._fd, self._tail)
+        before = self.at
+        self.at = print_from(self._fd, self._path, self.at, printer, most)
+        return self.at > before
 
     def _complain_once(self, e: Planted) -> None:
         if not self._complained:
@@ -223,7 +225,7 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
         if over and not wrote:
             if attempt is None and len(job.attempts) > n:
                 printer.end()
-                say(f"attempt {n}: {safe(str(job.attempts[n - 1].ending))}; attempt {n + 1} follows")
+                say(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
                 log.close()
                 n += 1
                 log = Tail(queue.store.logs.path(job_id, n))

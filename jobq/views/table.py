@@ -10,7 +10,7 @@ from jobq.job import Job, Moment, State
 from jobq.serving import LiveWorker
 from jobq.store import workers as presence
 from jobq.store.store import Store
-from jobq.views.console import is_terminal, out
+from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line, safe, span
 
@@ -118,7 +118,7 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415
 
-        console = Console()
+        console = Console(file=drawing)  # type: ignore[arg-type]
         console.print(rich_table(rows, console.width))
         return
     lines = [HEADERS, *cells(rows)]
@@ -126,7 +126,7 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
     text = (
         "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
     )
-    out("\n".join(text))
+    out(*text)
 
 
 def rich_table(rows: Sequence[Row], columns: int) -> Table:

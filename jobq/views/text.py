@@ -1,23 +1,35 @@
-"""Text that comes from jobs, made harmless before it meets a terminal; times and commands in words."""
+"""Text made harmless for a terminal; times, sizes and commands in words."""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import time
 
 from jobq.job import Call, Command
+from jobq.views.console import ENCODING
 
+UNICODE = ENCODING == "utf-8"
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def safe(text: str) -> str:
-    """`text` with everything unprintable escaped: control characters, bidi marks, surrogates, tags (CWE-150)."""
-    if text.isprintable():
+    """Escape everything that is not to be printed: control characters, bidi marks, surrogates, tags (CWE-150).
+
+    So is what the locale has no bytes for, which would otherwise take more room than a table has for it.
+    """
+    if text.isprintable() and (UNICODE or text.isascii()):
         return text
     return text.translate(SHOWN)
+
+
+def _is_shown(char: str) -> bool:
+    if not char.isprintable():
+        return False
+    try:
+        return UNICODE or bool(char.encode(ENCODING))
+    except UnicodeEncodeError:
+        return False
 
 
 def _escaped(char: str) -> str:
@@ -34,28 +46,11 @@ class _Shown(dict[int, str]):
 
     def __missing__(self, number: int) -> str:
         char = chr(number)
-        self[number] = shown = char if char.isprintable() else _escaped(char)
+        self[number] = shown = char if _is_shown(char) else _escaped(char)
         return shown
 
 
 SHOWN = _Shown()
-
-
-def safe_output(data: bytes) -> str:
-    """Output of a job for a terminal: lines, tabs and colours stay; of a line that was overwritten, its last form."""
-    lines = []
-    for raw in data.decode("utf-8", "backslashreplace").split("\n"):
-        line = raw.rstrip("\r").rpartition("\r")[2]
-        parts, at = [], 0
-        for colour in COLOUR.finditer(line):
-            parts += [_safe_but_tabs(line[at : colour.start()]), colour.group()]
-            at = colour.end()
-        lines.append("".join([*parts, _safe_but_tabs(line[at:])]))
-    return "\n".join(lines)
-
-
-def _safe_but_tabs(text: str) -> str:
-    return "\t".join(map(safe, text.split("\t")))
 
 
 def command_line(command: Command) -> str:
