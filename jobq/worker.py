@@ -28,6 +28,7 @@ from jobq.store.store import Store
 from jobq.upkeep import Upkeep
 
 LOOK_AROUND = 1.5  # seconds between two looks at the other workers and the journal when nobody rings
+EVERYTHING = 1 << 62  # bytes, more than any log has
 LONGEST_PAUSE = 4.0  # seconds between two tries while the disk or the machine is full
 
 Report = Callable[[Job], None]
@@ -46,10 +47,12 @@ class Worker:
         own_jobs: bool = False,
         stop_after: float = STOP_AFTER,
         on_stop: OnStop | None = None,
+        followed: bool = False,
         report: Report = lambda _job: None,
         idle: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`queues` None: all. `own_jobs`: claims only jobs whose spec names it as the runner; they end with it.
+        `followed`: of their logs nothing is dropped that `has_read` was not called for.
 
         `stop_after`, `on_stop`: see `Stopping`.
 
@@ -65,6 +68,7 @@ class Worker:
         self._break = ""  # why it is taking a break, if it is
         self._held: list[int] = []  # jobs of dead workers of which something may still run
         self._own_jobs = own_jobs
+        self._followed = followed
         self._report = report
         self._idle = idle
         self._member = presence.Membership(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
@@ -93,6 +97,11 @@ class Worker:
     def token(self) -> str:
         """Its name in the store."""
         return self._member.token
+
+    def has_read(self, job_id: int, n: int, end: int | None) -> None:
+        """Whoever follows the log of this attempt has it up to this offset; None: follows no more. Any thread may."""
+        self._followed = self._followed and end is not None
+        self._engine.has_read(Key(job_id, n), EVERYTHING if end is None else end)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -257,7 +266,7 @@ class Worker:
                 self._engine.withdraw(Key(job.id, job.attempts[-1].n))
                 self._take_a_break(now, e)
                 continue
-            tasks.append(Task.of(job, self.store, now, self._caller.path))
+            tasks.append(Task.of(job, self.store, now, self._caller.path, followed=self._followed))
         if tasks:
             self._engine.submit(name, tasks)
 

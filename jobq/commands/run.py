@@ -11,19 +11,23 @@ import typer
 from jobq import clock
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import leave, queue_of, takes_asks
-from jobq.errors import NotFound
+from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.job import OURS, Job, State
 from jobq.store.logs import Logs
-from jobq.views.console import complain, gone, say
+from jobq.views.console import complain, gone, say, talk, talk_output
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
+from jobq.views.watch import Speaker
 
 if TYPE_CHECKING:
     from jobq.signals import StopSignals
 
 LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
 OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
+MOST_UNTOLD = 1 << 20  # bytes that stdout takes before it is said how far it is
+HURRY_POLL = 0.1  # seconds between two looks whether a slow reader is still to be waited for
+LAST_MOMENT = 5.0  # seconds for him after that
 
 
 @takes_asks(retries=0)
@@ -38,7 +42,8 @@ def run(
     """Run a command through the queue, here and now: its output is on stdout, its exit code is ours.
 
     With --from, a job for each line: 0 if all succeed, else 1. No worker is needed, and none takes these jobs; if this
-    command is killed, they end with it. ^C is TERM for them, and KILL after their grace; again: after 2 s.
+    command is killed, they end with it. ^C is TERM for them, and KILL after their grace; again: after 2 s. Then this
+    command ends by the same signal. Of a single command's output, --log-max drops nothing that stdout has not had yet.
     """
     from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
     from jobq.worker import Worker  # noqa: PLC0415
@@ -50,34 +55,43 @@ def run(
         return
     single = from_ is None
     asked = {"retries": 0, **asked}
-    with StopSignals() as signals:
-        talk = quiet if single else Teller(queue.store.logs).tell
-        work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, report=talk, idle=Patience(signals).look)
+    speaker = Speaker()
+    with StopSignals() as signals, speaker:
+        tell = quiet if single else Teller(queue.store.logs, speaker).tell
+        idle = Patience(signals, speaker).look
+        work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
-        output = Output(queue.store.logs.path, ids[0], signals.ask) if single else None
+        output = Output(queue.store.logs.path, ids[0], signals.ask, work.has_read) if single else None
         try:
             work.run(signals)
         finally:
             if output is not None:
-                output.close()
+                output.close(in_a_hurry=lambda: signals.last > 0)
     try:
         jobs = queue.jobs_of(ids)
+        code = conclude_one(jobs[0], output.failure) if output is not None else conclude(jobs)
     except NotFound as e:
         complain(f"{e} any more: it was removed while it ran")
-        leave(OURS if single else 1)
-        return
-    if single:
-        finish_single(jobs[0])
+        code = OURS if single else 1
+    if signals.last:
+        raise Interrupted(signals.last)
+    leave(code)
+
+
+def conclude(jobs: list[Job]) -> int:
+    """Say how many succeeded; the exit code."""
     succeeded = sum(job.state is State.SUCCEEDED for job in jobs)
     say(f"{succeeded} of {len(jobs)} succeeded")
-    leave(int(succeeded < len(jobs)))
+    return int(succeeded < len(jobs))
 
 
-def finish_single(job: Job) -> None:
-    """Exit as the job did; say why if that is not plain."""
+def conclude_one(job: Job, failure: OutputFailed | None) -> int:
+    """The exit code: the job's own, or 74 if it succeeded but its output is not all there. Say why if it is not 0."""
     if job.state is not State.SUCCEEDED:
         say(f"{what(job, clock.now())}  {command_line(job.command)}")
-    leave(job.exit_code)
+    if failure is not None:
+        complain(str(failure), f"the job went on to its end; 'jobq log {job.id}' has what it said")
+    return job.exit_code or (failure.exit_code if failure else 0)
 
 
 def quiet(_job: Job) -> None:
@@ -87,65 +101,88 @@ def quiet(_job: Job) -> None:
 class Patience:
     """Says, the first time that we are asked to stop, what happens now."""
 
-    def __init__(self, signals: StopSignals) -> None:
+    def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
+        self._speaker = speaker
         self._told = False
 
     def look(self) -> None:
         """Called before each sleep of the worker."""
-        if self._signals.count and not self._told and not gone():  # else it was the reader who went, as head(1) does
+        if self._signals.last and not self._told:  # else it was the reader who went, as head(1) does
             self._told = True
-            say("stopping; ^C again ends it now")
+            self._speaker.add(talk, "jobq: stopping; ^C again ends it now")
 
 
 class Teller:
     """Says what happens to many: a line for each event but a start, and the last words of what failed."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: Logs, speaker: Speaker) -> None:
         self._logs = logs
+        self._speaker = speaker
 
     def tell(self, job: Job) -> None:
         """Something happened to the job."""
         if job.state is State.RUNNING:
             return
-        say(f"{what(job, clock.now())}  {command_line(job.command)}")
+        self._speaker.add(talk, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
         if job.state is State.FAILED:
             for line in last_lines(self._logs.path(job.id, len(job.attempts)), LAST_WORDS):
-                say(f"  {line}")
+                self._speaker.add(talk_output, f"jobq:   {line}")
 
 
 class Output:
     """Copies the log of a job to stdout while it is written, attempt after attempt."""
 
-    def __init__(self, log_path: Callable[[int, int], str], job_id: int, nobody_reads: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log_path: Callable[[int, int], str],
+        job_id: int,
+        nobody_reads: Callable[[], None],
+        has_read: Callable[[int, int, int | None], None],
+    ) -> None:
+        """`has_read(job_id, n, end)`: stdout has the log of the attempt up to this byte; None: it takes no more."""
+        self.failure: OutputFailed | None = None  # what kept the rest from stdout
         self._log_path = log_path
         self._job_id = job_id
+        self._n = 1  # the attempt that is copied
         self._nobody_reads = nobody_reads
+        self._has_read = has_read
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._copy, name="output", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Copy the rest, and stop."""
+    def close(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Copy the rest, however slow its reader; in a hurry, what he takes within a moment."""
         self._over.set()
-        self._thread.join()
+        while self._thread.is_alive() and not in_a_hurry():
+            self._thread.join(HURRY_POLL)
+        self._thread.join(LAST_MOMENT)
+
+    def _run(self) -> None:
+        try:
+            self._copy()
+        except OutputFailed as e:  # the job goes on, as it would if it wrote to a file
+            self.failure = e
+            self._has_read(self._job_id, self._n, None)
 
     def _copy(self) -> None:
         printer = Printer(raw=True)
-        n = 1
-        log = Tail(self._log_path(self._job_id, n))
+        log = Tail(self._log_path(self._job_id, self._n))
         while True:
             over = self._over.is_set()
-            wrote = log.pump(printer)
+            wrote = log.pump(printer, MOST_UNTOLD)
+            if wrote:
+                self._has_read(self._job_id, self._n, log.at)
             if gone():
                 self._nobody_reads()
                 return
-            following = Tail(self._log_path(self._job_id, n + 1))
+            following = Tail(self._log_path(self._job_id, self._n + 1))
             if not wrote and following.exists():
                 log.close()
-                n, log = n + 1, following
+                self._n, log = self._n + 1, following
                 continue
             if over and not wrote:
                 log.close()
+                printer.end()
                 return
             self._over.wait(0 if wrote else OUTPUT_POLL)

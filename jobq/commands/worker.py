@@ -66,7 +66,9 @@ def worker(  # noqa: PLR0917  # an option a parameter
             idle=lambda: watch.refresh(work, stops=signals.count),
         )
         if work.network:
-            say(f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk")
+            watch.remark(
+                f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk"
+            )
         done = work.run(signals)
     for job in work.left:
         say(f"job {job.id} goes on: {command_line(job.command)}")

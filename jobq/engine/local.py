@@ -232,6 +232,10 @@ class LocalEngine:
                 return True
         return False
 
+    def has_read(self, key: Key, end: int) -> None:
+        """Of its log, what comes before this offset may be dropped. Of no harm if it is not heard: the next one is."""
+        self._order(key, f"read {key.job_id} {key.n} {end}")
+
     def ask_back(self, *, late: float = 0.0) -> bool:
         """Have what waits behind a job given back, where none has ended for `late` seconds; whether any was."""
         now = time.monotonic()

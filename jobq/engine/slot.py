@@ -167,6 +167,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "log_max": task.log_max,
         "boot": task.boot_id,
         "once": task.once,
+        "followed": task.followed,
         "mark": trace.mark,
         "result": task.result,
         "claim": trace.attempt.claimed_at,

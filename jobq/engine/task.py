@@ -54,9 +54,10 @@ class Task(NamedTuple):
     boot_id: str
     once: bool  # it must not be started again, whatever happens
     result: str | None  # where a function leaves what it returned
+    followed: bool  # somebody reads the log as it grows, and must miss nothing
 
     @classmethod
-    def of(cls, job: Job, store: Store, now: Moment, child: str) -> Task:
+    def of(cls, job: Job, store: Store, now: Moment, child: str, *, followed: bool = False) -> Task:
         """The last attempt of the job, which was just claimed; `child` is the script that calls functions."""
         spec, attempt = job.spec, job.attempts[-1]
         trace = Trace.of(job, store)
@@ -83,6 +84,7 @@ class Task(NamedTuple):
             now.boot_id,
             not attempts_left(job),
             result,
+            followed,
         )
 
 

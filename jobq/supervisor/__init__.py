@@ -5,7 +5,7 @@ processes and no store, and loads little beside the standard library. In FOLDER 
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
     K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds); "return": what waits goes back; "stopping": the
-             worker was asked to stop
+             worker was asked to stop; "read ID N END": up to that byte, the log need not be kept for its follower
     K.ends   what happened, appended: start, pid, end, not_started; emptied when the worker has recorded it all
 
 Standard input brings jobs, a JSON object a line: one, or as many short ones as take some milliseconds, so that nobody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 
 from jobq.supervisor.spawn import LOG_FLAGS
@@ -19,14 +20,15 @@ class Log:
     What lies between is made a hole in the file, which takes no room and moves nothing: the job goes on appending.
     """
 
-    def __init__(self, path: str, fd: int, most: int) -> None:
-        """`most` bytes are kept."""
+    def __init__(self, path: str, fd: int, most: int, *, followed: bool = False) -> None:
+        """`most` bytes are kept, and what a follower has not read; orders say how far it is."""
         self.path = path
         self.fd = fd
         self.head = most // 4 // LOG_BLOCK * LOG_BLOCK
         self.tail = most - self.head
         self.hole_end = self.head
         self.dropped = 0
+        self.read_to = 0 if followed else sys.maxsize
         self.look_at = time.monotonic() + LOG_LOOK
 
     def trim(self) -> None:
@@ -35,7 +37,7 @@ class Log:
         size = os.fstat(self.fd).st_size
         if size < self.hole_end:
             self.hole_end = self.head  # the job has truncated it
-        end = (size - self.tail) // LOG_BLOCK * LOG_BLOCK
+        end = min(size - self.tail, self.read_to) // LOG_BLOCK * LOG_BLOCK
         if end > self.hole_end and punch_hole(self.fd, self.hole_end, end - self.hole_end):
             self.dropped += end - self.hole_end
             self.hole_end = end

@@ -127,7 +127,8 @@ class Supervisor:
                 os.close(log)
             self.channel.report({**key, **spawn_error(e, job)})
             return
-        running = Running(job, pid, Log(job["log"], log, job["log_max"]))
+        log_kept = Log(job["log"], log, job["log_max"], followed=job.get("followed", False))
+        running = Running(job, pid, log_kept)
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
         end = self.reap(running)
@@ -202,6 +203,8 @@ class Supervisor:
                 if job.stop is None:
                     job.begin_stop("interrupted", seconds, counted=False)
                 job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
+            case ["read", _, _, end] if mine:
+                job.log.read_to = int(end)
             case ["cancel" | "stop", job_id, n, *_]:
                 self.channel.wait(0)  # it may be in the pipe still
                 self.channel.give_back(lambda waiting: [str(waiting["id"]), str(waiting["n"])] == [job_id, n])

@@ -12,16 +12,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
+from jobq.errors import OutputFailed
 from jobq.job import Job, Moment
 from jobq.serving import why_unserved
+from jobq.views.console import drawing
 from jobq.views.table import Situation, at_work, rich_table, row
+from jobq.views.terminal import Region, in_foreground
 from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
 FRESH = 0.1  # seconds between two snapshots
+LEAVE_S = 1.0  # seconds that the terminal may take for the last of it
 NEXT = 5  # waiting jobs shown
 
 
@@ -98,11 +101,17 @@ class Display:
 
     def __init__(self, clock: Callable[[], Moment]) -> None:
         self._clock = clock
+        self._console = Console(file=drawing)  # type: ignore[arg-type]  # all that rich asks of a file
+        self._region = Region(drawing)
         self._overview: Overview | None = None
         self._news = threading.Condition()
         self._over = False
+        self._resting = False
+        self._rested = threading.Event()
+        self._stale = False  # what is on the screen may not be as it was drawn
+        self._elsewhere = False  # somebody else has written below it
         self._shown_at = 0.0
-        self._thread = threading.Thread(target=self._draw, name="display", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="display", daemon=True)
         self._thread.start()
 
     def offer(self, overview: Callable[[], Overview]) -> float | None:
@@ -118,22 +127,62 @@ class Display:
                 self._news.notify()
         return None
 
+    def rest(self) -> None:
+        """Return when the screen is left in order, with a cursor, and nothing is drawn until `draw_anew`."""
+        with self._news:
+            self._rested.clear()
+            self._resting = True
+            self._news.notify()
+        self._rested.wait(LEAVE_S)  # a terminal that takes nothing must not keep us from being stopped
+
+    def draw_anew(self, *, elsewhere: bool) -> None:
+        """The terminal has another size, or the cursor is `elsewhere`: others may have written to it."""
+        with self._news:
+            self._resting, self._stale, self._elsewhere = False, True, self._elsewhere or elsewhere
+            self._news.notify()
+
     def close(self, overview: Overview | None) -> None:
         """Draw the last state and stop; a terminal that does not take it is left behind."""
         with self._news:
-            self._overview, self._over = overview, True
+            self._overview, self._over, self._resting = overview or self._overview, True, False
             self._news.notify()
-        self._thread.join(timeout=1.0)
+        self._thread.join(LEAVE_S)
 
-    def _draw(self) -> None:
-        with Live(console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-            while True:
-                with self._news:
-                    overview, over = self._overview, self._over
-                if overview is not None:
-                    live.update(render(overview, self._clock(), live.console.width), refresh=True)
-                if over:
-                    return
-                with self._news:
-                    if self._overview == overview and not self._over:
-                        self._news.wait(REDRAW if overview is None or overview.running else None)
+    def _run(self) -> None:
+        try:
+            while not self._turn():
+                pass
+            self._region.leave()
+        except OutputFailed:
+            pass  # the terminal has gone; the work goes on
+        finally:
+            self._rested.set()
+
+    def _turn(self) -> bool:
+        """Draw, and wait for news; whether that was the last."""
+        with self._news:
+            overview, over, resting, elsewhere = self._overview, self._over, self._resting, self._elsewhere
+            self._stale = self._elsewhere = False
+        foreground = in_foreground(drawing.fileno())
+        if resting or elsewhere or not foreground:
+            self._region.leave()
+        if overview is not None and foreground and not resting:
+            self._draw(overview)
+        if resting:
+            self._rested.set()
+        if over:
+            return True
+        changes = not resting and (overview is None or overview.running or not foreground)
+        with self._news:
+            if (self._overview, self._over, self._resting, self._stale) == (overview, over, resting, False):
+                self._news.wait(REDRAW if changes else None)
+        return False
+
+    def _draw(self, overview: Overview) -> None:
+        columns, rows = self._console.size
+        with self._console.capture() as capture:
+            self._console.print(render(overview, self._clock(), columns))
+        lines = capture.get().rstrip("\n").split("\n")
+        if len(lines) >= rows > 1:
+            lines = [*lines[: rows - 2], lines[-1]]  # the totals are always there
+        self._region.draw(lines, columns)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import deque
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from jobq import clock
+from jobq.errors import OutputFailed
 from jobq.job import Job, Moment
-from jobq.views.console import say, write_now
+from jobq.views.console import drawing, out, say, talk
 from jobq.views.ended import Ended
 from jobq.views.lines import line
 from jobq.views.table import Situation, look_around
-from jobq.views.text import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobq.views.live import Overview
     from jobq.worker import Worker
 
@@ -23,26 +26,29 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds without any progress after which the last lines are given up
 MOST_PENDING = 10_000  # lines that wait for a slow reader
 LOOK_AROUND = 1.0  # seconds between two looks at what the workers serve
+MOST_AT_ONCE = 100  # lines in one write
+CHANGING_THE_SCREEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGQUIT, signal.SIGWINCH)
 PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
 
 
-class Lines:
-    """A line for each event, written by a thread: a reader that has stopped reading must not stop the queue."""
+class Speaker:
+    """Writes lines in a thread of its own: a reader that has stopped reading must not stop the queue."""
 
     def __init__(self) -> None:
-        self._trouble = ""
-        self._pending: deque[str] = deque()
+        self._pending: deque[tuple[Callable[..., None], str]] = deque()
         self._unsaid = 0
         self._news = threading.Event()
         self._over = False
         self._written = 0
+        self._failing = False  # what was written last has not arrived
         self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Speaker:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        """Write the rest; no longer than somebody takes it."""
         self._over = True
         self._news.set()
         before = -1
@@ -50,25 +56,15 @@ class Lines:
             before = self._written
             self._thread.join(PATIENCE)
 
-    def report(self, job: Job) -> None:
-        """Something happened to the job."""
-        self._add(line(job, clock.now()))
-
-    def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
-        """Tell of trouble, once."""
-        if worker.trouble != self._trouble:
-            self._trouble = worker.trouble
-            say(safe(self._trouble) if self._trouble else "going on")
-        return None
-
-    def _add(self, text: str) -> None:
+    def add(self, write: Callable[..., None], text: str) -> None:
+        """Write this line soon, by this function of lines."""
         if len(self._pending) >= MOST_PENDING:
             self._unsaid += 1
             return
         if self._unsaid:
-            self._pending.append(f"({self._unsaid} more events, while nobody read)")
+            self._pending.append((write, f"({self._unsaid} more events, while nobody read)"))
             self._unsaid = 0
-        self._pending.append(text)
+        self._pending.append((write, text))
         if not self._news.is_set():
             self._news.set()
 
@@ -77,12 +73,48 @@ class Lines:
             self._news.wait()
             self._news.clear()
             while self._pending:
-                lines = [self._pending.popleft() for _ in range(min(len(self._pending), 100))]
+                write, text = self._pending.popleft()
+                lines = [text]
+                while self._pending and self._pending[0][0] is write and len(lines) < MOST_AT_ONCE:
+                    lines.append(self._pending.popleft()[1])
                 try:
-                    write_now("\n".join(lines) + "\n")
-                except OSError:
-                    return  # nobody reads any more
+                    write(*lines)
+                    self._failing = False
+                except OutputFailed as e:  # a full disk, say: the work goes on, and there may be room again
+                    if not self._failing:
+                        say(f"{e}; the work goes on")
+                    self._failing = True
                 self._written += len(lines)
+
+
+class Lines:
+    """A line for each event."""
+
+    def __init__(self) -> None:
+        self._trouble = ""
+        self._speaker = Speaker()
+
+    def __enter__(self) -> Lines:
+        self._speaker.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._speaker.__exit__(kind, e, tb)
+
+    def report(self, job: Job) -> None:
+        """Something happened to the job."""
+        self._speaker.add(out, line(job, clock.now()))
+
+    def remark(self, text: str) -> None:
+        """One line about the worker itself."""
+        self._speaker.add(talk, f"jobq: {text}")
+
+    def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
+        """Tell of trouble, once."""
+        if worker.trouble != self._trouble:
+            self._trouble = worker.trouble
+            self.remark(self._trouble or "going on")
+        return None
 
 
 class Screen:
@@ -90,18 +122,37 @@ class Screen:
 
     def __init__(self) -> None:
         from jobq.views.live import Display  # noqa: PLC0415  # rich
+        from jobq.views.terminal import Settings  # noqa: PLC0415
 
+        self._settings = Settings(drawing.fileno())
         self._display = Display(clock.now)
+        self._heard: list[int] = []  # signals
         self._since = clock.now().wall
         self._ended = Ended()
         self._worker: Worker | None = None
         self._around = Situation(Moment(0.0, float("-inf"), ""))
 
     def __enter__(self) -> Screen:
+        for number in CHANGING_THE_SCREEN:
+            if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, on purpose
+                signal.signal(number, self._hear)
+        self._settings.quiet()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._display.close(self._overview(self._worker, "over") if self._worker else None)
+        try:
+            self._display.close(self._overview(self._worker, "over") if self._worker and e is None else None)
+        finally:
+            self._settings.restore()
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._heard.append(number)
+
+    def remark(self, text: str) -> None:
+        """One line about the worker itself; it stays on the screen, above the table."""
+        self._display.rest()
+        say(text)
+        self._display.draw_anew(elsewhere=True)
 
     def report(self, job: Job) -> None:
         """Something happened to the job."""
@@ -110,7 +161,21 @@ class Screen:
     def refresh(self, worker: Worker, *, stops: int) -> float | None:
         """Show how things are; the seconds after which to do so again if that was too soon."""
         self._worker = worker
+        while self._heard:
+            self._obey(self._heard.pop(0))
         return self._display.offer(lambda: self._overview(worker, PHASES[min(stops, 2)]))
+
+    def _obey(self, number: int) -> None:
+        """Do what the signal asks for, with the terminal in order meanwhile."""
+        if number in {signal.SIGTSTP, signal.SIGQUIT}:
+            self._display.rest()
+            self._settings.restore()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)  # here we stand still until somebody continues us, or have ended
+            signal.signal(number, self._hear)
+            self._heard = [number for number in self._heard if number != signal.SIGCONT]
+        self._settings.quiet()
+        self._display.draw_anew(elsewhere=number != signal.SIGWINCH)
 
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
