@@ -1,9 +1,15 @@
 # bash completion for jobq
-COMP_WORDBREAKS="${COMP_WORDBREAKS//@/}"  # @failed is one word
 _jobq_files() {
     local IFS=$'\n'
     COMPREPLY=($(compgen -f -- "$cur"))
     compopt -o filenames 2>/dev/null  # bash 4
+}
+_jobq_words() {  # of which bash completes what follows the @, if that ends a word for it
+    local typed="${COMP_LINE:0:COMP_POINT}" word
+    typed="${typed##*[[:space:]]}"
+    COMPREPLY=()
+    case "$COMP_WORDBREAKS $typed" in *@*" @"*) cur="$typed" ;; *) typed="" ;; esac
+    for word in $(compgen -W "$1" -- "$cur"); do COMPREPLY+=("${word#"${typed:+@}"}"); done
 }
 _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
@@ -80,7 +86,7 @@ _jobq() {
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    _jobq_words "$words"
     [ "${cur#-}" = "$cur" ] || return
     case "$command" in add|run) COMPREPLY=($(compgen -c -- "$cur")) ;; esac
 }
