@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobq.errors import UsageError
+from jobq.system import typed, utf8
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def label(text: str) -> str:
     if not text.isascii():
         import unicodedata  # noqa: PLC0415
 
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", typed(text))
     if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
         raise UsageError(f"{text!r} can't be a name", "use 1 to 128 printable characters")
     if text[0] in "@-" or text.replace("-", "").isdecimal():
@@ -124,7 +125,7 @@ def variable(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     if not name or "\0" in text:
         raise UsageError(f"{text!r} is not a variable", "write NAME=VALUE, or NAME for its value here")
-    return name, value if equals else None
+    return utf8(name), utf8(value) if equals else None
 
 
 ASKS = (

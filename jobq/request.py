@@ -12,6 +12,7 @@ from jobq.asks import LEAST_LOG, MOST_RETRIES, label
 from jobq.errors import UsageError
 from jobq.job import Call, Command, Spec, names_function
 from jobq.records import BadRecord, depth, read_spec, spec_record
+from jobq.system import utf8
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
 MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
@@ -32,7 +33,7 @@ def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python:
     if copied["kwargs"].keys() != kwargs.keys():
         raise UsageError(f"the names of {function}'s arguments must be text")
     named = {identifier(name): value for name, value in copied["kwargs"].items()}
-    return Call(function, tuple(copied["args"]), named, os.path.abspath(python))
+    return Call(function, tuple(copied["args"]), named, utf8(os.path.abspath(python)))
 
 
 def function_name(text: object) -> str:
@@ -92,7 +93,7 @@ def check_variables(variables: object) -> None:
         if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
             raise UsageError(f"the variable {name!r:.60} can't be {value!r:.60}", "names and values are text")
         try:
-            os.fsencode(name + value)
+            (name + value).encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise UsageError(f"the variable {name!r:.60} has half a character in it") from None
 
@@ -115,7 +116,7 @@ def check_command(command: Command, line: int) -> None:
     total = 0
     for number, word in enumerate(words, 1):
         try:
-            size = len(os.fsencode(word))
+            size = len(word.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             raise UsageError(f"{where}word {number} of the command has half a character, {word!r:.60}") from None
         total += len(json.dumps(word))

@@ -6,7 +6,9 @@ import os
 import sys
 
 from jobq.errors import StoreForbidden, UsageError
-from jobq.system import LINUX
+from jobq.system import LINUX, utf8
+
+COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})  # what Python sets LC_CTYPE to, where it stands for no language
 
 ANOTHER_PLACE = "set JOBQ_STORE to a directory you may write, or name one with --store"
 
@@ -102,8 +104,30 @@ def lasts(environment: str) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """The variables of this process, as a job added here should see them."""
-    return dict(os.environ)
+    """The variables that this process was given, byte for byte in any locale, as a job added here should see them."""
+    variables = dict(os.environ)
+    if sys.getfilesystemencoding() != "utf-8":
+        variables = {utf8(name): utf8(value) for name, value in variables.items()}
+    if variables.get("LC_CTYPE") in COERCED and not variables.get("LC_ALL"):
+        given = _given("LC_CTYPE")
+        if given is None:
+            del variables["LC_CTYPE"]
+        else:
+            variables["LC_CTYPE"] = given
+    return variables
+
+
+def _given(name: str) -> str | None:
+    """The value that this process was started with: in the C locale, Python sets LC_CTYPE for itself (PEP 538)."""
+    try:
+        with open("/proc/self/environ", "rb") as f:
+            variables = f.read().split(b"\0")
+    except OSError:  # no Linux; but where it has done so, it also has switched to UTF-8, unless told not to (PEP 540)
+        by_python = sys.flags.utf8_mode and not os.environ.get("PYTHONUTF8")
+        return None if by_python else os.environ[name]
+    start = f"{name}=".encode("ascii")
+    values = [variable[len(start) :] for variable in variables if variable.startswith(start)]
+    return values[0].decode("utf-8", "surrogateescape") if values else None
 
 
 def debugging() -> bool:

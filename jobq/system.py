@@ -25,6 +25,11 @@ def utf8(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
+def typed(text: str) -> str:
+    """A word of the command line as text: what the locale can't read is taken for UTF-8."""
+    return utf8(text) if not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text) else text
+
+
 def current_umask() -> int:
     """The umask; it can only be read by setting it."""
     mask = os.umask(0o077)

@@ -14,7 +14,7 @@ from jobq.job import Record
 from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.ends import ENCODER
-from jobq.system import open_plain
+from jobq.system import open_plain, utf8
 
 LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
 
@@ -161,7 +161,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "umask": task.umask,
         "env": task.env_file,
         "set": task.variables,
-        "log": trace.log,
+        "log": utf8(trace.log),
         "timeout": task.timeout,
         "grace": task.grace,
         "log_max": task.log_max,

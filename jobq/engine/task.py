@@ -9,6 +9,7 @@ from jobq.job import Attempt, Call, Ending, Job, Moment
 from jobq.retry import attempts_left
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
+from jobq.system import utf8
 
 
 class Key(NamedTuple):
@@ -40,7 +41,7 @@ class Trace(NamedTuple):
 
 
 class Task(NamedTuple):
-    """All that is needed to run one attempt. Seconds; absolute paths."""
+    """All that is needed to run one attempt. Seconds; absolute paths; texts are UTF-8, as supervisors read them."""
 
     trace: Trace
     command: str | tuple[str, ...]  # a shell line or an argv
@@ -64,7 +65,7 @@ class Task(NamedTuple):
         variables = {
             "JOBQ_JOB_ID": str(job.id),
             "JOBQ_JOB_ATTEMPT": str(attempt.n),
-            "JOBQ_STORE": store.path,
+            "JOBQ_STORE": utf8(store.path),
             VARIABLE: f"{trace.mark:x}:{store.uuid}",
         }
         if spec.name is not None:
@@ -73,10 +74,10 @@ class Task(NamedTuple):
         result = store.logs.result_path(job.id, attempt.n) if isinstance(command, Call) else None
         return cls(
             trace,
-            argv_of(command, child, result or "") if isinstance(command, Call) else command,
+            argv_of(command, utf8(child), utf8(result or "")) if isinstance(command, Call) else command,
             spec.cwd,
             spec.umask,
-            store.environment_path(spec.env),
+            utf8(store.environment_path(spec.env)),
             variables,
             spec.timeout,
             spec.grace,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 
@@ -41,11 +42,18 @@ def _escaped(char: str) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
+def _decoded(char: str) -> str:
+    """What a byte that is not UTF-8 means in this locale, if that is another one."""
+    if UNICODE or not "\udc80" <= char <= "\udcff":
+        return char
+    return os.fsencode(char).decode(ENCODING, "surrogateescape")
+
+
 class _Shown(dict[int, str]):
     """What stands for each character, found when first met: output may be long."""
 
     def __missing__(self, number: int) -> str:
-        char = chr(number)
+        char = _decoded(chr(number))
         self[number] = shown = char if _is_shown(char) else _escaped(char)
         return shown
 
