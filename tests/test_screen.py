@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
+import shutil
 import signal
 import struct
 import sys
@@ -23,18 +25,21 @@ from jobq.job import Job, Moment, Spec, State
 from jobq.serving import LiveWorker
 from jobq.views.live import Overview, render
 from jobq.views.logs import MOST_TAIL, start_of_tail
-from jobq.views.output import shown
+from jobq.views.output import ShownOutput, shown
 from jobq.views.table import Situation
 from jobq.views.text import command_line, safe, span
 from tests.conftest import Cli, wait_until
 
+SGR = re.compile(r"\x1b\[[0-9;:]*m")
+ROOT = Path(__file__).parent.parent
+JOBQ = (sys.executable, "-m", "jobq")
 NASTY = "\x1b]0;PWNED\x07\x1b[31m\u202egnp.exe [/] [link=x]y[/link] :smile:"
 
 
 class Terminal:
     """A process in a terminal of its own, its screen read by pyte."""
 
-    def __init__(self, cli: Cli, columns: int, *words: str) -> None:
+    def __init__(self, cli: Cli, columns: int, *words: str, program: tuple[str, ...] = JOBQ) -> None:
         self.screen = pyte.Screen(columns, 40)
         self._stream = pyte.ByteStream(self.screen)
         self.titles: list[str] = []
@@ -42,7 +47,7 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir(cli.cwd)
-            os.execve(sys.executable, [sys.executable, "-m", "jobq", *words], cli.env | {"TERM": "xterm-256color"})
+            os.execve(program[0], [*program, *words], cli.env | {"TERM": "xterm-256color", "PS1": "$ "})
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -65,6 +70,14 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self._fd, keys)
+
+    def resize(self, columns: int) -> None:
+        self.screen.resize(40, columns)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+
+    def echoes(self) -> bool:
+        """Whether keys that are typed appear."""
+        return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
     def end(self) -> int:
         _, status = os.waitpid(self.pid, 0)
@@ -137,6 +150,161 @@ def test_closing_the_terminal_drains_the_worker(cli: Cli) -> None:
     (cli.cwd / "go").touch()
     assert terminal.end() == 0
     assert cli.queue.job(1).state is State.SUCCEEDED
+
+
+BASH = shutil.which("bash") or ""
+ECHO = b"stty -a | grep -qw -- -echo || echo echo is ''on\r"  # what programs get: bash itself echoes in its own way
+needs_bash = pytest.mark.skipif(not BASH, reason="bash is not installed")
+
+
+BREAKABLE = """
+import os, sys
+from jobq.__main__ import main
+from jobq.worker import Worker
+step = Worker.step
+def breakable(worker, *about):
+    if os.path.exists("broken"):
+        raise ValueError("broken")
+    return step(worker, *about)
+Worker.step = breakable
+sys.argv[1:] = ["worker", "-j", "1"]
+main()
+"""
+
+
+def in_shell(cli: Cli) -> Terminal:
+    """A worker in the foreground of an interactive shell, its table on the screen."""
+    cli("add", "while ! [ -e go ]; do sleep 0.05; done")
+    terminal = Terminal(cli, 100, "--norc", "-i", program=(BASH,))
+    terminal.shows("$")
+    (cli.cwd / "breakable.py").write_text(BREAKABLE)
+    terminal.type(f"PYTHONPATH={ROOT} {sys.executable} breakable.py\r".encode())
+    terminal.shows("1/1 running")
+    assert terminal.screen.cursor.hidden
+    assert not terminal.echoes()
+    return terminal
+
+
+def leave(terminal: Terminal, cli: Cli) -> None:
+    (cli.cwd / "go").touch()
+    wait_until(lambda: cli.queue.job(1).state.final)
+    terminal.type(b"exit\r")
+    terminal.end()
+
+
+@needs_bash
+def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(cli: Cli) -> None:
+    terminal = in_shell(cli)
+    terminal.type(b"\x1a")
+    terminal.shows("Stopped")
+    wait_until(lambda: not terminal.screen.cursor.hidden)
+    terminal.type(ECHO)
+    terminal.shows("\necho is on\n")
+    before = terminal.text()
+    terminal.type(b"fg\r")
+    wait_until(lambda: terminal.text().count("1/1 running") == 2 and terminal.screen.cursor.hidden)
+    assert terminal.text().startswith(before), "what was on the screen has changed"
+    wait_until(lambda: not terminal.echoes())
+    terminal.type(b"\r\rx\r")
+    (cli.cwd / "go").touch()
+    terminal.shows("1 succeeded")
+    assert terminal.text().count("STATE") == 2, f"stale headers:\n{terminal.text()}"
+    terminal.type(b"\x03")
+    terminal.shows("stopped\n$")
+    assert not terminal.screen.cursor.hidden
+    leave(terminal, cli)
+
+
+@needs_bash
+@pytest.mark.parametrize("how", ["quit", "exception"])
+def test_a_worker_that_dies_gives_the_terminal_back(cli: Cli, how: str) -> None:
+    terminal = in_shell(cli)
+    if how == "quit":
+        terminal.type(b"\x1c")
+    else:
+        (cli.cwd / "broken").touch()
+    wait_until(lambda: not terminal.screen.cursor.hidden)
+    terminal.type(b"echo status $?\r")
+    terminal.shows(f"\nstatus {128 + signal.SIGQUIT if how == 'quit' else 70}\n")
+    terminal.type(ECHO)
+    terminal.shows("\necho is on\n")
+    (cli.cwd / "go").touch()
+    cli("wait", "1")
+    terminal.type(b"exit\r")
+    terminal.end()
+
+
+def test_a_terminal_that_becomes_narrower_keeps_one_table(cli: Cli) -> None:
+    cli("add", "while ! [ -e go ]; do sleep 0.05; done")
+    terminal = Terminal(cli, 100, "worker", "-j", "1")
+    terminal.shows("1/1 running")
+    for columns in (60, 120):
+        terminal.resize(columns)
+        terminal.shows("1/1 running")
+    (cli.cwd / "go").touch()
+    terminal.shows("1 succeeded")
+    os.kill(terminal.pid, signal.SIGINT)
+    assert terminal.end() == 0
+    assert terminal.text().count("STATE") == 1
+    assert not terminal.screen.cursor.hidden
+
+
+EDITED = [
+    (b"Building 25%\rBuilding 50%\r\x1b[KCompiled", "Compiled"),
+    (b"12345\rab", "ab345"),
+    (b"12345\r\x1b[Kab", "ab"),
+    (b"12345\x1b[2D\x1b[1Kab", "   ab"),
+    (b"12345\x1b[2K\rab", "ab"),
+    (b"12345\x1b[3Gab", "12ab5"),
+    (b"12345\x1b[2D\x1b[0K", "123"),
+    (b"abc\b\bX", "aXc"),
+    (b"1\x1b[3C2", "1   2"),
+    (b"12345\r\x1b[2P", "345"),
+    (b"12345\r\x1b[2X", "  345"),
+    (b"345\r\x1b[2@12", "12345"),
+    (b"a\r\tb", "a       b"),
+    (b"a\x1b[999999999999C", "a"),
+    (b"\x1b[?25l\x1b[2J\x1b[1;1H\x1b[1Axy\x1b[?25h", "xy"),
+    (b"\x1b]8;;https://example.org\x1b\\link\x1b]8;;\x07", "link"),
+    (b"\x1b]0;PWNED\x07\x1bP1$r\x1b\\\x1bc\x1b(Bx\x07\x00\x0f", "x"),
+    (b"\x1b]0;PWNED", "\\x1b]0;PWNED"),
+    (b"a\x1b", "a\\x1b"),
+    (b"\x1b[31mred", "\x1b[31mred\x1b[0m"),
+    (b"\x1b[31mred\rgreen", "\x1b[31mgreen\x1b[0m"),
+    (b"a\x1b[01;31m\x1b[Kb\x1b[m\x1b[Kc", "a\x1b[01;31mb\x1b[0mc"),
+    (b"\x1b[8mhidden", "\x1b[8mhidden\x1b[0m"),
+    (b"\x1b[38;5;9;1mx\x1b[22m\ry", "\x1b[38;5;9my\x1b[0m"),
+    (b"\x1b[1mone\ntwo\x1b[0m\nthree", "\x1b[1mone\x1b[0m\n\x1b[1mtwo\x1b[0m\nthree"),
+]
+
+
+@pytest.mark.parametrize(("written", "seen"), EDITED)
+def test_a_line_is_shown_as_a_terminal_would_have_left_it(written: bytes, seen: str) -> None:
+    assert shown(written) == seen
+
+
+@given(st.lists(st.one_of(st.binary(), st.sampled_from([written for written, _ in EDITED]), st.just(b"\n"))))
+def test_output_may_come_in_any_pieces(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    in_pieces = ShownOutput()
+    text = "".join(map(in_pieces.feed, pieces)) + in_pieces.open_line()
+    assert text.split("\n") == shown(data).split("\n")
+    for line in text.split("\n"):
+        assert all(char.isprintable() or char == "\t" for char in SGR.sub("", line))
+        last = SGR.findall(line)[-1:]
+        assert last in ([], ["\x1b[0m"]) or last[0] == "\x1b[m"
+
+
+@pytest.mark.parametrize("words", [("log",), ("log", "-f"), ("log", "--raw"), ("run", "printf '\\033[8mx'")])
+def test_what_a_job_turned_on_ends_with_what_is_shown(cli: Cli, words: tuple[str, ...]) -> None:
+    cli("add", r"printf '\033[31;8mx'")
+    cli("worker", "--drain")
+    terminal = Terminal(cli, 80, *words)
+    terminal.end()
+    after = terminal.screen.cursor.attrs
+    assert (after.fg, after.reverse, after.bold) == ("default", False, False)
+    terminal.screen.draw("y")
+    assert "x" in terminal.text()
 
 
 def test_hostile_text_does_not_reach_the_terminal(cli: Cli) -> None:

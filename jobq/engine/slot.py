@@ -169,7 +169,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "once": task.once,
         "followed": task.followed,
         "mark": trace.mark,
-        "result": task.result,
+        "result": task.result and utf8(task.result),
         "claim": trace.attempt.claimed_at,
         "first": first,
     }
