@@ -35,7 +35,6 @@ def own_path() -> None:
     own = [place for place in sys.path if os.path.abspath(place) not in foreign]
     needed = [place for place in sys.path if os.path.abspath(place) in foreign and is_ours(os.path.abspath(place))]
     sys.path[:] = own + needed
-    sys.path_importer_cache.clear()
     forget_shadows(foreign)
 
 

@@ -255,7 +255,7 @@ def captured_environment(bench: Bench) -> Figures:
 # -- text ---------------------------------------------------------------------------------------------------------------------
 
 HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egnp\x7f\U000e0041[/][link=x]y[/link]"
-SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\r")
+SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r")
 
 
 @case("S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
@@ -283,17 +283,38 @@ def hostile_text(bench: Bench) -> Figures:
         ["--store", f"/dev/null/{hidden}", "list"],
         ["wait", "1"],
     ]
+    where = bench.cli(f"store{hidden}")  # its path is in many a sentence
+    where.id("--retries", "0", "exit 3")
+    where("worker", "--drain", code=1)
+    where("add", "-n", "x", "true")
+    in_it = [["list"], ["show"], ["show", "1"], ["doctor"], [], ["add", "-n", "x", "true"], ["--store", str(where.store), "add", "true"],
+             ["--store", str(where.store), "requeue", "1"], ["log", "2"], ["rm", "99"], ["--store", f"{where.store}/none", "list"],
+             ["add", "--from", str(where.store), "x"], ["list", "--state", HOSTILE]]  # fmt: skip
+    for words in in_it if bench.full else in_it[-7:]:
+        figures.n += 1
+        check_shown(figures, words, on_terminal(where, *words))
+    (where.store / "journal.jsonl").chmod(0o666)
+    (where.store / "journal.hint").write_bytes(b"x")
+    (where.store / "journal.jsonl").write_bytes(b"x")
+    for words in (["list"], ["add", "true"], ["doctor"], ["worker", "--drain"]):
+        figures.n += 1
+        check_shown(figures, words, on_terminal(where, *words))
     for words in looks if bench.full else looks[:6]:
         if words == ["doctor"]:
             (cli.store / hidden).touch(0o600)
-        shown = SGR.sub("", on_terminal(cli, *words))
-        raw = {char for char in shown if not char.isprintable() and char not in "\n\t"}
         figures.n += 1
-        figures.check(not raw, f"jobq {' '.join(words)!r}: {sorted(raw)} in {shown[:300]!r}")
-        figures.check(
-            "Traceback" not in shown or words[:1] in (["show"], ["log"]), f"jobq {' '.join(words)!r}: {shown[-300:]!r}"
-        )
+        check_shown(figures, words, on_terminal(cli, *words))
     return figures
+
+
+def check_shown(figures: Figures, words: list[str], screen: str) -> None:
+    """Nothing in it but what jobq draws itself, and what can be seen."""
+    shown = SGR.sub("", screen)
+    raw = {char for char in shown if not char.isprintable() and char not in "\n\t"}
+    figures.check(not raw, f"jobq {' '.join(words)!r}: {sorted(raw)} in {shown[:300]!r}")
+    figures.check(
+        "Traceback" not in shown or words[:1] in (["show"], ["log"]), f"jobq {' '.join(words)!r}: {shown[-300:]!r}"
+    )
 
 
 def on_terminal(cli: Cli, *words: str) -> str:

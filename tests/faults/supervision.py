@@ -943,7 +943,7 @@ SEEDS = [
     Seed("30", "backoffs on the wall clock", "job.py", "if same_boot and boot <= possible:", "if self.boot_id is None:", "30"),
     Seed("31", "KILL comes late", "supervisor/running.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
     Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
-    Seed("35", "output is tidied", "views/console.py", "sys.stdout.buffer.write(data)", 'sys.stdout.buffer.write(data.replace(b"\\r\\n", b"\\n"))', "35"),
+    Seed("35", "output is tidied", "views/console.py", "stdout.put(data)", 'stdout.put(data.replace(b"\\r\\n", b"\\n"))', "35"),
     Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
     Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
     Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
