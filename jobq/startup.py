@@ -48,9 +48,8 @@ def foreign_places() -> set[str]:
 
 
 def is_ours(place: str) -> bool:
-    """Whether jobq, or a library that it may need, is only found there."""
-    installed = os.path.basename(place) in {"site-packages", "dist-packages"}
-    return place == HOME or (installed and place.startswith((f"{sys.prefix}/", f"{sys.base_prefix}/")))
+    """Whether jobq is there, or a library of its own may be: some systems put every one of them on PYTHONPATH."""
+    return place == HOME or os.path.basename(place) in {"site-packages", "dist-packages"}
 
 
 def forget_shadows(foreign: set[str]) -> None:

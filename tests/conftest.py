@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,11 @@ def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
     return value
 
 
+def command(words: Sequence[str]) -> list[bytes]:
+    """jobq with these words, in UTF-8 whatever the locale that the tests run in."""
+    return [os.fsencode(sys.executable), b"-m", b"jobq", *(word.encode("utf-8", "surrogateescape") for word in words)]
+
+
 class Cli:
     """The real `jobq`, run as a process against one store."""
 
@@ -57,17 +62,17 @@ class Cli:
             "errors": "surrogateescape",
             **options,
         }
-        process = subprocess.Popen([sys.executable, "-m", "jobq", *words], text=True, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(command(words), encoding="utf-8", **options)  # type: ignore[call-overload]
         self.started.append(process)
         return process
 
     def __call__(self, *words: str, stdin: str | None = None, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run it to its end; `code` is the exit code that is expected (None: any)."""
         done = subprocess.run(
-            [sys.executable, "-m", "jobq", *words],
+            command(words),
             input="" if stdin is None else stdin,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="surrogateescape",
             env=self.env,
             cwd=self.cwd,

@@ -56,7 +56,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 
 
 def tree_of(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / module).read_text())
+    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
 
 
 def imported(module: str) -> set[str]:

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent.parent / "completions"
 @pytest.mark.parametrize("shell", list(SHELLS))
 def test_the_scripts_are_up_to_date(cli: Cli, shell: str) -> None:
     name, _ = SHELLS[shell]
-    assert (FOLDER / name).read_text() == cli("completion", shell).stdout
+    assert (FOLDER / name).read_text(encoding="utf-8") == cli("completion", shell).stdout
 
 
 def test_another_shell_is_refused(cli: Cli) -> None:

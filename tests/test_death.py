@@ -232,7 +232,7 @@ def test_interrupting_run_ends_all_of_its_jobs(cli: Cli, tmp_path: Path) -> None
     pids = pids_in(tmp_path / "pids", 1)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == -signal.SIGINT
     assert [pid for pid in pids if is_alive(pid)] == []
     assert [job.state for job in cli.queue.finished()] == [State.CANCELLED] * 2
 

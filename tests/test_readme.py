@@ -18,7 +18,7 @@ from tests.conftest import Cli
 from tests.faults.catalogue import CASES, COVERED
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from jobq.settings import environment
 from tests.conftest import Cli, wait_until
+from tests.test_screen import UTF_8, Terminal
 
 ROOT = Path(__file__).parent.parent
 LOG_MAX = 64 << 10
@@ -180,7 +181,7 @@ def test_a_copy_that_is_found_by_pythonpath_alone_works(cli: Cli) -> None:
 )
 def test_what_tells_python_something_reaches_the_job_and_not_jobq(cli: Cli, variables: dict[str, str]) -> None:
     shown = "; ".join(f'echo "${name}"' for name in variables)
-    cli.env |= variables
+    cli.env |= {**UTF_8, **variables}
     for words in (
         ["add", shown],
         ["add", "--name", "é", "true"],
@@ -267,11 +268,8 @@ def test_bytes_reach_the_job_in_any_locale(
 
 def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cli) -> None:
     cli("add", "echo é…· " + "x" * 200)
-    cli.env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "COLUMNS": "80"}
-    from tests.test_screen import Terminal  # noqa: PLC0415
-
     for words in (["list"], [], ["worker", "--drain"]):
-        terminal = Terminal(cli, 80, *words)
+        terminal = Terminal(cli, 80, *words, locale={"LC_ALL": "C", "PYTHONUTF8": "0"})
         assert terminal.end() == 0
         assert terminal.text().isascii()
         assert "xxx~" in terminal.text()
@@ -279,5 +277,5 @@ def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cl
 
 
 def test_what_this_process_was_given_is_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEEN", "é")
+    monkeypatch.setenv("SEEN", os.fsdecode("é".encode()))
     assert environment()["SEEN"] == "é"

@@ -160,7 +160,7 @@ def test_arguments_arrive_byte_for_byte(cli: Cli) -> None:
     ]
     job = run_to_end(cli, "--", "printf", "%s\\0", *words)
     log = Path(cli.queue.store.logs.path(job.id, 1)).read_bytes()
-    assert log == b"".join(os.fsencode(word) + b"\0" for word in words)
+    assert log == b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
     assert not (cli.cwd / "x").exists()
 
 

@@ -36,7 +36,7 @@ class Seed:
 
     def applies(self) -> bool:
         """Whether the patch still fits the code, once."""
-        return self.path.read_text().count(self.old) == 1
+        return self.path.read_text(encoding="utf-8").count(self.old) == 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
         ROOT, copy, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*cache*", ".venv", ".hypothesis")
     )
     target = copy / "jobq" / seed.file
-    target.write_text(target.read_text().replace(seed.old, seed.new))
+    target.write_text(target.read_text(encoding="utf-8").replace(seed.old, seed.new))
     if seed.caught_by.startswith("tests/"):
         words = ["-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider", seed.caught_by]
     else:
