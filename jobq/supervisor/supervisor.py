@@ -127,8 +127,8 @@ class Supervisor:
                 os.close(log)
             self.channel.report({**key, **spawn_error(e, job)})
             return
-        log_kept = Log(job["log"], log, job["log_max"], followed=job.get("followed", False))
-        running = Running(job, pid, log_kept)
+        log_file = Log(job["log"], log, job["log_max"], followed=job.get("followed", False))
+        running = Running(job, pid, log_file)
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
         end = self.reap(running)
