@@ -68,6 +68,7 @@ def forget_shadows(foreign: set[str]) -> None:
     for name in found:
         del sys.modules[name]
     launcher = vars(sys.modules["__main__"])
-    for name, module in found.items():
-        for variable in [variable for variable, value in launcher.items() if value is module]:
-            launcher[variable] = __import__(name)
+    if "re" in found and launcher.get("re") is found["re"]:
+        import re  # noqa: PLC0415
+
+        launcher["re"] = re

@@ -21,8 +21,16 @@ _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS' CL
 
 
 def utf8(text: str) -> str:
-    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8."""
-    return os.fsencode(text).decode("utf-8", "surrogateescape")
+    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8.
+
+    Raises UnicodeEncodeError for half a character.
+    """
+    try:
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        return text  # it has not come from the system
 
 
 def typed(text: str) -> str:

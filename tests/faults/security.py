@@ -32,7 +32,7 @@ from jobq.job import Moment
 from jobq.records import BadRecord, job_record, read_job
 from jobq.store import compaction
 from jobq.supervisor import tree
-from tests.conftest import Cli, wait_until
+from tests.conftest import Cli, command, wait_until
 from tests.faults import strace
 from tests.faults.case import ROOT, Bench, Figures, case, need_linux
 from tests.faults.seed import Seed
@@ -261,7 +261,7 @@ SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r")
 @case("S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
 def hostile_text(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
-    hidden = HOSTILE.replace("/", "|")  # where it is to be one name
+    hidden = os.fsdecode(HOSTILE.replace("/", "|").encode())  # where it is to be one name
     place = bench.folder / hidden
     place.mkdir()
     (bench.folder / "tasks.py").write_text(f"def f(x): raise ValueError({HOSTILE!r})\n")
@@ -324,7 +324,7 @@ def on_terminal(cli: Cli, *words: str) -> str:
         os.chdir(cli.cwd)
         os.execve(
             sys.executable,
-            [sys.executable, "-m", "jobq", *words],
+            command(words),
             cli.env | {"TERM": "xterm-256color", "COLUMNS": "300"},
         )
     data = b""
