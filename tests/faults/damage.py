@@ -523,7 +523,7 @@ SEEDS = [
          "    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
          "    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", "18"),
     Seed("F", "a gap in the numbers is not noticed", "store/journal.py",
-         "        if line.get(\"seq\") != last + 1:", "        if line.get(\"seq\", 0) <= last:", "tests/store/test_journal.py"),
+         "or line[\"seq\"] != last + 1:", "or line[\"seq\"] <= last:", "tests/store/test_journal.py"),
     Seed("F", "the hint is ignored", "store/hint.py",
          "        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))", "        return None", "19"),
     Seed("F", "a journal of an older generation is taken", "store/view.py",

@@ -757,8 +757,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a worker that could not write gives up",
-        "worker.py", "            except (NotSaved, LockTimeout) as e:\n                self._take_a_break(now, e)  # what ended is kept and told again\n                return self._pause\n",
-        "", "8",
+        "worker.py", "except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", "except (OSError, StoreForbidden) as e:", "8",
     ),
     Seed(
         "disk", "a job that could not be started for want of room has used its attempt",
@@ -771,8 +770,7 @@ SEEDS = [
     ),
     Seed(
         "disk", "a worker whose sync has failed goes on",
-        "worker.py", "            except SyncFailed:\n                raise\n            except (NotSaved, LockTimeout) as e:\n                self._take_a_break(now, e)  # what",
-        "            except (NotSaved, LockTimeout) as e:\n                self._take_a_break(now, e)  # what", "4b",
+        "worker.py", "        except SyncFailed:\n            raise\n        except (OSError", "        except (OSError", "4b",
     ),
     Seed(
         "disk", "nobody waits for the lock for long",

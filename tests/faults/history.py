@@ -529,8 +529,8 @@ SEEDS = [
         "E",
         "compaction that forgets the next id",
         "store/jobs.py",
-        '"next_id": next_id, "jobs": count',
-        '"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count',
+        '"next_id": next_id, "jobs": count, **later.end',
+        '"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
         "15",
     ),
     Seed(
