@@ -155,10 +155,10 @@ def test_a_lost_environment_hides_nothing_else_of_a_job(cli: Cli) -> None:
     ],
 )
 def test_what_the_machine_lacks_is_no_bug(
-    capsys: pytest.CaptureFixture[str], error: Exception, code: int, says: str
+    capfd: pytest.CaptureFixture[str], error: Exception, code: int, says: str
 ) -> None:
     assert tell(error) == code
-    assert says in capsys.readouterr().err
+    assert says in capfd.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")

@@ -369,9 +369,9 @@ def test_exit_2_is_a_failure_like_any_other(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["exit 127"], "not retried: exit 127, the command was not found"),
-        (["exit 126"], "not retried: exit 126, the command can't be executed"),
-        (["--", "./missing"], "not retried: exit 127, the command was not found"),
+        (["exit 127"], "not retried: exit 127: a shell's status for a command that it does not find"),
+        (["exit 126"], "not retried: exit 126: a shell's status for a command that it can't execute"),
+        (["--", "./missing"], "not retried: exit 127: a shell's status for a command that it does not find"),
     ],
 )
 def test_why_a_failure_is_not_retried_is_said_everywhere(cli: Cli, words: list[str], why: str) -> None:

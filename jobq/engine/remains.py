@@ -154,7 +154,7 @@ def _fits(record: Record) -> bool:
     """Whether this is what a supervisor notes: it may be acted on, and recorded."""
     match record:
         case {"event": "start", "at": at}:
-            return TIME.allows(at)
+            return TIME.allows(at) and type(record.get("mark", 0)) is int
         case {"event": "pid", "pid": pid, "from": begun, "to": over}:
             return COUNT.allows(pid) and CLOCK.allows(begun) and CLOCK.allows(over)
         case {"event": "end"}:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from jobq import clock
 from jobq.job import Outcome, Record, State
 from jobq.store.compaction import compact
 from jobq.store.format import FORMAT, JOURNAL
@@ -196,21 +196,21 @@ def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
     cli("cancel", "3")
     cli("worker", "--drain", "-q", "default", code=1)
     cli("requeue", "1")  # it waits, with an attempt that has ended
-    compact(str(cli.store), time.time())
+    compact(str(cli.store), clock.now())
     rewritten(cli.store / JOURNAL, marked)
     (cli.store / HINT).unlink(missing_ok=True)
     of_a_later_version(cli, format=FORMAT + 1)
     before = count_marks(cli.store / JOURNAL)
     assert before == {"jobq": 1, "specs": 1, "snapshot_end": 1, "cwd": 2, "call": 2, "n": 1, "outcome": 1, "command": 2}
-    assert compact(str(cli.store), time.time())
+    assert compact(str(cli.store), clock.now())
     assert count_marks(cli.store / JOURNAL) == before
     cli("worker", "--drain", "-q", "default", code=1)  # the job moves
-    assert compact(str(cli.store), time.time())
+    assert compact(str(cli.store), clock.now())
     (day,) = (cli.store / "finished").iterdir()
     assert count_marks(day) == {"cwd": 1, "call": 1, "n": 1, "outcome": 1, "command": 1}
     cli("requeue", "1")  # it is put back, all of it
     assert count_marks(cli.store / JOURNAL)["command"] == 2
-    assert compact(str(cli.store), time.time())
+    assert compact(str(cli.store), clock.now())
     assert count_marks(cli.store / JOURNAL) == before
     store = Store(str(cli.store))
     store.read()
