@@ -24,6 +24,7 @@ settings.register_profile("jobq", deadline=None)  # machines are shared: an exam
 settings.load_profile("jobq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in the background: workers would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored in the same way
 TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
 
 

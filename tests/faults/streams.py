@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobq.job import State
 from tests.conftest import Cli
-from tests.faults.case import Bench, Figures, case
+from tests.faults.case import Bench, Figures, case, need_linux
 from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
 
@@ -68,6 +68,7 @@ def jobq(cli: Cli, *words: str, stdout: int, stderr: int = subprocess.PIPE, **mo
     "47c", SUBJECT, "stdout that errs, by errno: data that is missing with exit 0, changes that are made twice or not"
 )
 def erring_stdout(bench: Bench) -> Figures:
+    need_linux()
     cli, figures = bench.cli(), Figures()
     cli.id("--retries", "0", "seq 1 1000")
     cli("worker", "--drain")
@@ -104,6 +105,7 @@ def erring_stdout(bench: Bench) -> Figures:
 
 @case("47d", SUBJECT, "stdout or stderr that errs under a worker: jobs that are not run")
 def erring_worker(bench: Bench) -> Figures:
+    need_linux()
     cli, figures = bench.cli(), Figures()
     for make in (*ERRORS.values(), broken):
         for name in ("stdout", "stderr"):
