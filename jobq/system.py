@@ -73,6 +73,36 @@ def lock_record(fd: int) -> bytes:
     return b"%d\n%d:%d %b\n" % (os.getpid(), status.st_dev, status.st_ino, namespace().encode())
 
 
+def hold_new(path: str) -> int:
+    """Put a lock file in the place of whatever is at `path`, held before others see it. Raises OSError.
+
+    On a full disk it holds no record: only what tells it from a copy, and the holder's number, are missing then.
+    """
+    import fcntl  # noqa: PLC0415
+
+    folder, _, name = path.rpartition("/")
+    new = f"{folder}/.{name}"
+    try:
+        os.unlink(new)  # of a try that was cut short
+    except FileNotFoundError:
+        pass
+    fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(fd, 0o600)  # whatever the umask
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        record = lock_record(fd)
+        try:
+            if os.write(fd, record) != len(record):
+                os.ftruncate(fd, 0)
+        except OSError:
+            pass
+        os.rename(new, path)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 class LockRecord:
     """What stands in a lock file, held or not. Files of older versions hold a number only."""
 

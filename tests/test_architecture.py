@@ -41,7 +41,7 @@ POWERS = {
     "Popen": {"engine/slot.py"},
     "environ": {"settings.py", "startup.py", "views/console.py"},
     "fdatasync": {"system.py"},
-    "flock": {"store/lock.py", "supervisor/supervisor.py"},
+    "flock": {"store/lock.py", "system.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
 }
 IMPORTS = {
@@ -49,7 +49,7 @@ IMPORTS = {
     "rich": ("views/",),
     "platformdirs": ("settings.py",),
     "subprocess": ("engine/",),
-    "fcntl": ("store/lock.py", "supervisor/supervisor.py", "system.py"),
+    "fcntl": ("store/lock.py", "supervisor/tree.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

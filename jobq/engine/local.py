@@ -109,7 +109,7 @@ class LocalEngine:
         self._selector.register(fd, selectors.EVENT_READ, None)
 
     def unwatch(self, fd: int) -> None:
-        """Undo `watch`; the descriptor is still open."""
+        """Undo `watch`; the descriptor may be closed already."""
         self._selector.unregister(fd)
 
     def wait(self, timeout: float | None) -> list[int]:
@@ -121,7 +121,7 @@ class LocalEngine:
                     self._hear(slot)
                 case Unsent(slot):
                     if slot.send():
-                        self._selector.unregister(key.fileobj)
+                        self._stop_sending(slot)
                 case Adopted() as adopted:
                     self._selector.unregister(adopted.fd)
                     adopted.close()  # `ended` settles it
@@ -142,6 +142,12 @@ class LocalEngine:
         for key in keys:
             self._traces.pop(key, None)
             self._orphans.recorded(key)
+
+    def _stop_sending(self, slot: Slot) -> None:
+        try:
+            self._selector.unregister(slot.stdin)
+        except (KeyError, ValueError):
+            pass  # it took all at once, or has been stopped already
 
     def _hear(self, slot: Slot) -> None:
         messages = slot.hear()
@@ -175,8 +181,7 @@ class LocalEngine:
     def _bury(self, slot: Slot) -> None:
         """A supervisor has died: its file tells what became of its jobs, if it had any."""
         self._selector.unregister(slot.stdout)
-        if slot.unsent:
-            self._selector.unregister(slot.stdin)
+        self._stop_sending(slot)
         slot.bury()
         self._slots.remove(slot)
         if slot in self._idle:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from jobq.engine.remains import STUCK_AFTER, Supervision, noted_ending, settle
 from jobq.engine.task import Ended, Key, Trace
 
+LOOK = 0.3  # seconds after which a look at the dead leaves the rest of them to the next one: others wait, too
+LONGEST_PAUSE = 5.0  # seconds between two looks at what does not die
+
 
 class Dead:
     """An attempt whose supervisor is dead; it is over when nothing of it is left."""
@@ -80,26 +83,37 @@ class Orphans:
         self._dead += [Dead(supervision, key) for key in keys]
 
     def settled(self) -> list[Ended]:
-        """Those that turn out to be over, for the first time; what is left of their processes is killed."""
-        over = []
+        """Those that turn out to be over, told once; what is left of their processes is killed.
+
+        What can't be looked at now, for want of descriptors perhaps, is looked at again.
+        """
+        over: list[Ended] = []
         for adopted in list(self._adopted.values()):
-            ended = self._noted(adopted)
+            try:
+                ended = self._noted(adopted)
+                is_dead = ended is None and adopted.fd < 0 and not adopted.supervision.is_alive()
+            except OSError:
+                continue
+            if ended is not None or is_dead:
+                del self._adopted[adopted.key]
             if ended is not None:
                 over.append(ended)
-                del self._adopted[adopted.key]
-            elif adopted.fd < 0 and not adopted.supervision.is_alive():
-                del self._adopted[adopted.key]
+            elif is_dead:
                 self.bury(adopted.supervision, [adopted.key])
+        until = time.monotonic() + LOOK
         for dead in list(self._dead):
             now = time.monotonic()
-            if now < dead.again_at:
+            if now < dead.again_at or now >= until:
                 continue
-            ended = self._settle(dead)
+            try:
+                ended = self._settle(dead)
+            except OSError:
+                ended = None
             if ended is not None:
                 over.append(ended)
                 self._dead.remove(dead)
             else:
-                dead.again_at = time.monotonic() + min(1.0, now - dead.since)
+                dead.again_at = time.monotonic() + min(LONGEST_PAUSE, now - dead.since)
         return over
 
     def _settle(self, dead: Dead) -> Ended | None:

@@ -67,11 +67,15 @@ class Supervision(NamedTuple):
         return any(wanted in tree.read_proc(pid, "cmdline") for pid in tree.pids())
 
     def is_alive(self) -> bool:
-        """Whether it holds its lock."""
-        lock = self.lock_if_dead()
-        if lock is not None and lock >= 0:
-            os.close(lock)
-        return lock is None
+        """Whether it holds its lock. Two who only ask do not disturb each other."""
+        try:
+            fd = open_checked(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
+        except (FileNotFoundError, Planted):
+            return False
+        try:
+            return not try_lock(fd, shared=True)
+        finally:
+            os.close(fd)
 
     def pid(self) -> int | None:
         """Its process, as long as it lives and has a number here."""
@@ -219,9 +223,11 @@ def is_gone(supervision: Supervision, trace: Trace, noted: dict[str, Record], lo
     """Whether nothing is left of an attempt of this boot whose supervisor holds no lock; what is ours is killed."""
     if lock < 0 and supervision.may_run():
         return False  # its files were removed, or they are those of another store, of which ours is a copy
+    # As noted: since a backup was restored, this store's directory may be another one than when the job began.
+    mark = noted.get("start", {}).get("mark", trace.mark)
     if lock == COPIED:
-        return not wearers(noted.get("start", {}).get("mark", trace.mark))  # they are the other store's to end
-    if not kill_leftovers(trace.mark):
+        return not wearers(mark)  # they are the other store's to end
+    if not kill_leftovers(mark):
         return False
     if lock < 0 or system.LockRecord(lock).is_near:
         return True

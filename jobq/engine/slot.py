@@ -79,7 +79,7 @@ class Slot:
         self.send()
 
     def send(self) -> bool:
-        """Write as much of what it was given as it takes now; whether that is all."""
+        """Write as much of what it was given as it takes now; whether that is all, or it can't be given any more."""
         try:
             while self.unsent:
                 self.unsent = self.unsent[os.write(self.stdin.fileno(), self.unsent) :]
@@ -118,6 +118,7 @@ class Slot:
 
     def bury(self) -> None:
         """It is dead: release what belongs to it."""
+        self.unsent = b""
         self.stdout.close()
         self.stdin.close()
         self.process.wait()

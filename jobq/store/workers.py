@@ -22,7 +22,7 @@ from jobq.serving import LiveWorker
 from jobq.store.folder import MAKE_AGAIN, PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
 from jobq.store.sealed import is_whole, seal
-from jobq.system import is_file_at, lock_record, open_fifo, open_plain
+from jobq.system import hold_new, is_file_at, open_fifo, open_plain
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -130,6 +130,14 @@ def ring_one(root: Folder, token: str) -> bool:
     return True
 
 
+def remove(path: str) -> None:
+    """Delete a file, if it is there. Raises OSError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def remove_folder(path: str) -> None:
     """Delete a worker's folder; it is nobody's from the first moment on. What can't be deleted now is swept later."""
     gone = f"{os.path.dirname(path)}/.{os.path.basename(path)}"
@@ -222,27 +230,27 @@ class Membership:
             make_private_dir(making)
         folder = making if is_new else self.path
         self._describe(folder)
-        lock = os.open(f"{folder}/.{LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
-        try_lock(lock)
-        os.write(lock, lock_record(lock))
-        os.fchmod(lock, PRIVATE_FILE)
-        os.rename(f"{folder}/.{LOCK}", f"{folder}/{LOCK}")
-        os.mkfifo(f"{folder}/.{BELL}", PRIVATE_FILE)
-        os.chmod(f"{folder}/.{BELL}", PRIVATE_FILE)  # whatever the umask
-        # For writing too: never at its end.
-        bell = os.open(f"{folder}/.{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
-        os.rename(f"{folder}/.{BELL}", f"{folder}/{BELL}")
-        if is_new:
-            os.rename(making, self.path)
+        lock = bell = -1
+        try:
+            lock = hold_new(f"{folder}/{LOCK}")
+            remove(f"{folder}/.{BELL}")
+            os.mkfifo(f"{folder}/.{BELL}", PRIVATE_FILE)
+            os.chmod(f"{folder}/.{BELL}", PRIVATE_FILE)  # whatever the umask
+            # For writing too: never at its end.
+            bell = os.open(f"{folder}/.{BELL}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+            os.rename(f"{folder}/.{BELL}", f"{folder}/{BELL}")
+            if is_new:
+                os.rename(making, self.path)
+        except OSError:
+            for fd in {lock, bell} - {-1}:
+                os.close(fd)
+            raise
         self._lock_fd, self.bell_fd = lock, bell
 
     def _describe(self, path: str) -> None:
         """Write what it serves, whole or not at all; not synced: no worker outlives a power cut. Raises OSError."""
         new = f"{path}/.{SERVES}"
-        try:
-            os.unlink(new)  # of a try that the disk did not take
-        except FileNotFoundError:
-            pass
+        remove(new)  # of a try that the disk did not take
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             os.fchmod(fd, PRIVATE_FILE)  # whatever the umask

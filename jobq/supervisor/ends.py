@@ -64,12 +64,20 @@ class Ends:
         """Write it anew, as it is, if the file at its path is not this one any more. Raises OSError."""
         if is_file_at(self.fd, self.path):
             return
-        size = os.fstat(self.fd).st_size
-        data = os.pread(self.fd, size, 0)
-        if os.path.lexists(self.path):
-            os.unlink(self.path)  # from a backup, perhaps
-        fd = open_plain(self.path, FLAGS)
-        os.write(fd, data)
+        folder, _, name = self.path.rpartition("/")
+        new = f"{folder}/.{name}"
+        if os.path.lexists(new):
+            os.unlink(new)  # of a try that was cut short
+        fd = open_plain(new, FLAGS | os.O_EXCL)
+        try:
+            data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+            while data:
+                data = data[os.write(fd, data) :]
+            os.fsync(fd)  # the start of a job that must never run twice may be in it
+            os.rename(new, self.path)
+        except OSError:
+            os.close(fd)
+            raise
         os.close(self.fd)
         self.fd = fd
 

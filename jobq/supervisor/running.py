@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEFTOVER_GRACE = 2.0  # seconds from the job's own end to KILL for what outlives its main process
 LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
 QUIET = 2.0  # seconds without new output after which what may be a filter is taken for a daemon
-LONGEST_DRAIN = 5.0  # seconds from the job's own end to TERM for a filter that goes on writing
+LONGEST_DRAIN = 10.0  # seconds from the job's own end to TERM for a filter that goes on writing
 STUCK_AFTER = 5.0  # seconds from KILL on after which a process is taken for one that can't die now
 
 
@@ -98,9 +98,10 @@ class Running:
         now, status = time.monotonic(), os.fstat(self.log.fd)
         if status.st_size != self._log_size:
             self._log_size, self._grown_at = status.st_size, now
-        if now >= min(self._grown_at + QUIET, self._ended_at + LONGEST_DRAIN):
+        if now >= self._ended_at + LONGEST_DRAIN:
             return False
-        return any(may_be_filter(process, status) for process in left)
+        seen = {may_be_filter(process, status) for process in left}
+        return None in seen or (True in seen and now < self._grown_at + QUIET)
 
     def is_stuck(self, *, dying: bool) -> bool:
         """Whether it should be said, once, that this job can't be ended: its processes have been `dying` for long."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import signal
@@ -18,7 +17,7 @@ from jobq.supervisor.running import Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import become_subreaper, kill_all, kill_children, read_stat, signal_group, survivors, tree_of
 from jobq.supervisor.verdict import verdict
-from jobq.system import boot_time, is_file_at, lock_record, open_plain
+from jobq.system import boot_time, hold_new, is_file_at
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -40,28 +39,11 @@ class Supervisor:
         self.worker_stops = False  # has said that it was asked to stop
         self.folder = folder
         self.lock_path = f"{folder}/{slot}.lock"
-        self.lock = -1
-        self.take_lock()
+        self.lock = hold_new(self.lock_path)
         self.ends = Ends(f"{folder}/{slot}.ends")
         self.channel = Channel(f"{folder}/{slot}.ctl", self.ends)
         self.spawner = Spawner()
         self.logs = Logs()
-
-    def take_lock(self) -> None:
-        """Hold K.lock, newly made where it is missing. Raises OSError."""
-        lock = open_plain(self.lock_path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.write(lock, lock_record(lock))
-        except BlockingIOError:
-            os.close(lock)
-            raise
-        except OSError:
-            pass  # a full disk: only what tells this file from a copy of it is missing
-        if self.lock >= 0:
-            os.close(self.lock)
-        self.lock = lock
 
     def mend(self) -> None:
         """Make anew what a cleaner of old files has taken from our folder: we are found, and heard, by these files."""
@@ -69,9 +51,8 @@ class Supervisor:
             if not is_file_at(self.lock, self.lock_path):
                 if not os.path.isdir(self.folder):
                     os.mkdir(self.folder, 0o700)
-                elif os.path.lexists(self.lock_path):
-                    os.unlink(self.lock_path)  # from a backup, perhaps
-                self.take_lock()
+                old, self.lock = self.lock, hold_new(self.lock_path)
+                os.close(old)
             self.channel.mend()
             self.ends.mend()
         except OSError:

@@ -74,20 +74,42 @@ def tree_of(leader: int) -> set[Process]:
     return {(-leader, 0)} if found is None else found
 
 
-def may_be_filter(process: Process, log: os.stat_result) -> bool:
-    """Whether the process has this file open, and a pipe or socket to read from; True if that can't be seen."""
-    holds_log = has_pipe = False
+def may_be_filter(process: Process, log: os.stat_result) -> bool | None:
+    """Whether the process has this file open, and a pipe or socket to read from; None if that pipe holds unread data.
+
+    True where that can't be seen.
+    """
+    holds_log = has_pipe = unread = False
+    folder = f"/proc/{process[0]}/fd"
     try:
-        for name in os.listdir(f"/proc/{process[0]}/fd"):
+        for name in os.listdir(folder):
             try:
-                status = os.stat(f"/proc/{process[0]}/fd/{name}")
+                status = os.stat(f"{folder}/{name}")
             except OSError:
                 continue
             holds_log |= os.path.samestat(status, log)
             has_pipe |= stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
+            unread = unread or (stat.S_ISFIFO(status.st_mode) and holds_unread(f"{folder}/{name}"))
     except OSError:
         return process[0] < 0 or read_stat(process[0]) is not None
-    return holds_log and has_pipe
+    return None if holds_log and unread else holds_log and has_pipe
+
+
+def holds_unread(pipe: str) -> bool:
+    """Whether there is data in the pipe that nobody has read yet; False if that can't be seen."""
+    import fcntl  # noqa: PLC0415  # hardly ever needed
+    import termios  # noqa: PLC0415
+
+    try:
+        fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return fcntl.ioctl(fd, termios.FIONREAD, bytes(4)) != bytes(4)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def survivors(leader: int) -> set[Process] | None:
