@@ -11,6 +11,8 @@ from jobq.pace import Pace, Width, goes_alone
 from jobq.started import Started
 from jobq.store.jobs import Jobs
 
+PASS_OVER = 4.0  # seconds
+
 
 class Claiming:
     """The claims of one worker."""
@@ -25,6 +27,7 @@ class Claiming:
         self._started = started
         self._runner = token if own_jobs else None
         self._queues = queues
+        self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
 
     def ready(self, jobs: Jobs, count: int, now: Moment) -> list[Job]:
         """Up to `count` jobs that could be claimed now; they keep their places."""
@@ -35,6 +38,14 @@ class Claiming:
         for job in found:
             jobs.waiting.push(job)
         return found
+
+    def pass_over(self, job: Job, why: str, now: Moment) -> None:
+        """Leave the job where it is for a while: it could not start, and others could."""
+        self._passed_over[job.id] = now.boot + PASS_OVER, why
+
+    def troubles(self) -> list[str]:
+        """Why jobs are passed over."""
+        return sorted({why for _, why in self._passed_over.values()})
 
     def about_ready(self, jobs: Jobs) -> int:
         """About how many jobs could be claimed now."""
@@ -63,12 +74,13 @@ class Claiming:
         """Ready jobs, taken out of their order; what runs already, though the store does not know, stays in it."""
         if self._started.is_outdated:
             return
-        started = self._started.ids
+        self._passed_over = {job_id: v for job_id, v in self._passed_over.items() if v[0] > now.boot}
+        barred = self._started.ids | self._passed_over.keys()
         passed = []
         try:
-            most = count + len(started)
+            most = count + len(barred)
             for job in jobs.waiting.take(jobs.by_id, most, now, runner=self._runner, queues=self._queues):
-                if job.id in started:
+                if job.id in barred:
                     passed.append(job)
                     continue
                 yield job

@@ -11,7 +11,7 @@ from typing import NoReturn
 from jobq.errors import Interrupted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-TOGETHER = 0.02  # seconds within which the same signal twice is one: timeout(1) and others pass on what we heard, too
+TOGETHER = 0.05  # seconds within which the same signal twice is one: timeout(1) and others pass on what we heard, too
 
 
 def end_by(number: int) -> NoReturn:

@@ -89,7 +89,7 @@ class Worker:
     def trouble(self) -> str:
         """What hinders it, if anything does."""
         said = [self._break] if self._break else []
-        said += self._engine.troubles()
+        said += self._engine.troubles() + self._claiming.troubles()
         said += [may_still_run(job_id, "worker") for job_id in self._held]
         return "; ".join(said)
 
@@ -112,6 +112,7 @@ class Worker:
         """
         self._engine.watch(self._member.bell_fd)
         self._engine.watch(signals.fd)
+        self.store.in_a_hurry = lambda: signals.count > 1
         loaded = False
         try:
             while True:
@@ -169,6 +170,8 @@ class Worker:
         return sleep
 
     def _step(self, now: Moment, signals: StopSignals) -> float:
+        if now.boot >= self._paused_until:
+            self._break = ""
         self._engine.tend()
         if self.store.stay_in_place():
             self._member.root = self.store.root
@@ -200,13 +203,18 @@ class Worker:
     def _room(self, jobs: Jobs, now: Moment) -> int:
         """How many slots to fill: no more than there are jobs that can be claimed."""
         ready = self._claiming.ready(jobs, self._claiming.width.slots - self._engine.busy, now)
-        try:
-            for job in ready:
+        able = 0
+        for job in ready:  # nothing is claimed that could not start
+            try:
                 self._make_ready(job)
-        except (NotSaved, PythonGone) as e:
-            self._take_a_break(now, e)  # nothing is claimed that could not start
-            return 0
-        return len(ready)
+            except NotSaved as e:
+                self._take_a_break(now, e)
+                return 0
+            except (PythonGone, StoreForbidden) as e:
+                self._claiming.pass_over(job, str(e), now)
+            else:
+                able += 1
+        return able
 
     def _make_ready(self, job: Job) -> None:
         """What it needs beside a slot. Raises NotSaved, StoreForbidden, PythonGone."""
@@ -320,6 +328,8 @@ class Worker:
 
         try:
             self.store.update(decide, now.wall)
+        except SyncFailed:
+            raise
         except (NotSaved, LockTimeout, OSError):
             self._stopping.hurry()  # then as an interruption, at once
         self._pass_on_wishes(self.store.jobs)

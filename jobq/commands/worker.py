@@ -70,10 +70,10 @@ def worker(  # noqa: PLR0917  # an option a parameter
                 f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk"
             )
         done = work.run(signals)
-    for job in work.left:
-        say(f"job {job.id} goes on: {command_line(job.command)}")
-    if work.left:
-        say("the next worker takes over what goes on; 'jobq cancel' ends it")
+        for job in work.left:
+            watch.remark(f"job {job.id} goes on: {command_line(job.command)}")
+        if work.left:
+            watch.remark("the next worker takes over what goes on; 'jobq cancel' ends it")
     if drain:
         if not done:
             say("stopped with work left")

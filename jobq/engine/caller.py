@@ -25,7 +25,7 @@ class Caller:
 
     def make(self, call: Call) -> None:
         """Make sure that the copy is there. Raises NotSaved, StoreForbidden, PythonGone if `call` would need that."""
-        ours = os.path.dirname(call.python) == os.path.dirname(sys.executable)
+        ours = sys.prefix != sys.base_prefix and os.path.dirname(call.python) == os.path.dirname(sys.executable)
         if ours and not os.path.exists(call.python):
             raise PythonGone(call.python)
         if os.path.exists(self.path):

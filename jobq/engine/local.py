@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jobq.engine.orphans import Adopted, Orphans
 from jobq.engine.remains import NOT_STARTED, Supervision, ending_from
-from jobq.engine.slot import LOADED_STAMP, Slot, script_stamp
+from jobq.engine.slot import LEAVE_S, LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
 from jobq.job import Record
@@ -284,7 +284,8 @@ class LocalEngine:
         """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
         for slot in self._slots:
             slot.hang_up()
+        until = time.monotonic() + LEAVE_S
         for slot in self._slots:
-            slot.let_go()
+            slot.let_go(until)
         self._selector.close()
         self._orphans.close()

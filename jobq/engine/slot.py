@@ -16,7 +16,7 @@ from jobq.supervisor import SCRIPT
 from jobq.supervisor.ends import ENCODER
 from jobq.system import open_plain, utf8
 
-LEAVE_S = 2.0  # seconds that an idle supervisor may take to leave
+LEAVE_S = 2.0  # seconds that idle supervisors may take to leave
 
 
 def script_stamp() -> tuple[int, int, int] | None:
@@ -106,11 +106,11 @@ class Slot:
         self.unsent = b""
         self.stdin.close()
 
-    def let_go(self) -> None:
-        """Return when it has ended, if it is idle; it has been hung up on."""
+    def let_go(self, until: float) -> None:
+        """Return when it has ended, if it is idle, or at `until` (monotonic); it has been hung up on."""
         try:
             if not self.keys:
-                self.process.wait(LEAVE_S)
+                self.process.wait(max(0.0, until - time.monotonic()))
                 return
         except subprocess.TimeoutExpired:
             pass  # it has an end that the disk does not take: its lock keeps that safe

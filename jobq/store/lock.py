@@ -17,6 +17,7 @@ from jobq.store.folder import Folder
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 POLL_S = 0.002
@@ -34,8 +35,10 @@ class StoreLock:
 
     NAME = "store.lock"
 
-    def __init__(self, folder: Folder, timeout: float = 10.0) -> None:
+    def __init__(self, folder: Folder, timeout: float = 10.0, in_a_hurry: Callable[[], bool] = lambda: False) -> None:
+        """`in_a_hurry`: asked while waiting; whether to wait no longer."""
         self._folder = folder
+        self._in_a_hurry = in_a_hurry
         self._fd = -1
         self.timeout = timeout  # seconds
         self.held = False
@@ -59,7 +62,7 @@ class StoreLock:
                     return
                 self.release()
                 self.close()  # the file was replaced: older versions would not meet us there
-            elif time.monotonic() >= deadline:
+            elif time.monotonic() >= deadline or self._in_a_hurry():
                 raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))
             else:
                 time.sleep(POLL_S)
@@ -82,11 +85,14 @@ class StoreLock:
     def release(self) -> None:
         """Let others write."""
         self.held = False
-        for fd in (self._folder.fd, self._fd):  # the directory first: whoever gets the file's lock tries it next
-            try:
-                fcntl.flock(fd, fcntl.LOCK_UN)
-            except OSError:
-                self.close()
+        try:
+            fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: whoever gets the file's lock tries it next
+        except OSError:
+            pass  # a disk that can't lock directories
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except OSError:
+            self.close()
 
     def _open(self) -> int:
         try:

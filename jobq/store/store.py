@@ -7,6 +7,7 @@ before they show it, or leave out.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -48,6 +49,8 @@ class Store:
         self._folder: Folder | None = None
         self._lock: StoreLock | None = None
         self._pid = os.getpid()
+        self._uuid = ""
+        self.in_a_hurry: Callable[[], bool] = lambda: False  # whether not to wait for the lock any longer
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -59,11 +62,13 @@ class Store:
         """
         folder = self.existing()
         if folder is None or self._lock is None:
+            if self.uuid and (folder is None or not folder.has(JOURNAL)):
+                raise FileNotFoundError(errno.ENOENT, "it is gone", f"{self.path}/{JOURNAL}")
             if folder is None or not folder.has(JOURNAL):
                 folder = self._make(folder, set(folder.names()) if folder is not None else set())
             self._folder = folder
             self._check_writable(folder)
-            self._lock = StoreLock(folder, self._lock_timeout)
+            self._lock = StoreLock(folder, self._lock_timeout, lambda: self.in_a_hurry())  # noqa: PLW0108  # set later
         return folder
 
     def existing(self) -> Folder | None:
@@ -88,15 +93,25 @@ class Store:
     def stay_in_place(self) -> bool:
         """Open the directory anew if another one is at the path, as from a backup; whether that was so.
 
-        Raises StoreReplaced if that is no copy of this store, and OSError if there is none: it may come back.
+        Raises StoreReplaced if that is another store, and OSError while there is none that can be read: it may come
+        back, and nothing is made in its place.
         """
-        if os.path.samestat(os.stat(self.path), os.fstat(self.root.fd)):
+        if self._folder is None or os.path.samestat(os.stat(self.path), os.fstat(self._folder.fd)):
             return False
-        uuid = self.uuid
+        other = Store(self.path)
+        try:
+            other.read()
+        except StoreDamaged as e:  # it is being written, perhaps
+            raise OSError(errno.EIO, str(e), self.path) from None
+        finally:
+            uuid = other.uuid
+            other.close()
+        if not uuid:
+            raise FileNotFoundError(errno.ENOENT, "it holds no journal", self.path)
+        if uuid != self.uuid:
+            raise StoreReplaced(self.path)
         self.close()
         self.read()
-        if self.uuid != uuid:
-            raise StoreReplaced(self.path)
         return True
 
     @property
@@ -191,7 +206,9 @@ class Store:
     @property
     def uuid(self) -> str:
         """The name that the store was given when it was made, which its copies have, too; "" before that is known."""
-        return self.header.uuid if self.header is not None else ""
+        if self.header is not None:
+            self._uuid = self.header.uuid
+        return self._uuid
 
     @property
     def may_write(self) -> bool:

@@ -15,7 +15,16 @@ from jobq.supervisor.logs import Log, Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.running import Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
-from jobq.supervisor.tree import become_subreaper, kill_all, kill_children, read_stat, signal_group, survivors, tree_of
+from jobq.supervisor.tree import (
+    become_subreaper,
+    kill_all,
+    kill_children,
+    read_stat,
+    signal_group,
+    survivors,
+    tree_of,
+    would_die_of_term,
+)
 from jobq.supervisor.verdict import verdict
 from jobq.system import boot_time, hold_new, is_file_at
 
@@ -37,6 +46,7 @@ class Supervisor:
         self.bound = bound
         self.leaving = False  # told by a signal to end the job and go
         self.worker_stops = False  # has said that it was asked to stop
+        self.worker_left_at: float | None = None  # when it said so, or was gone (monotonic)
         self.folder = folder
         self.lock_path = f"{folder}/{slot}.lock"
         self.lock = hold_new(self.lock_path)
@@ -125,6 +135,7 @@ class Supervisor:
         while not self.has_ended(job.pid):
             now = time.monotonic()
             self.carry_out_orders(job)
+            self.note_the_worker()
             if job.stop is None:
                 if job.timeout_at is not None and now >= job.timeout_at:
                     job.begin_stop("timeout", job.grace)
@@ -149,15 +160,30 @@ class Supervisor:
 
         Then the job has heard its own, and a second one might mean "now" to it.
         """
-        everything = self.was_told_too(job)
-        job.begin_stop("interrupted", job.grace, counted=not everything, heard=everything)
+        told, deaf = self.was_told_too(job), False
+        until = time.monotonic() + TOGETHER
+        while told and (deaf := any(map(would_die_of_term, tree_of(job.pid)))) and time.monotonic() < until:
+            self.pause(job, ROUND)  # what has heard it is dying
+        job.begin_stop("interrupted", job.grace, counted=not told, heard=told and not deaf)
 
     def was_told_too(self, job: Running) -> bool:
-        """Whether the worker stops as well, or has gone; waits a moment to know."""
+        """Whether the worker was just asked to stop as well, or has just gone; waits a moment to know.
+
+        What became of it earlier has nothing to do with what the job hears now.
+        """
         until = time.monotonic() + TOGETHER
-        while not (self.worker_stops or self.channel.worker_is_gone()) and time.monotonic() < until:
+        while True:
+            self.note_the_worker()
+            if self.worker_left_at is not None:
+                return self.worker_left_at >= until - 2 * TOGETHER
+            if time.monotonic() >= until:
+                return False
             self.pause(job, ROUND)
-        return self.worker_stops or self.channel.hung_up
+
+    def note_the_worker(self) -> None:
+        """Note when it has begun to leave us."""
+        if self.worker_left_at is None and (self.worker_stops or self.channel.worker_is_gone()):
+            self.worker_left_at = time.monotonic()
 
     def has_ended(self, pid: int) -> bool:
         """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
@@ -194,6 +220,7 @@ class Supervisor:
                 self.channel.give_back(lambda _waiting: True)
             case ["stopping"]:
                 self.worker_stops = True
+                self.note_the_worker()
 
     def pause(self, job: Running, seconds: float) -> None:
         """Sleep that long at most, and carry out what orders come."""

@@ -95,6 +95,20 @@ def may_be_filter(process: Process, log: os.stat_result) -> bool | None:
     return None if holds_log and unread else holds_log and has_pipe
 
 
+def would_die_of_term(process: Process) -> bool:
+    """Whether a TERM would end the process at once, so that it has heard none yet; False if that can't be seen."""
+    for line in read_proc(process[0], "status").splitlines():
+        name, _, mask = line.partition(b":")
+        if (
+            name in {b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"}
+            and int(mask, 16) >> (signal.SIGTERM - 1) & 1
+        ):
+            return False
+        if name == b"State" and mask.split()[0] in {b"Z", b"X"}:
+            return False
+    return process[0] > 0 and read_stat(process[0]) is not None
+
+
 def holds_unread(pipe: str) -> bool:
     """Whether there is data in the pipe that nobody has read yet; False if that can't be seen."""
     import fcntl  # noqa: PLC0415  # hardly ever needed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from jobq.api import FIRST_POLL, LAST_POLL, Queue
+from jobq.api import FIRST_POLL, LAST_POLL, LOOK_FOR_DEAD, Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
@@ -217,7 +217,7 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
     """Print the log of the job, attempt by attempt, until it is finished; the job as it is then."""
     n = attempt or max(1, len(queue.job(job_id).attempts))
     log = Tail(queue.store.logs.path(job_id, n), tail)
-    poll = FIRST_POLL
+    poll, look_at = FIRST_POLL, 0.0
     while True:
         job = queue.job(job_id)
         over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
@@ -238,7 +238,9 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
             printer.pause()
         poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)
         time.sleep(poll)
-        queue.settle_if_orphaned(job_id)
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_FOR_DEAD
+            queue.settle_if_orphaned(job_id)
     log.close()
     printer.end()
     return job

@@ -65,7 +65,7 @@ class ShownOutput:
         return str(self._line) + safe(self._rest)
 
     def _completed(self, text: str) -> str:
-        if not self._line.cells and not EDITED.search(text.rstrip("\r")):
+        if not self._line.cells and not self._line.at and not EDITED.search(text.rstrip("\r")):
             return self._plain(text.rstrip("\r"))
         self._line.edit(text, self._style)
         whole, self._line = str(self._line), Line()
@@ -165,7 +165,7 @@ class Line:
         elif control == "\b":
             self.at = max(0, self.at - 1)
         elif control == "\t":
-            self.at += TAB - self.at % TAB
+            self.at = min(self.at + TAB - self.at % TAB, max(LONGEST, self.at))
         # The others ring the bell, switch character sets, or do nothing.
 
     def _control(self, final: str, numbers: str) -> None:
@@ -190,7 +190,9 @@ class Line:
         elif final == "X":
             self._blank(at, at + count)
         elif final == "@" and at < len(self.cells):
-            self.cells[at:at] = [(" ", "")] * count
+            width = max(WIDEST, len(self.cells))  # what is pushed out at the right is gone, as on a terminal
+            self.cells[at:at] = [(" ", "")] * min(count, width - at)
+            del self.cells[width:]
 
     def _blank(self, start: int, end: int) -> None:
         end = min(end, len(self.cells))
