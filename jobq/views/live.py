@@ -19,7 +19,7 @@ from jobq.job import Job, Moment
 from jobq.serving import why_unserved
 from jobq.views.console import drawing
 from jobq.views.table import Situation, at_work, rich_table, row
-from jobq.views.terminal import Region, in_foreground
+from jobq.views.terminal import Region, in_foreground, size_of
 from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
@@ -179,9 +179,9 @@ class Display:
         return False
 
     def _draw(self, overview: Overview) -> None:
-        columns, rows = self._console.size
+        columns, rows = size_of(drawing.fileno())
         with self._console.capture() as capture:
-            self._console.print(render(overview, self._clock(), columns))
+            self._console.print(render(overview, self._clock(), columns), width=columns)
         lines = capture.get().rstrip("\n").split("\n")
         if len(lines) >= rows > 1:
             lines = [*lines[: rows - 2], lines[-1]]  # the totals are always there

@@ -11,6 +11,7 @@ from jobq.views.console import Stream
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 CLEAR_BELOW = "\x1b[J"
 CLEAR_LINE = "\x1b[K"
+USUAL_SIZE = 80, 24  # of a terminal that does not say
 
 
 class Settings:
@@ -51,6 +52,15 @@ def in_foreground(fd: int) -> bool:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
         return True
+
+
+def size_of(fd: int) -> tuple[int, int]:
+    """Columns and rows as they are now. COLUMNS and LINES, if they are exported, know of no change."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        return USUAL_SIZE
+    return (columns, rows) if columns and rows else USUAL_SIZE
 
 
 class Region:
