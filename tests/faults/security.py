@@ -67,7 +67,7 @@ def end(pid: int, store: Path) -> None:
     pids = [pid]
     for lock in (store / "workers").glob("*/*.lock"):
         with suppress(OSError, ValueError):
-            pids.append(int(lock.read_text()))
+            pids.append(int(lock.read_text(encoding="utf-8")))
     for each in pids:
         with suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
@@ -247,7 +247,10 @@ def captured_environment(bench: Bench) -> Figures:
     figures.check(len(files) == 1, f"{len(files)} files for one environment")
     figures.check(all(stat.S_IMODE(path.stat().st_mode) == 0o400 for path in files), "it can be changed")
     drained(cli)
-    seen = dict(line.partition("=")[::2] for line in Path(cli.queue.store.logs.path(1, 1)).read_text().splitlines())
+    seen = dict(
+        line.partition("=")[::2]
+        for line in Path(cli.queue.store.logs.path(1, 1)).read_text(encoding="utf-8").splitlines()
+    )
     figures.check(seen["JOBQ_JOB_ID"] == "1" and "OLDPWD" not in seen, f"the job sees {seen}")
     return figures
 
@@ -342,7 +345,7 @@ def nothing_is_evaluated(bench: Bench) -> Figures:
     forbidden = {"pickle", "marshal", "shelve", "yaml", "dill", "runpy"}
     for path in sorted((ROOT / "jobq").rglob("*.py")):
         figures.n += 1
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = {alias.name for alias in node.names} if isinstance(node, ast.Import | ast.ImportFrom) else set()
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             figures.check(not names & forbidden, f"{path.name} imports {names & forbidden}")
@@ -441,7 +444,7 @@ def no_network(bench: Bench) -> Figures:
 @case("S18", SUBJECT, "what is out of scope is told")
 def scope_is_told(_bench: Bench) -> Figures:
     told = "A process of the same user can always write to the files" in " ".join(
-        (ROOT / "README.md").read_text().split()
+        (ROOT / "README.md").read_text(encoding="utf-8").split()
     )
     return Figures(n=1, bad=[] if told else ["the README does not say that the same user can write to the files"])
 
@@ -449,7 +452,7 @@ def scope_is_told(_bench: Bench) -> Figures:
 @case("S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
 def dependency_floors(_bench: Bench) -> Figures:
     figures = Figures()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for wanted in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         figures.n += 1
         figures.check(">=" in wanted, f"{wanted} has no floor")
@@ -603,7 +606,7 @@ def grow(bench: Bench, folder: Path, plant: Plant, figures: Figures) -> None:
     with suppress(JobqError, OSError):
         compaction.compact(str(cli.store), clock.now())
     after = victim.stat()
-    figures.check(victim.read_text() == "mine", f"{plant}: the victim was written to")
+    figures.check(victim.read_text(encoding="utf-8") == "mine", f"{plant}: the victim was written to")
     figures.check(
         (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid), f"{plant}: the victim's mode was changed"
     )

@@ -57,7 +57,7 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
         ROOT, copy, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*cache*", ".venv", ".hypothesis")
     )
     target = copy / "jobq" / seed.file
-    target.write_text(target.read_text(encoding="utf-8").replace(seed.old, seed.new))
+    target.write_text(target.read_text(encoding="utf-8").replace(seed.old, seed.new), encoding="utf-8")
     if seed.caught_by.startswith("tests/"):
         words = ["-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider", seed.caught_by]
     else:
