@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jobq.signals import StopSignals
 
 LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
+PATIENCE = 5.0  # seconds behind the end of the job that a log which can't be read is tried again
 OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
 MOST_UNTOLD = 1 << 20  # bytes that stdout takes before it is said how far it is
 HURRY_POLL = 0.1  # seconds between two looks whether a slow reader is still to be waited for
@@ -148,11 +150,13 @@ class Output:
         self._nobody_reads = nobody_reads
         self._has_read = has_read
         self._over = threading.Event()
+        self._over_at = float("inf")
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
         self._thread.start()
 
     def close(self, in_a_hurry: Callable[[], bool]) -> None:
         """Copy the rest, however slow its reader; in a hurry, what he takes within a moment."""
+        self._over_at = time.monotonic()
         self._over.set()
         while self._thread.is_alive() and not in_a_hurry():
             self._thread.join(HURRY_POLL)
@@ -165,12 +169,22 @@ class Output:
             self.failure = e
             self._has_read(self._job_id, self._n, None)
 
+    def _pump(self, log: Tail, printer: Printer) -> bool:
+        """Print what is new; whether anything was. What can't be read now may be readable later."""
+        while True:
+            try:
+                return log.pump(printer, MOST_UNTOLD)
+            except OSError as e:
+                if self._over.is_set() and time.monotonic() >= self._over_at + PATIENCE:
+                    raise OutputFailed(f"lacks the rest: {e.filename or 'the log'}: {e.strerror}") from None
+            time.sleep(OUTPUT_POLL)
+
     def _copy(self) -> None:
         printer = Printer(raw=True)
         log = Tail(self._log_path(self._job_id, self._n))
         while True:
             over = self._over.is_set()
-            wrote = log.pump(printer, MOST_UNTOLD)
+            wrote = self._pump(log, printer)
             if wrote:
                 self._has_read(self._job_id, self._n, log.at)
             if gone():

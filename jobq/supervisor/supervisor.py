@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 ROUND = 0.02  # seconds between two looks for survivors
 SLOW_ROUND = 1.0  # seconds between two looks at what can't die
-TERMED = 128 + signal.SIGTERM  # what shells, and many programs, exit with after a TERM
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # what is sent to everything at once
+TOLD_TO_END = {-number for number in ENDING} | {128 + number for number in ENDING}  # the latter by shells
 TOGETHER = 0.5  # seconds within which worker, supervisor and job hear a TERM that was sent to all of them
 
 
@@ -248,8 +249,8 @@ class Supervisor:
             end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
         code = os.waitstatus_to_exitcode(status)
         end["status" if code >= 0 else "signal"] = abs(code)
-        if job.stop is None and code in {-signal.SIGTERM, TERMED} and (self.was_told_too(job) or self.leaving):
-            # It has heard a TERM that was sent to everything at once, a moment before we did.
+        if job.stop is None and code in TOLD_TO_END and (self.was_told_too(job) or self.leaving):
+            # It has heard a signal that was sent to everything at once, a moment before we did.
             self.begin_leaving(job)
         if job.stop is not None:
             # Even if it ends with success after TERM: it has not done all that it was asked.

@@ -198,6 +198,9 @@ class Tail:
                 self._complain_once(e)
                 return False
             self.at = printer.tail(self._fd, self._tail)
+        if os.fstat(self._fd).st_size < self.at:
+            self.at = 0
+            say("the job has emptied its own output, as '> /dev/stderr' does; what it writes now follows")
         before = self.at
         self.at = print_from(self._fd, self._path, self.at, printer, most)
         return self.at > before
