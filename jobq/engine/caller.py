@@ -25,8 +25,9 @@ class Caller:
 
     def make(self, call: Call) -> None:
         """Make sure that the copy is there. Raises NotSaved, StoreForbidden, PythonGone if `call` would need that."""
-        ours = sys.prefix != sys.base_prefix and os.path.dirname(call.python) == os.path.dirname(sys.executable)
-        if ours and not os.path.exists(call.python):
+        is_beside_ours = os.path.dirname(call.python) == os.path.dirname(sys.executable)
+        in_our_venv = sys.prefix != sys.base_prefix and is_beside_ours
+        if (in_our_venv or call.python == sys.executable) and not os.path.exists(call.python):
             raise PythonGone(call.python)
         if os.path.exists(self.path):
             return

@@ -94,7 +94,7 @@ from jobq.store.lock import StoreLock
 from jobq.store.store import Store
 patience = float(sys.argv.pop(1))
 Store.__init__.__kwdefaults__["lock_timeout"] = patience
-StoreLock.__init__.__defaults__ = (patience,)
+StoreLock.__init__.__defaults__ = (patience, *StoreLock.__init__.__defaults__[1:])
 from jobq.__main__ import main
 enter, waited = StoreLock.__enter__, []
 def timed(lock):

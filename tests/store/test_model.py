@@ -101,7 +101,7 @@ class StoreModel(RuleBasedStateMachine):
             "cancel": lambda job: lifecycle.cancel(job, self.now),
             "requeue": lambda job: lifecycle.requeue(job, self.now),
             "hold": lambda job: lifecycle.hold(job, self.now),
-            "acknowledge": lambda job: lifecycle.acknowledge(job, self.now),
+            "acknowledge": lambda job: lifecycle.acknowledge(job, self.now) if job.is_open_failure else None,
             "release": lambda job: lifecycle.release(job, self.now),
         }
         possible = {name: after for name, move in moves.items() if (after := attempt(move, job)) is not None}

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from jobq.errors import NotSaved
-from jobq.store import environment, folder, lock, workers
+from jobq.store import environment, folder, workers
 from jobq.store.store import Store
+from jobq.system import hold_new
 
 YEARS = 10 * 365 * 86_400.0
 
@@ -43,16 +44,15 @@ def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
 ) -> None:
     root, swept = store.root, []
 
-    def lock_and_sweep(fd: int) -> bool:
-        if locked:
-            lock.try_lock(fd)
+    def sweep_and_hold(path: str) -> int:
+        held = hold_new(path) if locked else None
         if len(swept) < times:
-            swept.append(fd)
+            swept.append(path)
             workers.sweep(root, time.time() + YEARS)
-        return lock.try_lock(fd)
+        return hold_new(path) if held is None else held
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "try_lock", lock_and_sweep)
+        patch.setattr(workers, "hold_new", sweep_and_hold)
         if locked:  # the sweeper has looked at the lock just before
             patch.setattr(workers, "is_alive", lambda *_: False)
         if fails:
