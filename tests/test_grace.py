@@ -154,3 +154,14 @@ def test_a_hangup_never_asks_a_second_time(cli: Cli, numbers: list[int]) -> None
 )
 def test_what_can_not_be_meant_by_stopping_is_a_usage_error(cli: Cli, words: list[str], says: str) -> None:
     assert says in cli("worker", *words, code=2).stderr
+
+
+@pytest.mark.parametrize("grace", ["5", "0"])
+def test_a_shell_that_is_ended_does_not_go_on_with_its_next_command(cli: Cli, grace: str) -> None:
+    """It hears the signal before the command that it waits for: else it would begin the next one."""
+    steps = "; ".join(f"sleep 60; touch next{n}" for n in range(3))
+    jobs = [cli.id("-r", "0", "--grace", grace, f"touch up.{n}; {steps}") for n in range(20)]
+    cli.worker("-j", "20")
+    wait_until(lambda: len(list(cli.cwd.glob("up.*"))) == 20)
+    cli("cancel", "--wait", *map(str, jobs))
+    assert list(cli.cwd.glob("next*")) == []

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from jobq.supervisor.tree import Process, may_be_filter, read_stat, send, tree_of
+from jobq.supervisor.tree import Process, may_be_filter, parents_first, read_stat, send, tree_of
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Running:
 
     def tell(self, processes: Collection[Process]) -> None:
         """TERM to those of these processes that have not heard it yet."""
-        for process in set(processes) - self._told:
+        for process in parents_first(set(processes) - self._told):
             self._told.add(process)
             send(process, signal.SIGTERM)
             send(process, signal.SIGCONT)

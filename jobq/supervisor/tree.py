@@ -249,7 +249,12 @@ def send(process: Process, number: int) -> bool:
 
 def kill_all(processes: set[Process]) -> set[Process]:
     """KILL them; those that we are not allowed to. What they fork meanwhile is found by the next look."""
-    return {process for process in processes if not send(process, signal.SIGKILL)}
+    return {process for process in parents_first(processes) if not send(process, signal.SIGKILL)}
+
+
+def parents_first(processes: Collection[Process]) -> list[Process]:
+    """Them by their age: a shell whose command ends before it has heard the signal would go on with the next one."""
+    return sorted(processes, key=lambda process: (process[1], process[0]))
 
 
 def kill_children(is_ours: Callable[[int], bool] = lambda _pid: True) -> bool:

@@ -134,6 +134,7 @@ COVERED: list[Covered] = [
             "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
             "tests/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
             "tests/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end",
+            "tests/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command",
         ),
     ),
     Covered(

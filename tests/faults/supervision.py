@@ -904,7 +904,8 @@ def bytes_kept(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in set(processes) - self._told:", "for process in set(processes):", "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
+    Seed("68", "a command hears TERM before the shell that waits for it", "supervisor/tree.py", "key=lambda process: (process[1], process[0]))", "key=lambda process: (-process[1], -process[0]))", "tests/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
+    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in parents_first(set(processes) - self._told):", "for process in parents_first(processes):", "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
     Seed("68", "what a shell started has 2 s, whatever its grace", "supervisor/running.py", '        if self.stop is not None:\n            return self.stop.kill_at\n', '        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
     Seed("68", "a filter is ended with the job that it reads from", "supervisor/running.py", '            if self._may_drain(left):\n                return\n', "", "tests/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end"),
     Seed("63", "a TERM that everything hears uses up a retry", "supervisor/supervisor.py", "counted=not told", "counted=True", "tests/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
