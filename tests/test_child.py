@@ -220,7 +220,8 @@ def test_modules_named_like_those_of_python_are_the_users_as_in_a_script(cli: Cl
     for name in HIDING:
         (cli.cwd / place / f"{name}.py").write_text(f"WHERE = {name!r}")
     write(cli, "hidden", HIDDEN)
-    python = sys._base_executable  # type: ignore[attr-defined]  # one that loads nothing else by itself
+    python = str(cli.cwd / "bare" / "bin" / "python")  # one that loads nothing else by itself, as setuptools' .pth does
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", cli.cwd / "bare"], check=True)
     environ = cli.env | ({"PYTHONPATH": "on_path"} if place == "on_path" else {})
     plain = subprocess.run([python, "hidden.py"], cwd=cli.cwd, env=environ, capture_output=True, text=True, check=True)
     for name in ("where", "fail", "no_json"):
