@@ -23,7 +23,7 @@ from jobq.supervisor import tree
 from jobq.supervisor.mark import VARIABLE, wearers, wears
 
 STUCK_AFTER = 5.0  # seconds after which what can't be ended is told of, and takes no slot any more
-KILL_BURST = 0.2  # seconds that are spent at a time on what is left of an attempt
+KILL_SECONDS = 0.2  # seconds that are spent at a time on what is left of an attempt
 KILL_PAUSE = 0.002  # seconds between two looks
 CLEAN_LOOKS = 3  # what forks just then may be missed by one
 NAMED = re.compile(rb'"id":(\d+),"n":(\d+),')
@@ -261,7 +261,7 @@ def kill_leftovers(mark: int) -> bool:
 
     Spends little time on it, as its caller has others to serve: what can't die now, or is another user's, stays.
     """
-    until = time.monotonic() + KILL_BURST
+    until = time.monotonic() + KILL_SECONDS
     clean = 0
     while True:
         tree.kill_children(lambda pid: wears(pid, mark))

@@ -115,6 +115,11 @@ class Running:
         self.told_stuck = True
         return True
 
+    def left(self) -> list[int]:
+        """The numbers of what is left of its tree; of its main process, too, if it is dead to all but a tracer."""
+        stat = read_stat(self.pid)
+        return sorted({pid for pid, _ in tree_of(self.pid)} | ({self.pid} if stat is not None else set()))
+
     def is_dead_to_others(self) -> bool:
         """Whether the main process has ended and can't be reaped: a tracer has not let go of it (ptrace(2))."""
         stat = read_stat(self.pid)

@@ -19,7 +19,6 @@ from jobq.supervisor.tree import (
     become_subreaper,
     kill_all,
     kill_children,
-    read_stat,
     signal_group,
     survivors,
     tree_of,
@@ -273,14 +272,7 @@ class Supervisor:
     def tell_if_stuck(self, job: Running, *, dying: bool) -> None:
         """Let the worker know, once, that what it waits for may never come: a process that can't die holds it up."""
         if job.is_stuck(dying=dying):
-            left = sorted(pid for pid, _ in survivors_of(job.pid))
-            self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": left[:10]}))
-
-
-def survivors_of(leader: int) -> set[tuple[int, int]]:
-    """What is left of a tree, its main process included, though it may be dead to all but its tracer."""
-    stat = read_stat(leader)
-    return tree_of(leader) | ({(leader, stat[1])} if stat is not None else set())
+            self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": job.left()[:10]}))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from jobq.api import FIRST_POLL, LAST_POLL, LOOK_FOR_DEAD, Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
+from jobq.system import is_file_at
 from jobq.views.console import complain, encoded, gone, is_terminal, out_bytes, say
 from jobq.views.output import ShownOutput, shown
 from jobq.views.text import size
@@ -94,7 +95,7 @@ def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None =
     end = None if most is None else at + most
     while not gone() and (end is None or at < end):
         start, block = next_block(fd, at)
-        if not block or not (ours or is_at(path, fd)):
+        if not block or not (ours or is_file_at(fd, path)):
             break
         ours = True
         if start > at:
@@ -102,14 +103,6 @@ def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None =
         printer.write(block)
         at = start + len(block)
     return at
-
-
-def is_at(path: str, fd: int) -> bool:
-    """Whether the open file is the one of this name."""
-    try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
-    except FileNotFoundError:
-        return False
 
 
 def next_block(fd: int, at: int) -> tuple[int, bytes]:
@@ -144,7 +137,7 @@ def last_lines(path: str, count: int) -> list[str]:
     try:
         at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
         data = os.pread(fd, BLOCK, at)
-        return shown(data).rstrip("\n").split("\n") if data and is_at(path, fd) else []
+        return shown(data).rstrip("\n").split("\n") if data and is_file_at(fd, path) else []
     finally:
         os.close(fd)
 

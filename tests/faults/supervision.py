@@ -949,5 +949,5 @@ SEEDS = [
     Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
     Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
     Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
-    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_at(path, fd))", "", "tests/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
+    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_file_at(fd, path))", "", "tests/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
 ]  # fmt: skip
