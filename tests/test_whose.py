@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from jobq.job import Outcome, State
+from jobq.engine.remains import MISSING, settle
+from jobq.engine.task import Key, Trace
+from jobq.job import Attempt, Outcome, State
 from jobq.supervisor.mark import mark_of
 from jobq.supervisor.tree import read_stat
 from tests.conftest import Cli, wait_until
-from tests.processes import is_alive, kill_both, marked, pids_in, supervisors
+from tests.processes import Peer, is_alive, kill_both, marked, pids_in, supervisors
 
 PATIENT = "echo $$ >> pid; while ! [ -e go ]; do sleep 0.05; done; echo done >> ran"
 
@@ -257,3 +259,18 @@ def test_a_worker_that_is_pid_1_reaps_and_spares_strangers(cli: Cli, tmp_path: P
     finally:
         outside.kill()
         outside.wait()
+
+
+def test_a_supervisor_whose_files_are_gone_is_known_by_its_process(tmp_path: Path) -> None:
+    """Until it has made them anew, nothing that it was given is taken for over: it may be about to start."""
+    folder = tmp_path / "w0123456789ab"
+    folder.mkdir()
+    trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))
+    peer = Peer(folder, tmp_path)
+    (folder / "0.lock").unlink()
+    assert settle(peer.supervision, trace, peer.supervision.lock_if_dead() or MISSING) is None
+    peer.process.kill()
+    peer.process.communicate()
+    ending = settle(peer.supervision, trace, MISSING)
+    assert ending is not None
+    assert ending.outcome is Outcome.LOST
