@@ -10,7 +10,7 @@ import errno  # noqa: E402
 import os  # noqa: E402
 
 from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
-from jobq.views.console import complain, take_over  # noqa: E402
+from jobq.views.console import error, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def outcome(words: list[str]) -> int:
     try:
         return run(words)
     except JobqError as e:
-        complain(str(e), e.hint)
+        error(str(e), e.hint)
         return e.exit_code
     except (KeyboardInterrupt, Interrupted) as e:
-        from jobq.signals import end_by  # noqa: PLC0415
+        from jobq.worker.signals import end_by  # noqa: PLC0415
 
         end_by(getattr(e, "number", 0))
     except Exception as e:  # the traceback is never the user's answer
@@ -70,21 +70,21 @@ def shortage(e: Exception) -> str:
 def tell(e: Exception) -> int:
     """Say what it is that nobody has foreseen; the exit code."""
     if short := shortage(e):
-        complain(f"the machine is short of {short}", "try again later, or raise the limit that 'ulimit -a' shows")
+        error(f"the machine is short of {short}", "try again later, or raise the limit that 'ulimit -a' shows")
         return TRY_AGAIN
     if isinstance(e, OSError):
-        complain(
+        error(
             f"{e.filename or 'the store'}: {e.strerror or e}",
             "the disk or the system refused it; mend that, then look with 'jobq'",
         )
         return NotSaved.exit_code
-    complain(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
+    error(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
     return BUG
 
 
 def run(words: list[str]) -> int:
     """Do what these words say: a plain `add` at once, everything else by the full command line. The exit code."""
-    from jobq import quick  # noqa: PLC0415  # within reach of the handlers above, as all that takes time
+    from jobq.commands import quick_add as quick  # noqa: PLC0415  # within reach of the handlers above, as all that takes time
 
     if quick.add(words):
         return 0

@@ -15,27 +15,27 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
-from jobq import clock, lifecycle
-from jobq.asks import ASKS
+from jobq import clock
 from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, WaitTimeout
 from jobq.job import Call, Command, Job, Moment, Spec, State
-from jobq.lifecycle import WrongState
-from jobq.request import call_command, check_command, check_spec, check_variables, current_directory
-from jobq.results import result_of
-from jobq.serving import LiveWorker
+from jobq.options.request import call_command, check_command, check_spec, check_variables, current_directory
+from jobq.options.table import OPTIONS
+from jobq.python.results import result_of
+from jobq.rules import lifecycle
+from jobq.rules.lifecycle import WrongState
+from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
-from jobq.store import compaction
-from jobq.store import workers as presence
+from jobq.store import compaction, presence
 from jobq.store.environment import capture
-from jobq.store.jobs import Add, Change, Jobs, Remove
+from jobq.store.state import Add, Change, Jobs, Remove
 from jobq.store.store import EnvironmentGone, Store
 from jobq.system import current_umask, utf8
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
-LOOK_FOR_DEAD = 1.0  # seconds between two looks for dead workers of `wait`
+CHECK_DEAD_EVERY = 1.0  # seconds between two looks for dead workers of `wait`
 
 
-class Asked(TypedDict, total=False):
+class JobOptions(TypedDict, total=False):
     """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
 
     queue: str
@@ -68,15 +68,15 @@ class Queue:
 
     # -- adding --------------------------------------------------------------------------------------
 
-    def spec(self, *, runner: str | None = None, **asked: Unpack[Asked]) -> Spec:
+    def spec(self, *, runner: str | None = None, **asked: Unpack[JobOptions]) -> Spec:
         """What to ask for, with this process's directory, umask and environment captured.
 
         Raises UsageError, NotSaved, TypeError for what can't be asked for.
         """
-        if unknown := asked.keys() - Asked.__annotations__.keys():
+        if unknown := asked.keys() - JobOptions.__annotations__.keys():
             raise TypeError(f"a job can't ask for {min(unknown)}")
         fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
-        for ask in ASKS:
+        for ask in OPTIONS:
             text = fields.get(ask.name)
             if isinstance(text, str) and ask.name != "retries":  # a number is a number in Python
                 fields[ask.name] = ask.parse(text)
@@ -116,7 +116,7 @@ class Queue:
 
         return self.store.update(decide, clock.now().wall)
 
-    def add(self, command: str | Sequence[str], **asked: Unpack[Asked]) -> Job:
+    def add(self, command: str | Sequence[str], **asked: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `asked`: see `Asked`.
 
         Raises UsageError, Refused (the name is taken), NotSaved.
@@ -132,7 +132,7 @@ class Queue:
         kwargs: Mapping[str, Any] | None = None,
         *,
         python: str | None = None,
-        **asked: Unpack[Asked],
+        **asked: Unpack[JobOptions],
     ) -> Job:
         """Enqueue a call of `function` ("module:function") with JSON arguments, by this interpreter or `python`.
 
@@ -233,7 +233,7 @@ class Queue:
             open_ids = [job_id for job_id, job in self._all(open_ids).items() if not job.state.final]
             if not open_ids:
                 return list(self._all(job_ids).values())
-            if time.monotonic() - looked >= LOOK_FOR_DEAD:
+            if time.monotonic() - looked >= CHECK_DEAD_EVERY:
                 looked = time.monotonic()
                 meanwhile(open_ids)
                 if self._owner_is_dead(open_ids):
@@ -249,7 +249,7 @@ class Queue:
 
     def _rescue(self) -> None:
         """See to what dead workers have left."""
-        from jobq.rescue import rescue  # noqa: PLC0415  # with all that knows processes: most commands never need it
+        from jobq.worker.rescue import rescue  # noqa: PLC0415  # with all that knows processes: most commands never need it
 
         rescue(self.store, clock.now())
 
@@ -289,7 +289,7 @@ class Queue:
         """Note that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
         return self._change(job_ids, lifecycle.acknowledge)
 
-    def settle_if_orphaned(self, job_id: int) -> None:
+    def recover_if_orphaned(self, job_id: int) -> None:
         """Record the end of a running job whose worker is dead, if it has ended. Raises as `wait`."""
         if self._owner_is_dead([job_id]):
             self._rescue()
@@ -372,7 +372,7 @@ class Queue:
                 continue
             if compaction.is_due(self.store):
                 try:  # there may be no worker to do it
-                    compaction.compact(self.store.path, now, known=compaction.Known.by(self.store))
+                    compaction.compact(self.store.path, now, known=compaction.Checkpoint.by(self.store))
                 except (JobqError, OSError):
                     pass  # what was asked is done; the next change, or a worker, will try again
             return

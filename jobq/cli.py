@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from jobq.errors import UsageError
-from jobq.signals import raise_interrupted
 from jobq.version import VERSION
-from jobq.views.console import name_store, out, talk
+from jobq.views.console import out, set_store_option, to_stderr
+from jobq.worker.signals import raise_interrupted
 
 USAGE = 2
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # all of the kind, which typer does not name
@@ -56,7 +56,7 @@ def jobq(
     if store is not None:
         if not store:
             raise UsageError("--store names no directory")
-        name_store(store)
+        set_store_option(store)
     context.obj = store
     if context.invoked_subcommand is None:
         from jobq.commands.common import queue_of  # noqa: PLC0415
@@ -105,7 +105,7 @@ def run(words: Sequence[str]) -> int:
     except USAGE_ERROR as e:
         told = StringIO()
         e.show(told)  # type: ignore[attr-defined]
-        talk(*told.getvalue().rstrip("\n").split("\n"))
+        to_stderr(*told.getvalue().rstrip("\n").split("\n"))
         if getattr(e, "option_name", "") == "--store":
-            talk("hint: --store DIR goes before the command")
+            to_stderr("hint: --store DIR goes before the command")
         return USAGE

@@ -13,22 +13,18 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "light", "serving", "startup", "system", "child"],
-    ["job", "supervisor"],
-    ["records", "retry"],
-    ["lifecycle"],
-    ["claim", "pace", "asks", "signals"],
+    ["version", "errors", "startup"],
+    ["system", "sealed"],
+    ["job"],
+    ["rules"],
+    ["options"],
     ["clock", "settings"],
     ["store"],
+    ["supervisor", "python"],
     ["engine"],
-    ["rescue", "results", "started", "stopping"],
-    ["claiming"],
-    ["request"],
-    ["api", "upkeep"],
     ["worker"],
-    ["selection"],
+    ["api"],
     ["views"],
-    ["quick"],
     ["commands"],
     ["cli"],
     ["__init__", "__main__"],
@@ -37,8 +33,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 POWERS = {
     "posix_spawn": {"supervisor/spawn.py"},
     "killpg": {"supervisor/tree.py"},
-    "pidfd_send_signal": {"supervisor/tree.py", "engine/remains.py"},
-    "Popen": {"engine/slot.py"},
+    "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
+    "Popen": {"engine/local/slots.py"},
     "environ": {"settings.py", "startup.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "system.py"},
@@ -95,7 +91,7 @@ def test_powers_live_where_they_belong(module: str) -> None:
 def test_a_supervisor_loads_the_standard_library_and_next_to_nothing_of_ours(module: str) -> None:
     for name in imported(module):
         known = name.split(".")[0] in sys.stdlib_module_names or name.startswith("__future__")
-        assert known or name.startswith(("jobq.supervisor", "jobq.system", "jobq.light")), f"{module} imports {name}"
+        assert known or name.startswith(("jobq.supervisor", "jobq.system", "jobq.sealed")), f"{module} imports {name}"
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -106,7 +102,10 @@ def test_every_module_says_what_it_is_for() -> None:
     ("module", "never"),
     [
         ("jobq", {"jobq.api", "typer", "rich", "json"}),
-        ("jobq.cli", {"rich", "platformdirs", "subprocess", "jobq.worker", "jobq.engine.local", "selectors"}),
+        (
+            "jobq.cli",
+            {"rich", "platformdirs", "subprocess", "jobq.worker.loop", "jobq.engine.local.engine", "selectors"},
+        ),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
@@ -131,5 +130,13 @@ def test_a_command_that_looks_loads_nothing_that_runs_jobs_or_draws(cli: Cli, wo
     told = subprocess.run(command, capture_output=True, text=True, env=cli.env, check=False).stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
     assert "jobq.store.store" in loaded
-    never = {"rich", "jobq.worker", "jobq.rescue", "jobq.engine", "jobq.supervisor", "jobq.child", "platformdirs"}
+    never = {
+        "rich",
+        "jobq.worker.loop",
+        "jobq.worker.rescue",
+        "jobq.engine",
+        "jobq.supervisor",
+        "jobq.python.child",
+        "platformdirs",
+    }
     assert loaded & never == set()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, leave, queue_of, report
-from jobq.selection import Selected, select_all
-from jobq.views.console import say
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
+from jobq.options.selectors import Selected, select_all
+from jobq.views.console import info
 
 
 def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
@@ -20,7 +20,9 @@ def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False
     else:
         selected = Selected([job.id for job in queue.finished() if job.is_open_failure], frozenset())
     if not selected.ids:
-        say("no such jobs" if jobs else "no failure is left to acknowledge")
+        info("no such jobs" if jobs else "no failure is left to acknowledge")
         return
     done = queue.acknowledge(selected.ids)
-    leave(report(done, selected, lambda _: "acknowledged", lambda job: f"job {job.id} acknowledged", verbose=verbose))
+    exit_with(
+        report(done, selected, lambda _: "acknowledged", lambda job: f"job {job.id} acknowledged", verbose=verbose)
+    )

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import queue_name, queue_of, takes_asks, warn_unserved
+from jobq.commands.common import queue_name, queue_of, takes_job_options, warn_unserved
 from jobq.errors import UsageError
 from jobq.job import Command
 from jobq.system import utf8
-from jobq.views.console import acknowledge, say
+from jobq.views.console import acknowledge, info
 
 Words = Annotated[
     list[str] | None,
@@ -27,7 +27,7 @@ From = Annotated[
 ]
 
 
-@takes_asks()
+@takes_job_options()
 def add(context: typer.Context, command: Words = None, from_: From = None, *, asked: dict[str, Any]) -> None:
     """Enqueue a command; prints its id (with --from: the range of ids).
 
@@ -37,7 +37,7 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, as
     commands = commands_of(command, from_, asked, "add")
     ids = queue.add_many(commands, lambda: queue.spec(**asked))
     if not ids:
-        say("no lines, no jobs")
+        info("no lines, no jobs")
         return
     acknowledge(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
     warn_unserved(queue, [queue_name(asked)])
@@ -52,7 +52,7 @@ def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any
         if not words:
             raise UsageError("there is no command to run", f"as in: jobq {typed} 'sleep 10 && echo done'")
         if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
-            say(f"note: '{words[0]}' is taken for a program, as more words follow; options go before it")
+            info(f"note: '{words[0]}' is taken for a program, as more words follow; options go before it")
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
     if words:
         raise UsageError("both --from and a command are given", "give one of them")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import queue_name, queue_of, takes_asks, warn_unserved
+from jobq.commands.common import queue_name, queue_of, takes_job_options, warn_unserved
 from jobq.errors import UsageError
-from jobq.request import call_command
+from jobq.options.request import call_command
 from jobq.settings import interpreter
 from jobq.system import utf8
 from jobq.views.console import acknowledge
@@ -19,7 +19,7 @@ from jobq.views.console import acknowledge
 KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 
 
-@takes_asks()
+@takes_job_options()
 def call(
     context: typer.Context,
     function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="What to call.")],

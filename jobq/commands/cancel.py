@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
 from jobq.job import Job, State
 from jobq.views.text import span
 
@@ -22,14 +22,14 @@ def cancel(
     Of a range or of all in a state, those that are over are left alone: jobq cancel 11-110
     """
     queue = queue_of(context)
-    selected = chosen(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")
+    selected = resolve(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")
     if not selected.ids:
         return
     done = queue.cancel(selected.ids)
     code = report(done, selected, _what, _line, verbose=verbose)
     if wait:
         queue.wait_all([job.id for job in done.jobs])
-    leave(code)
+    exit_with(code)
 
 
 def _what(job: Job) -> str:

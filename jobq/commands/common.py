@@ -11,15 +11,15 @@ import typer
 
 from jobq import clock
 from jobq.api import Changed, Queue
-from jobq.asks import ASKS, Ask, asked_of
 from jobq.errors import StoreError, UsageError
 from jobq.job import Job, Spec
-from jobq.lifecycle import WrongState
-from jobq.selection import Selected, select_all
-from jobq.serving import why_unserved
+from jobq.options.selectors import Selected, select_all
+from jobq.options.table import OPTIONS, JobOption, parse_options
+from jobq.rules.lifecycle import WrongState
+from jobq.rules.serving import why_unserved
 from jobq.settings import environment
-from jobq.views.console import complain, say, unserved
-from jobq.views.table import Situation, look_around
+from jobq.views.console import error, info, unserved
+from jobq.views.table import Situation, survey
 
 Selectors = Annotated[
     list[str] | None,
@@ -34,7 +34,7 @@ def queue_of(context: typer.Context) -> Queue:
     return Queue(context.find_root().obj)
 
 
-def leave(code: int) -> None:
+def exit_with(code: int) -> None:
     """End the command with this exit code."""
     raise typer.Exit(code)
 
@@ -54,13 +54,13 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
     return reasons
 
 
-def chosen(queue: Queue, words: list[str] | None, example: str) -> Selected:
+def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
     """The jobs that a changing command is given; says so if there are none. Raises UsageError, NotFound."""
     if not words:
         raise UsageError("which jobs?", f"as in: {example}")
     selected = select_all(queue, words)
     if not selected.ids:
-        say("no such jobs")
+        info("no such jobs")
     return selected
 
 
@@ -80,13 +80,13 @@ def report(
             refused.append(refusal)
     if verbose or len(selected.ids) == 1:
         for job in done.jobs:
-            say(line(job))
+            info(line(job))
         for wrong in left:
-            say(f"job {wrong.job.id} left alone: {wrong.job.state}")
+            info(f"job {wrong.job.id} left alone: {wrong.job.state}")
     elif done.jobs or left:
-        say(summary(Counter(map(what, done.jobs)), Counter(str(wrong.job.state) for wrong in left)))
+        info(summary(Counter(map(what, done.jobs)), Counter(str(wrong.job.state) for wrong in left)))
     for refusal in refused:
-        complain(str(refusal), refusal.hint)
+        error(str(refusal), refusal.hint)
     return int(bool(refused))
 
 
@@ -108,19 +108,19 @@ def queue_name(asked: Mapping[str, Any]) -> str:
 
 def situation(queue: Queue, jobs: Iterable[Job]) -> Situation:
     """What a table of these jobs needs to know beside them. Call it after reading them."""
-    return look_around(queue.store, jobs, clock.now())
+    return survey(queue.store, jobs, clock.now())
 
 
-def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_job_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every ask of the table; it gets their values as the one argument `asked`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def wrapped(**values: Any) -> None:
-            asked = {ask.name: values.pop(ask.name) for ask in ASKS}
-            command(asked=asked_of(asked, environment()), **values)
+            asked = {ask.name: values.pop(ask.name) for ask in OPTIONS}
+            command(asked=parse_options(asked, environment()), **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [p for p in own if p.name != "asked"] + [_parameter(ask, defaults) for ask in ASKS]
+        parameters = [p for p in own if p.name != "asked"] + [_parameter(ask, defaults) for ask in OPTIONS]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -130,7 +130,7 @@ def takes_asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
-def _parameter(ask: Ask, defaults: Mapping[str, Any]) -> inspect.Parameter:
+def _parameter(ask: JobOption, defaults: Mapping[str, Any]) -> inspect.Parameter:
     default = defaults.get(ask.name, ask.default)
     shown = "" if default in (None, ()) else f"  [default: {default}]"
     option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help + shown)

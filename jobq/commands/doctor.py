@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from jobq import clock
-from jobq.commands.common import leave, queue_of
+from jobq.commands.common import exit_with, queue_of
 from jobq.errors import StoreDamaged
-from jobq.store import check
-from jobq.store import workers as presence
+from jobq.store import check, presence
 from jobq.store.repair import repair
 from jobq.system import LINUX, NETWORK_FILESYSTEMS, filesystem
-from jobq.views.console import complain, out, say
+from jobq.views.console import error, info, out
 
 DAMAGED = 65
 
@@ -32,10 +31,10 @@ def doctor(
     except StoreDamaged as e:
         if not accept_loss:
             raise
-        complain(str(e))
+        error(str(e))
         loss = repair(store, clock.now().wall)
-        say(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
-        say(f"the damaged journal is kept as {loss.kept_as}")
+        info(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
+        info(f"the damaged journal is kept as {loss.kept_as}")
         found = list(check.problems(store))
     out(f"store       {store.path}")
     root = store.existing()
@@ -49,12 +48,12 @@ def doctor(
     alive = [token for token in tokens if presence.is_alive(root, token)]
     out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")
     if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
-        say(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
+        info(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
     if not os.path.exists("/proc/self/stat") and LINUX:
-        say("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
+        info("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
     for name in check.foreign(root):
         out(f"not ours    {name} (left alone)")
     for problem in found:
         out(f"PROBLEM     {problem}")
     out("healthy" if not found else f"{len(found)} problems")
-    leave(DAMAGED if found else 0)
+    exit_with(DAMAGED if found else 0)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from jobq.claim import claim_key
 from jobq.commands.common import Json, Selectors, queue_of, situation
 from jobq.errors import UsageError
 from jobq.job import REACHABLE, Job, State
-from jobq.selection import select
-from jobq.views.console import out, say
+from jobq.options.selectors import select
+from jobq.rules.order import claim_key
+from jobq.views.console import info, out
 from jobq.views.data import envelope, job_data
 from jobq.views.table import print_jobs, reason
 from jobq.views.text import safe
@@ -49,7 +49,7 @@ def list_(
     elif shown:
         print_jobs(shown, around)
     else:
-        say("no such jobs" if queue.store.header else f"no jobs: there is no store at {safe(queue.store.path)} yet")
+        info("no such jobs" if queue.store.header else f"no jobs: there is no store at {safe(queue.store.path)} yet")
 
 
 def state_of(text: str | None) -> State | None:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from jobq.api import Queue
-from jobq.commands.common import leave, queue_of, warn_unserved
+from jobq.commands.common import exit_with, queue_of, warn_unserved
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.job import OURS, Job, State
-from jobq.selection import select
-from jobq.views.console import complain, say
+from jobq.options.selectors import select
+from jobq.views.console import error, info
 from jobq.views.logs import Printer, follow, print_log
 
 
@@ -32,11 +32,11 @@ def log(
     queue = queue_of(context)
     printer = Printer(raw)
     if follow_:
-        leave(followed(queue, job, printer, attempt, tail))
+        exit_with(followed(queue, job, printer, attempt, tail))
     found = one_job(queue, job)
     print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
-        say(f"job {found.id} has said nothing")
+        info(f"job {found.id} has said nothing")
 
 
 def one_job(queue: Queue, word: str) -> Job:
@@ -52,14 +52,14 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
     try:
         found = one_job(queue, word)
     except NotFound as e:
-        complain(str(e), e.hint)
+        error(str(e), e.hint)
         return OURS
     try:
         if found.state is State.QUEUED:
             warn_unserved(queue, [found.spec.queue])
         return follow(queue, found.id, printer, attempt, tail).exit_code
     except NotFound as e:
-        complain(f"{e} any more: it was removed while it was followed")
+        error(f"{e} any more: it was removed while it was followed")
         return OURS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report, warn_unserved
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve, warn_unserved
 
 
 def requeue(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
@@ -13,11 +13,11 @@ def requeue(context: typer.Context, jobs: Selectors = None, verbose: Verbose = F
     Of a range or of all in a state, those that can't be requeued are left alone: jobq requeue 11-110
     """
     queue = queue_of(context)
-    selected = chosen(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
+    selected = resolve(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
     if not selected.ids:
         return
     done = queue.requeue(selected.ids)
     code = report(done, selected, lambda _: "requeued", lambda job: f"job {job.id} {job.state}", verbose=verbose)
     if done.jobs:
         warn_unserved(queue, {job.spec.queue for job in done.jobs})
-    leave(code)
+    exit_with(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, chosen, leave, queue_of, report
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
 
 
 def rm(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
@@ -13,7 +13,7 @@ def rm(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False)
     Of a range or of all in a state, running ones are left alone: jobq rm 11-110
     """
     queue = queue_of(context)
-    selected = chosen(queue, jobs, "'jobq rm 7', or 'jobq rm @succeeded'")
+    selected = resolve(queue, jobs, "'jobq rm 7', or 'jobq rm @succeeded'")
     if selected.ids:
         done = queue.remove(selected.ids)
-        leave(report(done, selected, lambda _: "removed", lambda job: f"job {job.id} removed", verbose=verbose))
+        exit_with(report(done, selected, lambda _: "removed", lambda job: f"job {job.id} removed", verbose=verbose))

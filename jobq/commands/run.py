@@ -11,28 +11,28 @@ import typer
 
 from jobq import clock
 from jobq.commands.add import From, Words, commands_of
-from jobq.commands.common import leave, queue_of, takes_asks
+from jobq.commands.common import exit_with, queue_of, takes_job_options
 from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.job import OURS, Job, State
 from jobq.store.logs import Logs
-from jobq.views.console import complain, gone, say, talk, talk_output
+from jobq.views.console import error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
 from jobq.views.watch import Speaker
 
 if TYPE_CHECKING:
-    from jobq.signals import StopSignals
+    from jobq.worker.signals import StopSignals
 
 LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
 PATIENCE = 5.0  # seconds behind the end of the job that a log which can't be read is tried again
 OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
-MOST_UNTOLD = 1 << 20  # bytes that stdout takes before it is said how far it is
+MOST_UNREPORTED = 1 << 20  # bytes that stdout takes before it is said how far it is
 HURRY_POLL = 0.1  # seconds between two looks whether a slow reader is still to be waited for
 LAST_MOMENT = 5.0  # seconds for him after that
 
 
-@takes_asks(retries=0)
+@takes_job_options(retries=0)
 def run(
     context: typer.Context,
     command: Words = None,
@@ -47,23 +47,23 @@ def run(
     command is killed, they end with it. ^C is TERM for them, and KILL after their grace; again: after 2 s. Then this
     command ends by the same signal. Of a single command's output, --log-max drops nothing that stdout has not had yet.
     """
-    from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
-    from jobq.worker import Worker  # noqa: PLC0415
+    from jobq.worker.loop import Worker  # noqa: PLC0415
+    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
 
     queue = queue_of(context)
     commands = commands_of(command, from_, asked, "run")
     if not commands:
-        say("no lines, no jobs")
+        info("no lines, no jobs")
         return
     single = from_ is None
     asked = {"retries": 0, **asked}
     speaker = Speaker()
     with StopSignals() as signals, speaker:
-        tell = quiet if single else Teller(queue.store.logs, speaker).tell
-        idle = Patience(signals, speaker).look
+        tell = quiet if single else RunReporter(queue.store.logs, speaker).tell
+        idle = StopNotice(signals, speaker).look
         work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
         ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
-        output = Output(queue.store.logs.path, ids[0], signals.ask, work.has_read) if single else None
+        output = Output(queue.store.logs.path, ids[0], signals.ask, work.mark_read) if single else None
         try:
             work.run(signals)
         finally:
@@ -73,26 +73,26 @@ def run(
         jobs = queue.jobs_of(ids)
         code = conclude_one(jobs[0], output.failure) if output is not None else conclude(jobs)
     except NotFound as e:
-        complain(f"{e} any more: it was removed while it ran")
+        error(f"{e} any more: it was removed while it ran")
         code = OURS if single else 1
     if signals.last:
         raise Interrupted(signals.last)
-    leave(code)
+    exit_with(code)
 
 
 def conclude(jobs: list[Job]) -> int:
     """Say how many succeeded; the exit code."""
     succeeded = sum(job.state is State.SUCCEEDED for job in jobs)
-    say(f"{succeeded} of {len(jobs)} succeeded")
+    info(f"{succeeded} of {len(jobs)} succeeded")
     return int(succeeded < len(jobs))
 
 
 def conclude_one(job: Job, failure: OutputFailed | None) -> int:
     """The exit code: the job's own, or 74 if it succeeded but its output is not all there. Say why if it is not 0."""
     if job.state is not State.SUCCEEDED:
-        say(f"{what(job, clock.now())}  {command_line(job.command)}")
+        info(f"{what(job, clock.now())}  {command_line(job.command)}")
     if failure is not None:
-        complain(str(failure), f"the job went on to its end; 'jobq log {job.id}' has what it said")
+        error(str(failure), f"the job went on to its end; 'jobq log {job.id}' has what it said")
     return job.exit_code or (failure.exit_code if failure else 0)
 
 
@@ -100,7 +100,7 @@ def quiet(_job: Job) -> None:
     """A single job speaks for itself."""
 
 
-class Patience:
+class StopNotice:
     """Says, the first time that we are asked to stop, what happens now."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
@@ -112,10 +112,10 @@ class Patience:
         """Called before each sleep of the worker."""
         if self._signals.last and not self._told:  # else it was the reader who went, as head(1) does
             self._told = True
-            self._speaker.add(talk, "jobq: stopping; ^C again ends it now")
+            self._speaker.add(to_stderr, "jobq: stopping; ^C again ends it now")
 
 
-class Teller:
+class RunReporter:
     """Says what happens to many: a line for each event but a start, and the last words of what failed."""
 
     def __init__(self, logs: Logs, speaker: Speaker) -> None:
@@ -126,10 +126,10 @@ class Teller:
         """Something happened to the job."""
         if job.state is State.RUNNING:
             return
-        self._speaker.add(talk, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
+        self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
         if job.state is State.FAILED:
             for line in last_lines(self._logs.path(job.id, len(job.attempts)), LAST_WORDS):
-                self._speaker.add(talk_output, f"jobq:   {line}")
+                self._speaker.add(job_output_to_stderr, f"jobq:   {line}")
 
 
 class Output:
@@ -140,15 +140,15 @@ class Output:
         log_path: Callable[[int, int], str],
         job_id: int,
         nobody_reads: Callable[[], None],
-        has_read: Callable[[int, int, int | None], None],
+        mark_read: Callable[[int, int, int | None], None],
     ) -> None:
-        """`has_read(job_id, n, end)`: stdout has the log of the attempt up to this byte; None: it takes no more."""
+        """`mark_read(job_id, n, end)`: stdout has the log of the attempt up to this byte; None: it takes no more."""
         self.failure: OutputFailed | None = None  # what kept the rest from stdout
         self._log_path = log_path
         self._job_id = job_id
         self._n = 1  # the attempt that is copied
         self._nobody_reads = nobody_reads
-        self._has_read = has_read
+        self._has_read = mark_read
         self._over = threading.Event()
         self._over_at = float("inf")
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
@@ -173,7 +173,7 @@ class Output:
         """Print what is new; whether anything was. What can't be read now may be readable later."""
         while True:
             try:
-                return log.pump(printer, MOST_UNTOLD)
+                return log.pump(printer, MOST_UNREPORTED)
             except OSError as e:
                 if self._over.is_set() and time.monotonic() >= self._over_at + PATIENCE:
                     raise OutputFailed(f"lacks the rest: {e.filename or 'the log'}: {e.strerror}") from None
@@ -187,7 +187,7 @@ class Output:
             wrote = self._pump(log, printer)
             if wrote:
                 self._has_read(self._job_id, self._n, log.at)
-            if gone():
+            if stdout_closed():
                 self._nobody_reads()
                 return
             following = Tail(self._log_path(self._job_id, self._n + 1))

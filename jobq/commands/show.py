@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from jobq.commands.common import Json, Selectors, queue_of, situation
-from jobq.selection import select
-from jobq.views.console import out, say
+from jobq.options.selectors import select
+from jobq.views.console import info, out
 from jobq.views.data import envelope, job_data, result_data
 from jobq.views.detail import describe
 from jobq.views.table import reason
@@ -20,6 +20,6 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     if json:
         out(envelope(jobs=[job_data(job, reason(job, around)) | result_data(job, queue.store.logs) for job in found]))
     elif not found:
-        say("no such jobs")
+        info("no such jobs")
     else:
         out(*"\n\n".join(describe(job, around, queue.store) for job in found).split("\n"))

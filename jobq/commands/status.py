@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobq.api import Queue
-from jobq.claim import claim_key
 from jobq.commands.common import situation, warn_unserved
 from jobq.job import State
-from jobq.serving import LiveWorker
+from jobq.rules.order import claim_key
+from jobq.rules.serving import LiveWorker
 from jobq.views.console import advise, out
 from jobq.views.table import at_work, print_jobs
 

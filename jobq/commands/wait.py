@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from jobq.asks import duration
-from jobq.commands.common import Selectors, leave, queue_of, warn_unserved
+from jobq.commands.common import Selectors, exit_with, queue_of, warn_unserved
 from jobq.errors import NotFound, UsageError
 from jobq.job import OURS, State
-from jobq.selection import names_one, select
-from jobq.views.console import complain, say
+from jobq.options.selectors import names_one, select
+from jobq.options.table import duration
+from jobq.views.console import error, info
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line
 
@@ -31,8 +31,8 @@ def wait(
     try:
         ids = select(queue, jobs) if jobs else [job.id for job in queue.jobs()]
     except NotFound as e:
-        complain(str(e), e.hint)
-        leave(OURS if one else 1)
+        error(str(e), e.hint)
+        exit_with(OURS if one else 1)
         return
     limit = seconds_of(timeout)
     told: set[str] = set()
@@ -46,14 +46,14 @@ def wait(
     try:
         finished = queue.wait_all(ids, limit, meanwhile=tell)
     except NotFound as e:
-        complain(f"{e} any more: it was removed while it was waited for")
-        leave(OURS if one else 1)
+        error(f"{e} any more: it was removed while it was waited for")
+        exit_with(OURS if one else 1)
         return
     failed = [job for job in finished if job.state is not State.SUCCEEDED]
     for job in failed:
         why = f": {why_ended(job)}" if job.state is State.FAILED and job.ending else ""
-        say(f"job {job.id} {job.state}{why}  {command_line(job.command)}")
-    leave(finished[0].exit_code if one else int(bool(failed)))
+        info(f"job {job.id} {job.state}{why}  {command_line(job.command)}")
+    exit_with(finished[0].exit_code if one else int(bool(failed)))
 
 
 def seconds_of(text: str | None) -> float | None:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobq.asks import duration, label
-from jobq.commands.common import leave, queue_of
+from jobq.commands.common import exit_with, queue_of
 from jobq.errors import UsageError
+from jobq.options.table import duration, parse_name
 from jobq.system import usable_cpus
-from jobq.views.console import is_terminal, say
+from jobq.views.console import info, is_terminal
 from jobq.views.text import command_line
 
 if TYPE_CHECKING:
-    from jobq.stopping import OnStop
+    from jobq.worker.stopping import OnStop
 
 LEFT = 75
 
@@ -48,9 +48,9 @@ def worker(  # noqa: PLR0917  # an option a parameter
     goes on by itself, and the next worker takes it over. TERM hands it back instead: stopped, to be run again without
     using up a retry. ^C or TERM again stops all of it now.
     """
-    from jobq.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
-    from jobq.worker import Worker  # noqa: PLC0415
+    from jobq.worker.loop import Worker  # noqa: PLC0415
+    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
 
     queue = queue_of(context)
     after, policy = duration_of(stop_after), policy_of(on_stop)
@@ -76,9 +76,9 @@ def worker(  # noqa: PLR0917  # an option a parameter
             watch.remark("the next worker takes over what goes on; 'jobq cancel' ends it")
     if drain:
         if not done:
-            say("stopped with work left")
-            leave(LEFT)
-        leave(int(work.failed > 0))
+            info("stopped with work left")
+            exit_with(LEFT)
+        exit_with(int(work.failed > 0))
 
 
 def duration_of(text: str) -> float:
@@ -91,7 +91,7 @@ def duration_of(text: str) -> float:
 
 def policy_of(text: str | None) -> OnStop | None:
     """The value of --on-stop. Raises UsageError."""
-    from jobq.stopping import OnStop  # noqa: PLC0415
+    from jobq.worker.stopping import OnStop  # noqa: PLC0415
 
     try:
         return None if text is None else OnStop(text)
@@ -102,6 +102,6 @@ def policy_of(text: str | None) -> OnStop | None:
 def queue_label(text: str) -> str:
     """The name of a queue as jobs have it. Raises UsageError, naming the option."""
     try:
-        return label(text)
+        return parse_name(text)
     except UsageError as e:
         raise UsageError(f"--queue: {e}", e.hint) from None

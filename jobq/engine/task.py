@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from jobq.job import Attempt, Call, Ending, Job, Moment
-from jobq.retry import attempts_left
+from jobq.rules.retry import attempts_left
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
 from jobq.system import utf8

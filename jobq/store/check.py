@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
-from jobq.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, retention, workers
+from jobq.rules.lifecycle import MOVES, Event
+from jobq.store import compaction, environment, finished, presence, retention
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
@@ -19,7 +19,7 @@ from jobq.store.logs import Logs
 from jobq.store.store import Store
 
 QUARANTINE = "quarantine"
-FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, workers.WORKERS, QUARANTINE}
+FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, presence.WORKERS, QUARANTINE}
 REPAIRED = "repaired as "  # a step of the history where lines of it were lost; the state follows
 OURS = frozenset(
     {
@@ -29,7 +29,7 @@ OURS = frozenset(
         finished.FINISHED,
         environment.ENV,
         Logs.NAME,
-        workers.WORKERS,
+        presence.WORKERS,
         QUARANTINE,
         compaction.NEXT,
         compaction.COMPACT_LOCK,
@@ -146,13 +146,13 @@ def _kind(names: list[str]) -> int | None:
             return stat.S_IFREG
         case [Logs.NAME, bucket, *rest] if bucket.isdecimal() and (not rest or Logs.owner(rest[0]) is not None):
             return stat.S_IFREG if rest else stat.S_IFDIR
-        case [workers.WORKERS, token] if workers.is_token(token):
+        case [presence.WORKERS, token] if presence.is_token(token):
             return stat.S_IFDIR
-        case [workers.WORKERS, token, name] if workers.is_token(token):
+        case [presence.WORKERS, token, name] if presence.is_token(token):
             slot, _, suffix = name.partition(".")
-            if name == workers.BELL or (slot.isdecimal() and suffix == "ctl"):
+            if name == presence.WAKEUP or (slot.isdecimal() and suffix == "ctl"):
                 return stat.S_IFIFO
-            if name == workers.LOCK or (slot.isdecimal() and suffix in {"lock", "ends", "err"}):
+            if name == presence.LOCK or (slot.isdecimal() and suffix in {"lock", "ends", "err"}):
                 return stat.S_IFREG
     return None
 

@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment
-from jobq.records import BadRecord
-from jobq.store import environment, finished, workers
+from jobq.store import environment, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
-from jobq.store.jobs import Later, snapshot
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
+from jobq.store.records import BadRecord
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
+from jobq.store.state import Later, snapshot
 from jobq.store.store import Store
 from jobq.store.view import touched
 from jobq.system import sync
@@ -54,7 +54,7 @@ def is_worthwhile(store: Store) -> bool:
     return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
 
 
-class Known(NamedTuple):
+class Checkpoint(NamedTuple):
     """The jobs at one point of the journal: a copy, which a thread may take its time over."""
 
     header: Header
@@ -67,7 +67,7 @@ class Known(NamedTuple):
     later: Later
 
     @classmethod
-    def by(cls, store: Store) -> Known | None:
+    def by(cls, store: Store) -> Checkpoint | None:
         """As the store was when it last had the lock (after `update` or `settle`); None where there is none yet."""
         jobs, header = store.jobs, store.header
         if header is None:
@@ -85,7 +85,7 @@ class Known(NamedTuple):
 
 
 def compact(
-    path: str, now: Moment, *, known: Known | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
+    path: str, now: Moment, *, known: Checkpoint | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
 ) -> bool:
     """Write the next generation of the journal of the store at `path`; False if somebody else is at it, or in the way.
 
@@ -102,7 +102,7 @@ def compact(
                 return False
             if known is None:
                 store.settle()
-                known = Known.by(store)
+                known = Checkpoint.by(store)
                 assert known is not None
             else:
                 with store.lock:
@@ -140,7 +140,7 @@ def compacting(root: Folder) -> Iterator[bool]:
         folder.close()
 
 
-def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header | None:
+def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> Header | None:
     """The header of the new generation; None if what is known is out of date."""
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
@@ -185,11 +185,13 @@ def _compact(store: Store, known: Known, now: Moment, keep_days: int) -> Header 
             ages.write(root)
     finally:
         os.close(fd)
-    workers.ring(root)
+    presence.notify(root)
     return header
 
 
-def _open_failures(root: Folder, known: Known, new: list[Place], kept: dict[str, int], *, all_kept: bool) -> Failures:
+def _open_failures(
+    root: Folder, known: Checkpoint, new: list[Place], kept: dict[str, int], *, all_kept: bool
+) -> Failures:
     """The open failures among the finished jobs of the next generation, counted anew only if that can't be helped."""
     if known.failures is not None and all_kept:
         moved = known.removed | {job.id for job in known.jobs}

@@ -9,9 +9,8 @@ import os
 import stat
 
 from jobq.errors import NotSaved, StoreDamaged, UsageError
-from jobq.light import sha256, to_json
+from jobq.sealed import MAX_LINE, sha256, to_json
 from jobq.store.folder import Folder
-from jobq.store.sealed import MAX_LINE
 from jobq.system import MAX_ALL, MAX_VARIABLE
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobq.job import Job, Record, State
-from jobq.lifecycle import Event
+from jobq.rules.lifecycle import Event
 
 LAST = 20  # failures whose place is known
 

@@ -18,11 +18,11 @@ from itertools import chain
 
 from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
 from jobq.job import Job, Record
-from jobq.records import MISFITS, job_record, read_job, why
+from jobq.sealed import is_whole
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
-from jobq.store.sealed import is_whole
+from jobq.store.records import MISFITS, job_record, read_job, why
 from jobq.system import sync
 
 FINISHED = "finished"

@@ -6,7 +6,7 @@ must not even read. `journal.py` keeps reading all older forms.
 
 from __future__ import annotations
 
-from jobq.store.sealed import is_whole
+from jobq.sealed import is_whole
 
 FORMAT = 1
 MIN_READER = 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from jobq.errors import StoreForbidden
+from jobq.sealed import is_whole, seal
 from jobq.store.folder import Folder
-from jobq.store.sealed import is_whole, seal
 
 HINT = "journal.hint"
 HINT_BYTES = 192

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
 from jobq.job import Record
-from jobq.records import COUNT, BadRecord, unknown
+from jobq.sealed import CRC_BYTES, MAX_LINE, is_whole, seal
 from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
-from jobq.store.sealed import CRC_BYTES, MAX_LINE, append, is_whole, seal
+from jobq.store.records import COUNT, BadRecord, unknown
+from jobq.store.writer import append
 from jobq.system import sync
 from jobq.version import VERSION
 

@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
 from jobq.job import Record, Step
-from jobq.records import COUNT, ID, MISFITS, BadRecord
+from jobq.sealed import is_whole
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
-from jobq.store.jobs import Jobs, snapshot
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
-from jobq.store.sealed import is_whole
+from jobq.store.records import COUNT, ID, MISFITS, BadRecord
+from jobq.store.state import Jobs, snapshot
 from jobq.store.store import Store
 from jobq.version import VERSION
 

@@ -23,16 +23,16 @@ from jobq.errors import (
     StoreTooNew,
 )
 from jobq.job import Command, Job, Spec
-from jobq.records import MISFITS, why
-from jobq.store import environment, finished, workers
+from jobq.store import environment, finished, presence
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder, sync_parents
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint, write_hint
-from jobq.store.jobs import Add, Change, Jobs, Later, add_ops, snapshot, transaction
 from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
+from jobq.store.records import MISFITS, why
+from jobq.store.state import Add, Change, Jobs, Later, add_ops, snapshot, transaction
 from jobq.store.view import View
 from jobq.system import NETWORK_FILESYSTEMS, filesystem
 from jobq.version import VERSION
@@ -172,10 +172,10 @@ class Store:
             self._view.forget()  # perhaps a write under way was caught: look once more, from the start
             is_all = self._view.catch_up(folder)
         if not is_all and self.journal.writable:
-            self._settle_if_alone()
+            self._settle_tail_if_unlocked()
         return self.jobs
 
-    def _settle_if_alone(self) -> None:
+    def _settle_tail_if_unlocked(self) -> None:
         """Take in what lies behind the hint, if nobody is writing and the disk takes it; else do without it.
 
         Its writer is dead, or could not write the hint. Shown as it is, it might be lost in a power cut. Nobody is
@@ -296,7 +296,7 @@ class Store:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def update(self, decide: Callable[[Jobs], Iterable[Change]], at: float, *, ring: bool = True) -> list[int]:
+    def update(self, decide: Callable[[Jobs], Iterable[Change]], at: float, *, notify: bool = True) -> list[int]:
         """Carry out what `decide` returns, as one durable transaction; returns the ids of new jobs.
 
         `decide` is called under the lock with the jobs as they are: it must be quick, and must not write. If it is a
@@ -321,8 +321,8 @@ class Store:
                 raise
             self._view.offset = hint.size + len(data)
             new_ids = list(range(first_id, self.jobs.next_id))
-        if ring:
-            workers.ring(root)
+        if notify:
+            presence.notify(root)
         return new_ids
 
     def enqueue(self, spec: Spec, commands: Sequence[Command], at: float) -> range:
@@ -338,7 +338,7 @@ class Store:
             except BaseException:
                 self._view.forget()  # perhaps a descriptor that can't be written to
                 raise
-        workers.ring(root)
+        presence.notify(root)
         return range(first, first + len(commands))
 
     def settle(self) -> Jobs:
@@ -392,7 +392,7 @@ class Store:
                 return hint
             if hint.size > size:
                 raise StoreDamaged(journal.path, size, f"{hint.size - size} acknowledged bytes are missing")
-            return self._settle_tail(root, journal, hint, hint.size, cut=cut)
+            return self._settle_tail_behind(root, journal, hint, hint.size, cut=cut)
         try:
             # Whoever gave the journal its name may have died before he did this, or have been told that it failed.
             # Unlike bytes, a name that was not saved stays on the list of what is to be saved, or the disk has failed.
@@ -402,9 +402,9 @@ class Store:
         self._view.catch_up(root, locked=True)
         journal, jobs, snapshot_end = self.journal, self.jobs, self._view.snapshot_end
         hint = Hint(journal.header.generation, self._view.offset, jobs.seq, jobs.next_id, snapshot_end)
-        return self._settle_tail(root, journal, hint, snapshot_end, cut=cut)
+        return self._settle_tail_behind(root, journal, hint, snapshot_end, cut=cut)
 
-    def _settle_tail(self, root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:
+    def _settle_tail_behind(self, root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:
         """Make whole transactions behind the hint durable, `cut` off the rest: nobody was told that it is saved.
 
         Up to `synced` they are durable already. If this fails, the hint stays as it is, and the next writer begins

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from jobq.supervisor.ends import Ends, line_of
+from jobq.supervisor.endings import Endings, line_of
 from jobq.system import is_file_at
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
-TELL_EVERY = 0.02  # seconds that the end of a job may wait for those of the jobs behind it
+SEND_EVERY = 0.02  # seconds that the end of a job may wait for those of the jobs behind it
 DECODER = json.JSONDecoder()
 
 
 class Channel:
     """Both ends of the talk with the worker."""
 
-    def __init__(self, control: str, ends: Ends) -> None:
+    def __init__(self, control: str, ends: Endings) -> None:
         """`control` is the path of the FIFO to make. Raises OSError."""
         self.ends = ends
         self.hung_up = False
         self.waiting = b""  # input: jobs that have not begun
         self.orders = b""
-        self.untold = b""  # ends that the worker does not know of yet
-        self.told_at = float("-inf")
+        self.unsent = b""  # ends that the worker does not know of yet
+        self.sent_at = float("-inf")
         self.control = control
         self.ctl = -1
         self.woken, wake = os.pipe()
@@ -113,33 +113,33 @@ class Channel:
             else:
                 kept += line + b"\n"
         self.waiting = kept + rest
-        self.tell_ends()
+        self.send_endings()
 
     def not_started(self, job: dict[str, Any]) -> None:
         """Note that nothing was done for this claim of the attempt, and never will be."""
         line = line_of({"event": "not_started", "id": job["id"], "n": job["n"], "claim": job["claim"]})
         self.ends.save(line)
-        self.untold += line
+        self.unsent += line
 
     def report(self, end: dict[str, Any]) -> None:
         """Write the end of a job down; the worker is told soon."""
         line = line_of({"event": "end", **end})
         self.ends.save_end(line)
-        self.untold += line
-        if time.monotonic() >= self.tell_at:
-            self.tell_ends()
+        self.unsent += line
+        if time.monotonic() >= self.send_at:
+            self.send_endings()
 
     @property
-    def tell_at(self) -> float:
+    def send_at(self) -> float:
         """When the worker is to be told what it does not know yet; infinity if that is nothing."""
-        return self.told_at + TELL_EVERY if self.untold else float("inf")
+        return self.sent_at + SEND_EVERY if self.unsent else float("inf")
 
-    def tell_ends(self) -> None:
+    def send_endings(self) -> None:
         """Let the worker know what it does not know yet."""
-        self.told_at = time.monotonic()
-        if self.untold:
-            self.tell(self.untold)
-            self.untold = b""
+        self.sent_at = time.monotonic()
+        if self.unsent:
+            self.tell(self.unsent)
+            self.unsent = b""
 
     def tell(self, line: bytes) -> None:
         """Send the worker a message; a dead one reads K.ends instead."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import resource
 
-from jobq.light import sha256
+from jobq.sealed import sha256
 from jobq.supervisor.tree import Process, pids, read_proc, read_stat
 
 VARIABLE = "JOBQ_JOB_MARK"

@@ -49,7 +49,7 @@ class Running:
         self.grace: float = job.get("grace", 10.0)
         self.stop: Stop | None = None
         self.stuck_at: float | None = None  # when to say that it can't be ended
-        self.told_stuck = False
+        self.reported_stuck = False
         self._told: set[Process] = set()
         self._ended_at = self._grown_at = float("inf")
         self._log_size = 0
@@ -83,7 +83,7 @@ class Running:
             return float("inf")
         return max(self._ended_at + LEFTOVER_GRACE, self._term_at + LEAST_GRACE)
 
-    def tell_leftovers(self, left: Collection[Process]) -> None:
+    def terminate_leftovers(self, left: Collection[Process]) -> None:
         """TERM to what outlives the main process; what may be a filter is let finish writing before.
 
         `exec > >(helper)`, or a filter in the background, may not have read all of its input yet when the job ends.
@@ -110,9 +110,9 @@ class Running:
             self.stuck_at = None
         elif self.stuck_at is None:
             self.stuck_at = now + STUCK_AFTER
-        if self.stuck_at is None or now < self.stuck_at or self.told_stuck:
+        if self.stuck_at is None or now < self.stuck_at or self.reported_stuck:
             return False
-        self.told_stuck = True
+        self.reported_stuck = True
         return True
 
     def left(self) -> list[int]:

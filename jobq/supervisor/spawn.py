@@ -9,7 +9,7 @@ import os
 import signal
 import stat
 
-from jobq.light import sha256
+from jobq.sealed import sha256
 from jobq.system import PLANTED, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start

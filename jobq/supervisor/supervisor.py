@@ -10,7 +10,7 @@ import time
 
 from jobq.supervisor import PROTOCOL
 from jobq.supervisor.channel import Channel
-from jobq.supervisor.ends import Ends, line_of
+from jobq.supervisor.endings import Endings, line_of
 from jobq.supervisor.logs import Log, Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.running import Running
@@ -50,7 +50,7 @@ class Supervisor:
         self.folder = folder
         self.lock_path = f"{folder}/{slot}.lock"
         self.lock = hold_new(self.lock_path)
-        self.ends = Ends(f"{folder}/{slot}.ends")
+        self.ends = Endings(f"{folder}/{slot}.ends")
         self.channel = Channel(f"{folder}/{slot}.ctl", self.ends)
         self.spawner = Spawner()
         self.logs = Logs()
@@ -78,20 +78,20 @@ class Supervisor:
             if job is None:
                 break
             self.run(job)
-        self.channel.tell_ends()
+        self.channel.send_endings()
         self.ends.save_rest()
 
     def next_job(self) -> dict[str, Any] | None:
         """The next job, or None when there will be no more."""
         while (job := self.channel.take_job()) is None:
-            self.channel.tell_ends()
+            self.channel.send_endings()
             if self.channel.hung_up or self.leaving:
                 return None
             self.channel.wait(None)
         if job["first"]:
             self.logs.forget()
             self.ends.recorded()
-            self.channel.told_at = time.monotonic()
+            self.channel.sent_at = time.monotonic()
         return job
 
     # -- one job -----------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ class Supervisor:
         while not self.has_ended(job.pid):
             now = time.monotonic()
             self.carry_out_orders(job)
-            self.note_the_worker()
+            self.watch_the_worker()
             if job.stop is None:
                 if job.timeout_at is not None and now >= job.timeout_at:
                     job.begin_stop("timeout", job.grace)
                 elif self.leaving:
-                    self.begin_leaving(job)
+                    self.begin_shutdown(job)
                 elif self.channel.hung_up and self.bound:
                     job.begin_stop("interrupted", job.grace, counted=False)
             if job.stop is not None and now >= job.stop.kill_at:
@@ -148,39 +148,39 @@ class Supervisor:
             if now >= job.log.look_at:
                 job.log.trim()
                 self.mend()
-                self.tell_if_stuck(job, dying=job.is_dead_to_others())
-            if now >= self.channel.tell_at:
-                self.channel.tell_ends()
-            wake_at = min(job.log.look_at, self.channel.tell_at)
+                self.report_if_stuck(job, dying=job.is_dead_to_others())
+            if now >= self.channel.send_at:
+                self.channel.send_endings()
+            wake_at = min(job.log.look_at, self.channel.send_at)
             deadline = job.timeout_at if job.stop is None else job.stop.kill_at
             self.channel.wait((wake_at if deadline is None else min(deadline, wake_at)) - time.monotonic())
 
-    def begin_leaving(self, job: Running) -> None:
+    def begin_shutdown(self, job: Running) -> None:
         """We were sent a TERM. If our worker was sent one as well, so was everything: systemd.kill(5), a shutdown.
 
         Then the job has heard its own, and a second one might mean "now" to it.
         """
-        told, deaf = self.was_told_too(job), False
+        told, deaf = self.worker_was_signalled(job), False
         until = time.monotonic() + TOGETHER
         while told and (deaf := any(map(would_die_of_term, tree_of(job.pid)))) and time.monotonic() < until:
             self.pause(job, ROUND)  # what has heard it is dying
         job.begin_stop("interrupted", job.grace, counted=not told, heard=told and not deaf)
 
-    def was_told_too(self, job: Running) -> bool:
+    def worker_was_signalled(self, job: Running) -> bool:
         """Whether the worker was just asked to stop as well, or has just gone; waits a moment to know.
 
         What became of it earlier has nothing to do with what the job hears now.
         """
         until = time.monotonic() + TOGETHER
         while True:
-            self.note_the_worker()
+            self.watch_the_worker()
             if self.worker_left_at is not None:
                 return self.worker_left_at >= until - 2 * TOGETHER
             if time.monotonic() >= until:
                 return False
             self.pause(job, ROUND)
 
-    def note_the_worker(self) -> None:
+    def watch_the_worker(self) -> None:
         """Note when it has begun to leave us."""
         if self.worker_left_at is None and (self.worker_stops or self.channel.worker_is_gone()):
             self.worker_left_at = time.monotonic()
@@ -220,14 +220,14 @@ class Supervisor:
                 self.channel.give_back(lambda _waiting: True)
             case ["stopping"]:
                 self.worker_stops = True
-                self.note_the_worker()
+                self.watch_the_worker()
 
     def pause(self, job: Running, seconds: float) -> None:
         """Sleep that long at most, and carry out what orders come."""
-        self.channel.wait(SLOW_ROUND if job.told_stuck else seconds)
+        self.channel.wait(SLOW_ROUND if job.reported_stuck else seconds)
         self.carry_out_orders(job)
-        if time.monotonic() >= self.channel.tell_at:
-            self.channel.tell_ends()
+        if time.monotonic() >= self.channel.send_at:
+            self.channel.send_endings()
 
     def reap(self, job: Running) -> dict[str, Any]:
         """Reap the main process, killed if its time is over; how it ended, and why.
@@ -239,7 +239,7 @@ class Supervisor:
             if pid:
                 break
             signal_group(job.pid, signal.SIGKILL)
-            self.tell_if_stuck(job, dying=True)
+            self.report_if_stuck(job, dying=True)
             self.pause(job, ROUND)
         job.main_has_ended()
         end: dict[str, Any] = {"user_s": round(usage.ru_utime, 6), "system_s": round(usage.ru_stime, 6)}
@@ -248,9 +248,9 @@ class Supervisor:
             end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
         code = os.waitstatus_to_exitcode(status)
         end["status" if code >= 0 else "signal"] = abs(code)
-        if job.stop is None and code in TOLD_TO_END and (self.was_told_too(job) or self.leaving):
+        if job.stop is None and code in TOLD_TO_END and (self.worker_was_signalled(job) or self.leaving):
             # It has heard a signal that was sent to everything at once, a moment before we did.
-            self.begin_leaving(job)
+            self.begin_shutdown(job)
         if job.stop is not None:
             # Even if it ends with success after TERM: it has not done all that it was asked.
             return {**end, "outcome": job.stop.outcome, "counted": job.stop.counted}
@@ -260,16 +260,16 @@ class Supervisor:
         """TERM whatever of the tree outlives the main process, KILL it after a while, reap it all."""
         while (left := survivors(job.pid)) is not None:
             if time.monotonic() < job.kill_at():
-                job.tell_leftovers(left)
+                job.terminate_leftovers(left)
             elif left and kill_all(left) == left:
                 self.leaving = True  # it is another user's, and will be nobody's: the next job gets a fresh supervisor
                 return
             elif not kill_children():
                 continue
-            self.tell_if_stuck(job, dying=time.monotonic() >= job.kill_at())
+            self.report_if_stuck(job, dying=time.monotonic() >= job.kill_at())
             self.pause(job, ROUND)
 
-    def tell_if_stuck(self, job: Running, *, dying: bool) -> None:
+    def report_if_stuck(self, job: Running, *, dying: bool) -> None:
         """Let the worker know, once, that what it waits for may never come: a process that can't die holds it up."""
         if job.is_stuck(dying=dying):
             self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": job.left()[:10]}))

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from jobq.asks import NAMED_PRIORITIES
 from jobq.job import REACHABLE
+from jobq.options.table import NAMED_PRIORITIES
 
 VALUES = {"--state": REACHABLE, "--priority": tuple(NAMED_PRIORITIES)}
 FILES = {"--from", "--store", "--cwd"}

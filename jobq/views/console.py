@@ -26,7 +26,7 @@ class Stream:
         """`raw`: text reaches the terminal as it is. Only for what is composed here, of harmless parts."""
         self.fd = fd
         self.raw = raw
-        self.gone = False  # nobody reads it any more
+        self.stdout_closed = False  # nobody reads it any more
 
     def write(self, text: str) -> int:
         """Print text, made harmless line by line. Raises OutputFailed."""
@@ -36,13 +36,13 @@ class Stream:
     def put(self, data: bytes) -> None:
         """Write all of the bytes, however slow the reader. Raises OutputFailed; never for stderr."""
         rest = memoryview(data)
-        while rest and not self.gone:
+        while rest and not self.stdout_closed:
             try:
                 rest = rest[os.write(self.fd, rest) :]
             except BlockingIOError:
                 wait_until_writable(self.fd)
             except BrokenPipeError:
-                self.gone = True
+                self.stdout_closed = True
             except OSError as e:
                 if self.fd == 2:
                     return
@@ -107,7 +107,7 @@ def acknowledge(ids: str) -> None:
     try:
         out(ids)
     except OutputFailed as e:
-        say(f"added {ids}; {e}")
+        info(f"added {ids}; {e}")
 
 
 def out_bytes(data: bytes) -> None:
@@ -118,7 +118,7 @@ def out_bytes(data: bytes) -> None:
 _store: str | None = None
 
 
-def name_store(store: str) -> None:
+def set_store_option(store: str) -> None:
     """From now on, the commands that we advise are those for this store, as it was given by --store."""
     global _store  # noqa: PLW0603
     _store = store
@@ -126,7 +126,7 @@ def name_store(store: str) -> None:
 
 def advise(text: str) -> None:
     """One line of talk that names commands of ours, as in 'jobq worker'."""
-    say(_for_our_store(text))
+    info(_for_our_store(text))
 
 
 def _for_our_store(advice: str) -> str:
@@ -137,26 +137,26 @@ def _for_our_store(advice: str) -> str:
     return advice.replace("'jobq ", f"'jobq --store {quote(_store)} ")
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """One line of talk."""
-    talk(f"jobq: {text}")
+    to_stderr(f"jobq: {text}")
 
 
-def talk(*lines: str) -> None:
+def to_stderr(*lines: str) -> None:
     """Lines of talk in somebody else's words."""
     stderr.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
 
 
-def talk_output(*lines: str) -> None:
+def job_output_to_stderr(*lines: str) -> None:
     """Lines of a job's output, which `views.output` has made harmless, colours and all."""
     stderr.put(encoded("".join(f"{line}\n" for line in lines)))
 
 
-def complain(sentence: str, hint: str = "") -> None:
+def error(sentence: str, hint: str = "") -> None:
     """An error for people: one sentence, and what to do about it."""
-    say(sentence)
+    info(sentence)
     if hint:
-        talk(f"hint: {_for_our_store(hint)}")
+        to_stderr(f"hint: {_for_our_store(hint)}")
 
 
 def unserved(why: str) -> None:
@@ -166,7 +166,7 @@ def unserved(why: str) -> None:
 
         why = safe(why)
     if why.endswith("?"):
-        say(why)
+        info(why)
     else:
         advise(f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}")
 
@@ -176,6 +176,6 @@ def is_terminal() -> bool:
     return stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def gone() -> bool:
+def stdout_closed() -> bool:
     """Whether what we print reaches nobody any more."""
-    return stdout.gone
+    return stdout.stdout_closed

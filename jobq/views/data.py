@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from jobq.job import Attempt, Job, State
-from jobq.records import command_record
-from jobq.results import result_of
+from jobq.python.results import result_of
 from jobq.store.logs import Logs
+from jobq.store.records import command_record
 from jobq.views.text import iso_time
 
 VERSION = 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from jobq.errors import StoreDamaged
 from jobq.job import Attempt, Call, Command, Job
-from jobq.results import Result, result_of
+from jobq.python.results import Result, result_of
 from jobq.store.store import Store
 from jobq.views.table import Situation, reason
 from jobq.views.text import clock_time, command_line, safe, size, span

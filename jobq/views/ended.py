@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from jobq.job import Job, State
-from jobq.lifecycle import Event
-from jobq.store.jobs import Jobs
+from jobq.rules.lifecycle import Event
+from jobq.store.state import Jobs
 
 LAST = 5  # rows of failures, and of what ended last
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobq import retry
 from jobq.job import Job, Moment, State
-from jobq.retry import why_not_retried
+from jobq.rules import retry
+from jobq.rules.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe, span
 
 MOST_SHOWN = 200  # characters of a command

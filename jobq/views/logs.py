@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from jobq.api import FIRST_POLL, LAST_POLL, LOOK_FOR_DEAD, Queue
+from jobq.api import CHECK_DEAD_EVERY, FIRST_POLL, LAST_POLL, Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
 from jobq.system import is_file_at
-from jobq.views.console import complain, encoded, gone, is_terminal, out_bytes, say
+from jobq.views.console import encoded, error, info, is_terminal, out_bytes, stdout_closed
 from jobq.views.output import ShownOutput, shown
 from jobq.views.text import size
 
@@ -43,13 +43,13 @@ class Printer:
         """The offset where the last `lines` lines begin (None: all), or what a person wants to see of them."""
         at = start_of_tail(fd, lines, MOST_TAIL if self._text else None)
         if self._text and lines and at == os.fstat(fd).st_size - MOST_TAIL:
-            say(f"the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
+            info(f"the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
         return at
 
     def gap(self, count: int) -> None:
         """These bytes were dropped by the job's --log-max."""
         self.end()
-        say(f"{size(count)} of output were dropped here")
+        info(f"{size(count)} of output were dropped here")
 
     def pause(self) -> None:
         """Nothing more for now: show the line that is not finished, which may be a progress bar."""
@@ -93,7 +93,7 @@ def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None =
     """
     ours = False  # once known to be, it stays so: what is not empty is passed on to nobody
     end = None if most is None else at + most
-    while not gone() and (end is None or at < end):
+    while not stdout_closed() and (end is None or at < end):
         start, block = next_block(fd, at)
         if not block or not (ours or is_file_at(fd, path)):
             break
@@ -193,7 +193,7 @@ class Tail:
             self.at = printer.tail(self._fd, self._tail)
         if os.fstat(self._fd).st_size < self.at:
             self.at = 0
-            say("the job has emptied its own output, as '> /dev/stderr' does; what it writes now follows")
+            info("the job has emptied its own output, as '> /dev/stderr' does; what it writes now follows")
         before = self.at
         self.at = print_from(self._fd, self._path, self.at, printer, most)
         return self.at > before
@@ -201,7 +201,7 @@ class Tail:
     def _complain_once(self, e: Planted) -> None:
         if not self._complained:
             self._complained = True
-            complain(str(e), e.hint)  # the job goes on, and so does who follows it
+            error(str(e), e.hint)  # the job goes on, and so does who follows it
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -221,22 +221,22 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
         if over and not wrote:
             if attempt is None and len(job.attempts) > n:
                 printer.end()
-                say(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
+                info(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
                 log.close()
                 n += 1
                 log = Tail(queue.store.logs.path(job_id, n))
                 continue
             if job.state.final or attempt is not None:
                 break
-        if gone():
+        if stdout_closed():
             break
         if not wrote:
             printer.pause()
         poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)
         time.sleep(poll)
         if time.monotonic() >= look_at:
-            look_at = time.monotonic() + LOOK_FOR_DEAD
-            queue.settle_if_orphaned(job_id)
+            look_at = time.monotonic() + CHECK_DEAD_EVERY
+            queue.recover_if_orphaned(job_id)
     log.close()
     printer.end()
     return job

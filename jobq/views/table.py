@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from jobq.claim import claim_key, why_waiting
 from jobq.job import Job, Moment, State
-from jobq.serving import LiveWorker
-from jobq.store import workers as presence
+from jobq.rules.order import claim_key, why_waiting
+from jobq.rules.serving import LiveWorker
+from jobq.store import presence
 from jobq.store.store import Store
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
@@ -35,7 +35,7 @@ class Situation(NamedTuple):
     dead: frozenset[str] = frozenset()  # workers that are gone, and still answer for jobs
 
 
-def look_around(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
+def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     """How things are around these jobs, which were just read from the store."""
     root = store.existing()
     if root is None:

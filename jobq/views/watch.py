@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 from jobq import clock
 from jobq.errors import OutputFailed
 from jobq.job import Job, Moment
-from jobq.views.console import drawing, out, say, talk
+from jobq.views.console import drawing, info, out, to_stderr
 from jobq.views.ended import Ended
 from jobq.views.lines import line
-from jobq.views.table import Situation, look_around
+from jobq.views.table import Situation, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobq.views.live import Overview
-    from jobq.worker import Worker
+    from jobq.worker.loop import Worker
 
 
 PATIENCE = 5.0  # seconds without any progress after which the last lines are given up
 MOST_PENDING = 10_000  # lines that wait for a slow reader
-LOOK_AROUND = 1.0  # seconds between two looks at what the workers serve
+CHECK_EVERY = 1.0  # seconds between two looks at what the workers serve
 MOST_AT_ONCE = 100  # lines in one write
 CHANGING_THE_SCREEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGQUIT, signal.SIGWINCH)
 PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
@@ -82,7 +82,7 @@ class Speaker:
                     self._failing = False
                 except OutputFailed as e:  # a full disk, say: the work goes on, and there may be room again
                     if not self._failing:
-                        say(f"{e}; the work goes on")
+                        info(f"{e}; the work goes on")
                     self._failing = True
                 self._written += len(lines)
 
@@ -107,7 +107,7 @@ class Lines:
 
     def remark(self, text: str) -> None:
         """One line about the worker itself."""
-        self._speaker.add(talk, f"jobq: {text}")
+        self._speaker.add(to_stderr, f"jobq: {text}")
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
         """Tell of trouble, once."""
@@ -151,7 +151,7 @@ class Screen:
     def remark(self, text: str) -> None:
         """One line about the worker itself; it stays on the screen, above the table."""
         self._display.rest()
-        say(text)
+        info(text)
         self._display.draw_anew(elsewhere=True)
 
     def report(self, job: Job) -> None:
@@ -188,8 +188,8 @@ class Screen:
             running = [job for job in running if job.attempts[-1].owner == worker.token]
             waiting = []
         now = clock.now()
-        if now.boot - self._around.now.boot >= LOOK_AROUND:
-            self._around = look_around(worker.store, waiting, now)
+        if now.boot - self._around.now.boot >= CHECK_EVERY:
+            self._around = survey(worker.store, waiting, now)
         return Overview(
             worker.token,
             running,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jobq.api import Queue
-from jobq.request import call_command
+from jobq.options.request import call_command
 from tests.bench.measure import (
     Contender,
     Row,

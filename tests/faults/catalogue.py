@@ -53,44 +53,44 @@ COVERED: list[Covered] = [
         "store",
         "what is stored comes back as it was; noise and hostile JSON are refused",
         (
-            "tests/test_records.py",
+            "tests/store/test_records.py",
             "tests/store/test_journal.py",
-            "tests/test_screen.py::test_safe_text_is_printable_and_plain_text_stays",
+            "tests/screens/test_screen.py::test_safe_text_is_printable_and_plain_text_stays",
         ),
     ),
     Covered(
         "49",
         "supervision",
         "worker with ignored and blocked signals: the job has default ones, and an empty mask",
-        ("tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
+        ("tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
     ),
     Covered(
         "47",
         "words",
         "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job is there once",
-        ("tests/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
+        ("tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
     ),
     Covered(
         "S1",
         "security",
         "folders 0700, files 0600, whatever the umask",
-        ("tests/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
+        ("tests/commands/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
     ),
     Covered(
         "S7",
         "security",
         "one argument is a shell line, several are an exact argv; shown as one would type it",
         (
-            "tests/test_supervision.py::test_arguments_arrive_byte_for_byte",
-            "tests/test_supervision.py::test_a_single_argument_goes_through_the_shell",
-            "tests/test_screen.py::test_commands_are_shown_as_one_would_type_them",
+            "tests/process/test_supervision.py::test_arguments_arrive_byte_for_byte",
+            "tests/process/test_supervision.py::test_a_single_argument_goes_through_the_shell",
+            "tests/screens/test_screen.py::test_commands_are_shown_as_one_would_type_them",
         ),
     ),
     Covered(
         "S10",
         "security",
         "output on a terminal: lines, tabs and colours only",
-        ("tests/test_screen.py::test_output_for_a_terminal_keeps_lines_tabs_and_colours_only",),
+        ("tests/screens/test_screen.py::test_output_for_a_terminal_keeps_lines_tabs_and_colours_only",),
     ),
     Covered(
         "S12",
@@ -106,8 +106,8 @@ COVERED: list[Covered] = [
         "security",
         "records that are no jobs are refused",
         (
-            "tests/test_records.py::test_what_is_no_job_is_refused",
-            "tests/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
+            "tests/store/test_records.py::test_what_is_no_job_is_refused",
+            "tests/store/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
         ),
     ),
     Covered(
@@ -115,26 +115,26 @@ COVERED: list[Covered] = [
         "supervision",
         "a worker that is asked once takes nothing new, asked twice it hands back at once; --drain tells that work is left",
         (
-            "tests/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
-            "tests/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
-            "tests/test_commands.py::test_drain_tells_whether_work_is_left_or_failed",
+            "tests/process/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
+            "tests/process/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
+            "tests/commands/test_commands.py::test_drain_tells_whether_work_is_left_or_failed",
         ),
     ),
     Covered(
         "S14",
         "security",
         "a store on a network filesystem: told; made on another machine: no worker, but it is read",
-        ("tests/test_bad_input.py::test_a_store_on_a_network_filesystem",),
+        ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem",),
     ),
     Covered(
         "68",
         "supervision",
         "seven shapes of tree ended in four ways: every process hears TERM once and has the whole grace",
         (
-            "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
-            "tests/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
-            "tests/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end",
-            "tests/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command",
+            "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
+            "tests/process/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
+            "tests/process/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end",
+            "tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command",
         ),
     ),
     Covered(
@@ -142,9 +142,9 @@ COVERED: list[Covered] = [
         "supervision",
         "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry used, nothing destroyed",
         (
-            "tests/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once",
-            "tests/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named",
-            "tests/test_grace.py::test_a_hangup_never_asks_a_second_time",
+            "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once",
+            "tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named",
+            "tests/process/test_grace.py::test_a_hangup_never_asks_a_second_time",
         ),
     ),
     Covered(
@@ -152,26 +152,26 @@ COVERED: list[Covered] = [
         "supervision",
         "a copied, moved or new store, processes that hide: killed is what is ours, all of it and nothing else",
         (
-            "tests/test_whose.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy",
-            "tests/test_whose.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left",
-            "tests/test_whose.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead",
-            "tests/test_whose.py::test_a_store_that_was_moved_still_finds_what_its_dead_left",
+            "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy",
+            "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left",
+            "tests/process/test_ownership.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead",
+            "tests/process/test_ownership.py::test_a_store_that_was_moved_still_finds_what_its_dead_left",
         ),
     ),
     Covered(
         "65",
         "supervision",
         "a backup restored under a worker, three ways: nothing is started twice",
-        ("tests/test_whose.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
+        ("tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
     ),
     Covered(
         "66",
         "supervision",
         "a cleaner takes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
         (
-            "tests/test_whose.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
-            "tests/test_whose.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor",
-            "tests/test_whose.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit",
+            "tests/process/test_ownership.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
+            "tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor",
+            "tests/process/test_ownership.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit",
         ),
     ),
     Covered(
@@ -179,11 +179,13 @@ COVERED: list[Covered] = [
         "supervision",
         "what can't die is told and holds nobody up; a worker as PID 1 reaps strangers and kills none",
         (
-            "tests/test_whose.py::test_what_can_not_die_is_told_and_holds_nobody_up",
-            "tests/test_whose.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers",
+            "tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up",
+            "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers",
         ),
     ),
-    Covered("7", "disk and limits", "disk full while adding", ("tests/test_bad_input.py::test_a_really_full_disk",)),
+    Covered(
+        "7", "disk and limits", "disk full while adding", ("tests/commands/test_bad_input.py::test_a_really_full_disk",)
+    ),
 ]
 
 WAITING = [

@@ -21,7 +21,7 @@ PATIENCE = 120.0  # seconds that any one command may take
 # time, in a fork. When the socket is closed (or its owner dies), the command is killed and the client ends.
 ZYGOTE = """
 import gc, importlib, json, os, pkgutil, select, signal, socket, sys, tempfile, time, traceback
-import jobq.__main__, jobq.cli, jobq.commands, jobq.signals, jobq.views, jobq.worker, typer
+import jobq.__main__, jobq.cli, jobq.commands, jobq.worker.signals, jobq.views, jobq.worker.loop, typer
 from jobq import clock
 from jobq.store.compaction import compact
 from jobq.store.store import Store

@@ -229,7 +229,7 @@ SEEDS = [
     Seed("70", "time is counted again by whoever read the clocks before", "store/retention.py", "seen = self.seen if overtaken else now", "seen = now", "tests/store/test_retention.py"),
     Seed("70", "files are made for days to come", "store/finished.py", "return min(max(day, newest), today)", "return max(day, newest)", "tests/store/test_retention.py"),
     Seed("70b", "after a reboot a retry waits for the wall clock", "job.py", "            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", "            pass\n        return wall\n", "70b"),
-    Seed("70b", "after a reboot a wait that can not be true is none", "job.py", "wall = min(wall, longest - now.boot)", "pass", "tests/test_lifecycle.py"),
+    Seed("70b", "after a reboot a wait that can not be true is none", "job.py", "wall = min(wall, longest - now.boot)", "pass", "tests/rules/test_lifecycle.py"),
     Seed("70b", "any boot clock is believed", "job.py", "if same_boot and boot <= possible:", "if same_boot:", "70b"),
-    Seed("70c", "nothing goes as long as no compaction is due", "upkeep.py", " or self._is_due_by_age(now, idle=idle)", "", "70c"),
+    Seed("70c", "nothing goes as long as no compaction is due", "worker/upkeep.py", " or self._is_due_by_age(now, idle=idle)", "", "70c"),
 ]  # fmt: skip

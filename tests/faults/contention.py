@@ -14,7 +14,7 @@ from pathlib import Path
 from jobq.api import Queue
 from jobq.commands.worker import LEFT
 from jobq.job import Job, Outcome, State
-from jobq.stopping import STOP_AFTER
+from jobq.worker.stopping import STOP_AFTER
 from tests.conftest import Cli, wait_until
 from tests.faults.case import Bench, Figures, case, need_linux
 from tests.faults.clients import Client, Done, boot_now, clients
@@ -79,7 +79,7 @@ def fifty_adders(bench: Bench) -> Figures:
 HOLDER = """
 import os, signal, sys
 from jobq.api import Queue
-from jobq.store.jobs import Add
+from jobq.store.state import Add
 queue = Queue()
 spec = queue.spec()
 def decide(jobs):
@@ -325,7 +325,7 @@ SEEDS = [
         "path: str, *, lock_timeout: float = 0.02",
         "14",
     ),
-    Seed("E", "a rare look for dead workers", "worker.py", "LOOK_AROUND = 1.5 ", "LOOK_AROUND = 15.0 ", "22c"),
+    Seed("E", "a rare look for dead workers", "worker/loop.py", "CHECK_EVERY = 1.5 ", "CHECK_EVERY = 15.0 ", "22c"),
     Seed(
         "E",
         "handing back counts as an attempt",
@@ -337,7 +337,7 @@ SEEDS = [
     Seed(
         "E",
         "what was cut short is handed back, with or without retries left",
-        "lifecycle.py",
+        "rules/lifecycle.py",
         "(not ending.counted and not full and left)",
         "(not ending.counted and not full)",
         "48",

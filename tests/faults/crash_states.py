@@ -666,8 +666,8 @@ def crash_states(bench: Bench) -> Figures:
 _APPEND = "        sync(fd)\n    except OSError as e:\n        raise SyncFailed("
 _HINT = "        self.journal.append(data, hint.size)\n"
 SEEDS = [
-    Seed("C", "the journal is not synced", "store/sealed.py", _APPEND, _APPEND.replace("sync(fd)", "pass"), "6"),
-    Seed("C", "acknowledged before the sync", "store/sealed.py", _APPEND,
+    Seed("C", "the journal is not synced", "store/writer.py", _APPEND, _APPEND.replace("sync(fd)", "pass"), "6"),
+    Seed("C", "acknowledged before the sync", "store/writer.py", _APPEND,
          _APPEND.replace("sync(fd)", "__import__('atexit').register(os.fdatasync, os.dup(fd))"), "6"),
     Seed("C", "the hint is ahead of the sync", "store/store.py", _HINT,
          "        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))\n" + _HINT, "6"),

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from jobq import lifecycle
 from jobq.api import Queue
-from jobq.engine import remains
+from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged
 from jobq.job import Attempt, Ending, Job, Moment, Outcome, Record, Spec
+from jobq.rules import lifecycle
 from jobq.store import check, compaction
 from jobq.store.hint import HINT
 from jobq.store.journal import JOURNAL, BadLine, decode_line
 from jobq.store.repair import repair
 from jobq.store.store import Store
-from jobq.supervisor.ends import line_of
+from jobq.supervisor.endings import line_of
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.crash_states import without_syncs
 from tests.faults.seed import Seed
@@ -414,16 +414,16 @@ def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]
     for slot, data in (("ended", other + start + pid + end), ("running", start + pid)):
         path = folder / f"{slot}.ends"
         path.write_bytes(data)
-        supervision = remains.Supervision(str(folder), slot)
+        supervision = evidence.SupervisorFiles(str(folder), slot)
         truth = [Outcome.EXIT, Outcome.LOST] if slot == "ended" else [Outcome.LOST]
         yield path, lambda supervision=supervision, truth=truth: settled(supervision, truth)
 
 
-def settled(supervision: remains.Supervision, truth: list[Outcome]) -> Iterator[str]:
+def settled(supervision: evidence.SupervisorFiles, truth: list[Outcome]) -> Iterator[str]:
     """A started attempt ends as it did, or as lost: never as one that was not started, which would run again."""
     trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
-    with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
-        ending = remains.settle(supervision, trace, 0)
+    with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
+        ending = evidence.settle(supervision, trace, 0)
     if ending is None or ending.outcome not in truth or ending.status not in {0, None} or not ending.counted:
         yield f"it ends as {ending}"
 
@@ -519,7 +519,7 @@ SEEDS = [
          "            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", "            if True:", "16"),
     Seed("F", "whole changes behind the hint are cut off", "store/store.py",
          "                os.ftruncate(journal.fd, parsed.end)", "                os.ftruncate(journal.fd, hint.size)", "2"),
-    Seed("F", "no checksum", "store/sealed.py",
+    Seed("F", "no checksum", "sealed.py",
          "    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
          "    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", "18"),
     Seed("F", "a gap in the numbers is not noticed", "store/journal.py",
@@ -532,6 +532,6 @@ SEEDS = [
     Seed("F", "the hint has no checksum", "store/hint.py", "        if len(data) != HINT_BYTES or not is_whole(line):", "        if len(data) != HINT_BYTES:", "18b"),
     Seed("F", "a changed environment is used", "store/environment.py",
          "    if sha256(data) != digest:", "    if False:", "18b"),
-    Seed("F", "a torn record of a start is not seen", "engine/remains.py",
+    Seed("F", "a torn record of a start is not seen", "engine/local/evidence.py",
          "                    noted[TORN] = {}", "                    pass", "18b"),
 ]  # fmt: skip

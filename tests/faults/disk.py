@@ -19,24 +19,25 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from jobq import clock, lifecycle
+from jobq import clock
 from jobq.api import Queue
 from jobq.errors import NotSaved, WaitTimeout
 from jobq.job import Ending, Job, Outcome, State
+from jobq.rules import lifecycle
 from jobq.store import check, compaction
-from jobq.store.jobs import Jobs
+from jobq.store.state import Jobs
 from tests.conftest import Cli, wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, Skipped, case, environment, need_linux, need_root, need_tool
 from tests.faults.power_cut import BTRFS, LAZY_EXT4, XFS, format_image, mounted
 from tests.faults.seed import Seed
-from tests.processes import marked
-from tests.test_full_disk import fill
+from tests.helpers.processes import marked
+from tests.process.test_full_disk import fill
 
 SUBJECT = "disk and limits"
 LONGEST_PAUSE = 4.0  # seconds between two tries of a worker in trouble
-LOOK_AROUND = 1.5  # and of one that nobody rings
-SOON = LONGEST_PAUSE + 2 * LOOK_AROUND
+CHECK_EVERY = 1.5  # and of one that nobody rings
+SOON = LONGEST_PAUSE + 2 * CHECK_EVERY
 UNREAD = "unread"  # a queue that nobody works for
 MIB = 1 << 20
 
@@ -461,8 +462,8 @@ def slow_disk(bench: Bench) -> Figures:
     figures.check(figures.n == adders * rounds, f"{figures.n} of {adders * rounds} adds came to an end")
     figures.check(sorted(i for i, _, _ in added) == list(range(2, 2 + len(added))), "ids are missing, or twice there")
     latest = 0.0
-    for job_id, asked_at, told_at in sorted(added):
-        figures.check(told_at >= latest, f"job {job_id} was acknowledged before one with a lower id was asked for")
+    for job_id, asked_at, sent_at in sorted(added):
+        figures.check(sent_at >= latest, f"job {job_id} was acknowledged before one with a lower id was asked for")
         latest = max(latest, asked_at)
     figures.note = f"{figures.n - len(added)} timeouts"
     return figures
@@ -747,17 +748,17 @@ def is_beginning_and_end(said: bytes, lines: int, most: int) -> Iterator[str]:
 SEEDS = [
     Seed(
         "disk", "an end that the disk does not take is dropped by the worker",
-        "worker.py", "        ended = self._engine.ended()\n        names",
+        "worker/loop.py", "        ended = self._engine.ended()\n        names",
         "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "8",
     ),
     Seed(
         "disk", "an end that the disk does not take is dropped on a read-only disk",
-        "worker.py", "        ended = self._engine.ended()\n        names",
+        "worker/loop.py", "        ended = self._engine.ended()\n        names",
         "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "10b",
     ),
     Seed(
         "disk", "a worker that could not write gives up",
-        "worker.py", "except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", "except (OSError, StoreForbidden) as e:", "8",
+        "worker/loop.py", "except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", "except (OSError, StoreForbidden) as e:", "8",
     ),
     Seed(
         "disk", "a job that could not be started for want of room has used its attempt",
@@ -765,12 +766,12 @@ SEEDS = [
     ),
     Seed(
         "disk", "a failed sync is repeated",
-        "store/sealed.py", "    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        "store/writer.py", "    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
         "    except OSError:\n        sync(fd)\n", "4",
     ),
     Seed(
         "disk", "a worker whose sync has failed goes on",
-        "worker.py", "        except SyncFailed:\n            raise\n        except (OSError", "        except (OSError", "4b",
+        "worker/loop.py", "        except SyncFailed:\n            raise\n        except (OSError", "        except (OSError", "4b",
     ),
     Seed(
         "disk", "nobody waits for the lock for long",

@@ -13,7 +13,7 @@ from tests.faults.case import ROOT, Bench, Figures, case
 from tests.faults.disk import fill, tmpfs
 from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
-from tests.processes import marked
+from tests.helpers.processes import marked
 
 SUBJECT = "functions"
 CALLS = """
@@ -64,7 +64,7 @@ def replace(package: Path) -> None:
     """By a version that calls functions in another way."""
     move(package)
     shutil.copytree(package.with_name("moved"), package)
-    (package / "child.py").write_text("raise SystemExit(2)\n")
+    (package / "python/child.py").write_text("raise SystemExit(2)\n")
 
 
 WAYS: dict[str, Callable[[Path], object]] = {"moved": move, "replaced": replace, "removed": shutil.rmtree}
@@ -165,10 +165,10 @@ def unkept_results(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("61", "calls are made by the script of the package, not by the worker's copy", "engine/caller.py", 'self.path = f"{folder}/{NAME}"', "self.path = SCRIPT", "61"),
-    Seed("8b", "a result that there is no room for is given up", "child.py", "if e.errno not in MAY_BE_MENDED:", "if e.errno:", "8b"),
-    Seed("62", "what can only end the same way is tried again", "retry.py", "    if ending.permanent:\n        return str(ending)\n", "", "62"),
+    Seed("61", "calls are made by the script of the package, not by the worker's copy", "engine/local/caller.py", 'self.path = f"{folder}/{NAME}"', "self.path = SCRIPT", "61"),
+    Seed("8b", "a result that there is no room for is given up", "python/child.py", "if e.errno not in MAY_BE_MENDED:", "if e.errno:", "8b"),
+    Seed("62", "what can only end the same way is tried again", "rules/retry.py", "    if ending.permanent:\n        return str(ending)\n", "", "62"),
     Seed("62", "nobody asks whether trying again is of use", "supervisor/supervisor.py", 'if end.get("status"):', "if False:", "62"),
-    Seed("62", "TERM ends a function where it stands", "child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
-    Seed("62", "modules of the user take the place of those that calls are made with", "child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
+    Seed("62", "TERM ends a function where it stands", "python/child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/python/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
+    Seed("62", "modules of the user take the place of those that calls are made with", "python/child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/python/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
 ]  # fmt: skip

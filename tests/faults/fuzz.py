@@ -28,23 +28,25 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from jobq import asks, cli, lifecycle
+from jobq import cli
 from jobq.__main__ import main
 from jobq.api import Queue
 from jobq.commands.call import parse
-from jobq.engine import remains
+from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
 from jobq.job import Attempt, Call, Ending, Outcome, Record
-from jobq.records import attempt_record, read_attempt
-from jobq.request import call_command
-from jobq.selection import select
+from jobq.options import table
+from jobq.options.request import call_command
+from jobq.options.selectors import select
+from jobq.rules import lifecycle
 from jobq.store import check, environment
 from jobq.store.hint import HINT, Hint
 from jobq.store.journal import JOURNAL, decode_line, encode_line, parse_lines
+from jobq.store.records import attempt_record, read_attempt
 from jobq.store.repair import repair
 from jobq.store.store import Store
-from jobq.supervisor.ends import line_of
+from jobq.supervisor.endings import line_of
 from tests.faults.case import Bench, Figures, case
 from tests.faults.case import environment as environment_of
 from tests.faults.crash_states import without_syncs
@@ -257,7 +259,7 @@ def read_by(path: Path, words: list[str]) -> str:
     code: object = 0
     with (
         mock.patch.object(sys, "argv", ["jobq", "--store", str(path), *words]),
-        mock.patch.object(remains, "kill_leftovers", lambda *_: True),
+        mock.patch.object(evidence, "kill_leftovers", lambda *_: True),
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
     ):
@@ -278,9 +280,9 @@ def complaint(words: list[str], code: object, said: bytes) -> str:
 def ends(folder: Path, records: list[Record]) -> None:
     """What a supervisor has left."""
     (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
-    with mock.patch.object(remains, "kill_leftovers", lambda *_: True):
+    with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
         trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
-        ending = remains.settle(remains.Supervision(str(folder), "0"), trace, 0)
+        ending = evidence.settle(evidence.SupervisorFiles(str(folder), "0"), trace, 0)
     assert ending is not None
     attempt = Attempt(1, "w", "w/0", 1.0, ending=ending)
     assert read_attempt(json.loads(json.dumps(attempt_record(attempt)))) == attempt, (
@@ -291,7 +293,7 @@ def ends(folder: Path, records: list[Record]) -> None:
 def lock_file(folder: Path, data: bytes) -> None:
     """What a supervisor's lock says of its process."""
     (folder / "0.lock").write_bytes(data)
-    pid = remains.Supervision(str(folder), "0").pid()
+    pid = evidence.SupervisorFiles(str(folder), "0").pid()
     assert pid is None or 0 < pid < 1 << 31
 
 
@@ -401,7 +403,7 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
 def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
-    for reader in (asks.duration, asks.positive_duration, asks.priority, asks.retries, asks.label, asks.variable):
+    for reader in (table.duration, table.positive_duration, table.priority, table.retries, table.label, table.variable):
         fuzz(reader.__name__, WORDS, reader, UsageError)
     queue = Queue(str(small_store(bench.folder / "store").path))
     fuzz("handles", st.lists(WORDS, max_size=3), lambda words: select(queue, words), JobqError)
@@ -452,20 +454,20 @@ def below(frames: int, look: Callable[[], object]) -> object:
 
 
 SEEDS = [
-    Seed("H", "a time that no calendar knows is read", "records.py", "TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", "TIME = Rule(NUMBER)", "57"),
-    Seed("H", "a name of a folder is read as it is", "records.py",
+    Seed("H", "a time that no calendar knows is read", "store/records.py", "TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", "TIME = Rule(NUMBER)", "57"),
+    Seed("H", "a name of a folder is read as it is", "store/records.py",
          'WORD = Rule((str,), re.compile(r"[\\w-]*", re.ASCII).fullmatch)', "WORD = Rule((str,))", "57"),
-    Seed("H", "what a supervisor noted is recorded as it is", "engine/remains.py", "            if not _fits(record):", "            if False:", "57"),
-    Seed("G21", "the keys of a later version are dropped by compaction", "store/jobs.py", '"jobs": count, **later.end}', '"jobs": count}', "tests/store/test_versions.py"),
+    Seed("H", "what a supervisor noted is recorded as it is", "engine/local/evidence.py", "            if not _fits(record):", "            if False:", "57"),
+    Seed("G21", "the keys of a later version are dropped by compaction", "store/state.py", '"jobs": count, **later.end}', '"jobs": count}', "tests/store/test_versions.py"),
     Seed("G21", "the format of a later version is lowered", "store/journal.py", "format=max(self.format, FORMAT)", "format=FORMAT", "tests/store/test_versions.py"),
-    Seed("41", "a log is opened in a way that blocks", "views/logs.py", "self._fd = open_checked(self._path, os.O_RDONLY)", "self._fd = os.open(self._path, os.O_RDONLY)", "tests/test_planted.py"),
-    Seed("41", "any second name is trusted", "system.py", "return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", "return True", "tests/test_planted.py"),
-    Seed("6", "an environment that can't be read again is taken", "store/environment.py", "if stored > MAX_LINE or", "if", "tests/test_bounds.py"),
+    Seed("41", "a log is opened in a way that blocks", "views/logs.py", "self._fd = open_checked(self._path, os.O_RDONLY)", "self._fd = os.open(self._path, os.O_RDONLY)", "tests/store/test_planted.py"),
+    Seed("41", "any second name is trusted", "system.py", "return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", "return True", "tests/store/test_planted.py"),
+    Seed("6", "an environment that can't be read again is taken", "store/environment.py", "if stored > MAX_LINE or", "if", "tests/commands/test_bounds.py"),
     Seed("H", "a parser that lets RecursionError out", "store/journal.py",
          "    except (ValueError, RecursionError) as e:\n        raise BadLine", "    except ValueError as e:\n        raise BadLine",
          "tests/store/test_journal.py"),
     Seed("H", "arguments that are nested too deeply end in RecursionError", "commands/call.py",
          "    except (ValueError, RecursionError) as e:", "    except ValueError as e:", "57b"),
-    Seed("H", "a duration that ends in ValueError", "asks.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
+    Seed("H", "a duration that ends in ValueError", "options/table.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
          "    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", "57b"),
 ]  # fmt: skip

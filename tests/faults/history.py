@@ -31,15 +31,14 @@ from types import TracebackType
 from jobq.api import Queue
 from jobq.errors import JobqError
 from jobq.job import Outcome, State
-from jobq.store import check
-from jobq.store import workers as presence
+from jobq.store import check, presence
 from tests.conftest import wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.clients import PATIENCE, Client, clients
-from tests.faults.history_rules import Add, Ask, Facts, Notes, broken
+from tests.faults.history_rules import Add, Facts, JobOption, Notes, broken
 from tests.faults.seed import Seed
-from tests.processes import is_alive
+from tests.helpers.processes import is_alive
 
 # -- when it is over ------------------------------------------------------------------------------------
 
@@ -249,14 +248,14 @@ class Load:
         queued = [job.id for job in queue.jobs() if job.state is State.QUEUED] if dice.random() < 0.5 else []
         if ids := queued[:4] or self.ids[-25:]:
             job_id = dice.choice(ids)
-            self.facts.cancels.append(Ask(job_id, client(*self.words(dice, "cancel", str(job_id)))))
+            self.facts.cancels.append(JobOption(job_id, client(*self.words(dice, "cancel", str(job_id)))))
         return dice.uniform(0, 0.05)
 
     def requeue(self, client: Client, dice: random.Random) -> float:
         """Any job: most of them can't be."""
         if self.ids:
             job_id = dice.choice(self.ids[-60:])
-            self.facts.requeues.append(Ask(job_id, client(*self.words(dice, "requeue", str(job_id)))))
+            self.facts.requeues.append(JobOption(job_id, client(*self.words(dice, "requeue", str(job_id)))))
         return dice.uniform(0.05, 0.2)
 
     def compact(self, client: Client, dice: random.Random) -> float:
@@ -485,7 +484,7 @@ def withdrawn(bench: Bench) -> Figures:
     root = cli.queue.store.existing()
     assert root is not None
     with Crew() as crew:
-        crew.hire(lambda: presence.ring(root) or 0.01)
+        crew.hire(lambda: presence.notify(root) or 0.01)
         for _ in range(figures.n):
             inject = "inject=fdatasync:error=EIO:delay_enter=200000"
             done = strace.trace(
@@ -511,10 +510,10 @@ SEEDS = [
     Seed(
         "E",
         "a claim that is decided outside the lock",
-        "worker.py",
-        "        self.store.update(decide, now.wall, ring=False)\n        self._break",
+        "worker/loop.py",
+        "        self.store.update(decide, now.wall, notify=False)\n        self._break",
         "        decided = list(decide(self.store.jobs))\n"
-        "        self.store.update(lambda _jobs: decided, now.wall, ring=False)\n        self._break",
+        "        self.store.update(lambda _jobs: decided, now.wall, notify=False)\n        self._break",
         "15",
     ),
     Seed(
@@ -528,7 +527,7 @@ SEEDS = [
     Seed(
         "E",
         "compaction that forgets the next id",
-        "store/jobs.py",
+        "store/state.py",
         '"next_id": next_id, "jobs": count, **later.end',
         '"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
         "15",
@@ -544,7 +543,7 @@ SEEDS = [
     Seed(
         "E",
         "what a dead worker was running is run again instead of adopted",
-        "rescue.py",
+        "worker/rescue.py",
         "            if ending is None:\n",
         "            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
         "15",

@@ -76,7 +76,7 @@ class Add(NamedTuple):
         return int(self.done.out) if self.done.code == 0 and "run" not in self.done.words else None
 
 
-class Ask(NamedTuple):
+class JobOption(NamedTuple):
     """A cancel or a requeue of one job."""
 
     job_id: int
@@ -88,8 +88,8 @@ class Facts:
     """What was asked and answered, and, once it is over, what the store says and what the jobs have noted."""
 
     adds: list[Add] = field(default_factory=list)
-    cancels: list[Ask] = field(default_factory=list)
-    requeues: list[Ask] = field(default_factory=list)
+    cancels: list[JobOption] = field(default_factory=list)
+    requeues: list[JobOption] = field(default_factory=list)
     others: list[Done] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)  # supervisors, as attempts name them

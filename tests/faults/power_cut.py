@@ -78,7 +78,7 @@ def mounted(image: Path, at: Path, options: tuple[str, ...] = ()) -> Iterator[Pa
 
 
 @dataclass
-class Known:
+class Checkpoint:
     """What was acknowledged, by the notes; and the starts of jobs of that store."""
 
     store: str
@@ -91,7 +91,7 @@ class Known:
     operations: int = 0
 
     @classmethod
-    def from_notes(cls, notes: bytes, store: Path) -> Known:
+    def from_notes(cls, notes: bytes, store: Path) -> Checkpoint:
         """Starts in other stores do not count."""
         known = cls(str(store))
         for line in notes.decode().splitlines():
@@ -205,13 +205,13 @@ class Scene:
         self.boot_id = bench.folder / "boot_id"
         self.boot_id.write_text(f"{uuid.uuid4()}\n")
 
-    def cut(self, number: int) -> tuple[Known, Path]:
+    def cut(self, number: int) -> tuple[Checkpoint, Path]:
         """What was known, and a clone of the image as of the instant after that."""
         clone = self.disk / f"{number}.img"
         with self.image.open("rb") as image, clone.open("wb") as copy:
             notes = self.load.notes.read_bytes()
             fcntl.ioctl(copy, FICLONE, image.fileno())
-        return Known.from_notes(notes, self.load.store), clone
+        return Checkpoint.from_notes(notes, self.load.store), clone
 
     def work_off(self, store: Path) -> str:
         """Run what is left in the store, on this machine after its reboot; what went wrong."""
@@ -223,7 +223,7 @@ class Scene:
         return "" if done.returncode in {0, 1} else f"the worker exits with {done.returncode}: {done.stderr[-300:]}"
 
 
-def verdict(scene: Scene, known: Known, store: Path) -> Iterator[str]:
+def verdict(scene: Scene, known: Checkpoint, store: Path) -> Iterator[str]:
     """Every complaint about the store as the cut left it, and about what becomes of it."""
     queue = Queue(str(store))
     try:
@@ -233,7 +233,7 @@ def verdict(scene: Scene, known: Known, store: Path) -> Iterator[str]:
             yield f"id {new.id} was given before"
         if trouble := scene.work_off(store):
             yield trouble
-        yield from worked_off(known, Known.from_notes(scene.load.notes.read_bytes(), store), queue)
+        yield from worked_off(known, Checkpoint.from_notes(scene.load.notes.read_bytes(), store), queue)
         yield from check.problems(queue.store)
     except JobqError as e:
         yield f"{type(e).__name__}: {e}"
@@ -241,7 +241,7 @@ def verdict(scene: Scene, known: Known, store: Path) -> Iterator[str]:
         queue.store.close()
 
 
-def stored(known: Known, queue: Queue) -> Iterator[str]:
+def stored(known: Checkpoint, queue: Queue) -> Iterator[str]:
     """What is missing or went back, of what had been acknowledged."""
     queue.store.read()
     found = queue.store.find_all(sorted(known.added))
@@ -256,7 +256,7 @@ def stored(known: Known, queue: Queue) -> Iterator[str]:
             yield f"job {job_id} was started {count} times, and has {len(found[job_id].attempts)} attempts"
 
 
-def worked_off(known: Known, after: Known, queue: Queue) -> Iterator[str]:
+def worked_off(known: Checkpoint, after: Checkpoint, queue: Queue) -> Iterator[str]:
     """What ran that should not have, or did not that should. `after` knows the starts since the cut."""
     queue.store.read()
     unfinished: list[Job] = [job for job in queue.jobs() if job.spec.queue != LATER]
@@ -273,7 +273,7 @@ def worked_off(known: Known, after: Known, queue: Queue) -> Iterator[str]:
             yield f"job {job_id} with {retries} retries was started {count} times"
 
 
-def after_reboot(scene: Scene, known: Known, clone: Path) -> list[str]:
+def after_reboot(scene: Scene, known: Checkpoint, clone: Path) -> list[str]:
     """Every complaint about what the cut has left."""
     try:
         with mounted(clone, scene.bench.folder / clone.stem, scene.kind.options + scene.kind.options_of_clone) as at:
@@ -336,7 +336,7 @@ SEEDS = [
     ),
     Seed(
         "power cut", "a change is acknowledged before it is synced",
-        "store/sealed.py", "    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        "store/writer.py", "    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
         "", "5",
     ),
     Seed(
@@ -345,6 +345,6 @@ SEEDS = [
     ),
     Seed(
         "power cut", "what was running before the reboot is run again",
-        "engine/remains.py", 'if "not_started" in noted or (', 'if "not_started" in noted or not same_boot or (', "5",
+        "engine/local/evidence.py", 'if "not_started" in noted or (', 'if "not_started" in noted or not same_boot or (', "5",
     ),
 ]  # fmt: skip

@@ -25,18 +25,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from jobq import asks, clock
-from jobq.engine.remains import kill_leftovers
+from jobq import clock
+from jobq.engine.local.evidence import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
 from jobq.job import Moment
-from jobq.records import BadRecord, job_record, read_job
+from jobq.options import table
 from jobq.store import compaction
+from jobq.store.records import BadRecord, job_record, read_job
 from jobq.supervisor import tree
 from tests.conftest import Cli, command, wait_until
 from tests.faults import strace
 from tests.faults.case import ROOT, Bench, Figures, case, need_linux
 from tests.faults.seed import Seed
-from tests.processes import is_alive
+from tests.helpers.processes import is_alive
 
 SUBJECT = "security"
 T = TypeVar("T")
@@ -211,7 +212,7 @@ def names(bench: Bench) -> Figures:
         text = "".join(bench.dice.choices(pieces, k=bench.dice.randint(0, 4)))
         figures.n += 1
         try:
-            name = asks.label(text)
+            name = table.label(text)
         except UsageError:
             continue
         figures.check(0 < len(name) <= 128 and name.isprintable(), f"{text!r} is taken")
@@ -854,7 +855,7 @@ def listing_time(cli: Cli, times: int) -> float:
 
 SEEDS = [
     Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
-    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/commands/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
     Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
     Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
     Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),
@@ -862,5 +863,5 @@ SEEDS = [
     Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
     Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
     Seed("43", "rm leaves the environment of the last job that named it", "api.py", "            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", "            pass", "43"),
-    Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
+    Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
 ]  # fmt: skip

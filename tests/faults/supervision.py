@@ -25,16 +25,16 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from jobq.engine.remains import Supervision
+from jobq.engine.local.evidence import SupervisorFiles
 from jobq.errors import WaitTimeout
 from jobq.job import Job, Outcome, State
-from jobq.retry import backoff
+from jobq.rules.retry import backoff
 from tests.conftest import Cli, wait_until
 from tests.faults.case import ROOT, Bench, Figures, Run, Skipped, case, environment, need_linux, need_root, need_tool
 from tests.faults.seed import Seed
-from tests.processes import is_alive
-from tests.test_death import PATIENT
-from tests.test_supervision import MEMBERS, TREES
+from tests.helpers.processes import is_alive
+from tests.process.test_death import PATIENT
+from tests.process.test_supervision import MEMBERS, TREES
 
 SUBJECT = "supervision"
 MAX_LOST = 3  # attempts whose supervisor dies, then the job is taken to be the killer
@@ -202,7 +202,7 @@ def clear(store: Path) -> None:
 
 def supervisor_of(cli: Cli, job: Job) -> int:
     """The process that stands beside the running job."""
-    pid = Supervision.named(f"{cli.store}/workers", job.attempts[-1].supervisor).pid()
+    pid = SupervisorFiles.named(f"{cli.store}/workers", job.attempts[-1].supervisor).pid()
     assert pid is not None
     return pid
 
@@ -438,7 +438,7 @@ def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> N
         wait_until(
             lambda: (
                 not any(
-                    Supervision.named(f"{cli.store}/workers", j.attempts[-1].supervisor).is_alive()
+                    SupervisorFiles.named(f"{cli.store}/workers", j.attempts[-1].supervisor).is_alive()
                     for j in cli.queue.jobs_of(ids)
                 )
             )
@@ -904,50 +904,50 @@ def bytes_kept(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("68", "a command hears TERM before the shell that waits for it", "supervisor/tree.py", "key=lambda process: (process[1], process[0]))", "key=lambda process: (-process[1], -process[0]))", "tests/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
-    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in parents_first(set(processes) - self._told):", "for process in parents_first(processes):", "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
-    Seed("68", "what a shell started has 2 s, whatever its grace", "supervisor/running.py", '        if self.stop is not None:\n            return self.stop.kill_at\n', '        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', "tests/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
-    Seed("68", "a filter is ended with the job that it reads from", "supervisor/running.py", '            if self._may_drain(left):\n                return\n', "", "tests/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end"),
-    Seed("63", "a TERM that everything hears uses up a retry", "supervisor/supervisor.py", "counted=not told", "counted=True", "tests/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
-    Seed("63", "a TERM that everything hears is sent again", "supervisor/supervisor.py", "heard=told and not deaf", "heard=False", "tests/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
-    Seed("63", "the first ^C hands running jobs back", "stopping.py", "OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", "OnStop.HAND_BACK", "tests/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named"),
-    Seed("63", "a second hangup ends the jobs at once", "signals.py", '            self._hung_up = True\n', '            self._asked += 1\n', "tests/test_grace.py::test_a_hangup_never_asks_a_second_time"),
-    Seed("64", "a lock file that was copied proves that its supervisor is dead", "system.py", "self.is_copy = self.file !=", "self.is_copy = False and self.file !=", "tests/test_whose.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy"),
-    Seed("64", "processes are known by the path of the store", "supervisor/mark.py", 'run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', 'run = f"{job_id}.{n}"', "tests/test_whose.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left"),
-    Seed("64", "processes are known by their environment only", "supervisor/mark.py", "resource.setrlimit(RLIMIT_LOCKS, (mark,", "resource.setrlimit(RLIMIT_LOCKS, (-1,", "tests/test_whose.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead"),
-    Seed("65", "what runs already is claimed from a restored store", "claiming.py", "                if job.id in barred:", "                if False:", "tests/test_whose.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("65", "the end of what a restored store does not know is dropped", "worker.py", "if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", "if job is not None and False:", "tests/test_whose.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("66", "files that a cleaner took stay away", "supervisor/supervisor.py", '                self.mend()\n', "", "tests/test_whose.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor"),
-    Seed("66", "a supervisor without a lock file is taken for dead", "engine/remains.py", "    if lock < 0 and supervision.may_run():", "    if False:", "tests/test_whose.py::test_a_supervisor_whose_files_are_gone_is_known_by_its_process"),
-    Seed("66", "a supervisor that was stopped stays so", "engine/slot.py", '                os.kill(self.process.pid, signal.SIGCONT)\n', '                pass\n', "tests/test_whose.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit"),
-    Seed("67", "what can't die keeps its slot", "engine/local.py", "sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", "sum(bool(slot.keys) for slot in self._slots)", "tests/test_whose.py::test_what_can_not_die_is_told_and_holds_nobody_up"),
-    Seed("67", "a worker as PID 1 leaves strangers unreaped", "engine/local.py", '        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', "", "tests/test_whose.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers"),
+    Seed("68", "a command hears TERM before the shell that waits for it", "supervisor/tree.py", "key=lambda process: (process[1], process[0]))", "key=lambda process: (-process[1], -process[0]))", "tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
+    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in parents_first(set(processes) - self._told):", "for process in parents_first(processes):", "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
+    Seed("68", "what a shell started has 2 s, whatever its grace", "supervisor/running.py", '        if self.stop is not None:\n            return self.stop.kill_at\n', '        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
+    Seed("68", "a filter is ended with the job that it reads from", "supervisor/running.py", '            if self._may_drain(left):\n                return\n', "", "tests/process/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end"),
+    Seed("63", "a TERM that everything hears uses up a retry", "supervisor/supervisor.py", "counted=not told", "counted=True", "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
+    Seed("63", "a TERM that everything hears is sent again", "supervisor/supervisor.py", "heard=told and not deaf", "heard=False", "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
+    Seed("63", "the first ^C hands running jobs back", "worker/stopping.py", "OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", "OnStop.HAND_BACK", "tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named"),
+    Seed("63", "a second hangup ends the jobs at once", "worker/signals.py", '            self._hung_up = True\n', '            self._asked += 1\n', "tests/process/test_grace.py::test_a_hangup_never_asks_a_second_time"),
+    Seed("64", "a lock file that was copied proves that its supervisor is dead", "system.py", "self.is_copy = self.file !=", "self.is_copy = False and self.file !=", "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy"),
+    Seed("64", "processes are known by the path of the store", "supervisor/mark.py", 'run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', 'run = f"{job_id}.{n}"', "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left"),
+    Seed("64", "processes are known by their environment only", "supervisor/mark.py", "resource.setrlimit(RLIMIT_LOCKS, (mark,", "resource.setrlimit(RLIMIT_LOCKS, (-1,", "tests/process/test_ownership.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead"),
+    Seed("65", "what runs already is claimed from a restored store", "worker/claiming.py", "                if job.id in barred:", "                if False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed("65", "the end of what a restored store does not know is dropped", "worker/loop.py", "if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", "if job is not None and False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed("66", "files that a cleaner took stay away", "supervisor/supervisor.py", '                self.mend()\n', "", "tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor"),
+    Seed("66", "a supervisor without a lock file is taken for dead", "engine/local/evidence.py", "    if lock < 0 and supervision.may_run():", "    if False:", "tests/process/test_ownership.py::test_a_supervisor_whose_files_are_gone_is_known_by_its_process"),
+    Seed("66", "a supervisor that was stopped stays so", "engine/local/slots.py", '                os.kill(self.process.pid, signal.SIGCONT)\n', '                pass\n', "tests/process/test_ownership.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit"),
+    Seed("67", "what can't die keeps its slot", "engine/local/engine.py", "sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", "sum(bool(slot.keys) for slot in self._slots)", "tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up"),
+    Seed("67", "a worker as PID 1 leaves strangers unreaped", "engine/local/engine.py", '        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', "", "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers"),
     Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor/running.py", "            send(process, signal.SIGCONT)\n", "", "25"),
     Seed("25", "only the main process is ended", "supervisor/supervisor.py", "        self.end_leftovers(running)\n", "", "25"),
     Seed("25", "no subreaper: orphans are nobody's", "supervisor/tree.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
     Seed("25", "TERM, but never KILL", "supervisor/supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
     Seed("25", "without pidfd_open nothing is signalled", "supervisor/tree.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
-    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif left and kill_all(left) == left:\n", "            elif False:\n", "tests/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
-    Seed("26", "other children of the worker's process are killed, too", "engine/remains.py", "tree.kill_children(lambda pid: wears(pid, mark))", "tree.kill_children()", "tests/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
-    Seed("26", "what was killed with its supervisor is never reaped", "supervisor/tree.py", "for pid, stat in stats if stat is not None}", "for pid, stat in stats if stat is not None and not stat[2]}", "tests/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
-    Seed("22", "a rescue that is cut short forgets what it has taken over", "rescue.py", "        except (StoreError, OSError):\n", "        except StoreError:\n", "tests/test_death.py::test_what_was_taken_over_is_told_though_the_next_rescue_fails"),
-    Seed("37", "a program that can't be read is the machine's trouble", "supervisor/spawn.py", "errno.EAGAIN, errno.ENOMEM,", "errno.EIO, errno.EAGAIN, errno.ENOMEM,", "tests/test_supervision.py::test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up"),
-    Seed("S8", "a captured environment is used whatever is in it", "supervisor/spawn.py", 'if f"{sha256(data)}.json" != os.path.basename(path):', "if False:", "tests/test_supervision.py::test_a_changed_environment_is_told_and_not_used"),
-    Seed("22", "what a dead worker left running is started again", "rescue.py", """            if ending is None:
+    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif left and kill_all(left) == left:\n", "            elif False:\n", "tests/process/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
+    Seed("26", "other children of the worker's process are killed, too", "engine/local/evidence.py", "tree.kill_children(lambda pid: wears(pid, mark))", "tree.kill_children()", "tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
+    Seed("26", "what was killed with its supervisor is never reaped", "supervisor/tree.py", "for pid, stat in stats if stat is not None}", "for pid, stat in stats if stat is not None and not stat[2]}", "tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
+    Seed("22", "a rescue that is cut short forgets what it has taken over", "worker/rescue.py", "        except (StoreError, OSError):\n", "        except StoreError:\n", "tests/process/test_death.py::test_what_was_taken_over_is_told_though_the_next_rescue_fails"),
+    Seed("37", "a program that can't be read is the machine's trouble", "supervisor/spawn.py", "errno.EAGAIN, errno.ENOMEM,", "errno.EIO, errno.EAGAIN, errno.ENOMEM,", "tests/process/test_supervision.py::test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up"),
+    Seed("S8", "a captured environment is used whatever is in it", "supervisor/spawn.py", 'if f"{sha256(data)}.json" != os.path.basename(path):', "if False:", "tests/process/test_supervision.py::test_a_changed_environment_is_told_and_not_used"),
+    Seed("22", "what a dead worker left running is started again", "worker/rescue.py", """            if ending is None:
 """, """            if ending is None:
-                ending = __import__("jobq.engine.remains", fromlist=["_"]).NOT_STARTED
+                ending = __import__("jobq.engine.local.evidence", fromlist=["_"]).NOT_STARTED
             else:
 """, "22"),
-    Seed("26", "what a killed supervisor left is not killed", "engine/remains.py", "        tree.kill_all(found)\n        clean = 0 if found", "        clean = 0 if False", "tests/test_death.py::test_worker_and_supervisors_killed_together"),
-    Seed("52", "a killer of supervisors is given more turns", "retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
+    Seed("26", "what a killed supervisor left is not killed", "engine/local/evidence.py", "        tree.kill_all(found)\n        clean = 0 if found", "        clean = 0 if False", "tests/process/test_death.py::test_worker_and_supervisors_killed_together"),
+    Seed("52", "a killer of supervisors is given more turns", "rules/retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
     Seed("30", "timeouts on the wall clock", "supervisor/supervisor.py", "import time\n\n", "import time\n\ntime.monotonic = time.time\n\n", "30"),
     Seed("30", "backoffs on the wall clock", "job.py", "if same_boot and boot <= possible:", "if self.boot_id is None:", "30"),
     Seed("31", "KILL comes late", "supervisor/running.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
-    Seed("32", "a retry before its time", "lifecycle.py", "retry.backoff(used, roll))", "retry.backoff(used, roll) * 0.8)", "32"),
+    Seed("32", "a retry before its time", "rules/lifecycle.py", "retry.backoff(used, jitter))", "retry.backoff(used, jitter) * 0.8)", "32"),
     Seed("35", "output is tidied", "views/console.py", "stdout.put(data)", 'stdout.put(data.replace(b"\\r\\n", b"\\n"))', "35"),
-    Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
-    Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
-    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_file_at(fd, path))", "", "tests/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
+    Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
+    Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/process/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
+    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_file_at(fd, path))", "", "tests/process/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
 ]  # fmt: skip

@@ -331,8 +331,8 @@ SEEDS = [
         "C",
         "without a hint, only what follows is written anew",
         "store/store.py",
-        "return self._settle_tail(root, journal, hint, snapshot_end,",
-        "return self._settle_tail(root, journal, hint, hint.size,",
+        "return self._settle_tail_behind(root, journal, hint, snapshot_end,",
+        "return self._settle_tail_behind(root, journal, hint, hint.size,",
         "6b",
     ),
     Seed(
@@ -362,7 +362,7 @@ SEEDS = [
     Seed(
         "disk",
         "what can't be cut off stays as it is",
-        "store/sealed.py",
+        "store/writer.py",
         '            write_all(fd, b"\\0", at)\n',
         "            pass\n",
         "4c",
@@ -386,7 +386,7 @@ SEEDS = [
     Seed(
         "E",
         "a change is acknowledged that went to a journal which was replaced",
-        "store/sealed.py",
+        "store/writer.py",
         "    if not folder.holds(name, fd):\n",
         "    if False:\n",
         "54b",

@@ -14,9 +14,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from jobq import retry
 from jobq.errors import JobqError, UsageError
 from jobq.job import Outcome, State
+from jobq.rules import retry
 from jobq.store.logs import Logs
 from tests.conftest import Cli
 from tests.faults.case import ROOT, Bench, Figures, case, environment, need_root
@@ -255,9 +255,9 @@ def strange_places(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("51", "jitter cuts delays short", "retry.py", "(1.0 + JITTER * roll)", "(1.0 + JITTER * (2 * roll - 1))", "51"),
-    Seed("51", "delays double for ever", "retry.py", "FIRST_DELAY * 2.0 ** min(n - 1, 32)", "FIRST_DELAY * 2.0 ** (n - 1)", "51"),
+    Seed("51", "jitter cuts delays short", "rules/retry.py", "(1.0 + JITTER * jitter)", "(1.0 + JITTER * (2 * jitter - 1))", "51"),
+    Seed("51", "delays double for ever", "rules/retry.py", "FIRST_DELAY * 2.0 ** min(n - 1, 32)", "FIRST_DELAY * 2.0 ** (n - 1)", "51"),
     Seed("38", "arguments go through the shell", "supervisor/spawn.py", 'argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', 'argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', "38"),
     Seed("60", "without a store, the temporary folder will do", "settings.py", 'path = asked or os.environ.get("JOBQ_STORE")', 'path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', "60"),
-    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        say(", "    except ValueError as e:\n        say(", "tests/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id"),
+    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        info(", "    except ValueError as e:\n        info(", "tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id"),
 ]  # fmt: skip

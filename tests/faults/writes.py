@@ -27,7 +27,7 @@ from tests.conftest import wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, case, environment
 from tests.faults.seed import Seed
-from tests.processes import marked, supervisors
+from tests.helpers.processes import marked, supervisors
 
 EXIT_CODES = {0, 1, 2, 65, 74, 75, 77, 78, 124}  # 70 would be a bug
 COMPACT = """
@@ -408,7 +408,7 @@ SEEDS = [
     Seed(
         "A",
         "acknowledged before it is written",
-        "quick.py",
+        "commands/quick_add.py",
         "            append(root, JOURNAL,",
         "            out(str(hint.next_id))\n            append(root, JOURNAL,",
         "1",
@@ -424,7 +424,7 @@ SEEDS = [
     Seed(
         "B",
         "a failed write is ignored",
-        "store/sealed.py",
+        "store/writer.py",
         "        raise NotSaved(path, e, undone=cut(fd, at)) from None",
         "        return",
         "3",
@@ -432,7 +432,7 @@ SEEDS = [
     Seed(
         "B",
         "what was not synced stays",
-        "store/sealed.py",
+        "store/writer.py",
         "raise SyncFailed(path, e, undone=cut(fd, at))",
         "raise SyncFailed(path, e)",
         "3",

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from jobq import lifecycle
 from jobq.api import Queue
 from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import Ending, Moment, Outcome, Spec, State
+from jobq.rules import lifecycle
+from jobq.sealed import seal
 from jobq.store import check, compaction, finished, repair
 from jobq.store.hint import HINT
-from jobq.store.jobs import Add, Remove
 from jobq.store.journal import JOURNAL
-from jobq.store.sealed import seal
+from jobq.store.state import Add, Remove
 from jobq.store.store import Store
 from tests.conftest import Cli, assert_sound, wait_until
 
@@ -255,12 +255,12 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     """A worker compacts from memory: damage of the file is told all the same, and what is out of date is not used."""
     add(store, "one", "two")
     run(store, 1, 0)
-    known = compaction.Known.by(store)
+    known = compaction.Checkpoint.by(store)
     assert compaction.compact(store.path, NOW, known=known)
     assert not compaction.compact(store.path, NOW, known=known)  # of the generation before
     run(store, 2, 1)
     store.settle()
-    known = compaction.Known.by(store)
+    known = compaction.Checkpoint.by(store)
     assert known is not None
     path = Path(store.path) / JOURNAL
     sound = path.read_bytes()

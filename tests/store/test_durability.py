@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from jobq import lifecycle
 from jobq.errors import JournalMoved, LockTimeout, NotSaved, SyncFailed
 from jobq.job import Job, Moment, Spec, State
-from jobq.store import journal, sealed
+from jobq.rules import lifecycle
+from jobq.store import journal, writer
 from jobq.store.folder import Folder
 from jobq.store.hint import HINT, read_hint
-from jobq.store.jobs import Jobs
 from jobq.store.journal import JOURNAL
 from jobq.store.lock import StoreLock
+from jobq.store.state import Jobs
 from jobq.store.store import Store
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
@@ -161,11 +161,11 @@ def test_an_error_tells_whether_it_could_be_undone(
     store: Store, monkeypatch: pytest.MonkeyPatch, spoiled: bool
 ) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)
-    real = sealed.write_all
-    monkeypatch.setattr(sealed, "sync", failing)
+    real = writer.write_all
+    monkeypatch.setattr(writer, "sync", failing)
     monkeypatch.setattr(os, "ftruncate", failing)
     monkeypatch.setattr(
-        sealed, "write_all", lambda fd, data, at: real(fd, data, at) if spoiled or data != b"\0" else failing()
+        writer, "write_all", lambda fd, data, at: real(fd, data, at) if spoiled or data != b"\0" else failing()
     )
     with pytest.raises(NotSaved) as refusal:
         store.enqueue(spec_of(store), ["true"], NOW.wall)

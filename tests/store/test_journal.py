@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq import lifecycle
 from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
+from jobq.rules import lifecycle
 from jobq.store import check, repair, view
 from jobq.store.hint import HINT, Hint, read_hint
-from jobq.store.jobs import Add
 from jobq.store.journal import JOURNAL, BadLine, Header, decode_line, encode_line, parse_lines, parse_object
+from jobq.store.state import Add
 from jobq.store.store import Store
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobq import lifecycle
-from jobq.claim import Waiting
 from jobq.job import Ending, Job, Moment, Outcome, Spec, State
-from jobq.lifecycle import IllegalMove, WrongState
+from jobq.rules import lifecycle
+from jobq.rules.lifecycle import IllegalMove, WrongState
+from jobq.rules.order import Waiting
 from jobq.store import check, compaction
 from jobq.store.failures import LAST
 from jobq.store.hint import HINT
-from jobq.store.jobs import Add, Jobs, Remove
 from jobq.store.journal import JOURNAL
+from jobq.store.state import Add, Jobs, Remove
 from jobq.store.store import Store
 
 DAY = 86_400.0

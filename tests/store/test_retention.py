@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from jobq.job import Moment
 from jobq.store import compaction, retention
-from jobq.store.jobs import Remove
 from jobq.store.journal import encode_line
 from jobq.store.retention import NOTE, Age, Ages, time_between
+from jobq.store.state import Remove
 from jobq.store.store import Store
 from tests.conftest import assert_sound
 from tests.store.test_compaction import DAY, NOW, add, later, run

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jobq.errors import NotSaved
-from jobq.store import environment, folder, workers
+from jobq.store import environment, folder, presence
 from jobq.store.store import Store
 from jobq.system import hold_new
 
@@ -48,19 +48,19 @@ def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
         held = hold_new(path) if locked else None
         if len(swept) < times:
             swept.append(path)
-            workers.sweep(root, time.time() + YEARS)
+            presence.sweep(root, time.time() + YEARS)
         return hold_new(path) if held is None else held
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "hold_new", sweep_and_hold)
+        patch.setattr(presence, "hold_new", sweep_and_hold)
         if locked:  # the sweeper has looked at the lock just before
-            patch.setattr(workers, "is_alive", lambda *_: False)
+            patch.setattr(presence, "is_alive", lambda *_: False)
         if fails:
             with pytest.raises(NotSaved):
-                workers.Membership(root)
+                presence.Registration(root)
             assert len(swept) == folder.MAKE_AGAIN
             return
-        member = workers.Membership(root)
-    assert workers.alive(root) == [member.token]
+        member = presence.Registration(root)
+    assert presence.alive(root) == [member.token]
     member.leave(remove=True)
-    assert workers.tokens(root) == []
+    assert presence.tokens(root) == []

@@ -22,7 +22,7 @@ from jobq.store.hint import HINT
 from jobq.store.journal import decode_line, encode_line
 from jobq.store.store import Store
 from tests.conftest import Cli, wait_until
-from tests.processes import supervisors
+from tests.helpers.processes import supervisors
 
 DATA = Path(__file__).parent.parent / "data"
 STATES = {

@@ -1,0 +1,163 @@
+"""`jobq add` in its plainest form, without loading what that does not need: the store's part of it takes 2 ms.
+
+One command for a store that is there and in order. The words are read by the table that also makes the full command's
+options (`asks.OPTIONS`), and what is written is the same, byte for byte; a test holds both equal. Everything else, a
+mistake above all, is left to the full command, before anything is done.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobq.errors import JobqError, JournalMoved
+from jobq.options.table import OPTIONS, parse_options
+from jobq.rules.serving import why_unserved
+from jobq.sealed import seal, to_json
+from jobq.settings import environment, store_path
+from jobq.store import presence
+from jobq.store.environment import capture, encode, make_durable
+from jobq.store.folder import Folder
+from jobq.store.format import JOURNAL, is_todays
+from jobq.store.hint import Hint, read_hint, write_hint
+from jobq.store.lock import StoreLock
+from jobq.store.writer import append
+from jobq.system import current_umask, utf8
+from jobq.views.console import acknowledge, set_store_option, unserved
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
+if TYPE_CHECKING:
+    from typing import Any
+
+    Request = tuple[str | None, dict[str, Any], str | list[str]]  # the store, the spec, the command
+
+COMMON_UMASK = 0o022
+LONG = 100_000  # characters of a word whose size has to be looked at
+USUAL_QUEUE = next(ask.default for ask in OPTIONS if ask.name == "queue")
+FLAGS = {flag: ask for ask in OPTIONS for flag in ask.flags}
+
+
+def add(words: list[str]) -> bool:
+    """Whether `words`, the arguments of jobq, could be done here: the job is stored then, and its id printed.
+
+    Raises LockTimeout, NotSaved, SyncFailed: nothing is stored then.
+    """
+    try:
+        request = read(words)
+        if request is None:
+            return False
+        store, asked, command = request
+        if store is not None:
+            set_store_option(store)
+        root = Folder.open(store_path(store))
+        if root is None or not root.has(JOURNAL):
+            return False
+        root.check_private()
+        spec = spec_record(asked)
+    except (JobqError, OSError, ValueError):
+        return False  # the full command finds the words for it
+    job_id = enqueue(root, spec, command)
+    if job_id is None:
+        return False
+    presence.notify(root)
+    acknowledge(str(job_id))
+    try:
+        why = why_unserved(asked.get("queue", USUAL_QUEUE), presence.live(root))
+    except (JobqError, OSError):
+        return True  # what was asked is done
+    if why:
+        unserved(why)
+    return True
+
+
+def read(words: list[str]) -> Request | None:
+    """What these words ask for, if they are `[--store DIR] add [OPTION VALUE]... [--] COMMAND...`; else None.
+
+    Raises UsageError for a value that can't be.
+    """
+    rest = list(words)
+    store = rest[1] if rest[:1] == ["--store"] and len(rest) > 1 else None
+    if store == "":
+        return None
+    if store is not None:
+        del rest[:2]
+    if rest[:1] != ["add"]:
+        return None
+    del rest[0]
+    texts: dict[str, Any] = {}
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        flag, equals, value = word.partition("=")
+        ask = FLAGS.get(flag)
+        if ask is None or (equals and not flag.startswith("--")) or not (equals or rest):
+            return None
+        text = value if equals else rest.pop(0)
+        if ask.many:
+            texts.setdefault(ask.name, []).append(text)
+        else:
+            texts[ask.name] = text
+    if not is_plain(rest):
+        return None
+    asked = parse_options(texts, environment())
+    if "name" in asked or float("inf") in asked.values():
+        return None  # a name must be free, which takes a look at the jobs
+    command = [utf8(word) for word in rest]
+    return store, asked, command if len(command) > 1 else command[0]
+
+
+def is_plain(command: list[str]) -> bool:
+    """Whether nothing can be wrong with this command, and nothing needs to be said about it."""
+    if not command or not command[0].strip() or (len(command) > 1 and " " in command[0]):
+        return False
+    return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
+
+
+def spec_record(asked: dict[str, Any]) -> dict[str, Any]:
+    """The spec as it is stored: what is as usual is left out. Raises OSError if there is no such directory."""
+    directory = os.path.abspath(os.path.expanduser(asked["cwd"])) if asked.get("cwd") else os.getcwd()
+    if not os.path.isdir(directory):
+        raise NotADirectoryError(directory)
+    _, digest = encode(capture(environment(), asked.get("env", {})))
+    spec: dict[str, Any] = {"cwd": utf8(directory), "env": digest}
+    umask = current_umask()
+    if umask != COMMON_UMASK:
+        spec["umask"] = umask
+    for ask in OPTIONS:
+        if ask.name in asked and ask.name not in {"cwd", "env"}:
+            usual = None if ask.default is None else ask.parse(str(ask.default))
+            if asked[ask.name] != usual:
+                spec[ask.name] = asked[ask.name]
+    return spec
+
+
+def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int | None:
+    """The id of the new job; None if the store needs more than a line at its end. Raises as `add`."""
+    with StoreLock(root):
+        try:
+            hint = read_hint(root)
+            journal = root.file(JOURNAL, os.O_RDWR)
+        except (JobqError, OSError):
+            return None
+        try:
+            if hint is None or not is_in_order(journal, hint) or not make_durable(root, spec["env"]):
+                return None
+            op = {"op": "add", "first": hint.next_id, "spec": spec, "commands": [command]}
+            record = {"seq": hint.seq + 1, "at": time.time(), "ops": [op], "commit": True}
+            line = seal(to_json(record)[:-1].encode("ascii"))
+            append(root, JOURNAL, journal, line, hint.size)
+            write_hint(root, hint.after(hint.size + len(line), hint.seq + 1, hint.next_id + 1))
+            return hint.next_id
+        except JournalMoved:
+            return None
+        finally:
+            os.close(journal)
+
+
+def is_in_order(journal: int, hint: Hint) -> bool:
+    """Whether the journal is of today's format, and ends where the hint says."""
+    first, newline, _ = os.pread(journal, 1 << 16, 0).partition(b"\n")
+    if not newline or not is_todays(first, hint.generation) or os.fstat(journal).st_size != hint.size:
+        return False
+    return os.pread(journal, 1, hint.size - 1) == b"\n"

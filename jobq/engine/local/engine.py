@@ -1,0 +1,291 @@
+"""Runs attempts on this machine: one supervisor process for each slot, started when first needed.
+
+The worker reserves a slot, records its claim, then submits. Ends come back over the supervisor's pipe, from its file
+if it dies, and from the lock and file of an adopted supervisor that some dead worker had started.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from typing import NamedTuple
+
+from jobq.engine.local.adoption import Adopted, Orphans
+from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
+from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
+from jobq.engine.task import Ended, Key, Task, Trace
+from jobq.errors import EngineBroken
+from jobq.job import Record
+from jobq.supervisor import PROTOCOL, tree
+
+LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
+START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
+MOST_FAILED_STARTS = 10  # in a row
+CHANGED = ("jobq was changed under this worker", "start the worker again")
+
+
+class Unsent(NamedTuple):
+    """A slot that has not taken all that it was given; its input can be written to when it reads on."""
+
+    slot: Slot
+
+
+class LocalEngine:
+    """All running attempts of one worker."""
+
+    def __init__(self, folder: str, *, bound: bool = False) -> None:
+        """`folder` is the worker's own; `bound`: jobs end with the worker instead of outliving it."""
+        self._folder = folder
+        self._bound = bound
+        self._slots: list[Slot] = []
+        self._idle: list[Slot] = []
+        self._started = 0
+        self._start_again_at = float("-inf")
+        self._failed_starts = 0
+        self._no_start = ""  # why no supervisor could be started of late
+        tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
+        self._ended: list[Ended] = []
+        self._selector = selectors.DefaultSelector()
+        self._traces: dict[Key, Trace] = {}
+        self._orphans = Orphans(self._traces)
+
+    # -- slots -----------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """How many attempts take a slot, adopted ones included; those behind another, or set aside, do not count."""
+        ours = sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)
+        return ours + self._orphans.busy
+
+    def troubles(self) -> list[str]:
+        """What hinders it, a sentence each."""
+        said = [self._no_start] if self._no_start else []
+        said += [f"job {slot.keys[0].job_id} can't be ended: {slot.stuck}" for slot in self._slots if slot.stuck]
+        return said + self._orphans.troubles()
+
+    def reserve(self, count: int) -> list[str]:
+        """Names of up to `count` idle slots that are ready to be given jobs; missing ones are being started.
+
+        A slot is idle as soon as its jobs have ended: who gives it more must record those ends first, or with it.
+        What can't be started for lack of processes or descriptors is tried again after a while.
+        """
+        missing = count - len(self._idle) - sum(not slot.ready for slot in self._slots)
+        if missing > 0 and time.monotonic() >= self._start_again_at:
+            try:
+                for _ in range(missing):
+                    slot = Slot(self._folder, self._started, bound=self._bound)
+                    self._started += 1
+                    self._selector.register(slot.stdout, selectors.EVENT_READ, slot)
+                    self._slots.append(slot)
+                self._no_start = ""
+            except OSError as e:
+                self._start_again_at = time.monotonic() + START_PAUSE
+                self._no_start = f"no supervisor can be started: {e.filename or self._folder}: {e.strerror}"
+        return [slot.name for slot in self._idle[:count]]
+
+    def let_go(self, most: int) -> None:
+        """Keep no more than `most` supervisors, as far as idle ones can leave: each takes a place."""
+        for _ in range(sum(not slot.leaving for slot in self._slots) - most):
+            if self._idle:
+                self._idle.pop().hang_up()  # it is buried when it has gone
+
+    def submit(self, name: str, tasks: list[Task]) -> None:
+        """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
+        slot = next(slot for slot in self._idle if slot.name == name)
+        self._idle.remove(slot)
+        self._traces.update({task.trace.key: task.trace for task in tasks})
+        slot.give(tasks)
+        if slot.unsent:
+            self._selector.register(slot.stdin, selectors.EVENT_WRITE, Unsent(slot))
+
+    def withdraw(self, key: Key) -> None:
+        """An attempt that was claimed could not be submitted."""
+        self._ended.append(Ended(key, NOT_STARTED))
+
+    # -- what comes back -----------------------------------------------------------------------------
+
+    def watch(self, fd: int) -> None:
+        """Let `wait` return when this descriptor is readable, too."""
+        self._selector.register(fd, selectors.EVENT_READ, None)
+
+    def unwatch(self, fd: int) -> None:
+        """Undo `watch`; the descriptor may be closed already."""
+        self._selector.unregister(fd)
+
+    def wait(self, timeout: float | None) -> list[int]:
+        """Sleep until something happens, at most `timeout` seconds; the watched descriptors that are readable."""
+        ready = []
+        for key, _events in self._selector.select(timeout):
+            match key.data:
+                case Slot() as slot:
+                    self._hear(slot)
+                case Unsent(slot):
+                    if slot.send():
+                        self._stop_sending(slot)
+                case Adopted() as adopted:
+                    self._selector.unregister(adopted.fd)
+                    adopted.close()  # `ended` settles it
+                case _:
+                    ready.append(key.fd)
+        return ready
+
+    def ended(self) -> list[Ended]:
+        """The attempts that ended since they were last `recorded`; they are told until then."""
+        self._ended += self._orphans.settled()
+        tree.reap_orphans({slot.process.pid for slot in self._slots})
+        return list(self._ended)
+
+    def recorded(self, ended: list[Ended]) -> None:
+        """These ends are durable: what was kept for them can go."""
+        keys = {end.key for end in ended}
+        self._ended = [end for end in self._ended if end.key not in keys]
+        for key in keys:
+            self._traces.pop(key, None)
+            self._orphans.recorded(key)
+
+    def _stop_sending(self, slot: Slot) -> None:
+        try:
+            self._selector.unregister(slot.stdin)
+        except (KeyError, ValueError):
+            pass  # it took all at once, or has been stopped already
+
+    def _hear(self, slot: Slot) -> None:
+        messages = slot.hear()
+        if messages is None:
+            self._bury(slot)
+            return
+        for message in messages:
+            self._understand(slot, message)
+
+    def _understand(self, slot: Slot, message: Record) -> None:
+        if "hello" in message:
+            if message["hello"] != PROTOCOL:
+                raise EngineBroken(*CHANGED)
+            slot.ready = True
+            self._failed_starts = 0
+            self._idle.append(slot)
+            return
+        key = Key(message.get("id", 0), message.get("n", 0))
+        if message.get("event") == "stuck":
+            slot.stuck = (
+                f"process {', '.join(map(str, message['pids']))} does not die" if key in slot.keys[:1] else None
+            )
+        elif key in slot.keys:
+            slot.stuck = None
+            slot.keys.remove(key)
+            slot.heard_at = time.monotonic()
+            self._ended.append(Ended(key, NOT_STARTED if message["event"] == "not_started" else ending_from(message)))
+            if not slot.keys:
+                self._idle.append(slot)
+
+    def _bury(self, slot: Slot) -> None:
+        """A supervisor has died: its file tells what became of its jobs, if it had any."""
+        self._selector.unregister(slot.stdout)
+        self._stop_sending(slot)
+        slot.bury()
+        self._slots.remove(slot)
+        if slot in self._idle:
+            self._idle.remove(slot)
+        if not slot.keys:
+            if not slot.ready:
+                if script_stamp() != LOADED_STAMP:
+                    raise EngineBroken(*CHANGED)
+                self._failed_starts += 1
+                self._start_again_at = time.monotonic() + START_PAUSE
+                if self._failed_starts >= MOST_FAILED_STARTS:
+                    raise EngineBroken(f"a supervisor could not start: {slot.why()}")
+            return
+        self._orphans.bury(slot.supervision, slot.keys)  # `ended` sees to them, and to what is left
+        for key in slot.keys:  # where there is no /proc to find it in, the noted number of one that is our child now
+            try:
+                leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
+            except OSError:
+                continue
+            if leader not in {other.process.pid for other in self._slots}:
+                tree.kill_own_child(leader)
+
+    def trace(self, key: Key) -> Trace | None:
+        """What is known of an attempt of ours."""
+        return self._traces.get(key)
+
+    # -- attempts of dead workers --------------------------------------------------------------------
+
+    def adopt(self, supervision: SupervisorFiles, trace: Trace) -> None:
+        """Answer for a running attempt from now on."""
+        self._traces[trace.key] = trace
+        adopted = self._orphans.adopt(supervision, trace.key)
+        if adopted.fd >= 0:
+            self._selector.register(adopted.fd, selectors.EVENT_READ, adopted)
+
+    # -- orders ------------------------------------------------------------------------------------
+
+    def cancel(self, key: Key) -> bool:
+        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled. Whether the order was given.
+
+        It may be given again: what has no supervisor any more is given up when it can't be ended.
+        """
+        self._orphans.give_up(key)
+        return self._order(key, f"cancel {key.job_id} {key.n}")
+
+    def stop(self, key: Key, grace: float) -> bool:
+        """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Whether the order was given."""
+        if self._order(key, f"stop {key.job_id} {key.n} {grace}"):
+            return True
+        for slot in self._slots:
+            if key in slot.keys:
+                slot.process.terminate()  # its FIFO is gone, with the whole store perhaps: it ends the job, and leaves
+                return True
+        return False
+
+    def mark_read(self, key: Key, end: int) -> None:
+        """Of its log, what comes before this offset may be dropped. Of no harm if it is not heard: the next one is."""
+        self._order(key, f"read {key.job_id} {key.n} {end}")
+
+    def ask_back(self, *, late: float = 0.0) -> bool:
+        """Have what waits behind a job given back, where none has ended for `late` seconds; whether any was."""
+        now = time.monotonic()
+        slots = [slot for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        slots = [slot for slot in slots if now >= slot.heard_at + late]
+        for slot in slots:
+            slot.asked_back = slot.supervision.order("return")
+            slot.heard_at = now
+        return bool(slots)
+
+    def soonest_late(self) -> float | None:
+        """Seconds until `ask_back` or `ended` may have something to do."""
+        times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        soonest = min([*times, self._orphans.look_at])
+        return max(0.0, soonest - time.monotonic()) if soonest < float("inf") else None
+
+    def _order(self, key: Key, text: str) -> bool:
+        if self._orphans.order(key, text):
+            return True
+        return any(key in slot.keys and slot.supervision.order(text) for slot in self._slots)
+
+    def running(self) -> list[Key]:
+        """The attempts under way, those behind them, and those of dead supervisors that are not known to be over."""
+        ours = [key for slot in self._slots for key in slot.keys]
+        return ours + self._orphans.keys
+
+    def tend(self) -> None:
+        """Continue supervisors that were stopped: they hold the time limits of their jobs."""
+        for slot in self._slots:
+            slot.keep_going()
+        self._orphans.keep_going()
+
+    def announce_stop(self) -> None:
+        """Tell the supervisors that this worker was asked to stop: so may have been they, and their jobs."""
+        for slot in self._slots:
+            if slot.keys:
+                slot.supervision.order("stopping")
+        self._orphans.order_all("stopping")
+
+    def close(self) -> None:
+        """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
+        for slot in self._slots:
+            slot.hang_up()
+        until = time.monotonic() + LEAVE_S
+        for slot in self._slots:
+            slot.let_go(until)
+        self._selector.close()
+        self._orphans.close()

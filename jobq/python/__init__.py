@@ -1,0 +1,1 @@
+"""Python functions as jobs: the script that calls one, and the result that it leaves."""

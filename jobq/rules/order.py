@@ -1,0 +1,210 @@
+"""Who is next: the order of claims, and why a job is not running yet.
+
+Ready jobs go by priority (higher first), then by id, within the limits of their queues. `Waiting` keeps that order up
+to date one job at a time, so that a claim costs the same whatever the number of jobs that wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import TypeVar
+
+from jobq.job import Due, Job, Moment, Spec, State
+from jobq.rules import retry
+from jobq.rules.serving import LiveWorker, why_unserved
+
+Rank = tuple[str, str | None, int]  # queue, runner, priority
+
+
+class Waiting:
+    """The queued jobs in the order of their claim, and how many of each queue run.
+
+    Heaps with lazy removal: an entry counts only if its job still waits with that rank; doubles are harmless.
+    """
+
+    def __init__(self) -> None:
+        self._ready: dict[Rank, list[int]] = {}
+        self._later: dict[str, list[tuple[float, int]]] = {}  # by boot, then by time since that boot
+        self.running: Counter[str] = Counter()  # by queue
+        self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
+
+    def add(self, spec: Spec, ids: range) -> None:
+        """New jobs, ready at once; their ids are above all that there are, so that the order need not be looked for."""
+        self.active[spec.queue, spec.runner] += len(ids)
+        self._ready.setdefault((spec.queue, spec.runner, spec.priority), []).extend(ids)
+
+    def note(self, before: Job | None, after: Job | None) -> None:
+        """`before` has become `after` (None: was not there, is gone)."""
+        for job, count in ((before, -1), (after, 1)):
+            if job is None:
+                continue
+            if job.state is State.RUNNING:
+                self.running[job.spec.queue] += count
+            if job.state is State.RUNNING or job.state is State.QUEUED:
+                self.active[job.spec.queue, job.runner] += count
+        if after is not None and after.state is State.QUEUED:
+            if after.due is None:
+                self.push(after)
+            else:
+                self._push_later(after.due, after.id)
+
+    def _push_later(self, due: Due, job_id: int) -> None:
+        heappush(self._later.setdefault(due.boot_id, []), (due.boot, job_id))
+
+    def push(self, job: Job) -> None:
+        """It is ready (again)."""
+        rank = (job.spec.queue, job.runner, job.spec.priority)
+        heappush(self._ready.setdefault(rank, []), job.id)
+
+    def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
+        """Make ready what has become due; seconds until the next one is, or None."""
+        waits = []
+        for heap in self._later.values():
+            while heap:
+                boot, job_id = heap[0]
+                job = jobs.get(job_id)
+                if job is not None and job.state is State.QUEUED and job.due is not None and job.due.boot == boot:
+                    wait = retry.wait(job, now)
+                    if wait > 0:
+                        waits.append(wait)
+                        break
+                    self.push(job)
+                heappop(heap)
+        return min(waits, default=None)
+
+    def take(
+        self,
+        jobs: Mapping[int, Job],
+        count: int,
+        now: Moment,
+        *,
+        runner: str | None = None,
+        queues: Collection[str] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> Iterator[Job]:
+        """Up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
+
+        `queues` None stands for all; `limits` gives the most that may run of a queue at once.
+        """
+        limits = limits or {}
+        taken: Counter[str] = Counter()
+        for _ in range(count):
+            best: Job | None = None
+            for rank in list(self._ready):
+                queue, its_runner, _priority = rank
+                if not may_claim(queue, its_runner, runner, queues):
+                    continue
+                if queue in limits and self.running[queue] + taken[queue] >= limits[queue]:
+                    continue
+                job = self._first(rank, jobs, now)
+                if job is not None and (best is None or claim_key(job) < claim_key(best)):
+                    best = job
+            if best is None:
+                return
+            heap = self._ready[best.spec.queue, runner, best.spec.priority]
+            while heap and heap[0] == best.id:  # it may stand there twice
+                heappop(heap)
+            taken[best.spec.queue] += 1
+            yield best
+
+    def about_ready(self, *, runner: str | None = None, queues: Collection[str] | None = None) -> int:
+        """About how many jobs could be claimed now, without looking at each."""
+        return sum(
+            len(heap) for (queue, whose, _), heap in self._ready.items() if may_claim(queue, whose, runner, queues)
+        )
+
+    def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
+        """About `count` jobs that are next, ready ones in claim order, then those that become due first."""
+        ready = {
+            job_id: job
+            for heap in self._ready.values()
+            for job_id in smallest(heap, count)
+            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is None
+        }
+        later = {
+            job_id: job
+            for heap in self._later.values()
+            for _, job_id in smallest(heap, count)
+            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is not None
+        }
+        by_due = sorted(later.values(), key=lambda job: job.due.wall if job.due else 0.0)
+        return (sorted(ready.values(), key=claim_key) + by_due)[:count]
+
+    def _first(self, rank: Rank, jobs: Mapping[int, Job], now: Moment) -> Job | None:
+        heap = self._ready[rank]
+        while heap:
+            job = jobs.get(heap[0])
+            if job is not None and is_ready(job, now):
+                return job
+            heappop(heap)
+            if job is not None and job.state is State.QUEUED and job.due is not None:
+                self._push_later(job.due, job.id)  # the clock was set back
+        del self._ready[rank]
+        return None
+
+
+H = TypeVar("H", int, tuple[float, int])
+
+
+def smallest(heap: list[H], count: int) -> list[H]:
+    """The first `count` of a heap in order, without looking at the rest."""
+    found: list[H] = []
+    front = [(heap[0], 0)] if heap else []
+    while front and len(found) < count:
+        entry, at = heappop(front)
+        found.append(entry)
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < len(heap):
+                heappush(front, (heap[child], child))
+    return found
+
+
+def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:
+    """Whether a worker that serves `queues` (None: all) for `runner` may claim jobs of that queue and runner."""
+    return its_runner == runner and (queues is None or queue in queues)
+
+
+def claim_key(job: Job) -> tuple[int, int]:
+    """Ready jobs are claimed in ascending order of this."""
+    return (-job.spec.priority, job.id)
+
+
+def is_ready(job: Job, now: Moment) -> bool:
+    """Whether it could be claimed now, limits aside."""
+    return job.state is State.QUEUED and retry.wait(job, now) <= 0
+
+
+def why_waiting(
+    job: Job,
+    now: Moment,
+    *,
+    workers: Sequence[LiveWorker],
+    dead: Collection[str] = (),
+    full: Mapping[str, tuple[int, int]] | None = None,
+) -> str:
+    """Why a job does not run, in words; "" if it does or is finished.
+
+    `workers`: the live ones that take any job; `dead`: the tokens of some that are gone;
+    `full`: queue -> (running, limit).
+    """
+    if job.state is State.HELD:
+        return "held"
+    if job.state is not State.QUEUED:
+        return ""
+    again = ""
+    if (wait := retry.wait(job, now)) > 0:
+        again = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
+    if job.runner is not None:
+        if job.runner in dead:
+            return "its jobq run is over; the next worker cancels it"
+        return again or "waits for its own jobq run"
+    if unserved := why_unserved(job.spec.queue, workers):
+        return f"{again}; {unserved}" if again else unserved
+    if again:
+        return again
+    if full and job.spec.queue in full:
+        running, limit = full[job.spec.queue]
+        return f"queue {job.spec.queue} is full ({running}/{limit})"
+    return "ready"

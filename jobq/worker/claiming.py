@@ -1,0 +1,106 @@
+"""What a worker claims: which jobs, how many of them for each of its slots, and how many slots it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from jobq.engine.task import Ended
+from jobq.job import Job, Moment, Outcome
+from jobq.rules import lifecycle
+from jobq.store.state import Jobs
+from jobq.worker.batching import Pace, Width, runs_alone
+from jobq.worker.started import Started
+
+PASS_OVER = 4.0  # seconds
+
+
+class Claiming:
+    """The claims of one worker."""
+
+    def __init__(
+        self, token: str, slots: int, started: Started, *, own_jobs: bool, queues: Collection[str] | None
+    ) -> None:
+        self.pace = Pace()
+        self.width = Width(slots)
+        self._token = token
+        self._slots = slots
+        self._started = started
+        self._runner = token if own_jobs else None
+        self._queues = queues
+        self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
+
+    def ready(self, jobs: Jobs, count: int, now: Moment) -> list[Job]:
+        """Up to `count` jobs that could be claimed now; they keep their places."""
+        if count <= 0:
+            return []
+        jobs.waiting.wake(jobs.by_id, now)
+        found = list(self._take(jobs, count, now))
+        for job in found:
+            jobs.waiting.push(job)
+        return found
+
+    def pass_over(self, job: Job, why: str, now: Moment) -> None:
+        """Leave the job where it is for a while: it could not start, and others could."""
+        self._passed_over[job.id] = now.boot + PASS_OVER, why
+
+    def troubles(self) -> list[str]:
+        """Why jobs are passed over."""
+        return sorted({why for _, why in self._passed_over.values()})
+
+    def about_ready(self, jobs: Jobs) -> int:
+        """About how many jobs could be claimed now."""
+        return jobs.waiting.about_ready(runner=self._runner, queues=self._queues)
+
+    def claims(self, jobs: Jobs, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
+        """Jobs for these slots, claimed: for each some milliseconds' worth, as long as there is plenty for everybody.
+
+        Each has to show in `jobs` before the next is asked for.
+        """
+        jobs.waiting.wake(jobs.by_id, now)
+        for name in names:
+            for at in range(self.pace.batch_size(self.about_ready(jobs) // (2 * self._slots))):
+                job = next(self._take(jobs, 1, now), None)
+                if job is None:
+                    return  # somebody else was quicker
+                alone = runs_alone(job)
+                if at and alone:
+                    jobs.waiting.push(job)
+                    break
+                yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name)
+                if alone:
+                    break
+
+    def _take(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
+        """Ready jobs, taken out of their order; what runs already, though the store does not know, stays in it."""
+        if self._started.is_outdated:
+            return
+        self._passed_over = {job_id: v for job_id, v in self._passed_over.items() if v[0] > now.boot}
+        barred = self._started.ids | self._passed_over.keys()
+        passed = []
+        try:
+            most = count + len(barred)
+            for job in jobs.waiting.take(jobs.by_id, most, now, runner=self._runner, queues=self._queues):
+                if job.id in barred:
+                    passed.append(job)
+                    continue
+                yield job
+                count -= 1
+                if not count:
+                    return
+        finally:
+            for job in passed:
+                jobs.waiting.push(job)
+
+    def learn(self, ended: list[Ended], now: Moment) -> str:
+        """Learn how long jobs take, and how many slots there is enough for; returns what there was too little of."""
+        endings = [end.ending for end in ended]
+        for ending in endings:
+            if ending.started_at is not None and ending.ended_at is not None:
+                self.pace.learn(ending.ended_at - ending.started_at)
+        refused = [ending for ending in endings if ending.never_started and ending.outcome is Outcome.SPAWN_ERROR]
+        if refused:
+            self.width.narrow(now.boot)
+            return str(refused[-1])
+        if ended:
+            self.width.widen(now.boot)
+        return ""

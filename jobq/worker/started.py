@@ -1,0 +1,40 @@
+"""Jobs that have processes already, although they wait in the store: a backup of it was restored while they ran."""
+
+from __future__ import annotations
+
+from jobq.engine.local.engine import LocalEngine
+from jobq.engine.local.evidence import jobs_with_processes
+from jobq.job import Job, Moment, State
+from jobq.store.store import Store
+
+LOOK_AGAIN = 1.5  # seconds between two looks while there are any
+
+
+class Started:
+    """Which jobs a worker must not claim, lest they run twice at a time. Looks whenever the journal was read anew."""
+
+    def __init__(self, store: Store, engine: LocalEngine) -> None:
+        self._store = store
+        self._engine = engine
+        self._loads = 0
+        self._checked_at = float("-inf")
+        self.ids: set[int] = set()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the jobs were read anew since the last look."""
+        return self._store.loads != self._loads
+
+    def look(self, now: Moment) -> None:
+        """See to it that `ids` is right for the jobs as they were read last. Raises OSError."""
+        if not self.is_outdated and not (self.ids and now.boot >= self._checked_at + LOOK_AGAIN):
+            return
+        jobs = self._store.jobs
+        found = jobs_with_processes(self._store.path, self._store.uuid) | {key.job_id for key in self._engine.running()}
+        self.ids = {number for number in found if (job := jobs.by_id.get(number)) is not None and waits(job)}
+        self._loads, self._checked_at = self._store.loads, now.boot
+
+
+def waits(job: Job) -> bool:
+    """Whether it may be claimed, now or later."""
+    return job.state in {State.QUEUED, State.HELD}

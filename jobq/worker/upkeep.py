@@ -1,0 +1,75 @@
+"""Compaction beside a worker's loop, in a thread: when it is due, or when there is nothing better to do.
+
+How old finished jobs are is looked at when the worker starts and leaves, after it was busy, and now and then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from jobq import clock
+from jobq.errors import JobqError
+from jobq.job import Moment
+from jobq.store import compaction, retention
+from jobq.store.store import Store
+
+PAUSE = 30.0  # seconds from a compaction that came to nothing to the next try
+CHECK_AGES_EVERY = 600.0  # seconds between two looks at how old finished jobs are, while the worker is busy
+
+
+class Upkeep:
+    """The compactions of one worker."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread: threading.Thread | None = None
+        self._not_before = float("-inf")
+        self._ages_checked_at = float("-inf")
+        self._seq = -1  # of the journal at that look
+
+    def look(self, now: Moment, *, idle: bool) -> None:
+        """Begin one if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.settle` does."""
+        if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
+            return
+        due = compaction.is_due(self._store) or self._is_due_by_age(now, idle=idle)
+        if due or (idle and compaction.is_worthwhile(self._store)):
+            self._store.settle()
+            known = compaction.Checkpoint.by(self._store)
+            # A daemon: a worker that is in a hurry leaves in the middle of it, which is as kill -9 for the files.
+            thread = threading.Thread(target=self._compact, args=(now, known), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too few processes
+                self._not_before = now.boot + PAUSE
+            else:
+                self._thread = thread
+
+    def _is_due_by_age(self, now: Moment, *, idle: bool) -> bool:
+        something_new = idle and self._store.jobs.seq != self._seq
+        if not something_new and abs(now.boot - self._ages_checked_at) < CHECK_AGES_EVERY:
+            return False
+        due = retention.look(self._store, now)
+        self._ages_checked_at, self._seq = now.boot, self._store.jobs.seq
+        return due
+
+    def _compact(self, now: Moment, known: compaction.Checkpoint | None) -> None:
+        done = False
+        try:
+            done = compaction.compact(self._store.path, now, known=known)
+        except (JobqError, OSError):
+            pass  # the journal is as it was
+        finally:
+            if not done:
+                self._not_before = clock.now().boot + PAUSE
+
+    def finish(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Return when none is under way, or when one may be left behind."""
+        while self._thread is not None and self._thread.is_alive():
+            if in_a_hurry():
+                return
+            self._thread.join(0.1)
+        try:
+            retention.look(self._store, clock.now())  # the next worker counts on from here
+        except (JobqError, OSError):
+            pass

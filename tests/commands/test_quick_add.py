@@ -1,0 +1,214 @@
+"""The plain `jobq add` does what the full one does, byte for byte, and loads next to nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+import pytest
+import typer
+from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import strategies as st
+
+from jobq import sealed
+from jobq.cli import app_for
+from jobq.commands import quick_add as quick
+from jobq.errors import JobqError, UsageError
+from jobq.options.table import OPTIONS
+from jobq.settings import store_path
+from jobq.store.environment import capture
+from jobq.store.store import Store
+from tests.conftest import Cli, assert_sound
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SECRET": "é", "SHLVL": "2"}
+FULL = typer.main.get_command(app_for([]))
+VALUES = st.one_of(
+    st.sampled_from(["5", "-5", "0", "10m", "1h30m", "high", "low", "default", "other", "A=1", "PATH", "B=", "/", ".", "~",
+                     "64k", "256M", "1G", "3", "10", "-", "--", "", "night", "é", "\udcff", "=", "-n", "1e999", "9" * 400]),
+    st.text(max_size=6),
+)  # fmt: skip
+FLAGS = st.sampled_from(
+    [*(flag for ask in OPTIONS for flag in ask.flags), "--from", "--help", "-x", "--nam", "-", "--"]
+)
+OPTION = st.one_of(
+    st.tuples(FLAGS, VALUES),
+    st.tuples(FLAGS, VALUES).map(lambda pair: (f"{pair[0]}={pair[1]}",)),
+    st.tuples(FLAGS, VALUES).map(lambda pair: (f"{pair[0]}{pair[1]}",)),
+    st.tuples(FLAGS),
+)
+WORD = st.one_of(st.sampled_from(["true", "echo 1", "-la", "--", "", " ", "a\nb", "é", "x\0y"]), st.text(max_size=8))
+WORDS = st.builds(
+    lambda options, command: [word for option in options for word in option] + command,
+    st.lists(OPTION, max_size=4),
+    st.lists(WORD, max_size=4),
+)
+
+
+@pytest.fixture(scope="module")
+def twins() -> Iterator[tuple[Path, Path]]:
+    """Two stores that hold the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        stores = Path(folder) / "quick", Path(folder) / "full"
+        for store in stores:
+            for variables in ({}, {"A": "1"}, {"B": ""}):
+                Store(str(store)).save_environment(capture(ENVIRONMENT, variables))
+            FULL(["--store", str(store), "add", "first"], standalone_mode=False)
+        yield stores
+        for store in stores:
+            assert_sound(store)
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same time and environment for everybody (pytest changes its own all the time)."""
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
+    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.common"):
+        monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
+
+
+def last_line(store: Path) -> bytes:
+    return (store / "journal.jsonl").read_bytes().splitlines()[-1]
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
+@example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
+@given(words=WORDS)
+def test_what_the_quick_one_does_is_what_the_full_one_does(twins: tuple[Path, Path], words: list[str]) -> None:
+    before = [last_line(store) for store in twins]
+    done = quick.add(["--store", str(twins[0]), "add", *words])
+    event(f"quick: {done}")
+    if not done:
+        assert last_line(twins[0]) == before[0]
+        return
+    FULL(["--store", str(twins[1]), "add", *words], standalone_mode=False)
+    assert last_line(twins[0]) == last_line(twins[1])
+    assert last_line(twins[0]) != before[0]
+
+
+@pytest.mark.parametrize("words", [["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"]])
+def test_the_plain_ones_are_quick(twins: tuple[Path, Path], words: list[str]) -> None:
+    assert quick.read(["add", *words]) is not None
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-x", "true"], ["-p5", "true"], ["a b", "c"]]
+)
+def test_the_others_are_left_to_the_full_command(words: list[str]) -> None:
+    assert quick.read(["add", *words]) is None
+
+
+def test_a_mistake_is_left_to_the_full_command(twins: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError):
+        quick.read(["add", "-p", "soon", "true"])
+    assert not quick.add(["--store", str(twins[0]), "add", "-p", "soon", "true"])
+
+
+def test_a_store_that_is_not_in_order_is_left_to_the_full_command(cli: Cli) -> None:
+    words = ["--store", str(cli.store), "add", "true"]
+    journal, hint = cli.store / "journal.jsonl", cli.store / "journal.hint"
+    assert not quick.add(words)  # there is none
+    FULL(words, standalone_mode=False)
+    assert quick.add(words)
+    good = journal.read_bytes()
+    for damaged in (good + b'{"seq":', good[:-1], good.replace(b'"format":1', b'"format":2', 1)):
+        journal.write_bytes(damaged)
+        assert not quick.add(words)
+        assert journal.read_bytes() == damaged
+    journal.write_bytes(good)
+    for text in (b"", hint.read_bytes().replace(b"1", b"2", 1)):
+        hint.write_bytes(text)
+        assert not quick.add(words)
+    hint.unlink()
+    (environment,) = (cli.store / "env").iterdir()
+    environment.rename(cli.store / "elsewhere")
+    assert not quick.add(words)
+    (cli.store / "elsewhere").rename(environment)
+    cli.store.chmod(0o777)
+    assert not quick.add(words)
+    cli.store.chmod(0o700)
+
+
+def test_what_the_disk_does_not_take_is_told_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    FULL(["--store", str(cli.store), "add", "true"], standalone_mode=False)
+    before = (cli.store / "journal.jsonl").read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("jobq.store.writer.sync", fail)
+    with pytest.raises(JobqError, match="not saved"):
+        quick.add(["--store", str(cli.store), "add", "true"])
+    assert (cli.store / "journal.jsonl").read_bytes() == before
+
+
+def test_little_is_loaded(cli: Cli) -> None:
+    cli.env["PYTHONPATH"] = str(ROOT)
+    cli.id("true")
+    code = "import sys; from jobq.commands import quick_add as quick; print(quick.add(['add', 'true']), *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=False
+    )
+    _, added, *loaded = done.stdout.split()
+    assert added == "True", done.stderr
+    own = {name for name in loaded if name.startswith("jobq.")}
+    assert own == {
+        "jobq.version", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
+        "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
+        "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
+    }  # fmt: skip
+    assert not set(loaded) & {
+        "typing",
+        "re",
+        "enum",
+        "json",
+        "hashlib",
+        "collections",
+        "typer",
+        "rich",
+        "shutil",
+        "pathlib",
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_light_json_is_json(value: object) -> None:
+    assert sealed.to_json(value) == json.dumps(value, separators=(",", ":"))
+    assert sealed.from_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "{", "nul", "1 2", '{"a":1,}', '"\x01"'])
+def test_light_json_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        sealed.from_json(text)
+
+
+@given(st.binary())
+def test_the_light_digest_is_sha256(data: bytes) -> None:
+    assert sealed.sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "/tmp/state"])
+def test_the_usual_place_is_where_the_platform_says(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("JOBQ_STORE", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if value is not None:
+        monkeypatch.setenv("XDG_STATE_HOME", value)
+    Path(os.environ["HOME"]).mkdir()
+    assert store_path() == str(platformdirs.user_state_path("jobq"))

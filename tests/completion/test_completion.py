@@ -1,0 +1,86 @@
+"""The completion scripts are those of today's commands, and complete in the real shells."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobq.views.completion import SHELLS
+from tests.conftest import Cli, wait_until
+
+FOLDER = Path(__file__).parents[2] / "completions"
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_the_scripts_are_up_to_date(cli: Cli, shell: str) -> None:
+    name, _ = SHELLS[shell]
+    assert (FOLDER / name).read_text(encoding="utf-8") == cli("completion", shell).stdout
+
+
+def test_another_shell_is_refused(cli: Cli) -> None:
+    assert "bash, zsh, fish" in cli("completion", "tcsh", code=2).stderr
+
+
+CASES = [
+    (["jobq", "can"], {"cancel"}),
+    (["jobq", "--sto"], {"--store"}),
+    (["jobq", "list", "--state", "fa"], {"failed"}),
+    (["jobq", "add", "--priority", "h"], {"high"}),
+    (["jobq", "cancel", "@ru"], {"@running"}),
+    (["jobq", "wait", "--ti"], {"--timeout"}),
+    (["jobq", "completion", "fi"], {"fish"}),
+]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(("words", "expected"), CASES)
+def test_bash_completes(words: list[str], expected: set[str]) -> None:
+    script = f'source "{FOLDER}/jobq.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _jobq; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("words", "expected"), CASES)
+def test_fish_completes(words: list[str], expected: set[str]) -> None:
+    script = f"source {FOLDER}/jobq.fish; complete -C '{' '.join(words)}'"
+    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True)
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == expected
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize(("words", "expected"), CASES)
+def test_zsh_completes(tmp_path: Path, words: list[str], expected: set[str]) -> None:
+    """In a terminal: the line after a TAB."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update(ZDOTDIR=str(tmp_path), TERM="dumb", PS1="> ")
+        os.execlp("zsh", "zsh", "-f", "-i")
+    seen = b""
+
+    def read_until(text: bytes) -> None:
+        nonlocal seen
+
+        def more() -> bool:
+            nonlocal seen
+            seen += os.read(fd, 4096)
+            return text in seen
+
+        wait_until(more)
+        seen = seen.partition(text)[2]
+
+    os.write(
+        fd, f"fpath=({FOLDER} $fpath); autoload -U compinit; compinit -u -d {tmp_path}/dump; echo rea''dy\n".encode()
+    )
+    read_until(b"ready\r\n")
+    (whole,) = expected
+    os.write(fd, " ".join(words).encode() + b"\t")
+    read_until(whole.removeprefix(words[-1]).encode())
+    os.write(fd, b"\x03exit\n")
+    os.close(fd)
+    os.waitpid(pid, 0)

@@ -1,0 +1,68 @@
+"""A supervisor whose own folder has no room: it never starts what it can't note, and never loses an end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobq.engine.task import Key
+from tests.conftest import wait_until
+from tests.helpers.processes import Peer
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for very little."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", folder], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "filler").open("wb", buffering=0) as f:
+        try:
+            while f.write(b"x" * 512):
+                continue
+        except OSError:
+            return
+
+
+def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> None:
+    peer = Peer(small, tmp_path)
+    fill(small)
+    peer.give(1, "echo x > ran")
+    end = peer.hear()
+    assert (end["outcome"], end["counted"]) == ("spawn_error", False)
+    assert not (tmp_path / "ran").exists()
+    (small / "filler").unlink()
+    peer.give(2, "echo x > ran")
+    assert peer.hear()["status"] == 0
+    peer.leave()
+
+
+def test_an_end_that_there_is_no_room_for_is_told_and_kept(small: Path, tmp_path: Path) -> None:
+    peer = Peer(small, tmp_path)
+    peer.give(1, "echo x > ran; while ! [ -e go ]; do sleep 0.02; done; exit 7")
+    ends = peer.supervision
+    wait_until(lambda: "pid" in ends.events(Key(1, 1)) and (tmp_path / "ran").exists())
+    with (small / "0.ends").open("ab") as f:
+        f.write(b"\n" * (4090 - f.tell()))  # so that the end needs another page
+    fill(small)
+    (tmp_path / "go").touch()
+    end = peer.hear()
+    assert (end["outcome"], end["status"]) == ("exit", 7)
+    peer.hang_up()  # the worker dies before it has recorded that
+    assert "end" not in ends.events(Key(1, 1))
+    assert ends.lock_if_dead() is None
+    (small / "filler").unlink()
+    peer.leave()
+    assert ends.events(Key(1, 1))["end"]["status"] == 7

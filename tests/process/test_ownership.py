@@ -1,0 +1,276 @@
+"""What is killed, settled or adopted is proven to belong to this very store, boot and attempt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobq.engine.local.evidence import MISSING, settle
+from jobq.engine.task import Key, Trace
+from jobq.job import Attempt, Outcome, State
+from jobq.supervisor.mark import mark_of
+from jobq.supervisor.tree import read_stat
+from tests.conftest import Cli, wait_until
+from tests.helpers.processes import Peer, is_alive, kill_both, marked, pids_in, supervisors
+
+PATIENT = "echo $$ >> pid; while ! [ -e go ]; do sleep 0.05; done; echo done >> ran"
+
+
+def copy_of(cli: Cli, name: str = "copy") -> Cli:
+    """The same command on a copy of the store, as `cp -a` makes it."""
+    subprocess.run(["cp", "-a", str(cli.store), str(cli.cwd / name)], check=True)
+    return Cli(cli.cwd / name, cli.cwd)
+
+
+@pytest.mark.parametrize("verb", ["worker", "wait", "cancel", "requeue", "log"])
+def test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy(cli: Cli, tmp_path: Path, verb: str) -> None:
+    job_id = cli.id("-r", "1", PATIENT)
+    cli.worker("-j", "1")
+    (pid,) = pids_in(tmp_path / "pid", 1)
+    copy = copy_of(cli)
+    if verb == "worker":
+        worker = copy.worker("-j", "1")
+        time_to_look = copy.id("true")
+        copy("wait", str(time_to_look))
+        worker.send_signal(signal.SIGINT)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(20)
+    elif verb == "wait":
+        copy("wait", "--timeout", "1.5s", str(job_id), code=124)
+    elif verb == "cancel":
+        copy("cancel", "--wait", str(job_id))
+        assert copy.queue.job(job_id).state is State.CANCELLED
+    elif verb == "requeue":
+        copy("requeue", str(job_id), code=None)
+    else:
+        follower = copy.start("log", "-f", str(job_id))
+        copy("wait", "--timeout", "1.5s", str(job_id), code=124)
+        follower.kill()
+    assert is_alive(pid)
+    (tmp_path / "go").touch()
+    assert cli.queue.wait(job_id, timeout=20).state is State.SUCCEEDED
+    assert (tmp_path / "ran").read_text() == "done\n"
+    copy.stop()
+
+
+def restore(store: Path, backup: Path, how: str) -> None:
+    """Put the backup in the place of the store, as different tools do."""
+    if how == "another directory":
+        shutil.rmtree(store)
+    elif how == "other files":
+        for entry in store.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    subprocess.run(["cp", "-a", f"{backup}/.", str(store)], check=True)
+
+
+@pytest.mark.parametrize("how", ["another directory", "other files", "the same files"])
+@pytest.mark.parametrize("when", ["queued", "running"])
+def test_a_backup_restored_under_a_worker_starts_nothing_twice(cli: Cli, tmp_path: Path, how: str, when: str) -> None:
+    job_id = cli.id("-r", "0", PATIENT)
+    if when == "queued":
+        copy_of(cli, "backup")
+    worker = cli.worker("-j", "2")
+    (pid,) = pids_in(tmp_path / "pid", 1)
+    if when == "running":
+        copy_of(cli, "backup")
+    restore(cli.store, tmp_path / "backup", how)
+    cli.worker("-j", "2")
+    other = cli.id("true")
+    cli("wait", str(other))
+    assert is_alive(pid)
+    assert worker.poll() is None
+    (tmp_path / "go").touch()
+    job = cli.queue.wait(job_id, timeout=20)
+    assert job.state is State.SUCCEEDED
+    assert len((tmp_path / "pid").read_text().split()) == 1
+
+
+def test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left(cli: Cli, tmp_path: Path) -> None:
+    cli.id("-r", "0", "setsid sh -c 'echo $$ > pid; exec sleep 300' & while :; do sleep 60; done")
+    worker = cli.worker("-j", "1")
+    (old,) = pids_in(tmp_path / "pid", 1)
+    kill_both(cli.store, worker)
+    shutil.rmtree(cli.store)
+    try:
+        new = cli.id("-r", "0", "echo $$ > new; sleep 300")
+        worker = cli.worker("-j", "1")
+        pids_in(tmp_path / "new", 1)
+        kill_both(cli.store, worker)
+        assert cli.queue.wait(new, timeout=20).state is State.FAILED
+        assert is_alive(old)
+    finally:
+        os.kill(old, signal.SIGKILL)
+
+
+HIDES = """
+import ctypes, os, sys, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: only root may read its environment now
+with open("hidden.new", "w") as f: f.write(f"{os.getpid()} ")
+os.rename("hidden.new", "hidden")
+time.sleep(300)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "hides.py").write_text(HIDES)
+    job_id = cli.id("-r", "0", f"env -i {sys.executable} hides.py; echo $$ > pid; sleep 300")
+    worker = cli.worker("-j", "1")
+    (hidden,) = pids_in(tmp_path / "hidden", 1)
+    pids_in(tmp_path / "pid", 1)
+    kill_both(cli.store, worker)
+    assert is_alive(hidden)
+    job = cli.queue.wait(job_id, timeout=20)
+    assert job.ending is not None
+    assert job.ending.outcome is Outcome.LOST
+    assert not is_alive(hidden)
+
+
+def test_a_store_that_was_moved_still_finds_what_its_dead_left(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.id("-r", "0", "setsid sh -c 'echo $$ > pid; exec sleep 300' & sleep 300")
+    worker = cli.worker("-j", "1")
+    (left,) = pids_in(tmp_path / "pid", 1)
+    kill_both(cli.store, worker)
+    cli.store.rename(tmp_path / "elsewhere")
+    moved = Cli(tmp_path / "elsewhere", tmp_path)
+    assert moved.queue.wait(job_id, timeout=20).state is State.FAILED
+    assert not is_alive(left)
+
+
+def test_a_mark_is_of_one_claim_in_one_store() -> None:
+    marks = {
+        mark_of(store, supervisor, job_id, n, claimed_at)
+        for store in ((1, 2), (1, 3))
+        for supervisor in ("w/0", "w/1")
+        for job_id in (1, 2)
+        for n in (1, 2)
+        for claimed_at in (1.0, 1.5)
+    }
+    assert len(marks) == 32
+    assert all(mark < 1 << 62 for mark in marks)
+
+
+def test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.id("-r", "3", PATIENT)
+    worker = cli.worker("-j", "1")
+    (pid,) = pids_in(tmp_path / "pid", 1)
+    (folder,) = (cli.store / "workers").iterdir()
+    shutil.rmtree(folder)
+    other = cli.worker("-j", "1")
+    following = cli.id("true")
+    cli("wait", str(following))
+    wait_until(lambda: (folder / "0.lock").exists() and (folder / "0.ctl").exists() and (folder / "lock").exists())
+    assert is_alive(pid)
+    (tmp_path / "go").touch()
+    assert cli.queue.wait(job_id, timeout=20).state is State.SUCCEEDED
+    assert len((tmp_path / "pid").read_text().split()) == 1
+    assert worker.poll() is None
+    assert other.poll() is None
+
+
+def test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.id("-r", "0", "--grace", "0.1", PATIENT)
+    cli.worker("-j", "1")
+    pids_in(tmp_path / "pid", 1)
+    (ctl,) = (cli.store / "workers").glob("*/0.ctl")
+    ctl.unlink()
+    cli("cancel", "--wait", str(job_id))
+    assert cli.queue.job(job_id).state is State.CANCELLED
+
+
+def test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.id("-r", "0", "--timeout", "1s", "--grace", "0.1", "kill -STOP $PPID; echo $$ > pid; sleep 300")
+    big = cli.id("-r", "0", f": {'x' * 100_000}")
+    cli.worker("-j", "1")
+    ending = cli.queue.wait(job_id, timeout=20).ending
+    assert ending is not None
+    assert ending.outcome is Outcome.TIMEOUT
+    (supervisor,) = supervisors(cli.store)
+    os.kill(supervisor, signal.SIGSTOP)
+    assert cli.queue.wait(big, timeout=20).state is State.SUCCEEDED
+    assert marked(cli.store) == []
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not (FREEZER / "tasks").exists(), reason="needs root and the freezer cgroup")
+def test_what_can_not_die_is_told_and_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
+    group = FREEZER / f"jobq-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        job_id = cli.id("-r", "0", "--grace", "0.1", "echo $$ > pid; exec sleep 300")
+        worker = cli.worker("-j", "1")
+        (pid,) = pids_in(tmp_path / "pid", 1)
+        (group / "tasks").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (group / "freezer.state").read_text() == "FROZEN\n")
+        cli("cancel", str(job_id))
+        assert cli.queue.wait(cli.id("true"), timeout=20).state is State.SUCCEEDED
+        assert cli.queue.job(job_id).state is State.RUNNING
+        worker.send_signal(signal.SIGTERM)
+        _, said = worker.communicate(timeout=20)
+        assert f"job {job_id} can't be ended: process {pid} does not die" in said
+        (group / "freezer.state").write_text("THAWED")
+        assert cli.queue.wait(job_id, timeout=20).state is State.CANCELLED
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        wait_until(lambda: not (group / "tasks").read_text())
+        group.rmdir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+def test_a_worker_that_is_pid_1_reaps_and_spares_strangers(cli: Cli, tmp_path: Path) -> None:
+    """In a container: orphans of others become its children; dead ones are reaped, live ones are none of its business."""
+    script = (
+        "(sh -c 'sleep 300 & echo $! > stranger' &); (sh -c 'true & exec true' &)"
+        f"; exec {sys.executable} -m jobq worker -j 1"
+    )
+    command = ["unshare", "-pf", "--mount-proc", "--kill-child", "sh", "-c", script]
+    outside = subprocess.Popen(command, env=cli.env, cwd=cli.cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        job_id = cli.id("-r", "0", "kill -9 $PPID; sleep 300")
+        job = wait_until(lambda: (job := cli.queue.job(job_id)).state.final and job)
+        assert job.ending is not None
+        assert job.ending.outcome is Outcome.LOST
+        (inner,) = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()
+        children = Path(f"/proc/{inner}/task/{inner}/children")
+
+        def names() -> dict[str, bool]:
+            """The worker's children by name, and whether they are dead."""
+            found = {}
+            for pid in children.read_text().split():
+                stat = read_stat(int(pid))
+                if stat is not None:
+                    found[Path(f"/proc/{pid}/comm").read_text().strip()] = stat[2]
+            return found
+
+        wait_until(lambda: True not in names().values())
+        assert "sleep" in names()
+    finally:
+        outside.kill()
+        outside.wait()
+
+
+def test_a_supervisor_whose_files_are_gone_is_known_by_its_process(tmp_path: Path) -> None:
+    """Until it has made them anew, nothing that it was given is taken for over: it may be about to start."""
+    folder = tmp_path / "w0123456789ab"
+    folder.mkdir()
+    trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))
+    peer = Peer(folder, tmp_path)
+    (folder / "0.lock").unlink()
+    assert settle(peer.supervision, trace, peer.supervision.lock_if_dead() or MISSING) is None
+    peer.process.kill()
+    peer.process.communicate()
+    ending = settle(peer.supervision, trace, MISSING)
+    assert ending is not None
+    assert ending.outcome is Outcome.LOST

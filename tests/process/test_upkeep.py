@@ -1,0 +1,75 @@
+"""Compaction in a worker's spare time: when there is none to be had, and when somebody does not want to wait for it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from jobq import clock
+from jobq.store import compaction
+from jobq.store.store import Store
+from jobq.worker import upkeep
+from jobq.worker.upkeep import PAUSE, Upkeep
+from tests.store.test_compaction import add
+
+
+@pytest.fixture
+def keeping(store: Store, monkeypatch: pytest.MonkeyPatch) -> Upkeep:
+    """Always something to do."""
+    add(store, "true")
+    monkeypatch.setattr(compaction, "is_worthwhile", lambda _store: True)
+    return Upkeep(store)
+
+
+def test_a_worker_in_a_hurry_leaves_a_compaction_behind(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, asked = threading.Event(), []
+    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: go_on.wait())
+    keeping.look(clock.now(), idle=True)
+
+    def in_a_hurry() -> bool:
+        asked.append(True)
+        return len(asked) > 2
+
+    keeping.finish(in_a_hurry)
+    assert len(asked) == 3
+    go_on.set()
+    keeping.finish(lambda: False)
+
+
+@pytest.mark.parametrize("outcome", [False, OSError("broken")])
+def test_what_came_to_nothing_is_tried_again_after_a_pause(
+    keeping: Upkeep, monkeypatch: pytest.MonkeyPatch, outcome: object
+) -> None:
+    tries = []
+
+    def compact(*_args: object, **_kwargs: object) -> bool:
+        tries.append(1)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return False
+
+    monkeypatch.setattr(compaction, "compact", compact)
+    now = clock.now()
+    for later, count in ((0.0, 1), (PAUSE / 2, 1), (PAUSE + 60, 2)):
+        keeping.look(now._replace(boot=now.boot + later), idle=True)
+        keeping.finish(lambda: False)
+        assert len(tries) == count
+
+
+def test_too_few_processes_for_a_thread_put_it_off(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    now = clock.now()
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep.threading, "Thread", Refused)
+        keeping.look(now, idle=True)
+    keeping.finish(lambda: False)
+    made = []
+    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: made.append(1) or True)
+    for later, count in ((PAUSE / 2, 0), (PAUSE, 1)):
+        keeping.look(now._replace(boot=now.boot + later), idle=True)
+        keeping.finish(lambda: False)
+        assert len(made) == count

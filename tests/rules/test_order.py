@@ -1,0 +1,209 @@
+"""The order of claims against the plainest program that says the same: sort, then filter."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobq.job import Due, Job, Moment, Spec, State
+from jobq.rules.order import Waiting, claim_key, is_ready, smallest, why_waiting
+from jobq.rules.serving import LiveWorker, is_near, why_unserved
+
+NOW = Moment(1_000.0, 100.0, "boot")
+SPEC = Spec("/", "")
+
+specs = st.builds(
+    lambda queue, priority, runner: SPEC._replace(queue=queue, priority=priority, runner=runner),
+    st.sampled_from(["a", "b"]),
+    st.integers(-1, 1),
+    st.sampled_from([None, None, None, "r1"]),
+)
+dues = st.sampled_from([None, None, Due.after(NOW, -5), Due.after(NOW, 5), Due(NOW.wall - 1, 9_999.0, "old boot")])
+states = st.sampled_from([State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.HELD, State.FAILED])
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> dict[int, Job]:
+    jobs = {}
+    for job_id in range(1, draw(st.integers(1, 25))):
+        state = draw(states)
+        due = draw(dues) if state is State.QUEUED else None
+        jobs[job_id] = Job(job_id, draw(specs), "true", 0.0, state=state, retries_used=4, due=due)
+    return jobs
+
+
+def reference(
+    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+) -> list[int]:
+    running = Counter(job.spec.queue for job in jobs.values() if job.state is State.RUNNING)
+    taken = []
+    for job in sorted(jobs.values(), key=claim_key):
+        if len(taken) == count or not is_ready(job, NOW) or job.spec.runner != runner:
+            continue
+        if served is not None and job.spec.queue not in served:
+            continue
+        if job.spec.queue in limits and running[job.spec.queue] >= limits[job.spec.queue]:
+            continue
+        running[job.spec.queue] += 1
+        taken.append(job.id)
+    return taken
+
+
+@given(
+    queues(),
+    st.integers(0, 10),
+    st.sampled_from([None, "r1"]),
+    st.sampled_from([None, ["a"], ["a", "b"], []]),
+    st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 4)),
+)
+def test_claims_go_by_priority_then_age_within_limits(
+    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+) -> None:
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    waiting.wake(jobs, NOW)
+    taken = [job.id for job in waiting.take(jobs, count, NOW, runner=runner, queues=served, limits=limits)]
+    assert taken == reference(jobs, count, runner, served, limits)
+
+
+@given(queues(), st.lists(st.tuples(st.integers(1, 25), states), max_size=30))
+def test_the_order_follows_every_change(jobs: dict[int, Job], changes: list[tuple[int, State]]) -> None:
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    for job_id, state in changes:
+        before = jobs.get(job_id)
+        if before is not None:
+            jobs[job_id] = before._replace(state=state, due=None)
+            waiting.note(before, jobs[job_id])
+    waiting.wake(jobs, NOW)
+    assert [job.id for job in waiting.take(jobs, 100, NOW)] == reference(jobs, 100, None, None, {})
+    unfinished = [job for job in jobs.values() if job.state in {State.QUEUED, State.RUNNING}]
+    assert sum(waiting.active.values()) == len(unfinished)
+
+
+def test_what_is_taken_and_put_back_is_taken_again() -> None:
+    jobs = {1: Job(1, SPEC, "true", 0.0)}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    (job,) = waiting.take(jobs, 5, NOW)
+    assert list(waiting.take(jobs, 5, NOW)) == []
+    waiting.push(job)
+    assert list(waiting.take(jobs, 5, NOW)) == [job]
+
+
+def test_priority_goes_before_age() -> None:
+    jobs = {
+        n: Job(n, SPEC._replace(priority=priority), "true", 0.0) for n, priority in ((1, 0), (2, -1), (3, 5), (4, 5))
+    }
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert [job.id for job in waiting.take(jobs, 5, NOW)] == [3, 4, 1, 2]
+
+
+def test_a_limit_counts_what_is_taken_at_the_same_time() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
+    jobs[1] = jobs[1]._replace(state=State.RUNNING)
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert [job.id for job in waiting.take(jobs, 5, NOW, limits={SPEC.queue: 3})] == [2, 3]
+
+
+def test_many_that_are_added_at_once_come_behind_those_there_are() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    waiting.add(SPEC, range(2, 4))
+    waiting.add(SPEC, range(4, 6))
+    assert waiting.about_ready() == sum(waiting.active.values()) == 5
+    assert [job.id for job in waiting.take(jobs, 9, NOW)] == [1, 2, 3, 4, 5]
+
+
+def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
+    """Times of another boot are by the wall clock."""
+    jobs = {1: Job(1, SPEC, "true", 0.0, retries_used=8, due=Due(NOW.wall + 10, 50.0, "old boot"))}
+    waiting = Waiting()
+    waiting.note(None, jobs[1])
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 10)) is None
+    assert list(waiting.take(jobs, 1, NOW)) == []
+    assert waiting.wake(jobs, NOW) == 10.0
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 9.5)) == 0.5
+    assert waiting.wake(jobs, NOW._replace(wall=NOW.wall + 10)) is None
+    assert [job.id for job in waiting.take(jobs, 1, NOW._replace(wall=NOW.wall + 10))] == [1]
+
+
+def test_wake_tells_when_the_next_one_is_due() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0, due=Due.after(NOW, 10.0 * n)) for n in (1, 2)}
+    waiting = Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert waiting.wake(jobs, NOW) == 10.0
+    later = NOW._replace(boot=NOW.boot + 10)
+    assert waiting.wake(jobs, later) == 10.0
+    assert [job.id for job in waiting.take(jobs, 5, later)] == [1]
+
+
+@given(st.lists(st.integers()), st.integers(0, 20))
+def test_smallest_of_a_heap(numbers: list[int], count: int) -> None:
+    heap = sorted(numbers)
+    assert smallest(heap, count) == heap[:count]
+
+
+def test_why_a_job_waits_is_told_in_words() -> None:
+    anybody = [LiveWorker("w1")]
+    job = Job(1, SPEC, "true", 0.0)
+    retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
+    assert why_waiting(job, NOW, workers=anybody) == "ready"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), NOW, workers=anybody) == "retry 0/3 in 0 s"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), NOW, workers=anybody) == "ready"
+    mine = job._replace(spec=SPEC._replace(runner="r1"))
+    assert why_waiting(mine, NOW, workers=[]) == "waits for its own jobq run"
+    assert why_waiting(mine, NOW, workers=anybody, dead={"r1"}) == "its jobq run is over; the next worker cancels it"
+    assert why_waiting(job, NOW, workers=[]) == "no worker is running"
+    assert why_waiting(retrying, NOW, workers=anybody) == "retry 2/3 in 30 s"
+    assert why_waiting(retrying, NOW, workers=[]) == "retry 2/3 in 30 s; no worker is running"
+    assert why_waiting(job, NOW, workers=anybody, full={"default": (4, 4)}) == "queue default is full (4/4)"
+    assert why_waiting(job._replace(state=State.HELD), NOW, workers=anybody) == "held"
+    assert why_waiting(job._replace(state=State.RUNNING), NOW, workers=anybody) == ""
+
+
+def serving(*queues: str, stopping: bool = False) -> LiveWorker:
+    return LiveWorker("w", queues=queues or None, stopping=stopping)
+
+
+@pytest.mark.parametrize(
+    ("queue", "workers", "why"),
+    [
+        ("gup", [serving()], ""),
+        ("gup", [serving("build"), serving("gup")], ""),
+        ("gup", [serving("build")], "no worker serves queue gup (workers: build)"),
+        ("gup", [serving("b", "a"), serving("d", "c", "e")], "no worker serves queue gup (workers: a, b, c, d, ...)"),
+        ("gup", [serving("cpu", "gpu")], "no worker serves queue gup; did you mean gpu?"),
+        ("gup", [], "no worker is running"),
+        ("gup", [serving(stopping=True)], "the only worker is stopping"),
+        ("gup", [serving("gup", stopping=True), serving(stopping=True)], "all 2 workers are stopping"),
+        ("gup", [serving("gup", stopping=True), serving("cpu")], "the only worker for queue gup is stopping"),
+        ("gup", [serving("gup", stopping=True)] * 2 + [serving("cpu")], "all 2 workers for queue gup are stopping"),
+        ("gup", [serving(stopping=True), serving("gup")], ""),
+        ("gup", [serving("build", stopping=True)], "no worker serves queue gup (workers: build)"),
+    ],
+)
+def test_why_no_worker_takes_the_jobs_of_a_queue(queue: str, workers: list[LiveWorker], why: str) -> None:
+    assert why_unserved(queue, workers) == why
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("gpu", "gup", True), ("gpu", "gp", True), ("gpu", "gpus", True), ("gpu", "gqu", True), ("gpu", "GPU", True),
+        ("gpu", "cpu", True), ("gpu", "ugp", False), ("gpu", "build", False), ("default", "defualt", True), ("ab", "cd", False),
+    ],
+)  # fmt: skip
+def test_names_that_a_slip_of_the_finger_makes(one: str, other: str, near: bool) -> None:
+    assert is_near(one, other) is is_near(other, one) is near

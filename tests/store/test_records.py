@@ -1,0 +1,85 @@
+"""What is written down comes back as it was; what does not fit is refused with the reason, never a crash."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobq.job import Attempt, Call, Due, Ending, Job, Outcome, Spec, State, Step
+from jobq.store.records import BadRecord, job_record, read_job
+
+TEXT = st.text(max_size=8)
+WORD = st.text("az09-_", max_size=8)  # becomes part of a path
+SPAN = st.floats(0, allow_nan=False, allow_infinity=False) | st.integers(0, 2**60)
+TIME = st.floats(-3e10, 2.5e11) | st.integers(-(2**34), 2**37)
+COUNT = st.integers(0, 2**63 - 1)
+BYTE = st.none() | st.integers(0, 255)
+EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
+SPECS = st.builds(
+    Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
+    timeout=st.none() | SPAN, grace=SPAN, name=st.none() | TEXT, runner=st.none() | WORD, extra=EXTRA,
+)  # fmt: skip
+ENDINGS = st.builds(
+    Ending, st.sampled_from(Outcome), status=BYTE, signal=BYTE, error=st.none() | TEXT,
+    started_at=st.none() | TIME, ended_at=st.none() | TIME, user_s=SPAN,
+    system_s=SPAN, max_rss_kib=COUNT, log_bytes=COUNT, log_dropped=COUNT, counted=st.booleans(), extra=EXTRA,
+)  # fmt: skip
+CALLS = st.builds(
+    Call, st.sampled_from(["m:f", "a.b:C.d"]), st.lists(TEXT).map(tuple), st.dictionaries(TEXT, TEXT), TEXT, EXTRA
+)
+
+
+@st.composite
+def attempts(draw: st.DrawFn, *, running: bool) -> tuple[Attempt, ...]:
+    """Numbered from 1 on; all of them have ended but the last of a running job."""
+    ended = draw(st.lists(st.tuples(WORD, WORD, TIME, TEXT, ENDINGS, EXTRA), max_size=3, min_size=int(running)))
+    made = [Attempt(n, *fields) for n, fields in enumerate(ended, 1)]
+    return (*made[:-1], made[-1]._replace(ending=None)) if running else tuple(made)
+
+
+JOBS = st.sampled_from(State).flatmap(
+    lambda state: st.builds(
+        Job, st.integers(1, 2**62), SPECS, TEXT | st.lists(TEXT, min_size=1).map(tuple) | CALLS, TIME,
+        state=st.just(state), retries_used=COUNT, lost=COUNT, due=st.none() | st.builds(Due, TIME, st.floats(-1e12, 1e12), TEXT),
+        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(),
+        attempts=attempts(running=state is State.RUNNING),
+        history=st.lists(st.builds(Step, WORD, TIME), max_size=3).map(tuple), extra=EXTRA, more=EXTRA, acknowledged=COUNT,
+    )
+)  # fmt: skip
+
+
+@given(JOBS)
+def test_a_job_comes_back_as_it_was_with_what_a_later_version_added(job: Job) -> None:
+    assert read_job(json.loads(json.dumps(job_record(job)))) == job
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | SPAN | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+)
+
+
+@given(JOBS, st.data())
+def test_a_record_with_anything_in_any_place_is_read_or_refused(job: Job, data: st.DataObject) -> None:
+    record = json.loads(json.dumps(job_record(job)))
+    place = record
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    try:
+        assert isinstance(read_job(record), Job)
+    except BadRecord as e:
+        assert str(e)
+
+
+@pytest.mark.parametrize("record", [None, [], {}, {"id": 1}, {"id": 1, "command": [], "added_at": 0}, "x"])
+def test_what_is_no_job_is_refused(record: object) -> None:
+    with pytest.raises(BadRecord):
+        read_job(record)
