@@ -2,9 +2,9 @@
 
 import sys
 
-from jobq.startup import settle
+from jobq.startup import isolate
 
-settle()  # here, and not in main(): all imports below this line are to come from jobq's own environment
+isolate()  # here, and not in main(): all imports below this line are to come from jobq's own environment
 
 import errno  # noqa: E402
 import os  # noqa: E402

@@ -10,7 +10,7 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # holds the 
 LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 
 
-def settle() -> None:
+def isolate() -> None:
     """Call it first: whatever is imported afterwards comes from the standard library and jobq's own environment."""
     open_standard_files()
     own_path()

@@ -24,8 +24,8 @@ def status(queue: Queue) -> None:
     failures, failed = queue.open_failures(LAST_FAILED)
     shown = failed[::-1] + running + waiting[:SHOWN]
     around = situation(queue, shown)
-    failures_told = f"{failures} failed, " if failures else ""
-    out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_told}{alive(around.workers)}")
+    failures_text = f"{failures} failed, " if failures else ""
+    out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_text}{alive(around.workers)}")
     if shown:
         print_jobs(shown, around)
     if len(waiting) > SHOWN:

@@ -68,7 +68,7 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
-        """As the store was when it last had the lock (after `update` or `settle`); None where there is none yet."""
+        """As the store was when it last held the lock (after `update` or `read_settled`); None."""
         jobs, header = store.jobs, store.header
         if header is None:
             return None
@@ -101,12 +101,12 @@ def compact(
             if not alone:
                 return False
             if known is None:
-                store.settle()
+                store.read_settled()
                 known = Checkpoint.by(store)
                 assert known is not None
             else:
                 with store.lock:
-                    store.recover()
+                    store.settle_tail()
                 if store.journal.header != known.header:
                     return False
                 store.journal.check_intact(known.upto)
@@ -146,10 +146,10 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
     leaving = [job for job in known.jobs if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
     with store.lock:
-        noted = Ages.read(root)
+        recorded = Ages.read(root)
     archive = finished.Archive(root, old.finished, lambda _day: True)
     sizes = archive.append(leaving, known.removed, now.wall)
-    ages = noted.at(now, old.finished, ends_in(leaving))
+    ages = recorded.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     header = old.followed_by(old.generation + 1, kept)
@@ -159,7 +159,7 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
     fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
-            end = store.recover()
+            end = store.settle_tail()
             if store.journal.header.generation != old.generation:
                 return None
             tail = store.journal.read(known.upto, end.size)
@@ -268,7 +268,7 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
         if not left:
             return
         with store.lock:
-            store.recover()
+            store.settle_tail()
             store.read()
             if (
                 store.journal.header.generation == generation
@@ -282,7 +282,7 @@ def clean_environments(store: Store, wall: float) -> None:
     store.read()
     old = store.archive().environments(store.jobs.removed)
     with store.lock:
-        store.recover()
+        store.settle_tail()
         store.read()
         named = old | {job.spec.env for job in store.jobs.by_id.values()}
         environment.clean(store.root, named, wall - ABANDONED)

@@ -326,10 +326,10 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
         return job
     if not record.keys() <= JOB_KEYS:
         job = job._replace(more=unknown(record, JOB_KEYS))
-    noted = record.get("attempts", [])
-    if not isinstance(noted, list):
-        raise BadRecord(f"attempts can't be {noted!r:.60}")
-    attempts = tuple(map(read_attempt, noted))
+    recorded = record.get("attempts", [])
+    if not isinstance(recorded, list):
+        raise BadRecord(f"attempts can't be {recorded!r:.60}")
+    attempts = tuple(map(read_attempt, recorded))
     if [attempt.n for attempt in attempts] != list(range(1, len(attempts) + 1)):
         raise BadRecord(f"the attempts of job {job.id} are not numbered 1, 2, ...")
     return apply_changing(job, record.get("job", {}), attempts, read_history(record.get("history", [])))

@@ -130,9 +130,9 @@ def look(store: Store, now: Moment, keep_days: int = KEEP_DAYS) -> bool:
     """Note how old the days of finished jobs are; whether compaction has something to do about that.
 
     It has if one has been kept long enough, or has been over for a day and not left the journal: few jobs come to their
-    end there. Raises as `Store.settle`.
+    end there. Raises as `Store.read_settled`.
     """
-    jobs, header = store.settle(), store.header
+    jobs, header = store.read_settled(), store.header
     if header is None:
         return False
     ends = ends_in(jobs.by_id.values()) if jobs.finished else {}

@@ -187,7 +187,7 @@ class Store:
                 return  # by ourselves: we are asked in the middle of a change
             lock.acquire(0.0)
             try:
-                self._view.catch_up(self.root, locked=True, hint=self.recover(cut=False))
+                self._view.catch_up(self.root, locked=True, hint=self.settle_tail(cut=False))
             finally:
                 lock.release()
         except (LockTimeout, NotSaved, StoreTooNew):
@@ -307,7 +307,7 @@ class Store:
         if self.header is None:
             self.read()  # the long part, before anybody has to wait for us
         with self.lock:
-            hint = self.recover()
+            hint = self.settle_tail()
             self._view.catch_up(root, locked=True, hint=hint)
             first_id = self.jobs.next_id
             try:
@@ -330,7 +330,7 @@ class Store:
         root = self.root
         with self.lock:
             try:
-                hint = self.recover()
+                hint = self.settle_tail()
                 self._check_environment(root, spec)
                 first = hint.next_id
                 lines = transaction(list(add_ops(spec, commands, first)), hint.seq, at)
@@ -341,22 +341,22 @@ class Store:
         presence.notify(root)
         return range(first, first + len(commands))
 
-    def settle(self) -> Jobs:
+    def read_settled(self) -> Jobs:
         """Like `read`, but beyond doubt: the tail of the journal is put in order first. Raises as `update`."""
         with self.lock:
-            self._view.catch_up(self.root, locked=True, hint=self.recover())
+            self._view.catch_up(self.root, locked=True, hint=self.settle_tail())
         return self.jobs
 
     @property
     def lock(self) -> StoreLock:
-        """The write lock, for compaction and repair; `update`, `enqueue` and `settle` take it themselves."""
+        """The write lock, for compaction and repair; `update`, `enqueue` and `read_settled` take it themselves."""
         assert self.root
         assert self._lock is not None
         return self._lock
 
     @property
     def journal(self) -> Journal:
-        """The open journal, after `read` or `recover`."""
+        """The open journal, after `read` or `settle_tail`."""
         assert self._view.journal is not None
         return self._view.journal
 
@@ -374,7 +374,7 @@ class Store:
         self.journal.append(data, hint.size)
         write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))
 
-    def recover(self, *, cut: bool = True) -> Hint:
+    def settle_tail(self, *, cut: bool = True) -> Hint:
         """Under the lock: make the journal end with its last acknowledged or whole transaction; a hint that says so.
 
         Without `cut`, what is torn behind that stays. Raises StoreDamaged, NotSaved, JournalMoved.

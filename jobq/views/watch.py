@@ -36,7 +36,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[..., None], str]] = deque()
-        self._unsaid = 0
+        self._skipped = 0
         self._news = threading.Event()
         self._over = False
         self._written = 0
@@ -59,11 +59,11 @@ class Speaker:
     def add(self, write: Callable[..., None], text: str) -> None:
         """Write this line soon, by this function of lines."""
         if len(self._pending) >= MOST_PENDING:
-            self._unsaid += 1
+            self._skipped += 1
             return
-        if self._unsaid:
-            self._pending.append((write, f"({self._unsaid} more events, while nobody read)"))
-            self._unsaid = 0
+        if self._skipped:
+            self._pending.append((write, f"({self._skipped} more events, while nobody read)"))
+            self._skipped = 0
         self._pending.append((write, text))
         if not self._news.is_set():
             self._news.set()

@@ -147,7 +147,7 @@ class Worker:
                 rescue(self.store, now)  # there may be no other worker to settle a dead one's affairs
             if self._own_jobs:
                 self.store.update(lambda jobs: orphans_of_run(jobs, self.token, now), now.wall)
-            needed = unrecorded or is_needed(self.store.settle(), self.token)
+            needed = unrecorded or is_needed(self.store.read_settled(), self.token)
         except (StoreError, OSError):
             needed = True  # what our supervisors have noted may be all that is known
         self._member.leave(remove=not needed)

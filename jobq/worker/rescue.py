@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, recorded_ending, settle
+from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Key, Trace
 from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, Moment, State
@@ -83,7 +83,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     locks: dict[SupervisorFiles, int | None] = {}
     needed = True
     try:
-        endings, alive = _look_at(store, _answered_for(store.settle(), token), locks, now)
+        endings, alive = _look_at(store, _answered_for(store.read_settled(), token), locks, now)
         known = endings.keys() | alive.keys()
         done.held.extend(job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known)
         adopted: list[Adoption] = []
@@ -132,7 +132,7 @@ def _look_at(
             locks[supervision] = supervision.lock_if_dead()
         lock = locks[supervision]
         if lock is not None:
-            ending = settle(supervision, Trace.of(job, store), lock, given_up=_is_given_up(job, lock, now))
+            ending = determine_ending(supervision, Trace.of(job, store), lock, given_up=_is_given_up(job, lock, now))
         else:
             ending = recorded_ending(supervision.events(key), attempt)
             if ending is None:

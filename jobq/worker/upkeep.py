@@ -29,12 +29,12 @@ class Upkeep:
         self._seq = -1  # of the journal at that look
 
     def look(self, now: Moment, *, idle: bool) -> None:
-        """Begin one if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.settle` does."""
+        """Begin one if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.read_settled` does."""
         if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
             return
         due = compaction.is_due(self._store) or self._is_due_by_age(now, idle=idle)
         if due or (idle and compaction.is_worthwhile(self._store)):
-            self._store.settle()
+            self._store.read_settled()
             known = compaction.Checkpoint.by(self._store)
             # A daemon: a worker that is in a hurry leaves in the middle of it, which is as kill -9 for the files.
             thread = threading.Thread(target=self._compact, args=(now, known), daemon=True)

@@ -423,7 +423,7 @@ def settled(supervision: evidence.SupervisorFiles, truth: list[Outcome]) -> Iter
     """A started attempt ends as it did, or as lost: never as one that was not started, which would run again."""
     trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
     with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
-        ending = evidence.settle(supervision, trace, 0)
+        ending = evidence.determine_ending(supervision, trace, 0)
     if ending is None or ending.outcome not in truth or ending.status not in {0, None} or not ending.counted:
         yield f"it ends as {ending}"
 
@@ -533,5 +533,5 @@ SEEDS = [
     Seed("F", "a changed environment is used", "store/environment.py",
          "    if sha256(data) != digest:", "    if False:", "18b"),
     Seed("F", "a torn record of a start is not seen", "engine/local/evidence.py",
-         "                    noted[TORN] = {}", "                    pass", "18b"),
+         "                    recorded[TORN] = {}", "                    pass", "18b"),
 ]  # fmt: skip

@@ -282,7 +282,7 @@ def ends(folder: Path, records: list[Record]) -> None:
     (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
     with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
         trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
-        ending = evidence.settle(evidence.SupervisorFiles(str(folder), "0"), trace, 0)
+        ending = evidence.determine_ending(evidence.SupervisorFiles(str(folder), "0"), trace, 0)
     assert ending is not None
     attempt = Attempt(1, "w", "w/0", 1.0, ending=ending)
     assert read_attempt(json.loads(json.dumps(attempt_record(attempt)))) == attempt, (

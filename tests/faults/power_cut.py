@@ -345,6 +345,6 @@ SEEDS = [
     ),
     Seed(
         "power cut", "what was running before the reboot is run again",
-        "engine/local/evidence.py", 'if "not_started" in noted or (', 'if "not_started" in noted or not same_boot or (', "5",
+        "engine/local/evidence.py", 'if "not_started" in recorded or (', 'if "not_started" in recorded or not same_boot or (', "5",
     ),
 ]  # fmt: skip

@@ -97,7 +97,7 @@ def after_unsynced_names(lives: Lives, most: int) -> Iterator[Chapter]:
             for fault, code in ((f"{NAME_SYNC_FAILS}{number}", NOT_SAVED), (f"fsync:signal=KILL:when={number}", -9)):
                 life = lives.begin(settled=False)
                 if has_store:
-                    life.python("", "import sys; from jobq.store.store import Store; Store(sys.argv[1]).settle()")
+                    life.python("", "import sys; from jobq.store.store import Store; Store(sys.argv[1]).read_settled()")
                 try:
                     failed = life.jobq("", "add", "true", faults=[fault], code=code)
                 except subprocess.CalledProcessError as e:
@@ -355,7 +355,7 @@ SEEDS = [
         "C",
         "what a dead writer left is shown before it is durable",
         "store/store.py",
-        "locked=True, hint=self.recover(cut=False))\n            finally:",
+        "locked=True, hint=self.settle_tail(cut=False))\n            finally:",
         "locked=True)\n            finally:",
         "6c",
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq.engine.local.evidence import TORN, SupervisorFiles, settle
+from jobq.engine.local.evidence import TORN, SupervisorFiles, determine_ending
 from jobq.engine.task import Key, Trace
 from jobq.job import Attempt, Job, Outcome, State
 from jobq.supervisor.endings import line_of
@@ -104,7 +104,7 @@ def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
     )
     supervision = SupervisorFiles(str(tmp_path), "0")
     for claim, expected in ((1.0, Outcome.SPAWN_ERROR), (2.0, Outcome.INTERRUPTED)):
-        ending = settle(supervision, Trace(Key(1, 1), Attempt(1, "w", "w/0", claim), 1, ""), lock=0)
+        ending = determine_ending(supervision, Trace(Key(1, 1), Attempt(1, "w", "w/0", claim), 1, ""), lock=0)
         assert ending is not None
         assert (ending.outcome, ending.counted) == (expected, False)
 

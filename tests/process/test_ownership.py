@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq.engine.local.evidence import MISSING, settle
+from jobq.engine.local.evidence import MISSING, determine_ending
 from jobq.engine.task import Key, Trace
 from jobq.job import Attempt, Outcome, State
 from jobq.supervisor.mark import mark_of
@@ -268,9 +268,9 @@ def test_a_supervisor_whose_files_are_gone_is_known_by_its_process(tmp_path: Pat
     trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))
     peer = Peer(folder, tmp_path)
     (folder / "0.lock").unlink()
-    assert settle(peer.supervision, trace, peer.supervision.lock_if_dead() or MISSING) is None
+    assert determine_ending(peer.supervision, trace, peer.supervision.lock_if_dead() or MISSING) is None
     peer.process.kill()
     peer.process.communicate()
-    ending = settle(peer.supervision, trace, MISSING)
+    ending = determine_ending(peer.supervision, trace, MISSING)
     assert ending is not None
     assert ending.outcome is Outcome.LOST

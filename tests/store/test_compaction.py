@@ -259,7 +259,7 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     assert compaction.compact(store.path, NOW, known=known)
     assert not compaction.compact(store.path, NOW, known=known)  # of the generation before
     run(store, 2, 1)
-    store.settle()
+    store.read_settled()
     known = compaction.Checkpoint.by(store)
     assert known is not None
     path = Path(store.path) / JOURNAL

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, recorded_ending, settle
+from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Ended, Key, Trace
 
 LOOK = 0.3  # seconds after which a look at the dead leaves the rest of them to the next one: others wait, too
@@ -90,7 +90,7 @@ class Orphans:
         over: list[Ended] = []
         for adopted in list(self._adopted.values()):
             try:
-                ended = self._noted(adopted)
+                ended = self._recorded_end(adopted)
                 is_dead = ended is None and adopted.fd < 0 and not adopted.supervision.is_alive()
             except OSError:
                 continue
@@ -125,7 +125,7 @@ class Orphans:
             return None
         ending = None
         try:
-            ending = settle(supervision, self._traces[key], lock, given_up=dead.given_up)
+            ending = determine_ending(supervision, self._traces[key], lock, given_up=dead.given_up)
         finally:
             if ending is None and lock >= 0 and kept is None:
                 os.close(lock)
@@ -135,14 +135,14 @@ class Orphans:
             self._locks[key] = Held(supervision, lock)
         return Ended(key, ending)
 
-    def _noted(self, adopted: Adopted) -> Ended | None:
+    def _recorded_end(self, adopted: Adopted) -> Ended | None:
         """How it ended although its supervisor lives: it only waited behind another job when its worker died."""
         if adopted.started:
             return None
-        noted = adopted.supervision.events(adopted.key)
-        ending = recorded_ending(noted, self._traces[adopted.key].attempt)
+        recorded = adopted.supervision.events(adopted.key)
+        ending = recorded_ending(recorded, self._traces[adopted.key].attempt)
         if ending is None:
-            adopted.started = "pid" in noted and "not_started" not in noted
+            adopted.started = "pid" in recorded and "not_started" not in recorded
             return None
         return Ended(adopted.key, ending)
 

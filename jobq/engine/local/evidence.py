@@ -121,7 +121,7 @@ class SupervisorFiles(NamedTuple):
             os.close(handle)
 
     def events(self, key: Key) -> dict[str, Record]:
-        """What it has noted of that attempt, by event; a torn last line is left out."""
+        """What it has recorded of that attempt, by event; a torn last line is left out."""
         try:
             fd = open_checked(f"{self.folder}/{self.slot}.ends", os.O_RDONLY)
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class SupervisorFiles(NamedTuple):
             data = read_all(fd)
         finally:
             os.close(fd)
-        noted: dict[str, Record] = {}
+        recorded: dict[str, Record] = {}
         lines = data.split(b"\n")
         for at, raw in enumerate(lines, 1):
             try:
@@ -141,17 +141,17 @@ class SupervisorFiles(NamedTuple):
                 # One that was cut off says truly whom it is about; one that was damaged might have named this attempt.
                 named = NAMED.search(raw) if at == len(lines) else None
                 if raw and (named is None or (int(named[1]), int(named[2])) == key):
-                    noted[TORN] = {}
+                    recorded[TORN] = {}
                 continue
             if (record.get("id"), record.get("n")) != key:
                 continue
             if not _fits(record):
-                noted[TORN] = {}
+                recorded[TORN] = {}
                 continue
             if record.get("event") == "start":
-                noted.clear()  # what is before is a try at the same attempt that came to nothing
-            noted[str(record.get("event"))] = record
-        return noted
+                recorded.clear()  # what is before is a try at the same attempt that came to nothing
+            recorded[str(record.get("event"))] = record
+        return recorded
 
 
 def _fits(record: Record) -> bool:
@@ -181,22 +181,22 @@ def ending_from(record: Record) -> Ending:
     return read_ending({name: value for name, value in record.items() if name not in NO_ENDING})
 
 
-def recorded_ending(noted: dict[str, Record], attempt: Attempt) -> Ending | None:
-    """How a live supervisor, busy with another job by now, has noted that this claim of the attempt is over."""
+def recorded_ending(recorded: dict[str, Record], attempt: Attempt) -> Ending | None:
+    """How a live supervisor, busy with another job by now, has recorded that this claim of the attempt is over."""
     for event in ("end", "not_started"):
-        record = noted.get(event, {})
+        record = recorded.get(event, {})
         if record.get("claim") == attempt.claimed_at:
             return NOT_STARTED if event == "not_started" else ending_from(record)
     return None
 
 
-def of_this_claim(noted: dict[str, Record], attempt: Attempt) -> dict[str, Record]:
-    """Without what was noted of an earlier claim of the attempt, which came to nothing (older versions name none)."""
+def of_this_claim(recorded: dict[str, Record], attempt: Attempt) -> dict[str, Record]:
+    """Without what was recorded of an earlier one of the attempt, which came to nothing (older versions name none)."""
     claim = attempt.claimed_at
-    return {event: record for event, record in noted.items() if record.get("claim", claim) == claim}
+    return {event: record for event, record in recorded.items() if record.get("claim", claim) == claim}
 
 
-def settle(supervision: SupervisorFiles, trace: Trace, lock: int, *, given_up: bool = False) -> Ending | None:
+def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, given_up: bool = False) -> Ending | None:
     """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
 
     The caller holds the supervisor's `lock` and keeps it until the ending is recorded, or it is MISSING or COPIED. Only
@@ -204,27 +204,27 @@ def settle(supervision: SupervisorFiles, trace: Trace, lock: int, *, given_up: b
     nothing of it runs any more can't be proven, so that it is not over; unless a person has `given_up` waiting for it.
     """
     attempt = trace.attempt
-    noted = of_this_claim(supervision.events(trace.key), attempt)
-    if "end" in noted:
-        return ending_from(noted["end"])
+    recorded = of_this_claim(supervision.events(trace.key), attempt)
+    if "end" in recorded:
+        return ending_from(recorded["end"])
     same_boot = attempt.boot_id in {"", system.boot_id()}
-    if "not_started" in noted or (lock >= 0 and same_boot and not noted.keys() & {"start", TORN}):
+    if "not_started" in recorded or (lock >= 0 and same_boot and not recorded.keys() & {"start", TORN}):
         return NOT_STARTED
     error = "its supervisor died"
-    if same_boot and not is_gone(supervision, trace, noted, lock):
+    if same_boot and not is_gone(supervision, trace, recorded, lock):
         if not given_up:
             return None
         error += ", and something of it may still run"
-    started = noted.get("start", {})
+    started = recorded.get("start", {})
     return Ending(Outcome.LOST, error=error, started_at=started.get("at"), ended_at=time.time())
 
 
-def is_gone(supervision: SupervisorFiles, trace: Trace, noted: dict[str, Record], lock: int) -> bool:
+def is_gone(supervision: SupervisorFiles, trace: Trace, recorded: dict[str, Record], lock: int) -> bool:
     """Whether nothing is left of an attempt of this boot whose supervisor holds no lock; what is ours is killed."""
     if lock < 0 and supervision.may_run():
         return False  # its files were removed, or they are those of another store, of which ours is a copy
-    # As noted: since a backup was restored, this store's directory may be another one than when the job began.
-    mark = noted.get("start", {}).get("mark", trace.mark)
+    # As recorded: since a backup was restored, this store's directory may be another one than when the job began.
+    mark = recorded.get("start", {}).get("mark", trace.mark)
     if lock == COPIED:
         return not wearers(mark)  # they are the other store's to end
     if not kill_leftovers(mark):
