@@ -7,36 +7,10 @@ apart: *failed* is a state, *exit 3* is why.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Record = dict[str, Any]
-
-
-class Call(NamedTuple):
-    """A Python function to be called with JSON arguments, by the interpreter `python`."""
-
-    function: str  # "module:function"
-    args: tuple[Any, ...]
-    kwargs: Record
-    python: str
-    extra: Record | None = None  # keys of later versions
-
-    def __hash__(self) -> int:
-        return hash(self.function)
-
-
-Command = str | tuple[str, ...] | Call
-"""A string is a line for /bin/sh -c; a tuple is an exact argv."""
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
-"""What older versions took for the name of a function; not all of it can be one."""
-
-
-def names_function(text: str) -> bool:
-    """Whether it has the form "module:function", with dots in either, of the letters that Python allows in names."""
-    module, _, name = text.partition(":")
-    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+from jobq.command import Call, Command, Record
 
 
 class State(StrEnum):
@@ -228,6 +202,11 @@ class Job(NamedTuple):
     def runner(self) -> str | None:
         """The token of the only worker that may run it; None for any."""
         return None if self.anyone else self.spec.runner
+
+    @property
+    def call(self) -> Call | None:
+        """The function that it calls; None for a shell line or an argv."""
+        return self.command if isinstance(self.command, Call) else None
 
     @property
     def is_open_failure(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
-from jobq.job import Attempt, Call, Ending, Job, Moment
+from jobq.command import to_run
+from jobq.job import Attempt, Ending, Job, Moment
 from jobq.rules.retry import attempts_left
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
@@ -70,11 +70,10 @@ class Task(NamedTuple):
         }
         if spec.name is not None:
             variables["JOBQ_JOB_NAME"] = spec.name
-        command = job.command
-        result = store.logs.result_path(job.id, attempt.n) if isinstance(command, Call) else None
+        result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
         return cls(
             trace,
-            argv_of(command, utf8(child), utf8(result or "")) if isinstance(command, Call) else command,
+            to_run(job.command, utf8(child), utf8(result or "")),
             spec.cwd,
             spec.umask,
             utf8(store.environment_path(spec.env)),
@@ -94,9 +93,3 @@ class Ended(NamedTuple):
 
     key: Key
     ending: Ending
-
-
-def argv_of(call: Call, child: str, result: str) -> tuple[str, ...]:
-    """The program and arguments that make the call by the script `child`, and leave at `result` what it returns."""
-    arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
-    return (call.python, "-u", child, call.function, arguments, result)

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from jobq.job import Call, Job, Record
+from jobq.command import Call, Record
+from jobq.job import Job
 from jobq.store.logs import Logs
 from jobq.system import open_plain
 

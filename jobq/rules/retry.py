@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobq.job import Call, Ending, Job, Moment, Outcome, State
+from jobq.command import Call
+from jobq.job import Ending, Job, Moment, Outcome, State
 
 FIRST_DELAY = 1.0  # seconds; doubles with each retry
 LONGEST_DELAY = 3600.0

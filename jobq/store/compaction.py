@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
 
+from jobq.command import BadRecord
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment
 from jobq.store import environment, finished, presence
@@ -23,7 +24,6 @@ from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
-from jobq.store.records import BadRecord
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.state import Later, snapshot
 from jobq.store.store import Store

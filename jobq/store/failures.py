@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobq.job import Job, Record, State
+from jobq.command import Record
+from jobq.job import Job, State
 from jobq.rules.lifecycle import Event
 
 LAST = 20  # failures whose place is known

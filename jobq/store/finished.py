@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 
+from jobq.command import Record
 from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
-from jobq.job import Job, Record
+from jobq.job import Job
 from jobq.sealed import is_whole
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all

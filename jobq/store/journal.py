@@ -22,12 +22,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jobq.command import Record, unknown_keys
 from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
-from jobq.job import Record
+from jobq.options.values import COUNT
 from jobq.sealed import CRC_BYTES, MAX_LINE, is_whole, seal
 from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
-from jobq.store.records import COUNT, BadRecord, unknown
 from jobq.store.writer import append
 from jobq.system import sync
 from jobq.version import VERSION
@@ -137,8 +137,8 @@ class Header(NamedTuple):
                 map(COUNT.allows, [*days.values(), *map(rest.get, HEADER_NUMBERS)])
             ):
                 try:
-                    return cls(**{name: fields[name] for name in HEADER_KEYS}, extra=unknown(fields, NOT_EXTRA))
-                except BadRecord as e:
+                    return cls(**{name: fields[name] for name in HEADER_KEYS}, extra=unknown_keys(fields, NOT_EXTRA))
+                except ValueError as e:
                     raise StoreDamaged(path, 0, f"header: {e}") from None
         raise StoreDamaged(path, 0, "the first line is not a header")
 

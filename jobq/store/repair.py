@@ -6,8 +6,10 @@ import os
 import uuid
 from typing import NamedTuple
 
+from jobq.command import BadRecord, Record
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
-from jobq.job import Record, Step
+from jobq.job import Step
+from jobq.options.values import COUNT
 from jobq.sealed import is_whole
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
@@ -17,7 +19,7 @@ from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
-from jobq.store.records import COUNT, ID, MISFITS, BadRecord
+from jobq.store.records import ID, MISFITS
 from jobq.store.state import Jobs, snapshot
 from jobq.store.store import Store
 from jobq.version import VERSION

@@ -12,6 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from jobq.command import Command
 from jobq.errors import (
     JobqError,
     LockTimeout,
@@ -22,7 +23,7 @@ from jobq.errors import (
     StoreReplaced,
     StoreTooNew,
 )
-from jobq.job import Command, Job, Spec
+from jobq.job import Job, Spec
 from jobq.store import environment, finished, presence
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder, sync_parents

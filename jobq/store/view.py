@@ -12,13 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobq.command import BadRecord, Record
 from jobq.errors import StoreDamaged
-from jobq.job import Record
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import Journal, decode_line, parse_lines
-from jobq.store.records import MISFITS, BadRecord, why
+from jobq.store.records import MISFITS, why
 from jobq.store.state import Jobs
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most

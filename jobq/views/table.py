@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.job import Job, Moment, State
+from jobq.options.values import span
 from jobq.rules.order import claim_key, why_waiting
 from jobq.rules.serving import LiveWorker
 from jobq.store import presence
 from jobq.store.store import Store
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
-from jobq.views.text import command_line, safe, span
+from jobq.views.text import command_line, safe
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,12 +10,13 @@ import gc
 from collections.abc import Callable, Collection, Iterator
 
 from jobq import clock
+from jobq.command import Call
 from jobq.engine.local.adoption import may_still_run
 from jobq.engine.local.caller import Caller
 from jobq.engine.local.engine import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, PythonGone, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Call, Job, Moment, State
+from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.rules.order import may_claim
 from jobq.store import presence

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from unittest import mock
 
 from jobq.api import Queue
+from jobq.command import Record
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged
-from jobq.job import Attempt, Ending, Job, Moment, Outcome, Record, Spec
+from jobq.job import Attempt, Ending, Job, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store import check, compaction
 from jobq.store.hint import HINT

@@ -31,11 +31,12 @@ from hypothesis import strategies as st
 from jobq import cli
 from jobq.__main__ import main
 from jobq.api import Queue
+from jobq.command import Call, Record
 from jobq.commands.call import parse
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
-from jobq.job import Attempt, Call, Ending, Outcome, Record
+from jobq.job import Attempt, Ending, Outcome
 from jobq.options import table
 from jobq.options.request import call_command
 from jobq.options.selectors import select
@@ -468,6 +469,6 @@ SEEDS = [
          "tests/store/test_journal.py"),
     Seed("H", "arguments that are nested too deeply end in RecursionError", "commands/call.py",
          "    except (ValueError, RecursionError) as e:", "    except ValueError as e:", "57b"),
-    Seed("H", "a duration that ends in ValueError", "options/table.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
+    Seed("H", "a duration that ends in ValueError", "options/values.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
          "    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", "57b"),
 ]  # fmt: skip

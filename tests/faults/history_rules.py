@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from jobq.job import Call, Job, Outcome, State
+from jobq.command import Call
+from jobq.job import Job, Outcome, State
 from tests.faults.clients import Done
 
 CANCELLED = 125  # what `run` exits with if somebody cancels its job

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq.job import Attempt, Call, Due, Ending, Job, Outcome, Spec, State, Step
+from jobq.command import Call
+from jobq.job import Attempt, Due, Ending, Job, Outcome, Spec, State, Step
 from jobq.store.records import BadRecord, job_record, read_job
 
 TEXT = st.text(max_size=8)

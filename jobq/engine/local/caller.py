@@ -6,8 +6,8 @@ import os
 import sys
 
 from jobq import python
+from jobq.command import Call
 from jobq.errors import NotSaved, PythonGone
-from jobq.job import Call
 from jobq.store.folder import Folder
 
 NAME = "child.py"

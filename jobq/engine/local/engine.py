@@ -10,12 +10,12 @@ import selectors
 import time
 from typing import NamedTuple
 
+from jobq.command import Record
 from jobq.engine.local.adoption import Adopted, Orphans
 from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
 from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
-from jobq.job import Record
 from jobq.supervisor import PROTOCOL, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back

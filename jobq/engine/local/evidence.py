@@ -12,13 +12,15 @@ import time
 from typing import NamedTuple
 
 from jobq import system
+from jobq.command import Record
 from jobq.engine.task import Key, Trace
 from jobq.errors import Planted
-from jobq.job import Attempt, Ending, Outcome, Record
+from jobq.job import Attempt, Ending, Outcome
+from jobq.options.values import COUNT
 from jobq.store.folder import open_checked, read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
-from jobq.store.records import CLOCK, COUNT, MISFITS, TIME, read_ending
+from jobq.store.records import CLOCK, MISFITS, TIME, read_ending
 from jobq.supervisor import tree
 from jobq.supervisor.mark import VARIABLE, wearers, wears
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
+from jobq.command import Record
 from jobq.engine.local.evidence import SupervisorFiles
 from jobq.engine.task import Key, Task
-from jobq.job import Record
 from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.endings import ENCODER
