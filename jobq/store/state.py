@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from jobq.command import Command, Record, from_record, stored_size, to_record, unknown_keys
+from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record, unknown_keys
 from jobq.job import Attempt, Job, Spec, State, Step
 from jobq.options.values import COUNT
 from jobq.rules.lifecycle import Event
@@ -27,7 +27,6 @@ from jobq.store.records import (
     ID,
     MOST_ID,
     TIME,
-    BadRecord,
     apply_changing,
     attempt_record,
     changing_record,

@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jobq import clock
+from jobq.command import BadRecord
 from jobq.engine.local.evidence import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
 from jobq.job import Moment
 from jobq.options import table
 from jobq.store import compaction
-from jobq.store.records import BadRecord, job_record, read_job
+from jobq.store.records import job_record, read_job
 from jobq.supervisor import tree
 from tests.conftest import Cli, command, wait_until
 from tests.faults import strace
