@@ -41,7 +41,8 @@ def call(
     reports:build 2026 draft:=true
     """
     queue = queue_of(context)
-    args, kwargs = parse([utf8(word) for word in arguments or []])
+    words = [utf8(word) for word in arguments or []]
+    args, kwargs = parse(words[1:] if words[:1] == ["--"] else words)
     command = call_command(utf8(function), args, kwargs, interpreter(python))
     (job_id,) = queue.add_many([command], lambda: queue.spec(**options))
     acknowledge(str(job_id))

@@ -21,14 +21,24 @@ class LiveWorker:
         pid: int = 0,
         since: float = 0.0,
         stopping: bool = False,
+        suspended: bool = False,
     ) -> None:
-        """`queues` None: all. `slots`, `pid`, `since` (wall clock) 0: not known. `stopping`: it takes no more jobs."""
+        """`queues` None: all. `slots`, `pid`, `since` (wall clock) 0: not known. `stopping`: it takes no more jobs.
+
+        `suspended`: ^Z or SIGSTOP has stopped its process, until SIGCONT.
+        """
         self.token = token
         self.queues = queues
         self.slots = slots
         self.pid = pid
         self.since = since
         self.stopping = stopping
+        self.suspended = suspended
+
+    @property
+    def takes_jobs(self) -> bool:
+        """True unless it is leaving, or does nothing until it is continued."""
+        return not self.stopping and not self.suspended
 
     def serves(self, queue: str) -> bool:
         """Say whether it takes jobs of this queue, or took them before it was asked to stop."""
@@ -40,8 +50,11 @@ def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
     if not workers:
         return "no worker is running"
     its_own = [worker for worker in workers if worker.serves(queue)]
-    if any(not worker.stopping for worker in its_own):
+    if any(worker.takes_jobs for worker in its_own):
         return ""
+    if suspended := [worker for worker in its_own if worker.suspended]:
+        who = "the only worker is" if len(workers) == 1 else f"{len(suspended)} of {len(workers)} workers are"
+        return f"{who} suspended, as by ^Z; 'fg' or 'kill -CONT {suspended[0].pid}' continues it"
     if its_own and all(worker.stopping for worker in workers):
         return "the only worker is stopping" if len(workers) == 1 else f"all {len(workers)} workers are stopping"
     if its_own:

@@ -21,7 +21,7 @@ from jobq.rules.serving import LiveWorker
 from jobq.sealed import from_json, is_whole, seal, to_json
 from jobq.store.folder import MAKE_AGAIN, PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
-from jobq.system import hold_new, is_file_at, open_fifo, open_plain
+from jobq.system import LockRecord, hold_new, is_file_at, is_suspended, open_fifo, open_plain
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -101,8 +101,30 @@ def described(root: Folder, token: str) -> LiveWorker:
             "since": int() | float() as since,
             "stopping": bool() as stopping,
         } if queues is None or all(isinstance(queue, str) for queue in queues):
-            return LiveWorker(token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping)
+            suspended = is_suspended(pid) and _lock_record(root, token, "pid") is not None
+            return LiveWorker(
+                token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping, suspended=suspended
+            )
     return LiveWorker(token)
+
+
+def is_copied(root: Folder, token: str) -> bool:
+    """Return True if the worker's folder is a copy: the worker belongs to the store that this one was copied from."""
+    return bool(_lock_record(root, token, "is_copy"))
+
+
+def _lock_record(root: Folder, token: str, field: str) -> object:
+    """Return a field of the record in the worker's lock file; None where there is none."""
+    try:
+        fd = open_plain(f"{WORKERS}/{token}/{LOCK}", os.O_RDONLY, dir_fd=root.fd)
+    except OSError:
+        return None
+    try:
+        return getattr(LockRecord(fd), field)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def notify(root: Folder) -> None:

@@ -57,6 +57,8 @@ class Supervisor:
 
     def mend(self) -> None:
         """Make anew what a cleaner of old files has taken from our folder: we are found, and heard, by these files."""
+        if not self.channel.worker_is_gone() and not os.path.lexists(f"{self.folder}/lock"):
+            return  # first the worker makes its folder anew: a job without a worker would be taken over by another one
         try:
             if not is_file_at(self.lock, self.lock_path):
                 if not os.path.isdir(self.folder):

@@ -34,6 +34,7 @@ class Situation(NamedTuple):
     now: Moment
     workers: tuple[LiveWorker, ...] = ()  # the live ones that take any job
     dead: frozenset[str] = frozenset()  # workers that are gone, and still answer for jobs
+    copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
 
 
 def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
@@ -44,7 +45,8 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
     owners = runners | {store.jobs.by_id[job_id].attempts[-1].owner for job_id in store.jobs.running}
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
-    return Situation(now, tuple(presence.live(root)), dead)
+    copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
+    return Situation(now, tuple(presence.live(root)), dead, copied)
 
 
 def at_work(running: Iterable[Job]) -> list[Job]:
@@ -93,7 +95,10 @@ def reason(job: Job, situation: Situation) -> str:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
         notes += ["cancelling"] if job.cancel_asked_at is not None else []
-        notes += ["no worker"] if owner in situation.dead else []
+        if owner in situation.copied:
+            notes.append("belongs to the original of this copy")
+        elif owner in situation.dead:
+            notes.append("no worker")
         return ", ".join(notes)
     if not job.state.final:
         return safe(why_waiting(job, situation.now, workers=situation.workers, dead=situation.dead))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
+from jobq.engine.local.adoption import may_still_run, runs_elsewhere
 from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Key, Trace
 from jobq.errors import StoreError, StoreForbidden
@@ -35,7 +37,7 @@ class Rescued(NamedTuple):
 
     adopted: list[Adoption]
     settled: list[Job]
-    held: list[int]  # jobs of which something may still run, that nobody can prove to be ours
+    held: list[str]  # a sentence for each job of which something may still run, and nobody can tell
 
 
 def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
@@ -85,7 +87,9 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     try:
         endings, alive = _look_at(store, _answered_for(store.read_settled(), token), locks, now)
         known = endings.keys() | alive.keys()
-        done.held.extend(job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known)
+        unknown = [job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known]
+        why = runs_elsewhere if presence.is_copied(store.root, token) else partial(may_still_run, who="worker")
+        done.held.extend(map(why, unknown))
         adopted: list[Adoption] = []
         settled: list[Job] = []
 

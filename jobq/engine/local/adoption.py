@@ -200,3 +200,8 @@ class Orphans:
 def may_still_run(job_id: int, who: str) -> str:
     """That nobody can prove an attempt to be over, and what to do about it; `who` of it has died."""
     return f"job {job_id}: its {who} died, and something of it may still run; 'jobq cancel {job_id}' gives it up"
+
+
+def runs_elsewhere(job_id: int) -> str:
+    """Return the sentence for a job that was running when this store was copied from another one."""
+    return f"job {job_id} belongs to the store that this one was copied from; 'jobq cancel {job_id}' gives it up here"

@@ -223,12 +223,12 @@ def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, g
 
 def is_gone(supervision: SupervisorFiles, trace: Trace, recorded: dict[str, Record], lock: int) -> bool:
     """Whether nothing is left of an attempt of this boot whose supervisor holds no lock; what is ours is killed."""
+    if lock == COPIED:
+        return False  # the original store answers for it, and for whether it runs again
     if lock < 0 and supervision.may_run():
         return False  # its files were removed, or they are those of another store, of which ours is a copy
     # As recorded: since a backup was restored, this store's directory may be another one than when the job began.
     mark = recorded.get("start", {}).get("mark", trace.mark)
-    if lock == COPIED:
-        return not wearers(mark)  # they are the other store's to end
     if not kill_leftovers(mark):
         return False
     if lock < 0 or system.LockRecord(lock).is_near:
