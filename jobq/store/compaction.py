@@ -34,7 +34,7 @@ NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
 MOST_FINISHED = 2000  # jobs in the journal, which every reader has to read past
-TRIES = 3  # to do what another compaction may interrupt
+TRIES = 3  # to do something that another compaction may interrupt
 ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written file
 
 
@@ -273,7 +273,7 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
             store.read()
             if (
                 store.journal.header.generation == generation
-            ):  # else jobs have left the journal, and are to be searched for again
+            ):  # else jobs have left the journal: search the finished ones again
                 environment.forget(store.root, left - {job.spec.env for job in store.jobs.by_id.values()})
                 return
 

@@ -76,7 +76,7 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
 
 
 def make_durable(root: Folder, digest: str) -> bool:
-    """Make the name of the file durable; False if it is missing: cleaning removes unused ones. Raises NotSaved."""
+    """Make the name of the file durable; return False if it was removed (no job named it). Raises NotSaved."""
     folder = root.existing(ENV)
     if folder is None:
         return False
@@ -137,7 +137,7 @@ def forget(root: Folder, digests: Collection[str]) -> None:
 
 
 def _seal(folder: Folder, name: str) -> bool:
-    """Make the name of the file durable, and record that in its mode, so it is done once; False if it is missing."""
+    """Make the name of the file durable, and record that in its mode; return False if it is missing."""
     try:
         status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:

@@ -86,7 +86,7 @@ class StoreLock:
         """Release both locks."""
         self.held = False
         try:
-            fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: whoever gets the file's lock tries this one next
+            fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: the next writer takes it after the file's lock
         except OSError:
             pass  # a filesystem that can't lock directories
         try:
