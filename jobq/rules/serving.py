@@ -1,4 +1,4 @@
-"""The queues that live workers serve, and the words for one that none serves; light, as `jobq add` asks too."""
+"""The queues that live workers serve, and the words for one that none serves. Light, as `jobq add` imports it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class LiveWorker:
         return not self.stopping and not self.suspended
 
     def serves(self, queue: str) -> bool:
-        """Say whether it takes jobs of this queue, or took them before it was asked to stop."""
+        """Return True if it takes jobs of this queue, or took them before it was asked to stop."""
         return self.queues is None or queue in self.queues
 
 
 def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
-    """Say why none of these live workers will take a job of the queue; "" if one will."""
+    """Return why none of these live workers will take a job of the queue; "" if one will."""
     if not workers:
         return "no worker is running"
     its_own = [worker for worker in workers if worker.serves(queue)]
@@ -69,7 +69,7 @@ def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
 
 
 def is_near(one: str, other: str) -> bool:
-    """Tell two names that are one slip of the finger apart: a letter more, less, wrong, swapped, or in another case."""
+    """Return True if two names differ by one typing error: a letter more, less, wrong or swapped, or by case."""
     if one.lower() == other.lower():
         return True
     while one and other and one[0] == other[0]:

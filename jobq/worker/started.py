@@ -1,4 +1,4 @@
-"""Jobs that have processes already, although they wait in the store: a backup of it was restored while they ran."""
+"""Jobs that have processes although they wait in the store: a backup of it was restored while they ran."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jobq.store.state import Jobs
 from jobq.store.store import Store
 
 REMEMBERED = 10_000  # endings
-LOOK_AGAIN = 1.5  # seconds between two looks while there are any
+LOOK_AGAIN = 1.5  # seconds between two checks while there are any
 
 
 class Started:
-    """Which jobs a worker must not claim, lest they run twice at a time. Looks whenever the journal was read anew."""
+    """The jobs that a worker must not claim, or they would run twice. Checked after each full read of the journal."""
 
     def __init__(self, store: Store, engine: LocalEngine, token: str) -> None:
         self._store = store
@@ -30,11 +30,11 @@ class Started:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the jobs were read anew since the last look."""
+        """True if the whole journal was read again since the last check."""
         return self._store.loads != self._loads
 
     def look(self, now: Moment) -> None:
-        """See to it that `ids` is right for the jobs as they were read last. Raises OSError."""
+        """Bring `ids` up to date with the jobs as they were read last. Raises OSError."""
         if not self.is_outdated and not (self.ids and now.boot >= self._checked_at + LOOK_AGAIN):
             return
         jobs = self._store.jobs
@@ -69,5 +69,5 @@ class Started:
 
 
 def waits(job: Job) -> bool:
-    """Whether it may be claimed, now or later."""
+    """Return True if the job may be claimed, now or later."""
     return job.state in {State.QUEUED, State.HELD}
