@@ -1,4 +1,4 @@
-"""All fault cases by subject, all seeded faults, what ordinary tests cover already, and what waits for its feature."""
+"""All fault cases, those that are ordinary tests, those that wait for a feature, and all seeded faults."""
 
 from __future__ import annotations
 
@@ -27,28 +27,31 @@ from tests.faults import (
 from tests.faults.case import CASES, Bench, Figures, Skipped
 from tests.faults.seed import Seed
 
-__all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "run_case"]
+__all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "Covered", "Waiting", "name_of", "run_case"]
 
 
 class Covered(NamedTuple):
-    """A case that is an ordinary test, or several: each test is a try."""
+    """A case that consists of ordinary tests: each test counts as a try."""
 
+    name: str
     number: str
     subject: str
-    name: str
+    sentence: str
     tests: tuple[str, ...]
 
 
 class Waiting(NamedTuple):
-    """A case whose feature is not there yet."""
+    """A case for a feature that does not exist yet."""
 
-    number: str
     name: str
+    number: str
+    sentence: str
     feature: str
 
 
 COVERED: list[Covered] = [
     Covered(
+        "records-round-trip",
         "57c",
         "store",
         "what is stored comes back as it was; noise and hostile JSON are refused",
@@ -59,24 +62,28 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "signals-inherited",
         "49",
         "supervision",
         "worker with ignored and blocked signals: the job has default ones, and an empty mask",
         ("tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
     ),
     Covered(
+        "acknowledgement-not-printed",
         "47",
         "words",
         "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job is there once",
         ("tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
     ),
     Covered(
+        "store-modes",
         "S1",
         "security",
         "folders 0700, files 0600, whatever the umask",
         ("tests/commands/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
     ),
     Covered(
+        "shell-line-or-argv",
         "S7",
         "security",
         "one argument is a shell line, several are an exact argv; shown as one would type it",
@@ -87,12 +94,14 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "terminal-output-filtered",
         "S10",
         "security",
         "output on a terminal: lines, tabs and colours only",
         ("tests/screens/test_screen.py::test_output_for_a_terminal_keeps_lines_tabs_and_colours_only",),
     ),
     Covered(
+        "journal-any-bytes",
         "S12",
         "security",
         "the journal's reader takes any bytes",
@@ -102,6 +111,7 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "records-invalid",
         "S13",
         "security",
         "records that are no jobs are refused",
@@ -111,6 +121,7 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "worker-stopped-twice",
         "23b",
         "supervision",
         "a worker that is asked once takes nothing new, asked twice it hands back at once; --drain tells that work is left",
@@ -121,12 +132,14 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "network-filesystem",
         "S14",
         "security",
         "a store on a network filesystem: told; made on another machine: no worker, but it is read",
         ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem",),
     ),
     Covered(
+        "grace-cut-short",
         "68",
         "supervision",
         "seven shapes of tree ended in four ways: every process hears TERM once and has the whole grace",
@@ -138,6 +151,7 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "term-to-everything",
         "63",
         "supervision",
         "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry used, nothing destroyed",
@@ -148,6 +162,7 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "store-copied-or-moved",
         "64",
         "supervision",
         "a copied, moved or new store, processes that hide: killed is what is ours, all of it and nothing else",
@@ -159,12 +174,14 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "backup-restored",
         "65",
         "supervision",
         "a backup restored under a worker, three ways: nothing is started twice",
         ("tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
     ),
     Covered(
+        "cleaner-removes-files",
         "66",
         "supervision",
         "a cleaner takes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
@@ -175,6 +192,7 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "process-unkillable",
         "67",
         "supervision",
         "what can't die is told and holds nobody up; a worker as PID 1 reaps strangers and kills none",
@@ -184,22 +202,36 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
-        "7", "disk and limits", "disk full while adding", ("tests/commands/test_bad_input.py::test_a_really_full_disk",)
+        "disk-full-add",
+        "7",
+        "disk and limits",
+        "disk full while adding",
+        ("tests/commands/test_bad_input.py::test_a_really_full_disk",),
     ),
 ]
 
 WAITING = [
     Waiting(
+        "kill-every-write-of-schedules",
         "1b",
         "SIGKILL at every write point of an add with dependencies, of a fired schedule, of a migration",
         "dependencies, schedules, a second format",
     ),
-    Waiting("33", "three days down with an hourly schedule", "schedules"),
-    Waiting("50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"),
-    Waiting("S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
-    Waiting("S8b", "which part of the environment is captured, and shown", "`--env-capture`, `--reveal`"),
-    Waiting("S17b", "what a settings file in the working directory may not set", "settings files"),
-    Waiting("47b", "a repeated `--key` adds none", "idempotency keys"),
+    Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
+    Waiting(
+        "dependency-cycles", "50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"
+    ),
+    Waiting("exec-shell-options", "S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
+    Waiting(
+        "environment-capture-options",
+        "S8b",
+        "which part of the environment is captured, and shown",
+        "`--env-capture`, `--reveal`",
+    ),
+    Waiting(
+        "settings-file-limits", "S17b", "what a settings file in the working directory may not set", "settings files"
+    ),
+    Waiting("key-repeated", "47b", "a repeated `--key` adds none", "idempotency keys"),
 ]
 
 SEEDS: list[Seed] = [
@@ -222,9 +254,15 @@ SEEDS: list[Seed] = [
 ]
 
 
-def run_case(number: int, *, full: bool) -> Figures | str:
-    """The figures of one of CASES, or why it was skipped."""
-    case = CASES[number]
+def name_of(word: str) -> str | None:
+    """Return the name of the case with this name or number; None if there is none."""
+    cases = [*CASES, *COVERED, *WAITING]
+    return next((case.name for case in cases if word in {case.name, case.number}), None)
+
+
+def run_case(index: int, *, full: bool) -> Figures | str:
+    """Run one of CASES; return its figures, or why it was skipped."""
+    case = CASES[index]
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), full=full)
         try:
@@ -234,5 +272,5 @@ def run_case(number: int, *, full: bool) -> Figures | str:
                 bench.close()
         except Skipped as reason:
             return str(reason)
-        except Exception as e:  # whatever broke the case, or its end, was not meant to
+        except Exception as e:  # any other exception is a failure of the case
             return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])

@@ -106,7 +106,12 @@ WRONG = {  # off by so much while jobs finish, for a moment afterwards, and then
 }
 
 
-@case("70", SUBJECT, "the wall clock is wrong for a moment, or at boot: finished jobs and logs that are gone")
+@case(
+    "clock-wrong-retention",
+    "70",
+    SUBJECT,
+    "the wall clock is wrong for a moment, or at boot: finished jobs and logs that are gone",
+)
 def wrong_for_a_moment(bench: Bench) -> Figures:
     figures = Figures()
     for turn in range(bench.size(1, 5)):
@@ -140,7 +145,10 @@ def be_wrong(bench: Bench, name: str, offsets: tuple[float, ...], figures: Figur
 
 
 @case(
-    "70b", SUBJECT, "a clock is wrong when a retry is decided, right after a reboot; a boot clock of another container"
+    "clock-wrong-retry",
+    "70b",
+    SUBJECT,
+    "a clock is wrong when a retry is decided, right after a reboot; a boot clock of another container",
 )
 def wrong_before_a_retry(bench: Bench) -> Figures:
     figures = Figures(limit=1.1 + 1.0)
@@ -183,7 +191,7 @@ def decided_to_retry(bench: Bench, clocks: Clocks) -> Job:
         queue.cancel([job.id])
 
 
-@case("70c", SUBJECT, "7 days pass, on both clocks: finished jobs, logs and bytes that stay")
+@case("days-pass-retention", "70c", SUBJECT, "7 days pass, on both clocks: finished jobs, logs and bytes that stay")
 def days_pass(bench: Bench) -> Figures:
     """Few jobs, which no compaction is due for; the worker lives on, or another one comes, also after a reboot."""
     figures = Figures()
@@ -220,16 +228,16 @@ def days_pass(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("70", "finished jobs age by the wall clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "now.wall - before.wall", "70"),
-    Seed("70", "finished jobs are as old as the name of their file says", "store/retention.py", "            seconds[day] = min(seconds.get(day, age.seconds), age.seconds)", '            seconds[day] = 1e9 if day < today else 0.0', "70"),
-    Seed("70", "finished jobs age by the boot clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "since", "tests/store/test_retention.py"),
-    Seed("70", "a reboot says nothing of the time before", "store/retention.py", "else now.boot\n", "else 0.0\n", "70c"),
-    Seed("70", "what has just finished is as old as the rest of its day", "store/retention.py", " if age.content == contents.get(day)}", " if day in contents}", "tests/store/test_retention.py"),
-    Seed("70", "a late file goes before earlier ones, and with it what was said of their jobs", "store/retention.py", "dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))", "{day: age for day, age in sorted(self.files.items()) if age.seconds < keep_days * DAY}", "tests/store/test_retention.py"),
-    Seed("70", "time is counted again by whoever read the clocks before", "store/retention.py", "seen = self.seen if overtaken else now", "seen = now", "tests/store/test_retention.py"),
-    Seed("70", "files are made for days to come", "store/finished.py", "return min(max(day, newest), today)", "return max(day, newest)", "tests/store/test_retention.py"),
-    Seed("70b", "after a reboot a retry waits for the wall clock", "job.py", "            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", "            pass\n        return wall\n", "70b"),
-    Seed("70b", "after a reboot a wait that can not be true is none", "job.py", "wall = min(wall, longest - now.boot)", "pass", "tests/rules/test_lifecycle.py"),
-    Seed("70b", "any boot clock is believed", "job.py", "if same_boot and boot <= possible:", "if same_boot:", "70b"),
-    Seed("70c", "nothing goes as long as no compaction is due", "worker/upkeep.py", " or self._is_due_by_age(now, idle=idle)", "", "70c"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs age by the wall clock alone", file="store/retention.py", old="min(since, now.wall - before.wall)", new="now.wall - before.wall", caught_by="clock-wrong-retention"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs are as old as the name of their file says", file="store/retention.py", old="            seconds[day] = min(seconds.get(day, age.seconds), age.seconds)", new='            seconds[day] = 1e9 if day < today else 0.0', caught_by="clock-wrong-retention"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs age by the boot clock alone", file="store/retention.py", old="min(since, now.wall - before.wall)", new="since", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="a reboot says nothing of the time before", file="store/retention.py", old="else now.boot\n", new="else 0.0\n", caught_by="days-pass-retention"),
+    Seed(harness="clock-wrong-retention", fault="what has just finished is as old as the rest of its day", file="store/retention.py", old=" if age.content == contents.get(day)}", new=" if day in contents}", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="a late file goes before earlier ones, and with it what was said of their jobs", file="store/retention.py", old="dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))", new="{day: age for day, age in sorted(self.files.items()) if age.seconds < keep_days * DAY}", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="time is counted again by whoever read the clocks before", file="store/retention.py", old="seen = self.seen if overtaken else now", new="seen = now", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="files are made for days to come", file="store/finished.py", old="return min(max(day, newest), today)", new="return max(day, newest)", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retry", fault="after a reboot a retry waits for the wall clock", file="job.py", old="            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", new="            pass\n        return wall\n", caught_by="clock-wrong-retry"),
+    Seed(harness="clock-wrong-retry", fault="after a reboot a wait that can not be true is none", file="job.py", old="wall = min(wall, longest - now.boot)", new="pass", caught_by="tests/rules/test_lifecycle.py"),
+    Seed(harness="clock-wrong-retry", fault="any boot clock is believed", file="job.py", old="if same_boot and boot <= possible:", new="if same_boot:", caught_by="clock-wrong-retry"),
+    Seed(harness="days-pass-retention", fault="nothing goes as long as no compaction is due", file="worker/upkeep.py", old=" or self._is_due_by_age(now, idle=idle)", new="", caught_by="days-pass-retention"),
 ]  # fmt: skip

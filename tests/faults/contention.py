@@ -28,7 +28,7 @@ from tests.faults.seed import Seed
 REAL = ("add, from its start",)
 
 
-@case("14", "store", "50 adders at once")
+@case("fifty-adders", "14", "store", "50 adders at once")
 def fifty_adders(bench: Bench) -> Figures:
     """Most of them are processes that go on adding, some are the real command from its start.
 
@@ -111,7 +111,7 @@ finally:
 """
 
 
-@case("21", "store", "the holder of the lock is stopped")
+@case("lock-holder-stopped", "21", "store", "the holder of the lock is stopped")
 def stopped_holder(bench: Bench) -> Figures:
     """The others say who holds it, change nothing and exit with 75; a worker waits; then all goes on.
 
@@ -170,7 +170,7 @@ def contents(store: Path) -> dict[str, bytes]:
 # -- workers ------------------------------------------------------------------------------------------
 
 
-@case("22c", "supervision", "a dead worker is noticed by another one")
+@case("worker-killed-noticed", "22c", "supervision", "a dead worker is noticed by another one")
 def noticed(bench: Bench) -> Figures:
     """Time: from the SIGKILL until all of its running jobs have a new owner. The other one is not rung by anybody."""
     need_history()
@@ -208,7 +208,7 @@ def owners(cli: Cli) -> set[str]:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@case("48", "supervision", "one signal or two to a worker, at random times")
+@case("worker-signalled-at-random", "48", "supervision", "one signal or two to a worker, at random times")
 def signalled(bench: Bench) -> Figures:
     """Each run adds jobs to what the runs before have left, starts a worker and stops it. Time: until it has ended."""
     need_history()
@@ -253,7 +253,7 @@ def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Fig
     return max(0.0, done.acked - asked)
 
 
-@case("48b", "supervision", "a second signal while the worker is leaving already")
+@case("worker-signalled-while-leaving", "48b", "supervision", "a second signal while the worker is leaving already")
 def signalled_late(bench: Bench) -> Figures:
     """The real command, with nothing to do: closing a terminal may send more than one signal. It exits with 0 all the same."""
     figures, cli = Figures(n=bench.size(6, 100)), bench.cli()
@@ -280,7 +280,13 @@ def handed_back_for_free(job: Job) -> list[str]:
     )
 
 
-@case("23", "supervision", "a worker that is asked once gives running jobs 30 s, then hands them back", in_suite=False)
+@case(
+    "worker-stopped-hands-back",
+    "23",
+    "supervision",
+    "a worker that is asked once gives running jobs 30 s, then hands them back",
+    in_suite=False,
+)
 def drained(bench: Bench) -> Figures:
     """With retries left that costs none; without, the job has failed. Time: from the signal until the worker has ended."""
     need_history()
@@ -310,36 +316,43 @@ def drained(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "E",
-        "a lock that is given to whoever has waited long enough",
-        "store/lock.py",
-        '                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
-        "                return",
-        "21",
+        harness="history",
+        fault="a lock that is given to whoever has waited long enough",
+        file="store/lock.py",
+        old='                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
+        new="                return",
+        caught_by="lock-holder-stopped",
     ),
     Seed(
-        "E",
-        "little patience at the lock",
-        "store/store.py",
-        "path: str, *, lock_timeout: float = 10.0",
-        "path: str, *, lock_timeout: float = 0.02",
-        "14",
-    ),
-    Seed("E", "a rare look for dead workers", "worker/loop.py", "CHECK_EVERY = 1.5 ", "CHECK_EVERY = 15.0 ", "22c"),
-    Seed(
-        "E",
-        "handing back counts as an attempt",
-        "supervisor/supervisor.py",
-        'job.begin_stop("interrupted", seconds, counted=False)',
-        'job.begin_stop("interrupted", seconds)',
-        "48",
+        harness="history",
+        fault="little patience at the lock",
+        file="store/store.py",
+        old="path: str, *, lock_timeout: float = 10.0",
+        new="path: str, *, lock_timeout: float = 0.02",
+        caught_by="fifty-adders",
     ),
     Seed(
-        "E",
-        "what was cut short is handed back, with or without retries left",
-        "rules/lifecycle.py",
-        "(not ending.counted and not full and left)",
-        "(not ending.counted and not full)",
-        "48",
+        harness="history",
+        fault="a rare look for dead workers",
+        file="worker/loop.py",
+        old="CHECK_EVERY = 1.5 ",
+        new="CHECK_EVERY = 15.0 ",
+        caught_by="worker-killed-noticed",
+    ),
+    Seed(
+        harness="history",
+        fault="handing back counts as an attempt",
+        file="supervisor/supervisor.py",
+        old='job.begin_stop("interrupted", seconds, counted=False)',
+        new='job.begin_stop("interrupted", seconds)',
+        caught_by="worker-signalled-at-random",
+    ),
+    Seed(
+        harness="history",
+        fault="what was cut short is handed back, with or without retries left",
+        file="rules/lifecycle.py",
+        old="(not ending.counted and not full and left)",
+        new="(not ending.counted and not full)",
+        caught_by="worker-signalled-at-random",
     ),
 ]

@@ -646,7 +646,7 @@ def record_life(recorder: Recorder, *, full: bool) -> Iterator[Chapter]:
         yield recorder.python("compaction", COMPACT)
 
 
-@case("6", "store", "crash states of a real trace")
+@case("crash-states", "6", "store", "crash states of a real trace")
 def crash_states(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -666,30 +666,30 @@ def crash_states(bench: Bench) -> Figures:
 _APPEND = "        sync(fd)\n    except OSError as e:\n        raise SyncFailed("
 _HINT = "        self.journal.append(data, hint.size)\n"
 SEEDS = [
-    Seed("C", "the journal is not synced", "store/writer.py", _APPEND, _APPEND.replace("sync(fd)", "pass"), "6"),
-    Seed("C", "acknowledged before the sync", "store/writer.py", _APPEND,
-         _APPEND.replace("sync(fd)", "__import__('atexit').register(os.fdatasync, os.dup(fd))"), "6"),
-    Seed("C", "the hint is ahead of the sync", "store/store.py", _HINT,
-         "        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))\n" + _HINT, "6"),
-    Seed("C", "what a dead writer left is not synced", "store/store.py", "            journal.renew(synced, parsed.end)\n", "            pass\n", "6"),
-    Seed("C", "the name that a dead writer gave is not synced", "store/store.py", "            os.fsync(root.fd)\n", "            pass\n", "6"),
-    Seed("C", "no sync of the directory after compaction's rename", "store/compaction.py",
-         "dst_dir_fd=root.fd)\n                os.fsync(root.fd)\n", "dst_dir_fd=root.fd)\n", "6"),
-    Seed("C", "no sync of the new journal before its rename", "store/compaction.py",
-         "from jobq.system import sync\n", "from os import fstat as sync\n", "6"),
-    Seed("C", "what was added during the compaction is not synced", "store/compaction.py",
-         "                sync(fd)\n                if not root.holds", "                if not root.holds", "6"),
-    Seed("C", "no sync of finished jobs before they leave the journal", "store/finished.py",
-         "                end += len(block)\n            sync(fd)\n", "                end += len(block)\n", "6"),
-    Seed("C", "no sync of the names of finished days", "store/finished.py",
-         "                os.fsync(folder.fd)\n", "", "6"),
-    Seed("C", "no sync of a new file before its rename", "store/folder.py",
-         "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "6"),
-    Seed("C", "no sync of the directory after a new file's rename", "store/folder.py",
-         "            os.fsync(self.fd)\n        except OSError as e:\n", "        except OSError as e:\n", "6"),
-    Seed("C", "environments are not synced", "store/environment.py",
-         "            folder.write_new(name, data)\n",
-         "            open(f'{folder.path}/{name}', 'wb').write(data)\n", "6"),
-    Seed("C", "no sync of the parent of a new subdirectory", "store/folder.py",
-         "            os.fsync(self.fd)  # always", "            # always", "6"),
+    Seed(harness="crash-states", fault="the journal is not synced", file="store/writer.py", old=_APPEND, new=_APPEND.replace("sync(fd)", "pass"), caught_by="crash-states"),
+    Seed(harness="crash-states", fault="acknowledged before the sync", file="store/writer.py", old=_APPEND,
+         new=_APPEND.replace("sync(fd)", "__import__('atexit').register(os.fdatasync, os.dup(fd))"), caught_by="crash-states"),
+    Seed(harness="crash-states", fault="the hint is ahead of the sync", file="store/store.py", old=_HINT,
+         new="        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))\n" + _HINT, caught_by="crash-states"),
+    Seed(harness="crash-states", fault="what a dead writer left is not synced", file="store/store.py", old="            journal.renew(synced, parsed.end)\n", new="            pass\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="the name that a dead writer gave is not synced", file="store/store.py", old="            os.fsync(root.fd)\n", new="            pass\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the directory after compaction's rename", file="store/compaction.py",
+         old="dst_dir_fd=root.fd)\n                os.fsync(root.fd)\n", new="dst_dir_fd=root.fd)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the new journal before its rename", file="store/compaction.py",
+         old="from jobq.system import sync\n", new="from os import fstat as sync\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="what was added during the compaction is not synced", file="store/compaction.py",
+         old="                sync(fd)\n                if not root.holds", new="                if not root.holds", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of finished jobs before they leave the journal", file="store/finished.py",
+         old="                end += len(block)\n            sync(fd)\n", new="                end += len(block)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the names of finished days", file="store/finished.py",
+         old="                os.fsync(folder.fd)\n", new="", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of a new file before its rename", file="store/folder.py",
+         old="            write_all(fd, data, 0)\n            sync(fd)\n", new="            write_all(fd, data, 0)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the directory after a new file's rename", file="store/folder.py",
+         old="            os.fsync(self.fd)\n        except OSError as e:\n", new="        except OSError as e:\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="environments are not synced", file="store/environment.py",
+         old="            folder.write_new(name, data)\n",
+         new="            open(f'{folder.path}/{name}', 'wb').write(data)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the parent of a new subdirectory", file="store/folder.py",
+         old="            os.fsync(self.fd)  # always", new="            # always", caught_by="crash-states"),
 ]  # fmt: skip

@@ -163,7 +163,7 @@ def caught(figures: Figures, where: str, complaints: Callable[[], Iterator[str]]
 # -- the end of the journal ----------------------------------------------------------------------------
 
 
-@case("16", "store", "torn tail at every byte")
+@case("journal-tail-torn", "16", "store", "torn tail at every byte")
 def torn_tail(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -211,7 +211,7 @@ def torn(kept: Kept, copy: Path, size: int, tail: bytes, hint: int | None) -> It
         yield f"the next id is {added}"
 
 
-@case("19", "store", "acknowledged tail missing")
+@case("journal-tail-missing", "19", "store", "acknowledged tail missing")
 def missing_tail(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -263,7 +263,7 @@ def damages(bench: Bench, path: Path, values: int) -> Iterator[tuple[int, int]]:
         os.close(fd)
 
 
-@case("18", "store", "one byte of acknowledged data damaged")
+@case("journal-byte-damaged", "18", "store", "one byte of acknowledged data damaged")
 def damaged_journal(bench: Bench) -> Figures:
     """Told with file and line, by everybody who reads; `doctor --accept-loss` loses what the line held, and no more."""
     figures = Figures()
@@ -336,7 +336,12 @@ def repaired_after(kept: Kept, copy: Path, at: int) -> Iterator[str]:
     yield from complaints_after_repair(copy, expected, added, kept.next_ids[-1])
 
 
-@case("18b", "store", "one byte damaged in the hint, a finished day, an environment, a record of ends")
+@case(
+    "other-file-byte-damaged",
+    "18b",
+    "store",
+    "one byte damaged in the hint, a finished day, an environment, a record of ends",
+)
 def damaged_side_files(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -484,7 +489,7 @@ RECOVERIES = [  # the first three are the quick form
 ]
 
 
-@case("2", "store", "SIGKILL at each write of a recovery")
+@case("kill-during-recovery", "2", "store", "SIGKILL at each write of a recovery")
 def kill_while_mending(bench: Bench) -> Figures:
     """An add (or a cancel) on a store that somebody left torn is killed at each call; the next one must find its way."""
     need_linux()
@@ -505,33 +510,33 @@ def kill_while_mending(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("F", "compaction believes its memory and drops a damaged journal", "store/compaction.py",
-         "                store.journal.check_intact(known.upto)\n", "", "tests/store/test_compaction.py"),
-    Seed("F", "compaction writes what was known of an older generation", "store/compaction.py",
-         "                if store.journal.header != known.header:\n                    return False\n", "",
-         "tests/store/test_compaction.py"),
-    Seed("F", "a torn line in the middle of what is read at once ends the reading", "store/view.py",
-         "            if upto == end:\n                return\n", "            return\n", "tests/store/test_journal.py"),
-    Seed("F", "no torn-tail repair", "store/journal.py",
-         "            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))",
-         "            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", "16"),
-    Seed("F", "a torn line with a newline is damage", "store/journal.py",
-         "            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", "            if True:", "16"),
-    Seed("F", "whole changes behind the hint are cut off", "store/store.py",
-         "                os.ftruncate(journal.fd, parsed.end)", "                os.ftruncate(journal.fd, hint.size)", "2"),
-    Seed("F", "no checksum", "sealed.py",
-         "    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
-         "    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", "18"),
-    Seed("F", "a gap in the numbers is not noticed", "store/journal.py",
-         "or line[\"seq\"] != last + 1:", "or line[\"seq\"] <= last:", "tests/store/test_journal.py"),
-    Seed("F", "the hint is ignored", "store/hint.py",
-         "        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))", "        return None", "19"),
-    Seed("F", "a journal of an older generation is taken", "store/view.py",
-         "            if hint is not None and hint.generation > journal.header.generation and journal.is_current():",
-         "            if False:", "19"),
-    Seed("F", "the hint has no checksum", "store/hint.py", "        if len(data) != HINT_BYTES or not is_whole(line):", "        if len(data) != HINT_BYTES:", "18b"),
-    Seed("F", "a changed environment is used", "store/environment.py",
-         "    if sha256(data) != digest:", "    if False:", "18b"),
-    Seed("F", "a torn record of a start is not seen", "engine/local/evidence.py",
-         "                    recorded[TORN] = {}", "                    pass", "18b"),
+    Seed(harness="damage", fault="compaction believes its memory and drops a damaged journal", file="store/compaction.py",
+         old="                store.journal.check_intact(known.upto)\n", new="", caught_by="tests/store/test_compaction.py"),
+    Seed(harness="damage", fault="compaction writes what was known of an older generation", file="store/compaction.py",
+         old="                if store.journal.header != known.header:\n                    return False\n", new="",
+         caught_by="tests/store/test_compaction.py"),
+    Seed(harness="damage", fault="a torn line in the middle of what is read at once ends the reading", file="store/view.py",
+         old="            if upto == end:\n                return\n", new="            return\n", caught_by="tests/store/test_journal.py"),
+    Seed(harness="damage", fault="no torn-tail repair", file="store/journal.py",
+         old="            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))",
+         new="            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", caught_by="journal-tail-torn"),
+    Seed(harness="damage", fault="a torn line with a newline is damage", file="store/journal.py",
+         old="            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", new="            if True:", caught_by="journal-tail-torn"),
+    Seed(harness="damage", fault="whole changes behind the hint are cut off", file="store/store.py",
+         old="                os.ftruncate(journal.fd, parsed.end)", new="                os.ftruncate(journal.fd, hint.size)", caught_by="kill-during-recovery"),
+    Seed(harness="damage", fault="no checksum", file="sealed.py",
+         old="    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
+         new="    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", caught_by="journal-byte-damaged"),
+    Seed(harness="damage", fault="a gap in the numbers is not noticed", file="store/journal.py",
+         old="or line[\"seq\"] != last + 1:", new="or line[\"seq\"] <= last:", caught_by="tests/store/test_journal.py"),
+    Seed(harness="damage", fault="the hint is ignored", file="store/hint.py",
+         old="        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))", new="        return None", caught_by="journal-tail-missing"),
+    Seed(harness="damage", fault="a journal of an older generation is taken", file="store/view.py",
+         old="            if hint is not None and hint.generation > journal.header.generation and journal.is_current():",
+         new="            if False:", caught_by="journal-tail-missing"),
+    Seed(harness="damage", fault="the hint has no checksum", file="store/hint.py", old="        if len(data) != HINT_BYTES or not is_whole(line):", new="        if len(data) != HINT_BYTES:", caught_by="other-file-byte-damaged"),
+    Seed(harness="damage", fault="a changed environment is used", file="store/environment.py",
+         old="    if sha256(data) != digest:", new="    if False:", caught_by="other-file-byte-damaged"),
+    Seed(harness="damage", fault="a torn record of a start is not seen", file="engine/local/evidence.py",
+         old="                    recorded[TORN] = {}", new="                    pass", caught_by="other-file-byte-damaged"),
 ]  # fmt: skip

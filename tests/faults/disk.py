@@ -128,7 +128,7 @@ def is_sound(figures: Figures, store: Path) -> None:
 # -- full disks ---------------------------------------------------------------------------------------------------------------
 
 
-@case("8", SUBJECT, "disk full while jobs end, then space returns")
+@case("disk-full-job-ends", "8", SUBJECT, "disk full while jobs end, then space returns")
 def full_while_ending(bench: Bench) -> Figures:
     figures = Figures(limit=SOON)
     ends = 0
@@ -186,7 +186,7 @@ def fill_journal(queue: Queue) -> list[int]:
             return added
 
 
-@case("9", SUBJECT, "no room for logs, jobs go on writing")
+@case("disk-full-log-write", "9", SUBJECT, "no room for logs, jobs go on writing")
 def full_logs(bench: Bench) -> Figures:
     figures = Figures()
     cli = bench.cli()
@@ -209,7 +209,7 @@ def full_logs(bench: Bench) -> Figures:
     return figures
 
 
-@case("9b", SUBJECT, "logs can't even be created, then room returns")
+@case("disk-full-log-creation", "9b", SUBJECT, "logs can't even be created, then room returns")
 def no_room_for_a_log(bench: Bench) -> Figures:
     figures = Figures(limit=SOON)
     cli = bench.cli()
@@ -242,7 +242,7 @@ def one_log(cli: Cli, first: int, second: int, figures: Figures) -> None:
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 
 
-@case("10", SUBJECT, "store on a disk that is read-only: commands")
+@case("disk-read-only-command", "10", SUBJECT, "store on a disk that is read-only: commands")
 def read_only_commands(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -278,7 +278,7 @@ def read_only_commands(bench: Bench) -> Figures:
     return figures
 
 
-@case("10b", SUBJECT, "disk becomes read-only under a worker, then writable again")
+@case("disk-read-only-worker", "10b", SUBJECT, "disk becomes read-only under a worker, then writable again")
 def read_only_worker(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -321,7 +321,7 @@ def read_only_once(cli: Cli, folder: Path, figures: Figures) -> None:
 JOURNAL_SYNC = "inject=fdatasync:error=EIO:when="
 
 
-@case("4", SUBJECT, "a sync fails with EIO, the next would succeed: commands")
+@case("sync-error-command", "4", SUBJECT, "a sync fails with EIO, the next would succeed: commands")
 def failed_sync(bench: Bench) -> Figures:
     figures = Figures()
     cli = bench.cli()
@@ -377,7 +377,7 @@ def failed_environment(cli: Cli, call: str, figures: Figures, trace: Path) -> No
     cli.id(*words[1:])
 
 
-@case("4b", SUBJECT, "a sync fails with EIO, the next would succeed: worker")
+@case("sync-error-worker", "4b", SUBJECT, "a sync fails with EIO, the next would succeed: worker")
 def failed_sync_of_a_worker(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -429,7 +429,7 @@ for _ in range(rounds):
 """
 
 
-@case("13", SUBJECT, "slow disk, 200 ms a sync, 20 adders at once")
+@case("disk-slow-adders", "13", SUBJECT, "slow disk, 200 ms a sync, 20 adders at once")
 def slow_disk(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -501,7 +501,7 @@ def limited(cli: Cli, figures: Figures, count: int, limits: Callable[[], None], 
     is_sound(figures, cli.store)
 
 
-@case("11", SUBJECT, "worker for 16 jobs with 24 descriptors")
+@case("descriptors-exhausted", "11", SUBJECT, "worker for 16 jobs with 24 descriptors")
 def few_descriptors(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -510,7 +510,7 @@ def few_descriptors(bench: Bench) -> Figures:
     return figures
 
 
-@case("12", SUBJECT, "worker for 16 jobs with 12 processes")
+@case("processes-exhausted", "12", SUBJECT, "worker for 16 jobs with 12 processes")
 def few_processes(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -553,7 +553,7 @@ def memory_group(limit: int) -> Iterator[Path]:
         group.rmdir()
 
 
-@case("27", SUBJECT, "job killed for want of memory, in a cgroup")
+@case("memory-exhausted-job", "27", SUBJECT, "job killed for want of memory, in a cgroup")
 def out_of_memory(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -581,7 +581,7 @@ def out_of_memory(bench: Bench) -> Figures:
 MOST_RSS = 150 * MIB
 
 
-@case("55", SUBJECT, "100,000 finished and 10,000 live jobs", in_suite=False)
+@case("large-store", "55", SUBJECT, "100,000 finished and 10,000 live jobs", in_suite=False)
 def large_store(bench: Bench) -> Figures:
     need_linux()
     figures = Figures(limit=1.0)  # from the add to the claim
@@ -654,7 +654,7 @@ for part in range(2):
 """
 
 
-@case("34c", SUBJECT, "output without end: --log-max keeps its beginning and its end")
+@case("log-max-endless-output", "34c", SUBJECT, "output without end: --log-max keeps its beginning and its end")
 def endless_output(bench: Bench) -> Figures:
     need_linux()
     figures = Figures(limit=2 * LOOK)
@@ -747,46 +747,46 @@ def is_beginning_and_end(said: bytes, lines: int, most: int) -> Iterator[str]:
 
 SEEDS = [
     Seed(
-        "disk", "an end that the disk does not take is dropped by the worker",
-        "worker/loop.py", "        ended = self._engine.ended()\n        names",
-        "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "8",
+        harness="disk", fault="an end that the disk does not take is dropped by the worker",
+        file="worker/loop.py", old="        ended = self._engine.ended()\n        names",
+        new="        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", caught_by="disk-full-job-ends",
     ),
     Seed(
-        "disk", "an end that the disk does not take is dropped on a read-only disk",
-        "worker/loop.py", "        ended = self._engine.ended()\n        names",
-        "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "10b",
+        harness="disk", fault="an end that the disk does not take is dropped on a read-only disk",
+        file="worker/loop.py", old="        ended = self._engine.ended()\n        names",
+        new="        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", caught_by="disk-read-only-worker",
     ),
     Seed(
-        "disk", "a worker that could not write gives up",
-        "worker/loop.py", "except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", "except (OSError, StoreForbidden) as e:", "8",
+        harness="disk", fault="a worker that could not write gives up",
+        file="worker/loop.py", old="except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", new="except (OSError, StoreForbidden) as e:", caught_by="disk-full-job-ends",
     ),
     Seed(
-        "disk", "a job that could not be started for want of room has used its attempt",
-        "supervisor/spawn.py", 'if number in SHORT or (where == job["log"] and number not in PLANTED):', "if number in SHORT:", "9b",
+        harness="disk", fault="a job that could not be started for want of room has used its attempt",
+        file="supervisor/spawn.py", old='if number in SHORT or (where == job["log"] and number not in PLANTED):', new="if number in SHORT:", caught_by="disk-full-log-creation",
     ),
     Seed(
-        "disk", "a failed sync is repeated",
-        "store/writer.py", "    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
-        "    except OSError:\n        sync(fd)\n", "4",
+        harness="disk", fault="a failed sync is repeated",
+        file="store/writer.py", old="    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        new="    except OSError:\n        sync(fd)\n", caught_by="sync-error-command",
     ),
     Seed(
-        "disk", "a worker whose sync has failed goes on",
-        "worker/loop.py", "        except SyncFailed:\n            raise\n        except (OSError", "        except (OSError", "4b",
+        harness="disk", fault="a worker whose sync has failed goes on",
+        file="worker/loop.py", old="        except SyncFailed:\n            raise\n        except (OSError", new="        except (OSError", caught_by="sync-error-worker",
     ),
     Seed(
-        "disk", "nobody waits for the lock for long",
-        "store/store.py", "lock_timeout: float = 10.0", "lock_timeout: float = 1.0", "13",
+        harness="disk", fault="nobody waits for the lock for long",
+        file="store/store.py", old="lock_timeout: float = 10.0", new="lock_timeout: float = 1.0", caught_by="disk-slow-adders",
     ),
     Seed(
-        "disk", "a job that could not be started for want of processes has used its attempt",
-        "supervisor/spawn.py", "{errno.EAGAIN, errno.ENOMEM,", "{errno.ENOMEM,", "12",
+        harness="disk", fault="a job that could not be started for want of processes has used its attempt",
+        file="supervisor/spawn.py", old="{errno.EAGAIN, errno.ENOMEM,", new="{errno.ENOMEM,", caught_by="processes-exhausted",
     ),
     Seed(
-        "disk", "a log is cut only when its job has ended",
-        "supervisor/supervisor.py", "            if now >= job.log.look_at:\n", "            if False:\n", "34c",
+        harness="disk", fault="a log is cut only when its job has ended",
+        file="supervisor/supervisor.py", old="            if now >= job.log.look_at:\n", new="            if False:\n", caught_by="log-max-endless-output",
     ),
     Seed(
-        "disk", "the hole in a log is printed",
-        "views/logs.py", "        if start > at:\n            return next_block(fd, start)\n", "        if start > at:\n            return at, block\n", "34c",
+        harness="disk", fault="the hole in a log is printed",
+        file="views/logs.py", old="        if start > at:\n            return next_block(fd, start)\n", new="        if start > at:\n            return at, block\n", caught_by="log-max-endless-output",
     ),
 ]  # fmt: skip

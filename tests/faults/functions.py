@@ -70,7 +70,12 @@ def replace(package: Path) -> None:
 WAYS: dict[str, Callable[[Path], object]] = {"moved": move, "replaced": replace, "removed": shutil.rmtree}
 
 
-@case("61", SUBJECT, "jobq is moved, replaced or removed under a worker: calls that fail for it, are lost or run twice")
+@case(
+    "jobq-replaced-under-worker",
+    "61",
+    SUBJECT,
+    "jobq is moved, replaced or removed under a worker: calls that fail for it, are lost or run twice",
+)
 def upgraded(bench: Bench) -> Figures:
     figures = Figures()
     for turn in range(bench.size(1, 5)):
@@ -109,7 +114,10 @@ def upgrade_once(
 
 
 @case(
-    "8b", SUBJECT, "disk full while functions return, then space returns: results that are lost, calls that run again"
+    "disk-full-function-result",
+    "8b",
+    SUBJECT,
+    "disk full while functions return, then space returns: results that are lost, calls that run again",
 )
 def no_room_for_results(bench: Bench) -> Figures:
     figures = Figures()
@@ -147,7 +155,12 @@ def return_once(cli: Cli, small: Path, figures: Figures, *, killed: bool) -> Non
     cli.stop()
 
 
-@case("62", SUBJECT, "functions whose result is no JSON, with retries left: how often they run")
+@case(
+    "function-result-not-json",
+    "62",
+    SUBJECT,
+    "functions whose result is no JSON, with retries left: how often they run",
+)
 def unkept_results(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     (bench.folder / "calls.py").write_text(CALLS)
@@ -165,10 +178,10 @@ def unkept_results(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("61", "calls are made by the script of the package, not by the worker's copy", "engine/local/caller.py", 'self.path = f"{folder}/{NAME}"', "self.path = SCRIPT", "61"),
-    Seed("8b", "a result that there is no room for is given up", "python/child.py", "if e.errno not in MAY_BE_MENDED:", "if e.errno:", "8b"),
-    Seed("62", "what can only end the same way is tried again", "rules/retry.py", "    if ending.permanent:\n        return str(ending)\n", "", "62"),
-    Seed("62", "nobody asks whether trying again is of use", "supervisor/supervisor.py", 'if end.get("status"):', "if False:", "62"),
-    Seed("62", "TERM ends a function where it stands", "python/child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/python/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
-    Seed("62", "modules of the user take the place of those that calls are made with", "python/child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/python/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
+    Seed(harness="jobq-replaced-under-worker", fault="calls are made by the script of the package, not by the worker's copy", file="engine/local/caller.py", old='self.path = f"{folder}/{NAME}"', new="self.path = SCRIPT", caught_by="jobq-replaced-under-worker"),
+    Seed(harness="disk-full-function-result", fault="a result that there is no room for is given up", file="python/child.py", old="if e.errno not in MAY_BE_MENDED:", new="if e.errno:", caught_by="disk-full-function-result"),
+    Seed(harness="function-result-not-json", fault="what can only end the same way is tried again", file="rules/retry.py", old="    if ending.permanent:\n        return str(ending)\n", new="", caught_by="function-result-not-json"),
+    Seed(harness="function-result-not-json", fault="nobody asks whether trying again is of use", file="supervisor/supervisor.py", old='if end.get("status"):', new="if False:", caught_by="function-result-not-json"),
+    Seed(harness="function-result-not-json", fault="TERM ends a function where it stands", file="python/child.py", old="        signal.signal(signal.SIGTERM, self.handler)\n", new="", caught_by="tests/python/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
+    Seed(harness="function-result-not-json", fault="modules of the user take the place of those that calls are made with", file="python/child.py", old="if place.startswith(LIBRARY)]", new="if place]", caught_by="tests/python/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
 ]  # fmt: skip

@@ -318,7 +318,7 @@ def take_call(words: list[str]) -> None:
     call_command("m:f", args, kwargs, "/usr/bin/python3")
 
 
-@case("57", "store", "fuzz of everything that is stored")
+@case("fuzz-stored-files", "57", "store", "fuzz of everything that is stored")
 def fuzz_of_files(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
@@ -399,7 +399,7 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
                     figures.bad.append(f"{other!r:.40} at {place}: a process: {wrong}")
 
 
-@case("57b", "command line", "fuzz of words")
+@case("fuzz-command-words", "57b", "command line", "fuzz of words")
 def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
@@ -454,20 +454,20 @@ def below(frames: int, look: Callable[[], object]) -> object:
 
 
 SEEDS = [
-    Seed("H", "a time that no calendar knows is read", "store/records.py", "TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", "TIME = Rule(NUMBER)", "57"),
-    Seed("H", "a name of a folder is read as it is", "store/records.py",
-         'WORD = Rule((str,), re.compile(r"[\\w-]*", re.ASCII).fullmatch)', "WORD = Rule((str,))", "57"),
-    Seed("H", "what a supervisor noted is recorded as it is", "engine/local/evidence.py", "            if not _fits(record):", "            if False:", "57"),
-    Seed("G21", "the keys of a later version are dropped by compaction", "store/state.py", '"jobs": count, **later.end}', '"jobs": count}', "tests/store/test_versions.py"),
-    Seed("G21", "the format of a later version is lowered", "store/journal.py", "format=max(self.format, FORMAT)", "format=FORMAT", "tests/store/test_versions.py"),
-    Seed("41", "a log is opened in a way that blocks", "views/logs.py", "self._fd = open_checked(self._path, os.O_RDONLY)", "self._fd = os.open(self._path, os.O_RDONLY)", "tests/store/test_planted.py"),
-    Seed("41", "any second name is trusted", "system.py", "return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", "return True", "tests/store/test_planted.py"),
-    Seed("6", "an environment that can't be read again is taken", "store/environment.py", "if stored > MAX_LINE or", "if", "tests/commands/test_bounds.py"),
-    Seed("H", "a parser that lets RecursionError out", "store/journal.py",
-         "    except (ValueError, RecursionError) as e:\n        raise BadLine", "    except ValueError as e:\n        raise BadLine",
-         "tests/store/test_journal.py"),
-    Seed("H", "arguments that are nested too deeply end in RecursionError", "commands/call.py",
-         "    except (ValueError, RecursionError) as e:", "    except ValueError as e:", "57b"),
-    Seed("H", "a duration that ends in ValueError", "options/table.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
-         "    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", "57b"),
+    Seed(harness="fuzz", fault="a time that no calendar knows is read", file="store/records.py", old="TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", new="TIME = Rule(NUMBER)", caught_by="fuzz-stored-files"),
+    Seed(harness="fuzz", fault="a name of a folder is read as it is", file="store/records.py",
+         old='WORD = Rule((str,), re.compile(r"[\\w-]*", re.ASCII).fullmatch)', new="WORD = Rule((str,))", caught_by="fuzz-stored-files"),
+    Seed(harness="fuzz", fault="what a supervisor noted is recorded as it is", file="engine/local/evidence.py", old="            if not _fits(record):", new="            if False:", caught_by="fuzz-stored-files"),
+    Seed(harness="versions", fault="the keys of a later version are dropped by compaction", file="store/state.py", old='"jobs": count, **later.end}', new='"jobs": count}', caught_by="tests/store/test_versions.py"),
+    Seed(harness="versions", fault="the format of a later version is lowered", file="store/journal.py", old="format=max(self.format, FORMAT)", new="format=FORMAT", caught_by="tests/store/test_versions.py"),
+    Seed(harness="planted-files", fault="a log is opened in a way that blocks", file="views/logs.py", old="self._fd = open_checked(self._path, os.O_RDONLY)", new="self._fd = os.open(self._path, os.O_RDONLY)", caught_by="tests/store/test_planted.py"),
+    Seed(harness="planted-files", fault="any second name is trusted", file="system.py", old="return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", new="return True", caught_by="tests/store/test_planted.py"),
+    Seed(harness="crash-states", fault="an environment that can't be read again is taken", file="store/environment.py", old="if stored > MAX_LINE or", new="if", caught_by="tests/commands/test_bounds.py"),
+    Seed(harness="fuzz", fault="a parser that lets RecursionError out", file="store/journal.py",
+         old="    except (ValueError, RecursionError) as e:\n        raise BadLine", new="    except ValueError as e:\n        raise BadLine",
+         caught_by="tests/store/test_journal.py"),
+    Seed(harness="fuzz", fault="arguments that are nested too deeply end in RecursionError", file="commands/call.py",
+         old="    except (ValueError, RecursionError) as e:", new="    except ValueError as e:", caught_by="fuzz-command-words"),
+    Seed(harness="fuzz", fault="a duration that ends in ValueError", file="options/table.py", old="    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
+         new="    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", caught_by="fuzz-command-words"),
 ]  # fmt: skip

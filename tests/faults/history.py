@@ -334,14 +334,14 @@ def need_history() -> None:
     need_tool("flock", "setsid")
 
 
-@case("15", "store", "history under load with random kills")
+@case("random-kills-history", "15", "store", "history under load with random kills")
 def history_under_load(bench: Bench) -> Figures:
     """Six adders, three workers, two cancellers, a requeuer and a compactor."""
     need_history()
     return Load(bench, [bench.folder / "store"]).run(bench.size(3, 300))
 
 
-@case("54", "store", "one store by two paths")
+@case("store-by-two-paths", "54", "store", "one store by two paths")
 def two_paths(bench: Bench) -> Figures:
     """A symlink to the parent, and in the full form a bind mount: one lock, one truth."""
     need_history()
@@ -366,7 +366,12 @@ def bound(store: Path, to: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", to], check=True)
 
 
-@case("20", "store", "a change is visible to every command that starts after it is acknowledged")
+@case(
+    "acknowledged-change-invisible",
+    "20",
+    "store",
+    "a change is visible to every command that starts after it is acknowledged",
+)
 def visible(bench: Bench) -> Figures:
     """One process changes, another looks; others write and compact all the time. A reader that stays does not lag, either."""
     need_history()
@@ -406,7 +411,7 @@ SAYS = "i=0; while [ $i -lt {0} ]; do echo line $i; i=$((i + 1)); sleep 0.02; do
 LOOKS = (("list", "--json"), ("list", "--all", "--json"), ("show", "1", "--json"), (), ("log", "1"), ("doctor",))
 
 
-@case("53", "store", "compaction while ten readers, a live table and `log -f` run")
+@case("compaction-under-readers", "53", "store", "compaction while ten readers, a live table and `log -f` run")
 def compaction_under_readers(bench: Bench) -> Figures:
     """No reader fails, the table misses no end, the log no line."""
     need_history()
@@ -473,7 +478,7 @@ def look(reader: Client, figures: Figures, dice: random.Random) -> float:
     return dice.uniform(0, 0.1)
 
 
-@case("53b", "store", "a worker looks at a line whose sync then fails")
+@case("sync-error-seen-by-worker", "53b", "store", "a worker looks at a line whose sync then fails")
 def withdrawn(bench: Bench) -> Figures:
     """The disk takes 0.2 s to refuse; meanwhile the worker is rung all the time. What is withdrawn never runs."""
     need_history()
@@ -500,100 +505,100 @@ def withdrawn(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "E",
-        "no lock at all",
-        "store/lock.py",
-        "            busy = self._try()\n",
-        "            busy = None\n",
-        "15",
+        harness="history",
+        fault="no lock at all",
+        file="store/lock.py",
+        old="            busy = self._try()\n",
+        new="            busy = None\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a claim that is decided outside the lock",
-        "worker/loop.py",
-        "        self.store.update(decide, now.wall, notify=False)\n        self._break",
-        "        decided = list(decide(self.store.jobs))\n"
+        harness="history",
+        fault="a claim that is decided outside the lock",
+        file="worker/loop.py",
+        old="        self.store.update(decide, now.wall, notify=False)\n        self._break",
+        new="        decided = list(decide(self.store.jobs))\n"
         "        self.store.update(lambda _jobs: decided, now.wall, notify=False)\n        self._break",
-        "15",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a cancel that does not look again under the lock",
-        "api.py",
-        "                if job_id in jobs.by_id:\n",
-        "                if job_id in known:\n                    return known[job_id]\n                if job_id in jobs.by_id:\n",
-        "15",
+        harness="history",
+        fault="a cancel that does not look again under the lock",
+        file="api.py",
+        old="                if job_id in jobs.by_id:\n",
+        new="                if job_id in known:\n                    return known[job_id]\n                if job_id in jobs.by_id:\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "compaction that forgets the next id",
-        "store/state.py",
-        '"next_id": next_id, "jobs": count, **later.end',
-        '"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
-        "15",
+        harness="history",
+        fault="compaction that forgets the next id",
+        file="store/state.py",
+        old='"next_id": next_id, "jobs": count, **later.end',
+        new='"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a rescue that ignores the lock of a live worker",
-        "store/lock.py",
-        "    except BlockingIOError:\n        return False\n",
-        '    except BlockingIOError:\n        return os.readlink(f"/proc/self/fd/{fd}").endswith("/lock")\n',
-        "15",
+        harness="history",
+        fault="a rescue that ignores the lock of a live worker",
+        file="store/lock.py",
+        old="    except BlockingIOError:\n        return False\n",
+        new='    except BlockingIOError:\n        return os.readlink(f"/proc/self/fd/{fd}").endswith("/lock")\n',
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "what a dead worker was running is run again instead of adopted",
-        "worker/rescue.py",
-        "            if ending is None:\n",
-        "            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
-        "15",
+        harness="history",
+        fault="what a dead worker was running is run again instead of adopted",
+        file="worker/rescue.py",
+        old="            if ending is None:\n",
+        new="            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "an end that is told before the tree is gone",
-        "supervisor/supervisor.py",
-        "        self.end_leftovers(running)\n",
-        "",
-        "15",
+        harness="history",
+        fault="an end that is told before the tree is gone",
+        file="supervisor/supervisor.py",
+        old="        self.end_leftovers(running)\n",
+        new="",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a reader that does not notice a new generation",
-        "store/view.py",
-        "        elif self.journal.is_current():\n            self._follow_to(",
-        "        elif self.journal.is_current() or not locked:\n            self._follow_to(",
-        "20",
+        harness="history",
+        fault="a reader that does not notice a new generation",
+        file="store/view.py",
+        old="        elif self.journal.is_current():\n            self._follow_to(",
+        new="        elif self.journal.is_current() or not locked:\n            self._follow_to(",
+        caught_by="acknowledged-change-invisible",
     ),
     Seed(
-        "E",
-        "compaction that leaves out what was written meanwhile",
-        "store/compaction.py",
-        "write_all(fd, tail, snapshot_end)",
-        'tail = b""',
-        "20",
+        harness="history",
+        fault="compaction that leaves out what was written meanwhile",
+        file="store/compaction.py",
+        old="write_all(fd, tail, snapshot_end)",
+        new='tail = b""',
+        caught_by="acknowledged-change-invisible",
     ),
     Seed(
-        "E",
-        "a reader that believes what is not synced",
-        "store/view.py",
-        "None if locked and self.journal.size()",
-        "None if self.journal.size()",
-        "53b",
+        harness="history",
+        fault="a reader that believes what is not synced",
+        file="store/view.py",
+        old="None if locked and self.journal.size()",
+        new="None if self.journal.size()",
+        caught_by="sync-error-seen-by-worker",
     ),
     Seed(
-        "E",
-        "a reader that takes the hint of another generation",
-        "store/view.py",
-        "        if hint is None or hint.generation != self.journal.header.generation:\n",
-        "        if hint is None:\n",
-        "53",
+        harness="history",
+        fault="a reader that takes the hint of another generation",
+        file="store/view.py",
+        old="        if hint is None or hint.generation != self.journal.header.generation:\n",
+        new="        if hint is None:\n",
+        caught_by="compaction-under-readers",
     ),
     Seed(
-        "E",
-        "a lock for each path of the store",
-        "store/lock.py",
-        "            return self._folder.file(self.NAME,",
-        '            self.NAME = f"store{len(self._folder.path)}.lock"\n            return self._folder.file(self.NAME,',
-        "54",
+        harness="history",
+        fault="a lock for each path of the store",
+        file="store/lock.py",
+        old="            return self._folder.file(self.NAME,",
+        new='            self.NAME = f"store{len(self._folder.path)}.lock"\n            return self._folder.file(self.NAME,',
+        caught_by="store-by-two-paths",
     ),
 ]

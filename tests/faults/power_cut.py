@@ -305,25 +305,25 @@ def run(bench: Bench, kind: Filesystem) -> Figures:
     return figures
 
 
-@case("5", "store", "power cut under load, ext4 commit=300")
+@case("power-cut-ext4", "5", "store", "power cut under load, ext4 commit=300")
 def ext4(bench: Bench) -> Figures:
     """Whatever is not synced stays in memory for five minutes."""
     return run(bench, LAZY_EXT4)
 
 
-@case("5b", "store", "power cut under load, ext4 noauto_da_alloc", in_suite=False)
+@case("power-cut-ext4-noauto", "5b", "store", "power cut under load, ext4 noauto_da_alloc", in_suite=False)
 def ext4_without_help(bench: Bench) -> Figures:
     """The file system does not guess that a rename asks for a sync."""
     return run(bench, PLAIN_EXT4)
 
 
-@case("5c", "store", "power cut under load, xfs", in_suite=False)
+@case("power-cut-xfs", "5c", "store", "power cut under load, xfs", in_suite=False)
 def xfs(bench: Bench) -> Figures:
     """Sizes are on the disk later than names."""
     return run(bench, XFS)
 
 
-@case("5d", "store", "power cut under load, btrfs", in_suite=False)
+@case("power-cut-btrfs", "5d", "store", "power cut under load, btrfs", in_suite=False)
 def btrfs(bench: Bench) -> Figures:
     """A sync of one file tells nothing of another."""
     return run(bench, BTRFS)
@@ -331,20 +331,20 @@ def btrfs(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "power cut", "nothing is synced",
-        "system.py", "        os.fdatasync(fd)\n        return\n", "        return\n", "5",
+        harness="power-cut", fault="nothing is synced",
+        file="system.py", old="        os.fdatasync(fd)\n        return\n", new="        return\n", caught_by="power-cut-ext4",
     ),
     Seed(
-        "power cut", "a change is acknowledged before it is synced",
-        "store/writer.py", "    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
-        "", "5",
+        harness="power-cut", fault="a change is acknowledged before it is synced",
+        file="store/writer.py", old="    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        new="", caught_by="power-cut-ext4",
     ),
     Seed(
-        "power cut", "a captured environment is not synced before the job that names it",
-        "store/folder.py", "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "5b",
+        harness="power-cut", fault="a captured environment is not synced before the job that names it",
+        file="store/folder.py", old="            write_all(fd, data, 0)\n            sync(fd)\n", new="            write_all(fd, data, 0)\n", caught_by="power-cut-ext4-noauto",
     ),
     Seed(
-        "power cut", "what was running before the reboot is run again",
-        "engine/local/evidence.py", 'if "not_started" in recorded or (', 'if "not_started" in recorded or not same_boot or (', "5",
+        harness="power-cut", fault="what was running before the reboot is run again",
+        file="engine/local/evidence.py", old='if "not_started" in recorded or (', new='if "not_started" in recorded or not same_boot or (', caught_by="power-cut-ext4",
     ),
 ]  # fmt: skip

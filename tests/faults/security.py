@@ -93,7 +93,12 @@ def everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 # -- the store's own files ----------------------------------------------------------------------------------------------
 
 
-@case("S2", SUBJECT, "a store that others can write to is refused, whatever the bits; what only they can read is not")
+@case(
+    "store-writable-by-others",
+    "S2",
+    SUBJECT,
+    "a store that others can write to is refused, whatever the bits; what only they can read is not",
+)
 def modes_of_the_root(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.queue.add("true", env=cli.env)
@@ -111,7 +116,12 @@ def modes_of_the_root(bench: Bench) -> Figures:
     return figures
 
 
-@case("S3", SUBJECT, "every open in the store: no link followed, closed on exec, nothing that is there truncated")
+@case(
+    "store-open-flags",
+    "S3",
+    SUBJECT,
+    "every open in the store: no link followed, closed on exec, nothing that is there truncated",
+)
 def opens(bench: Bench) -> Figures:
     need_linux()
     figures, cli = Figures(), bench.cli()
@@ -156,7 +166,12 @@ def check_open(text: str, store: str, who: str, figures: Figures) -> int:
     return 1
 
 
-@case("S4", SUBJECT, "a place that everybody can write to, without the sticky bit, is refused; nothing is made in it")
+@case(
+    "store-in-shared-folder",
+    "S4",
+    SUBJECT,
+    "a place that everybody can write to, without the sticky bit, is refused; nothing is made in it",
+)
 def shared_places(bench: Bench) -> Figures:
     figures = Figures()
     for mode, fine in ((0o1777, True), (0o777, False), (0o773, False), (0o755, True)):
@@ -178,6 +193,7 @@ def shared_places(bench: Bench) -> Figures:
 
 
 @case(
+    "names-invalid",
     "S6",
     SUBJECT,
     "names: what is taken is 1 to 128 printable characters, no number, range, '@...' or '-...'; and found again",
@@ -230,7 +246,12 @@ def names(bench: Bench) -> Figures:
     return figures
 
 
-@case("S8", SUBJECT, "the environment is captured once, without what changes from prompt to prompt; its file is sealed")
+@case(
+    "environment-capture",
+    "S8",
+    SUBJECT,
+    "the environment is captured once, without what changes from prompt to prompt; its file is sealed",
+)
 def captured_environment(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     for number in range(bench.size(3, 30)):
@@ -262,7 +283,7 @@ HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egnp\x7f\U000e0041[/][link=x]y[/li
 SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r")
 
 
-@case("S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
+@case("hostile-text", "S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
 def hostile_text(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     hidden = os.fsdecode(HOSTILE.replace("/", "|").encode())  # where it is to be one name
@@ -340,7 +361,7 @@ def on_terminal(cli: Cli, *words: str) -> str:
     return data.decode("utf-8", "replace").replace("\ufffd", "")
 
 
-@case("S11", SUBJECT, "no pickle, no eval, nothing imported by a name that the store holds")
+@case("code-from-store", "S11", SUBJECT, "no pickle, no eval, nothing imported by a name that the store holds")
 def nothing_is_evaluated(bench: Bench) -> Figures:
     figures = Figures()
     forbidden = {"pickle", "marshal", "shelve", "yaml", "dill", "runpy"}
@@ -388,7 +409,7 @@ def nothing_is_evaluated(bench: Bench) -> Figures:
 # -- what is touched outside ------------------------------------------------------------------------------------------------
 
 
-@case("S15", SUBJECT, "a number that was given away is never signalled: by start ticks, session, lock")
+@case("pid-reused", "S15", SUBJECT, "a number that was given away is never signalled: by start ticks, session, lock")
 def reused_numbers(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -414,7 +435,12 @@ def reused_numbers(bench: Bench) -> Figures:
     return figures
 
 
-@case("S17", SUBJECT, "no network, no listening socket, no program but Python, the supervisor and the job")
+@case(
+    "network-access",
+    "S17",
+    SUBJECT,
+    "no network, no listening socket, no program but Python, the supervisor and the job",
+)
 def no_network(bench: Bench) -> Figures:
     need_linux()
     figures, cli = Figures(), bench.cli()
@@ -442,7 +468,7 @@ def no_network(bench: Bench) -> Figures:
     return figures
 
 
-@case("S18", SUBJECT, "what is out of scope is told")
+@case("scope-documented", "S18", SUBJECT, "what is out of scope is told")
 def scope_is_told(_bench: Bench) -> Figures:
     told = "A process of the same user can always write to the files" in " ".join(
         (ROOT / "README.md").read_text(encoding="utf-8").split()
@@ -450,7 +476,7 @@ def scope_is_told(_bench: Bench) -> Figures:
     return Figures(n=1, bad=[] if told else ["the README does not say that the same user can write to the files"])
 
 
-@case("S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
+@case("dependency-floors", "S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
 def dependency_floors(_bench: Bench) -> Figures:
     figures = Figures()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -462,7 +488,12 @@ def dependency_floors(_bench: Bench) -> Figures:
     return figures
 
 
-@case("S20", SUBJECT, "a bug, with and without JOBQ_DEBUG: values of the environment in what is printed")
+@case(
+    "secrets-in-crash-report",
+    "S20",
+    SUBJECT,
+    "a bug, with and without JOBQ_DEBUG: values of the environment in what is printed",
+)
 def crashes(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.env |= {"API_KEY": "mark-of-a-secret", "PLAIN": "mark-of-a-value"}
@@ -509,7 +540,9 @@ PATHS = [
 ]
 
 
-@case("40", SUBJECT, "paths as name, queue, function, variable, handle, store: files outside the store")
+@case(
+    "path-traversal", "40", SUBJECT, "paths as name, queue, function, variable, handle, store: files outside the store"
+)
 def traversal(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     work = bench.folder / "work"
@@ -564,7 +597,12 @@ KINDS = ["symlink", "fifo", "hard link", "directory"]
 SEEN_BY_TESTS = {"store.lock", "journal.jsonl", "journal.hint"}  # planted by the user, with every kind
 
 
-@case("41", SUBJECT, "link, FIFO or directory in the place of every path of the store: followed, changed, waited for")
+@case(
+    "planted-files",
+    "41",
+    SUBJECT,
+    "link, FIFO or directory in the place of every path of the store: followed, changed, waited for",
+)
 def planted(bench: Bench) -> Figures:
     plants = [
         Plant(name, kind, stranger)
@@ -651,7 +689,10 @@ def lay(store: Path, plant: Plant, victim: Path, garden: Path) -> None:
 
 
 @case(
-    "42", SUBJECT, "umask 000, 022, 077, 0777 when the store is made, when jobs are added, when they run: wrong modes"
+    "umask-modes",
+    "42",
+    SUBJECT,
+    "umask 000, 022, 077, 0777 when the store is made, when jobs are added, when they run: wrong modes",
 )
 def umasks(bench: Bench) -> Figures:
     figures = Figures()
@@ -716,7 +757,12 @@ def under(mask: int, do: Callable[[], T]) -> T:
         os.umask(before)
 
 
-@case("43", SUBJECT, "20 marked secrets in the environment: printed, stored outside env/, kept after rm or retention")
+@case(
+    "secrets-leaked",
+    "43",
+    SUBJECT,
+    "20 marked secrets in the environment: printed, stored outside env/, kept after rm or retention",
+)
 def secrets(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     marks = [f"mark{number:02d}{bench.dice.randrange(1 << 64):016x}" for number in range(20)]
@@ -779,7 +825,12 @@ def holders(store: Path, marks: list[str]) -> set[str]:
     return found
 
 
-@case("46", SUBJECT, "foreign files in every folder of the store: opened, removed, unseen by doctor; list takes longer")
+@case(
+    "foreign-files",
+    "46",
+    SUBJECT,
+    "foreign files in every folder of the store: opened, removed, unseen by doctor; list takes longer",
+)
 def foreign_files(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.queue.add("true", env=cli.env)
@@ -854,14 +905,14 @@ def listing_time(cli: Cli, times: int) -> float:
 
 
 SEEDS = [
-    Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
-    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/commands/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
-    Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
-    Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
-    Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),
-    Seed("S15", "a number is signalled whoever has it now", "supervisor/tree.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
-    Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
-    Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
-    Seed("43", "rm leaves the environment of the last job that named it", "api.py", "            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", "            pass", "43"),
-    Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
+    Seed(harness="store-writable-by-others", fault="a store that the group can write to is taken", file="store/folder.py", old="if mode & 0o022:", new="if mode & 0o002:", caught_by="store-writable-by-others"),
+    Seed(harness="planted-files", fault="links are followed", file="system.py", old="flags | os.O_NOFOLLOW | os.O_NONBLOCK", new="flags | os.O_NONBLOCK", caught_by="tests/commands/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed(harness="umask-modes", fault="files that all can read", file="store/folder.py", old="PRIVATE_FILE = 0o600", new="PRIVATE_FILE = 0o644", caught_by="umask-modes"),
+    Seed(harness="umask-modes", fault="folders by the umask", file="store/folder.py", old="    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", new="    os.mkdir(path)\n", caught_by="umask-modes"),
+    Seed(harness="hostile-text", fault="text is printed as it is", file="views/text.py", old='return text.translate(SHOWN)', new="return text", caught_by="hostile-text"),
+    Seed(harness="pid-reused", fault="a number is signalled whoever has it now", file="supervisor/tree.py", old="if stat is None or stat[1] != started:", new="if stat is None:", caught_by="pid-reused"),
+    Seed(harness="environment-capture", fault="what changes from prompt to prompt is captured", file="store/environment.py", old='frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', new='frozenset({"PWD", "SHLVL", "_"})', caught_by="environment-capture"),
+    Seed(harness="code-from-store", fault="the store may name any function", file="job.py", old=r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', new=r'[A-Za-z_.][\w.]*:.*"', caught_by="code-from-store"),
+    Seed(harness="secrets-leaked", fault="rm leaves the environment of the last job that named it", file="api.py", old="            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", new="            pass", caught_by="secrets-leaked"),
+    Seed(harness="secrets-leaked", fault="values are shown", file="views/detail.py", old='f"{len(store.load_environment(job.spec.env))} variables', new='f"{store.load_environment(job.spec.env)} variables', caught_by="tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
 ]  # fmt: skip

@@ -97,7 +97,7 @@ TOLERANCE = {
 }
 
 
-@case("56", "soak", "half an hour of everything", alone=True)
+@case("soak", "56", "soak", "half an hour of everything", alone=True)
 def soak(bench: Bench) -> Figures:
     """Everything at once, then the checks of the history, and that nothing has grown. Times: of one add."""
     need_history()
@@ -277,11 +277,11 @@ def summary(samples: list[Sample]) -> str:
 
 SEEDS = [
     Seed(
-        "G",
-        "a descriptor that is left open with each job",
-        "supervisor/logs.py",
-        "            os.close(log.fd)\n        return sizes",
-        "            pass\n        return sizes",
-        "56",
+        harness="soak",
+        fault="a descriptor that is left open with each job",
+        file="supervisor/logs.py",
+        old="            os.close(log.fd)\n        return sizes",
+        new="            pass\n        return sizes",
+        caught_by="soak",
     ),
 ]

@@ -65,7 +65,10 @@ def jobq(cli: Cli, *words: str, stdout: int, stderr: int = subprocess.PIPE, **mo
 
 
 @case(
-    "47c", SUBJECT, "stdout that errs, by errno: data that is missing with exit 0, changes that are made twice or not"
+    "stdout-error-command",
+    "47c",
+    SUBJECT,
+    "stdout that errs, by errno: data that is missing with exit 0, changes that are made twice or not",
 )
 def erring_stdout(bench: Bench) -> Figures:
     need_linux()
@@ -103,7 +106,7 @@ def erring_stdout(bench: Bench) -> Figures:
     return figures
 
 
-@case("47d", SUBJECT, "stdout or stderr that errs under a worker: jobs that are not run")
+@case("output-error-worker", "47d", SUBJECT, "stdout or stderr that errs under a worker: jobs that are not run")
 def erring_worker(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures()
@@ -122,7 +125,12 @@ def erring_worker(bench: Bench) -> Figures:
     return figures
 
 
-@case("47e", SUBJECT, "a slow reader of a pipe that does not block, and one that is further behind than --log-max")
+@case(
+    "pipe-reader-slow",
+    "47e",
+    SUBJECT,
+    "a slow reader of a pipe that does not block, and one that is further behind than --log-max",
+)
 def slow_reader(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     lines = bench.size(200_000, 2_000_000)
@@ -160,10 +168,10 @@ def drain_late(fd: int, until: Path | None, got: list[bytes]) -> None:
 
 
 SEEDS = [
-    Seed("47c", "whatever stdout says, its reader has left", "views/console.py", "            except BrokenPipeError:\n", "            except OSError:\n", "47c"),
-    Seed("47c", "a job whose output can't be written is ended", "commands/run.py", "            self._has_read(self._job_id, self._n, None)\n", "            self._nobody_reads()\n", "47c"),
-    Seed("47c", "a failed acknowledgement is a failed command", "views/console.py", "        info(f\"added {ids}; {e}\")\n", "        raise\n", "47c"),
-    Seed("47d", "a worker's lines end with the first that can't be written", "views/watch.py", "                except OutputFailed as e:", "                except ValueError as e:", "tests/screens/test_streams.py::test_a_worker_tells_again_once_there_is_room"),
-    Seed("47e", "a pipe that does not block is one that errs", "views/console.py", "            except BlockingIOError:\n                wait_until_writable(self.fd)\n", "", "47e"),
-    Seed("47e", "what the reader of run has not had is dropped", "supervisor/logs.py", "self.read_to = 0 if followed else sys.maxsize", "self.read_to = sys.maxsize", "47e"),
+    Seed(harness="stdout-error-command", fault="whatever stdout says, its reader has left", file="views/console.py", old="            except BrokenPipeError:\n", new="            except OSError:\n", caught_by="stdout-error-command"),
+    Seed(harness="stdout-error-command", fault="a job whose output can't be written is ended", file="commands/run.py", old="            self._has_read(self._job_id, self._n, None)\n", new="            self._nobody_reads()\n", caught_by="stdout-error-command"),
+    Seed(harness="stdout-error-command", fault="a failed acknowledgement is a failed command", file="views/console.py", old="        info(f\"added {ids}; {e}\")\n", new="        raise\n", caught_by="stdout-error-command"),
+    Seed(harness="output-error-worker", fault="a worker's lines end with the first that can't be written", file="views/watch.py", old="                except OutputFailed as e:", new="                except ValueError as e:", caught_by="tests/screens/test_streams.py::test_a_worker_tells_again_once_there_is_room"),
+    Seed(harness="pipe-reader-slow", fault="a pipe that does not block is one that errs", file="views/console.py", old="            except BlockingIOError:\n                wait_until_writable(self.fd)\n", new="", caught_by="pipe-reader-slow"),
+    Seed(harness="pipe-reader-slow", fault="what the reader of run has not had is dropped", file="supervisor/logs.py", old="self.read_to = 0 if followed else sys.maxsize", new="self.read_to = sys.maxsize", caught_by="pipe-reader-slow"),
 ]  # fmt: skip

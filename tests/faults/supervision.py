@@ -371,23 +371,23 @@ def judge(figures: Figures, tried: Try, job: Job) -> None:
         figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
 
 
-@case("25", SUBJECT, "no process survives: six shapes of tree, five ways to end")
+@case("tree-survivors", "25", SUBJECT, "no process survives: six shapes of tree, five ways to end")
 def trees_end(bench: Bench) -> Figures:
     return matrix(bench)
 
 
-@case("25b", SUBJECT, "no process survives, without /proc")
+@case("tree-survivors-without-proc", "25b", SUBJECT, "no process survives, without /proc")
 def trees_end_without_proc(bench: Bench) -> Figures:
     need_root()
     return matrix(bench, without_proc, lambda tried: tried.shape in LEAVE_THEIR_SESSION)
 
 
-@case("25c", SUBJECT, "no process survives, without pidfd_open")
+@case("tree-survivors-without-pidfd", "25c", SUBJECT, "no process survives, without pidfd_open")
 def trees_end_without_pidfd(bench: Bench) -> Figures:
     return matrix(bench, without_pidfd)
 
 
-@case("25d", SUBJECT, "no process survives, as an ordinary user")
+@case("tree-survivors-as-user", "25d", SUBJECT, "no process survives, as an ordinary user")
 def trees_end_as_user(bench: Bench) -> Figures:
     return as_user(bench, matrix)
 
@@ -413,7 +413,12 @@ def killed(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-@case("22", SUBJECT, "worker killed with 4 running trees: taken over by a live one, by a new one, after their end")
+@case(
+    "worker-killed-adopted",
+    "22",
+    SUBJECT,
+    "worker killed with 4 running trees: taken over by a live one, by a new one, after their end",
+)
 def worker_killed(bench: Bench) -> Figures:
     figures = Figures(limit=2.0)
     for turn in range(bench.size(1, 15)):
@@ -463,7 +468,7 @@ def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> N
     figures.check(second.wait(30) == 0, f"{successor}: the second worker exits with {second.returncode}")
 
 
-@case("26", SUBJECT, "supervisor killed: what is left of the tree is killed before any re-run")
+@case("supervisor-killed", "26", SUBJECT, "supervisor killed: what is left of the tree is killed before any re-run")
 def supervisor_killed(bench: Bench) -> Figures:
     need_linux()
     need_tool("flock", "setsid")
@@ -509,7 +514,7 @@ def judge_lost(figures: Figures, tried: Try, job: Job) -> None:
         figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
 
 
-@case("52", SUBJECT, "a job that kills its supervisor and its worker ends; the others go on")
+@case("job-kills-supervisor", "52", SUBJECT, "a job that kills its supervisor and its worker ends; the others go on")
 def poison_pill(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures()
@@ -540,7 +545,12 @@ def poison_pill(bench: Bench) -> Figures:
     return figures
 
 
-@case("49b", SUBJECT, "a worker that was started with its stop signals blocked: seconds until it has left")
+@case(
+    "worker-signals-blocked",
+    "49b",
+    SUBJECT,
+    "a worker that was started with its stop signals blocked: seconds until it has left",
+)
 def blocked_signals(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=2.0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -565,7 +575,9 @@ def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@case("30", SUBJECT, "the wall clock jumps by an hour during a timeout of 1 s and a backoff of 1 s")
+@case(
+    "clock-jumps-timeout", "30", SUBJECT, "the wall clock jumps by an hour during a timeout of 1 s and a backoff of 1 s"
+)
 def clock_jumps(bench: Bench) -> Figures:
     need_linux()
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
@@ -626,7 +638,7 @@ def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figure
     figures.check(outcomes == [Outcome.TIMEOUT] * 2 + [Outcome.EXIT], f"{jump}: recorded as {outcomes}")
 
 
-@case("31", SUBJECT, "timeouts: seconds over timeout, or over timeout + grace of those deaf to TERM")
+@case("timeout-overrun", "31", SUBJECT, "timeouts: seconds over timeout, or over timeout + grace of those deaf to TERM")
 def timeouts(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=1.0)
     count, timeout, grace = bench.size(8, 400), 0.3, 0.3
@@ -647,7 +659,7 @@ def timeouts(bench: Bench) -> Figures:
     return figures
 
 
-@case("32", SUBJECT, "retries: seconds later than the backoff with all of its jitter")
+@case("retry-delay", "32", SUBJECT, "retries: seconds later than the backoff with all of its jitter")
 def retries(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=1.0)
     count, most = bench.size(12, 200), bench.size(1, 3)
@@ -664,7 +676,12 @@ def retries(bench: Bench) -> Figures:
     return figures
 
 
-@case("36", SUBJECT, "a daemon that keeps the output open: seconds until the end is recorded, and the daemon gone")
+@case(
+    "daemon-keeps-output",
+    "36",
+    SUBJECT,
+    "a daemon that keeps the output open: seconds until the end is recorded, and the daemon gone",
+)
 def daemon_keeps_output(bench: Bench) -> Figures:
     need_linux()
     need_tool("setsid")
@@ -695,7 +712,12 @@ def daemon_keeps_output(bench: Bench) -> Figures:
 # -- poor worlds ------------------------------------------------------------------------------------------------------------
 
 
-@case("59", SUBJECT, "no /proc, no pidfd_open, no subreaper, no root: jobs, timeouts, leftovers, cancel, adoption")
+@case(
+    "platform-features-missing",
+    "59",
+    SUBJECT,
+    "no /proc, no pidfd_open, no subreaper, no root: jobs, timeouts, leftovers, cancel, adoption",
+)
 def poor_worlds(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -775,7 +797,12 @@ def peak_rss(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
-@case("34", SUBJECT, "much output, in lines and without a newline: memory of worker and supervisor, time of log --tail")
+@case(
+    "large-output-memory",
+    "34",
+    SUBJECT,
+    "much output, in lines and without a newline: memory of worker and supervisor, time of log --tail",
+)
 def much_output(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures(limit=2.0)
@@ -845,7 +872,12 @@ def terminal(cli: Cli, *words: str, limit: float = 60.0) -> tuple[int | None, in
     return (seen[0] if in_time else None), peak
 
 
-@case("34b", SUBJECT, "nobody reads what a worker says: seconds until a cancel is carried out, and the next job done")
+@case(
+    "worker-output-unread",
+    "34b",
+    SUBJECT,
+    "nobody reads what a worker says: seconds until a cancel is carried out, and the next job done",
+)
 def unread_worker(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(n=2, limit=3.0)
     read, write = os.pipe()
@@ -872,7 +904,12 @@ def unread_worker(bench: Bench) -> Figures:
     return figures
 
 
-@case("35", SUBJECT, "output of every byte, invalid UTF-8, lone CR, 10^6 tiny lines: bytes that differ in the log")
+@case(
+    "log-bytes-changed",
+    "35",
+    SUBJECT,
+    "output of every byte, invalid UTF-8, lone CR, 10^6 tiny lines: bytes that differ in the log",
+)
 def bytes_kept(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     samples = {
@@ -904,50 +941,50 @@ def bytes_kept(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("68", "a command hears TERM before the shell that waits for it", "supervisor/tree.py", "key=lambda process: (process[1], process[0]))", "key=lambda process: (-process[1], -process[0]))", "tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
-    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in parents_first(set(processes) - self._told):", "for process in parents_first(processes):", "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
-    Seed("68", "what a shell started has 2 s, whatever its grace", "supervisor/running.py", '        if self.stop is not None:\n            return self.stop.kill_at\n', '        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
-    Seed("68", "a filter is ended with the job that it reads from", "supervisor/running.py", '            if self._may_drain(left):\n                return\n', "", "tests/process/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end"),
-    Seed("63", "a TERM that everything hears uses up a retry", "supervisor/supervisor.py", "counted=not told", "counted=True", "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
-    Seed("63", "a TERM that everything hears is sent again", "supervisor/supervisor.py", "heard=told and not deaf", "heard=False", "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
-    Seed("63", "the first ^C hands running jobs back", "worker/stopping.py", "OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", "OnStop.HAND_BACK", "tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named"),
-    Seed("63", "a second hangup ends the jobs at once", "worker/signals.py", '            self._hung_up = True\n', '            self._asked += 1\n', "tests/process/test_grace.py::test_a_hangup_never_asks_a_second_time"),
-    Seed("64", "a lock file that was copied proves that its supervisor is dead", "system.py", "self.is_copy = self.file !=", "self.is_copy = False and self.file !=", "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy"),
-    Seed("64", "processes are known by the path of the store", "supervisor/mark.py", 'run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', 'run = f"{job_id}.{n}"', "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left"),
-    Seed("64", "processes are known by their environment only", "supervisor/mark.py", "resource.setrlimit(RLIMIT_LOCKS, (mark,", "resource.setrlimit(RLIMIT_LOCKS, (-1,", "tests/process/test_ownership.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead"),
-    Seed("65", "what runs already is claimed from a restored store", "worker/claiming.py", "                if job.id in barred:", "                if False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("65", "the end of what a restored store does not know is dropped", "worker/loop.py", "if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", "if job is not None and False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("66", "files that a cleaner took stay away", "supervisor/supervisor.py", '                self.mend()\n', "", "tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor"),
-    Seed("66", "a supervisor without a lock file is taken for dead", "engine/local/evidence.py", "    if lock < 0 and supervision.may_run():", "    if False:", "tests/process/test_ownership.py::test_a_supervisor_whose_files_are_gone_is_known_by_its_process"),
-    Seed("66", "a supervisor that was stopped stays so", "engine/local/slots.py", '                os.kill(self.process.pid, signal.SIGCONT)\n', '                pass\n', "tests/process/test_ownership.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit"),
-    Seed("67", "what can't die keeps its slot", "engine/local/engine.py", "sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", "sum(bool(slot.keys) for slot in self._slots)", "tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up"),
-    Seed("67", "a worker as PID 1 leaves strangers unreaped", "engine/local/engine.py", '        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', "", "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers"),
-    Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor/running.py", "            send(process, signal.SIGCONT)\n", "", "25"),
-    Seed("25", "only the main process is ended", "supervisor/supervisor.py", "        self.end_leftovers(running)\n", "", "25"),
-    Seed("25", "no subreaper: orphans are nobody's", "supervisor/tree.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
-    Seed("25", "TERM, but never KILL", "supervisor/supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
-    Seed("25", "without pidfd_open nothing is signalled", "supervisor/tree.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
-    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif left and kill_all(left) == left:\n", "            elif False:\n", "tests/process/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
-    Seed("26", "other children of the worker's process are killed, too", "engine/local/evidence.py", "tree.kill_children(lambda pid: wears(pid, mark))", "tree.kill_children()", "tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
-    Seed("26", "what was killed with its supervisor is never reaped", "supervisor/tree.py", "for pid, stat in stats if stat is not None}", "for pid, stat in stats if stat is not None and not stat[2]}", "tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
-    Seed("22", "a rescue that is cut short forgets what it has taken over", "worker/rescue.py", "        except (StoreError, OSError):\n", "        except StoreError:\n", "tests/process/test_death.py::test_what_was_taken_over_is_told_though_the_next_rescue_fails"),
-    Seed("37", "a program that can't be read is the machine's trouble", "supervisor/spawn.py", "errno.EAGAIN, errno.ENOMEM,", "errno.EIO, errno.EAGAIN, errno.ENOMEM,", "tests/process/test_supervision.py::test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up"),
-    Seed("S8", "a captured environment is used whatever is in it", "supervisor/spawn.py", 'if f"{sha256(data)}.json" != os.path.basename(path):', "if False:", "tests/process/test_supervision.py::test_a_changed_environment_is_told_and_not_used"),
-    Seed("22", "what a dead worker left running is started again", "worker/rescue.py", """            if ending is None:
-""", """            if ending is None:
+    Seed(harness="grace-cut-short", fault="a command hears TERM before the shell that waits for it", file="supervisor/tree.py", old="key=lambda process: (process[1], process[0]))", new="key=lambda process: (-process[1], -process[0]))", caught_by="tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
+    Seed(harness="grace-cut-short", fault="a process hears TERM again when its shell has gone", file="supervisor/running.py", old="for process in parents_first(set(processes) - self._told):", new="for process in parents_first(processes):", caught_by="tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
+    Seed(harness="grace-cut-short", fault="what a shell started has 2 s, whatever its grace", file="supervisor/running.py", old='        if self.stop is not None:\n            return self.stop.kill_at\n', new='        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', caught_by="tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace"),
+    Seed(harness="grace-cut-short", fault="a filter is ended with the job that it reads from", file="supervisor/running.py", old='            if self._may_drain(left):\n                return\n', new="", caught_by="tests/process/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end"),
+    Seed(harness="term-to-everything", fault="a TERM that everything hears uses up a retry", file="supervisor/supervisor.py", old="counted=not told", new="counted=True", caught_by="tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
+    Seed(harness="term-to-everything", fault="a TERM that everything hears is sent again", file="supervisor/supervisor.py", old="heard=told and not deaf", new="heard=False", caught_by="tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once"),
+    Seed(harness="term-to-everything", fault="the first ^C hands running jobs back", file="worker/stopping.py", old="OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", new="OnStop.HAND_BACK", caught_by="tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named"),
+    Seed(harness="term-to-everything", fault="a second hangup ends the jobs at once", file="worker/signals.py", old='            self._hung_up = True\n', new='            self._asked += 1\n', caught_by="tests/process/test_grace.py::test_a_hangup_never_asks_a_second_time"),
+    Seed(harness="store-copied-or-moved", fault="a lock file that was copied proves that its supervisor is dead", file="system.py", old="self.is_copy = self.file !=", new="self.is_copy = False and self.file !=", caught_by="tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy"),
+    Seed(harness="store-copied-or-moved", fault="processes are known by the path of the store", file="supervisor/mark.py", old='run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', new='run = f"{job_id}.{n}"', caught_by="tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left"),
+    Seed(harness="store-copied-or-moved", fault="processes are known by their environment only", file="supervisor/mark.py", old="resource.setrlimit(RLIMIT_LOCKS, (mark,", new="resource.setrlimit(RLIMIT_LOCKS, (-1,", caught_by="tests/process/test_ownership.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead"),
+    Seed(harness="backup-restored", fault="what runs already is claimed from a restored store", file="worker/claiming.py", old="                if job.id in barred:", new="                if False:", caught_by="tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed(harness="backup-restored", fault="the end of what a restored store does not know is dropped", file="worker/loop.py", old="if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", new="if job is not None and False:", caught_by="tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed(harness="cleaner-removes-files", fault="files that a cleaner took stay away", file="supervisor/supervisor.py", old='                self.mend()\n', new="", caught_by="tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor"),
+    Seed(harness="cleaner-removes-files", fault="a supervisor without a lock file is taken for dead", file="engine/local/evidence.py", old="    if lock < 0 and supervision.may_run():", new="    if False:", caught_by="tests/process/test_ownership.py::test_a_supervisor_whose_files_are_gone_is_known_by_its_process"),
+    Seed(harness="cleaner-removes-files", fault="a supervisor that was stopped stays so", file="engine/local/slots.py", old='                os.kill(self.process.pid, signal.SIGCONT)\n', new='                pass\n', caught_by="tests/process/test_ownership.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit"),
+    Seed(harness="process-unkillable", fault="what can't die keeps its slot", file="engine/local/engine.py", old="sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", new="sum(bool(slot.keys) for slot in self._slots)", caught_by="tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up"),
+    Seed(harness="process-unkillable", fault="a worker as PID 1 leaves strangers unreaped", file="engine/local/engine.py", old='        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', new="", caught_by="tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers"),
+    Seed(harness="tree-survivors", fault="no CONT after TERM: what is stopped never hears it", file="supervisor/running.py", old="            send(process, signal.SIGCONT)\n", new="", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="only the main process is ended", file="supervisor/supervisor.py", old="        self.end_leftovers(running)\n", new="", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="no subreaper: orphans are nobody's", file="supervisor/tree.py", old="prctl(36, 1, 0, 0, 0) == 0", new="prctl(36, 0, 0, 0, 0) == 0", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="TERM, but never KILL", file="supervisor/supervisor.py", old="if job.stop is not None and now >= job.stop.kill_at:", new="if job.stop is not None and now >= job.stop.kill_at + 3600:", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="without pidfd_open nothing is signalled", file="supervisor/tree.py", old="        handle = -1\n    try:", new="        return\n    try:", caught_by="tree-survivors-without-pidfd"),
+    Seed(harness="tree-survivors", fault="what may not be killed is waited for", file="supervisor/supervisor.py", old="            elif left and kill_all(left) == left:\n", new="            elif False:\n", caught_by="tests/process/test_supervision.py::test_what_another_user_owns_by_now_holds_nobody_up"),
+    Seed(harness="supervisor-killed", fault="other children of the worker's process are killed, too", file="engine/local/evidence.py", old="tree.kill_children(lambda pid: wears(pid, mark))", new="tree.kill_children()", caught_by="tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
+    Seed(harness="supervisor-killed", fault="what was killed with its supervisor is never reaped", file="supervisor/tree.py", old="for pid, stat in stats if stat is not None}", new="for pid, stat in stats if stat is not None and not stat[2]}", caught_by="tests/process/test_death.py::test_only_what_the_supervisor_left_is_killed_with_it"),
+    Seed(harness="worker-killed-adopted", fault="a rescue that is cut short forgets what it has taken over", file="worker/rescue.py", old="        except (StoreError, OSError):\n", new="        except StoreError:\n", caught_by="tests/process/test_death.py::test_what_was_taken_over_is_told_though_the_next_rescue_fails"),
+    Seed(harness="command-not-startable", fault="a program that can't be read is the machine's trouble", file="supervisor/spawn.py", old="errno.EAGAIN, errno.ENOMEM,", new="errno.EIO, errno.EAGAIN, errno.ENOMEM,", caught_by="tests/process/test_supervision.py::test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up"),
+    Seed(harness="environment-capture", fault="a captured environment is used whatever is in it", file="supervisor/spawn.py", old='if f"{sha256(data)}.json" != os.path.basename(path):', new="if False:", caught_by="tests/process/test_supervision.py::test_a_changed_environment_is_told_and_not_used"),
+    Seed(harness="worker-killed-adopted", fault="what a dead worker left running is started again", file="worker/rescue.py", old="""            if ending is None:
+""", new="""            if ending is None:
                 ending = __import__("jobq.engine.local.evidence", fromlist=["_"]).NOT_STARTED
             else:
-""", "22"),
-    Seed("26", "what a killed supervisor left is not killed", "engine/local/evidence.py", "        tree.kill_all(found)\n        clean = 0 if found", "        clean = 0 if False", "tests/process/test_death.py::test_worker_and_supervisors_killed_together"),
-    Seed("52", "a killer of supervisors is given more turns", "rules/retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
-    Seed("30", "timeouts on the wall clock", "supervisor/supervisor.py", "import time\n\n", "import time\n\ntime.monotonic = time.time\n\n", "30"),
-    Seed("30", "backoffs on the wall clock", "job.py", "if same_boot and boot <= possible:", "if self.boot_id is None:", "30"),
-    Seed("31", "KILL comes late", "supervisor/running.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
-    Seed("32", "a retry before its time", "rules/lifecycle.py", "retry.backoff(used, jitter))", "retry.backoff(used, jitter) * 0.8)", "32"),
-    Seed("35", "output is tidied", "views/console.py", "stdout.put(data)", 'stdout.put(data.replace(b"\\r\\n", b"\\n"))', "35"),
-    Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
-    Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/process/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
-    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_file_at(fd, path))", "", "tests/process/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
+""", caught_by="worker-killed-adopted"),
+    Seed(harness="supervisor-killed", fault="what a killed supervisor left is not killed", file="engine/local/evidence.py", old="        tree.kill_all(found)\n        clean = 0 if found", new="        clean = 0 if False", caught_by="tests/process/test_death.py::test_worker_and_supervisors_killed_together"),
+    Seed(harness="job-kills-supervisor", fault="a killer of supervisors is given more turns", file="rules/retry.py", old="MAX_LOST = 3", new="MAX_LOST = 5", caught_by="job-kills-supervisor"),
+    Seed(harness="clock-jumps-timeout", fault="timeouts on the wall clock", file="supervisor/supervisor.py", old="import time\n\n", new="import time\n\ntime.monotonic = time.time\n\n", caught_by="clock-jumps-timeout"),
+    Seed(harness="clock-jumps-timeout", fault="backoffs on the wall clock", file="job.py", old="if same_boot and boot <= possible:", new="if self.boot_id is None:", caught_by="clock-jumps-timeout"),
+    Seed(harness="timeout-overrun", fault="KILL comes late", file="supervisor/running.py", old="self.kill_at = time.monotonic() + grace", new="self.kill_at = time.monotonic() + grace + 2", caught_by="timeout-overrun"),
+    Seed(harness="retry-delay", fault="a retry before its time", file="rules/lifecycle.py", old="retry.backoff(used, jitter))", new="retry.backoff(used, jitter) * 0.8)", caught_by="retry-delay"),
+    Seed(harness="log-bytes-changed", fault="output is tidied", file="views/console.py", old="stdout.put(data)", new='stdout.put(data.replace(b"\\r\\n", b"\\n"))', caught_by="log-bytes-changed"),
+    Seed(harness="signals-inherited", fault="ignored signals stay ignored in the job", file="supervisor/spawn.py", old="setsigdef=ignored_signals(),", new="setsigdef=[],", caught_by="tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it"),
+    Seed(harness="large-output-memory", fault="a descriptor leaks with each job", file="supervisor/logs.py", old="            os.close(log.fd)\n        return sizes", new="            pass\n        return sizes", caught_by="tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed(harness="large-output-memory", fault="a descriptor leaks with each batch", file="supervisor/logs.py", old="            os.close(self.empty[1])\n", new="", caught_by="tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed(harness="log-bytes-changed", fault="an empty log is passed on though others can write to it", file="supervisor/logs.py", old=" and is_open_nowhere_else(log.fd)", new="", caught_by="tests/process/test_batches.py::test_a_log_that_somebody_can_still_write_to_is_given_to_nobody"),
+    Seed(harness="log-bytes-changed", fault="a log that was passed on is read as if it were the first job's", file="views/logs.py", old=" or not (ours or is_file_at(fd, path))", new="", caught_by="tests/process/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
 ]  # fmt: skip

@@ -107,7 +107,7 @@ def after_unsynced_names(lives: Lives, most: int) -> Iterator[Chapter]:
                 yield life.jobq(f"add after {fault} of the first one", "add", "true", after=failed)
 
 
-@case("6b", "store", "crash states after syncs that failed or never came")
+@case("crash-states-sync-error", "6b", "store", "crash states after syncs that failed or never came")
 def failed_syncs(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -115,7 +115,7 @@ def failed_syncs(bench: Bench) -> Figures:
     return follow_all(bench, [*after_failed_syncs(lives), *after_unsynced_names(lives, bench.size(2, 12))])
 
 
-@case("6c", "store", "crash states after somebody looked at what a dead writer left")
+@case("crash-states-after-read", "6c", "store", "crash states after somebody looked at what a dead writer left")
 def seen(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -128,7 +128,7 @@ def seen(bench: Bench) -> Figures:
     return follow_all(bench, chapters)
 
 
-@case("4c", "store", "a sync fails, and what was written can't be cut off again")
+@case("sync-error-undo-fails", "4c", "store", "a sync fails, and what was written can't be cut off again")
 def undoing_fails(bench: Bench) -> Figures:
     """What was refused is not there, for nobody, and nothing is built on it."""
     figures = Figures()
@@ -306,7 +306,7 @@ def holds(store: Path, writer: str, told: set[int]) -> Iterator[str]:
         queue.store.close()
 
 
-@case("54b", "store", "the lock or the journal is deleted or replaced while a writer is inside")
+@case("store-file-replaced", "54b", "store", "the lock or the journal is deleted or replaced while a writer is inside")
 def files_that_go(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -320,91 +320,91 @@ def files_that_go(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "C",
-        "what a dead writer left is synced, but not written anew",
-        "store/journal.py",
-        "                write_all(self.fd, lines, at)\n",
-        "                pass\n",
-        "6b",
+        harness="crash-states",
+        fault="what a dead writer left is synced, but not written anew",
+        file="store/journal.py",
+        old="                write_all(self.fd, lines, at)\n",
+        new="                pass\n",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "without a hint, only what follows is written anew",
-        "store/store.py",
-        "return self._settle_tail_behind(root, journal, hint, snapshot_end,",
-        "return self._settle_tail_behind(root, journal, hint, hint.size,",
-        "6b",
+        harness="crash-states",
+        fault="without a hint, only what follows is written anew",
+        file="store/store.py",
+        old="return self._settle_tail_behind(root, journal, hint, snapshot_end,",
+        new="return self._settle_tail_behind(root, journal, hint, hint.size,",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "only who makes a folder syncs its name",
-        "store/folder.py",
-        "            except FileExistsError:\n                pass\n            os.fsync(self.fd)",
-        "                os.fsync(self.fd)\n            except FileExistsError:\n                pass\n            os.fstat(self.fd)",
-        "6b",
+        harness="crash-states",
+        fault="only who makes a folder syncs its name",
+        file="store/folder.py",
+        old="            except FileExistsError:\n                pass\n            os.fsync(self.fd)",
+        new="                os.fsync(self.fd)\n            except FileExistsError:\n                pass\n            os.fstat(self.fd)",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "only who makes the store syncs its name",
-        "store/store.py",
-        "        sync_parents(self.path)\n",
-        "",
-        "6b",
+        harness="crash-states",
+        fault="only who makes the store syncs its name",
+        file="store/store.py",
+        old="        sync_parents(self.path)\n",
+        new="",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "what a dead writer left is shown before it is durable",
-        "store/store.py",
-        "locked=True, hint=self.settle_tail(cut=False))\n            finally:",
-        "locked=True)\n            finally:",
-        "6c",
+        harness="crash-states",
+        fault="what a dead writer left is shown before it is durable",
+        file="store/store.py",
+        old="locked=True, hint=self.settle_tail(cut=False))\n            finally:",
+        new="locked=True)\n            finally:",
+        caught_by="crash-states-after-read",
     ),
     Seed(
-        "disk",
-        "what can't be cut off stays as it is",
-        "store/writer.py",
-        '            write_all(fd, b"\\0", at)\n',
-        "            pass\n",
-        "4c",
+        harness="disk",
+        fault="what can't be cut off stays as it is",
+        file="store/writer.py",
+        old='            write_all(fd, b"\\0", at)\n',
+        new="            pass\n",
+        caught_by="sync-error-undo-fails",
     ),
     Seed(
-        "E",
-        "the lock is its file alone",
-        "store/lock.py",
-        "self.held = try_lock(self._folder.fd)",
-        "self.held = True",
-        "54b",
+        harness="history",
+        fault="the lock is its file alone",
+        file="store/lock.py",
+        old="self.held = try_lock(self._folder.fd)",
+        new="self.held = True",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "the lock of compaction is its file alone",
-        "store/compaction.py",
-        "yield try_lock(fd) and try_lock(folder.fd)",
-        "yield try_lock(fd)",
-        "tests/store/test_compaction.py",
+        harness="history",
+        fault="the lock of compaction is its file alone",
+        file="store/compaction.py",
+        old="yield try_lock(fd) and try_lock(folder.fd)",
+        new="yield try_lock(fd)",
+        caught_by="tests/store/test_compaction.py",
     ),
     Seed(
-        "E",
-        "a change is acknowledged that went to a journal which was replaced",
-        "store/writer.py",
-        "    if not folder.holds(name, fd):\n",
-        "    if False:\n",
-        "54b",
+        harness="history",
+        fault="a change is acknowledged that went to a journal which was replaced",
+        file="store/writer.py",
+        old="    if not folder.holds(name, fd):\n",
+        new="    if False:\n",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "compaction replaces a journal that it has not read",
-        "store/compaction.py",
-        " or not store.journal.is_current():",
-        ":",
-        "54b",
+        harness="history",
+        fault="compaction replaces a journal that it has not read",
+        file="store/compaction.py",
+        old=" or not store.journal.is_current():",
+        new=":",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "repair replaces a journal that it has not read",
-        "store/repair.py",
-        '        if (root.read(JOURNAL) or b"") != data:\n',
-        "        if False:\n",
-        "54b",
+        harness="history",
+        fault="repair replaces a journal that it has not read",
+        file="store/repair.py",
+        old='        if (root.read(JOURNAL) or b"") != data:\n',
+        new="        if False:\n",
+        caught_by="store-file-replaced",
     ),
 ]

@@ -36,7 +36,10 @@ def outputs(cli: Cli, job_id: int) -> bytes:
 
 
 @case(
-    "37", SUBJECT, "words, variables and folders that can't be started: refused or spawn_error; workers that died of it"
+    "command-not-startable",
+    "37",
+    SUBJECT,
+    "words, variables and folders that can't be started: refused or spawn_error; workers that died of it",
 )
 def impossible(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
@@ -128,7 +131,12 @@ WORD = st.one_of(
 )
 
 
-@case("38", SUBJECT, "any words as arguments, any text as name: bytes that arrive changed, files that they make")
+@case(
+    "words-changed",
+    "38",
+    SUBJECT,
+    "any words as arguments, any text as name: bytes that arrive changed, files that they make",
+)
 def quoting(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     folder = bench.folder / "work"
@@ -157,7 +165,7 @@ def quoting(bench: Bench) -> Figures:
     return figures
 
 
-@case("51", SUBJECT, "backoff: bounds of the jitter, the longest delay, any number of retries")
+@case("backoff-bounds", "51", SUBJECT, "backoff: bounds of the jitter, the longest delay, any number of retries")
 def backoffs(bench: Bench) -> Figures:
     figures = Figures()
 
@@ -179,6 +187,7 @@ def backoffs(bench: Bench) -> Figures:
 
 
 @case(
+    "places-unusual",
     "60",
     SUBJECT,
     "package in a strange, read-only place; no home, or none that can be written to: exit 77, nothing in /tmp",
@@ -255,9 +264,9 @@ def strange_places(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("51", "jitter cuts delays short", "rules/retry.py", "(1.0 + JITTER * jitter)", "(1.0 + JITTER * (2 * jitter - 1))", "51"),
-    Seed("51", "delays double for ever", "rules/retry.py", "FIRST_DELAY * 2.0 ** min(n - 1, 32)", "FIRST_DELAY * 2.0 ** (n - 1)", "51"),
-    Seed("38", "arguments go through the shell", "supervisor/spawn.py", 'argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', 'argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', "38"),
-    Seed("60", "without a store, the temporary folder will do", "settings.py", 'path = asked or os.environ.get("JOBQ_STORE")', 'path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', "60"),
-    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        info(", "    except ValueError as e:\n        info(", "tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id"),
+    Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/retry.py", old="(1.0 + JITTER * jitter)", new="(1.0 + JITTER * (2 * jitter - 1))", caught_by="backoff-bounds"),
+    Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/retry.py", old="FIRST_DELAY * 2.0 ** min(n - 1, 32)", new="FIRST_DELAY * 2.0 ** (n - 1)", caught_by="backoff-bounds"),
+    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
+    Seed(harness="places-unusual", fault="without a store, the temporary folder will do", file="settings.py", old='path = asked or os.environ.get("JOBQ_STORE")', new='path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', caught_by="places-unusual"),
+    Seed(harness="acknowledgement-not-printed", fault="an id that nobody hears is an error", file="views/console.py", old="    except OutputFailed as e:\n        info(", new="    except ValueError as e:\n        info(", caught_by="tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id"),
 ]  # fmt: skip

@@ -386,12 +386,17 @@ def no_umask() -> Iterator[None]:
         os.umask(old)
 
 
-@case("1", "store", "SIGKILL at every write point of init, add, cancel, requeue, rm, compaction, worker")
+@case(
+    "kill-every-write",
+    "1",
+    "store",
+    "SIGKILL at every write point of init, add, cancel, requeue, rm, compaction, worker",
+)
 def kill_at_every_write(bench: Bench) -> Figures:
     return disturb_all(bench, lambda call: [f"signal=KILL:when={call.index}"], quick=2)
 
 
-@case("3", "store", "an error at every write point, once and for ever")
+@case("error-every-write", "3", "store", "an error at every write point, once and for ever")
 def fail_every_write(bench: Bench) -> Figures:
     return disturb_all(
         bench,
@@ -406,35 +411,35 @@ def fail_every_write(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "A",
-        "acknowledged before it is written",
-        "commands/quick_add.py",
-        "            append(root, JOURNAL,",
-        "            out(str(hint.next_id))\n            append(root, JOURNAL,",
-        "1",
+        harness="kill-every-write",
+        fault="acknowledged before it is written",
+        file="commands/quick_add.py",
+        old="            append(root, JOURNAL,",
+        new="            out(str(hint.next_id))\n            append(root, JOURNAL,",
+        caught_by="kill-every-write",
     ),
     Seed(
-        "A",
-        "a new store is made in place",
-        "store/folder.py",
-        'temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"',
-        "temp = name",
-        "1",
+        harness="kill-every-write",
+        fault="a new store is made in place",
+        file="store/folder.py",
+        old='temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"',
+        new="temp = name",
+        caught_by="kill-every-write",
     ),
     Seed(
-        "B",
-        "a failed write is ignored",
-        "store/writer.py",
-        "        raise NotSaved(path, e, undone=cut(fd, at)) from None",
-        "        return",
-        "3",
+        harness="error-every-write",
+        fault="a failed write is ignored",
+        file="store/writer.py",
+        old="        raise NotSaved(path, e, undone=cut(fd, at)) from None",
+        new="        return",
+        caught_by="error-every-write",
     ),
     Seed(
-        "B",
-        "what was not synced stays",
-        "store/writer.py",
-        "raise SyncFailed(path, e, undone=cut(fd, at))",
-        "raise SyncFailed(path, e)",
-        "3",
+        harness="error-every-write",
+        fault="what was not synced stays",
+        file="store/writer.py",
+        old="raise SyncFailed(path, e, undone=cut(fd, at))",
+        new="raise SyncFailed(path, e)",
+        caught_by="error-every-write",
     ),
 ]
