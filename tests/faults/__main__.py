@@ -94,7 +94,7 @@ def run_seeds(names: set[str]) -> bool:
 
 
 def selected(parser: argparse.ArgumentParser, words: list[str], *, seeds: bool) -> set[str]:
-    """Return the names of the cases that the words select; with `seeds`, a word may be a harness. Exits if one is unknown."""
+    """Return the names of the cases that the words select, and of harnesses for `seeds`. Exits if one is unknown."""
     names = {word: name_of(word) for word in words}
     if seeds:
         names |= {word: word for word in words if word in {seed.harness for seed in SEEDS}}
