@@ -56,7 +56,7 @@ def view(store: Store) -> dict[int, Job]:
 
 
 def small_store(path: Path) -> Kept:
-    """Make a store of jobs that wait, run, have finished (once and twice) or were removed: in all kinds of files and lines."""
+    """Make a store of jobs that wait, run, have finished (once or twice) or were removed, in all kinds of lines."""
     store = Store(str(path))
     spec = Spec("/", store.save_environment(ENVIRONMENT), retries=0)
 
