@@ -54,7 +54,7 @@ COVERED: list[Covered] = [
         "records-round-trip",
         "57c",
         "store",
-        "what is stored comes back as it was; noise and hostile JSON are refused",
+        "stored records are read back unchanged; noise and hostile JSON are refused",
         (
             "tests/store/test_records.py",
             "tests/store/test_journal.py",
@@ -65,28 +65,28 @@ COVERED: list[Covered] = [
         "signals-inherited",
         "49",
         "supervision",
-        "worker with ignored and blocked signals: the job has default ones, and an empty mask",
+        "worker with ignored and blocked signals: the job gets the default actions and an empty mask",
         ("tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
     ),
     Covered(
         "acknowledgement-not-printed",
         "47",
         "words",
-        "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job is there once",
+        "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job exists once",
         ("tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
     ),
     Covered(
         "store-modes",
         "S1",
         "security",
-        "folders 0700, files 0600, whatever the umask",
+        "folders have mode 0700, files 0600, with any umask",
         ("tests/commands/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
     ),
     Covered(
         "shell-line-or-argv",
         "S7",
         "security",
-        "one argument is a shell line, several are an exact argv; shown as one would type it",
+        "one argument is a shell line, several are an exact argv; shown as one would type them",
         (
             "tests/process/test_supervision.py::test_arguments_arrive_byte_for_byte",
             "tests/process/test_supervision.py::test_a_single_argument_goes_through_the_shell",
@@ -104,7 +104,7 @@ COVERED: list[Covered] = [
         "journal-any-bytes",
         "S12",
         "security",
-        "the journal's reader takes any bytes",
+        "the reader of the journal does not crash on any bytes",
         (
             "tests/store/test_journal.py::test_no_bytes_crash_the_reader",
             "tests/store/test_journal.py::test_hostile_json_with_a_right_checksum_is_a_bad_line",
@@ -114,7 +114,7 @@ COVERED: list[Covered] = [
         "records-invalid",
         "S13",
         "security",
-        "records that are no jobs are refused",
+        "records that are not jobs are refused",
         (
             "tests/store/test_records.py::test_what_is_no_job_is_refused",
             "tests/store/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
@@ -124,7 +124,7 @@ COVERED: list[Covered] = [
         "worker-stopped-twice",
         "23b",
         "supervision",
-        "a worker that is asked once takes nothing new, asked twice it hands back at once; --drain tells that work is left",
+        "the first stop: a worker takes no new jobs; the second: it hands back at once; --drain reports that jobs are left",
         (
             "tests/process/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
             "tests/process/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
@@ -135,14 +135,14 @@ COVERED: list[Covered] = [
         "network-filesystem",
         "S14",
         "security",
-        "a store on a network filesystem: told; made on another machine: no worker, but it is read",
+        "a store on a network filesystem: reported; a store of another machine: no worker starts, reading works",
         ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem",),
     ),
     Covered(
         "grace-cut-short",
         "68",
         "supervision",
-        "seven shapes of tree ended in four ways: every process hears TERM once and has the whole grace",
+        "seven shapes of tree ended in four ways: every process gets TERM once and has the whole grace",
         (
             "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
             "tests/process/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
@@ -154,7 +154,7 @@ COVERED: list[Covered] = [
         "term-to-everything",
         "63",
         "supervision",
-        "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry used, nothing destroyed",
+        "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry is used, no job is lost",
         (
             "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once",
             "tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named",
@@ -165,7 +165,7 @@ COVERED: list[Covered] = [
         "store-copied-or-moved",
         "64",
         "supervision",
-        "a copied, moved or new store, processes that hide: killed is what is ours, all of it and nothing else",
+        "a copied, moved or new store, processes that hide: all processes of the store are killed, and no others",
         (
             "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy",
             "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left",
@@ -177,14 +177,14 @@ COVERED: list[Covered] = [
         "backup-restored",
         "65",
         "supervision",
-        "a backup restored under a worker, three ways: nothing is started twice",
+        "a backup restored under a worker, in three ways: no job is started twice",
         ("tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
     ),
     Covered(
         "cleaner-removes-files",
         "66",
         "supervision",
-        "a cleaner takes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
+        "a cleaner removes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
         (
             "tests/process/test_ownership.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
             "tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor",
@@ -195,7 +195,7 @@ COVERED: list[Covered] = [
         "process-unkillable",
         "67",
         "supervision",
-        "what can't die is told and holds nobody up; a worker as PID 1 reaps strangers and kills none",
+        "a job that can't die is reported and blocks no other; a worker as PID 1 reaps foreign processes and kills none",
         (
             "tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up",
             "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers",
@@ -225,13 +225,13 @@ WAITING = [
     Waiting(
         "environment-capture-options",
         "S8b",
-        "which part of the environment is captured, and shown",
+        "the part of the environment that is captured, and shown",
         "`--env-capture`, `--reveal`",
     ),
     Waiting(
-        "settings-file-limits", "S17b", "what a settings file in the working directory may not set", "settings files"
+        "settings-file-limits", "S17b", "settings that a file in the working directory may not set", "settings files"
     ),
-    Waiting("key-repeated", "47b", "a repeated `--key` adds none", "idempotency keys"),
+    Waiting("key-repeated", "47b", "a repeated `--key` adds no job", "idempotency keys"),
 ]
 
 SEEDS: list[Seed] = [

@@ -407,7 +407,7 @@ def weak(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
 
 
 def ordered(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
-    """Yield ways where names, modes and lengths arrive up to a point. Bytes arrive freely, but not before their length."""
+    """Yield ways where names, modes and lengths arrive up to a point; bytes arrive freely, but after their length."""
     places = [i for i, change in enumerate(disk.pending) if change.metadata and i >= disk.old]
     for end in [*places, len(disk.pending)]:  # the first that has not arrived
 

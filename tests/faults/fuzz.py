@@ -214,7 +214,7 @@ class Victim:
                 self.look(path)
 
     def look(self, path: Path) -> None:
-        """Run two of the reading commands: they must not crash, and not print terminal sequences that the store holds."""
+        """Run two of the reading commands: they must not crash, nor print terminal sequences from the store."""
         for words in (next(self.turn), next(self.turn)):  # in turn: all of them take two seconds
             if complaint := read_by(path, words):
                 raise AssertionError(complaint)
