@@ -373,7 +373,7 @@ def bound(store: Path, to: Path) -> Iterator[Path]:
     "a change is visible to every command that starts after it is acknowledged",
 )
 def visible(bench: Bench) -> Figures:
-    """One process changes, another reads; others write and compact all the time. A long-lived reader must see it, too."""
+    """One process changes, another reads; others write and compact all the time. A long-lived reader is checked, too."""
     need_history()
     load, figures, store = Load(bench, [bench.folder / "store"]), Figures(), bench.folder / "store"
     with clients(store, 5) as (changer, looker, compactor, *adders), Crew() as crew:
