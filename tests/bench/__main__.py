@@ -18,7 +18,7 @@ from tests.bench import peers
 from tests.bench.measure import Contender, Row, noise
 from tests.bench.rows import rows
 
-Samples = dict[str, dict[str, list[float]]]  # by contender, by what is measured
+Samples = dict[str, dict[str, list[float]]]  # by contender, by figure
 
 
 def measure(row: Row, runs: int) -> Samples:

@@ -1,4 +1,4 @@
-"""All fault cases, those that are ordinary tests, those that wait for a feature, and all seeded faults."""
+"""The catalogue: all fault cases, those that are ordinary tests, those that wait for a feature, and all seeds."""
 
 from __future__ import annotations
 

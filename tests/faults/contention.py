@@ -288,7 +288,7 @@ def handed_back_for_free(job: Job) -> list[str]:
     in_suite=False,
 )
 def drained(bench: Bench) -> Figures:
-    """With retries left that costs none; without, the job fails. Time: from the signal until the worker has ended."""
+    """Handing back costs no retry; a job with none left fails. Time: from the signal until the worker has ended."""
     need_history()
     figures, cli, notes = Figures(n=2, limit=STOP_AFTER + 2), bench.cli(), Notes(bench.folder)
     for retries in (2, 0):
@@ -333,7 +333,7 @@ SEEDS = [
     ),
     Seed(
         harness="history",
-        fault="dead workers are checked for too rarely",
+        fault="too rare checks for dead workers",
         file="worker/loop.py",
         old="CHECK_EVERY = 1.5 ",
         new="CHECK_EVERY = 15.0 ",

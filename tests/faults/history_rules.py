@@ -85,7 +85,7 @@ class JobOption(NamedTuple):
 
 @dataclass
 class Facts:
-    """All that is known of a history: the commands, and after the drain the jobs and their notes."""
+    """The facts of a history: the commands, and after the drain the jobs and their notes."""
 
     adds: list[Add] = field(default_factory=list)
     cancels: list[JobOption] = field(default_factory=list)
@@ -215,7 +215,7 @@ def _double(facts: Facts) -> Iterator[object]:
 
 @rule("too many attempts")
 def _too_many(facts: Facts) -> Iterator[object]:
-    """With retries, attempts cut short by a stopping worker do not count; without, a job never begins twice."""
+    """Attempts that a stopping worker cuts short count only for jobs without retries, which never begin twice."""
     for job_id, begins in facts.begins.items():
         add, job = facts.acked.get(job_id), facts.jobs.get(job_id)
         if add is None or job is None:
