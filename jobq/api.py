@@ -27,7 +27,7 @@ from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
 from jobq.store import compaction, presence
 from jobq.store.environment import capture
-from jobq.store.state import Add, Change, Jobs, Remove
+from jobq.store.state import Add, Change, Remove, StoreState
 from jobq.store.store import EnvironmentGone, Store
 from jobq.system import current_umask, utf8
 
@@ -100,8 +100,8 @@ class Queue:
         if spec.name is None:
             return self.store.enqueue(spec, commands, clock.now().wall)
 
-        def decide(jobs: Jobs) -> Iterator[Add]:
-            other = jobs.named(spec.name or "")
+        def decide(state: StoreState) -> Iterator[Add]:
+            other = state.named(spec.name or "")
             if other is not None and not other.state.final:
                 raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
             yield Add(spec, commands)
@@ -293,8 +293,8 @@ class Queue:
         """
         done = Changed([], [])
 
-        def decide(jobs: Jobs, now_known: Callable[[int], Job]) -> Iterator[Remove]:
-            del jobs
+        def decide(state: StoreState, now_known: Callable[[int], Job]) -> Iterator[Remove]:
+            del state
             done.jobs.clear()
             done.refused.clear()
             for job_id in job_ids:
@@ -318,14 +318,14 @@ class Queue:
         now = clock.now()
         done = Changed([], [])
 
-        def decide(jobs: Jobs, now_known: Callable[[int], Job]) -> Iterator[Job]:
+        def decide(state: StoreState, now_known: Callable[[int], Job]) -> Iterator[Job]:
             done.jobs.clear()
             done.refused.clear()
             for job_id in job_ids:
                 before = now_known(job_id)
                 try:
                     after = move(before, now)
-                    self._check_name(jobs, after)
+                    self._check_name(state, after)
                 except Refused as e:
                     done.refused.append(e)
                     continue
@@ -337,7 +337,10 @@ class Queue:
         return done
 
     def _update(
-        self, job_ids: Sequence[int], decide: Callable[[Jobs, Callable[[int], Job]], Iterator[Change]], now: Moment
+        self,
+        job_ids: Sequence[int],
+        decide: Callable[[StoreState, Callable[[int], Job]], Iterator[Change]],
+        now: Moment,
     ) -> None:
         """Update these jobs, finished long ago or not. Old files are read before the lock is taken: they are large.
 
@@ -349,17 +352,17 @@ class Queue:
             seen = self.store.header.generation if self.store.header else 0
 
             def now_known(job_id: int, known: dict[int, Job] = known, seen: int = seen) -> Job:
-                jobs = self.store.jobs
-                if job_id in jobs.by_id:
-                    return jobs.by_id[job_id]
+                state = self.store.state
+                if job_id in state.jobs:
+                    return state.jobs[job_id]
                 if self.store.header is None or self.store.header.generation != seen:
                     raise Compacted
-                if job_id in jobs.removed:
+                if job_id in state.removed:
                     raise NotFound(str(job_id))
                 return known[job_id]
 
             try:
-                self.store.update(lambda jobs: decide(jobs, now_known), now.wall)
+                self.store.update(lambda state: decide(state, now_known), now.wall)
             except Compacted:
                 continue
             if compaction.is_due(self.store):
@@ -377,9 +380,9 @@ class Queue:
                 raise NotFound(str(job_id))
         return found
 
-    def _check_name(self, jobs: Jobs, job: Job) -> None:
+    def _check_name(self, state: StoreState, job: Job) -> None:
         if job.spec.name is not None and not job.state.final:
-            other = jobs.named(job.spec.name)
+            other = state.named(job.spec.name)
             if other is not None and other.id != job.id and not other.state.final:
                 raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
 

@@ -43,7 +43,7 @@ def doctor(
         return
     size, snapshot = store.journal_size
     out(f"journal     generation {store.header.generation}, {size} bytes, {snapshot} of them snapshot")
-    out(f"jobs        {len(store.jobs.by_id)} in the journal, next id {store.jobs.next_id}")
+    out(f"jobs        {len(store.state.jobs)} in the journal, next id {store.state.next_id}")
     tokens = presence.tokens(root)
     alive = [token for token in tokens if presence.is_alive(root, token)]
     out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")

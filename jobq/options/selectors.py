@@ -67,7 +67,7 @@ def _number(text: str) -> int:
 def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
     if low > high:
         raise UsageError(f"{low}-{high} names no jobs", f"the lower number comes first: {high}-{low}")
-    top = min(high, queue.store.jobs.next_id - 1)
+    top = min(high, queue.store.state.next_id - 1)
     found = queue.store.find_all(range(low, top + 1))
     if not found:
         raise NotFound(f"in {low}-{high}")
@@ -77,10 +77,10 @@ def _range(queue: Queue, low: int, high: int) -> Iterator[int]:
 def _special(queue: Queue, word: str) -> Iterator[int]:
     back = "0" if word == "@" else word.removeprefix("@~")
     if back.isdecimal():
-        if queue.store.jobs.next_id == 1:
+        if queue.store.state.next_id == 1:
             raise NotFound(f"{word}: none was added yet")
         skip = _number(back)
-        top = queue.store.jobs.next_id
+        top = queue.store.state.next_id
         while top > 1:  # a pass over the old jobs for each stretch
             stretch = range(max(1, top - STRETCH - skip), top)
             found = sorted(queue.store.find_all(stretch), reverse=True)

@@ -40,13 +40,13 @@ OURS = frozenset(
 
 def problems(store: Store) -> Iterator[str]:
     """Yield every problem as one sentence. Raises StoreDamaged if the store can't be read further."""
-    jobs, root = store.read(), store.existing()
+    state, root = store.read(), store.existing()
     if store.header is None or root is None:
         return
     names: dict[str, int] = {}
     environments: dict[str, int] = {}  # digest -> a job that needs it
-    for job in jobs.by_id.values():
-        yield from job_problems(job, jobs.next_id)
+    for job in state.jobs.values():
+        yield from job_problems(job, state.next_id)
         if not job.state.final:
             if job.spec.name is not None:
                 if job.spec.name in names:
@@ -59,11 +59,11 @@ def problems(store: Store) -> Iterator[str]:
         except StoreDamaged as e:
             yield f"job {job_id}: {e}"
     for job in store.finished_jobs():
-        if job.id not in jobs.by_id:
-            yield from job_problems(job, jobs.next_id)
+        if job.id not in state.jobs:
+            yield from job_problems(job, state.next_id)
             if not job.state.final:
                 yield f"job {job.id} is {job.state}, but stored as finished"
-    if jobs.running != {job.id for job in jobs.by_id.values() if job.state is State.RUNNING}:
+    if state.running != {job.id for job in state.jobs.values() if job.state is State.RUNNING}:
         yield "the index of running jobs is wrong"
     yield from _files(root)
 

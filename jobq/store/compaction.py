@@ -41,17 +41,17 @@ ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written f
 def is_due(store: Store) -> bool:
     """Return True if the journal has outgrown its snapshot, or most of its jobs are finished."""
     size, snapshot = store.journal_size
-    jobs = store.jobs
-    is_long = size > SLACK + 2 * snapshot and 10 * jobs.moves > len(jobs.by_id)  # else it would hardly shrink
-    return is_long or jobs.finished > MOST_FINISHED + 2 * (len(jobs.by_id) - jobs.finished)
+    state = store.state
+    is_long = size > SLACK + 2 * snapshot and 10 * state.moves > len(state.jobs)  # else it would hardly shrink
+    return is_long or state.finished > MOST_FINISHED + 2 * (len(state.jobs) - state.finished)
 
 
 def is_worthwhile(store: Store) -> bool:
     """Return True if an idle worker should compact: readers gain, and it takes no longer than the work before."""
-    if store.jobs.removed and len(store.jobs.by_id) < 5 * MOST_FINISHED:
+    if store.state.removed and len(store.state.jobs) < 5 * MOST_FINISHED:
         return True  # the environments of removed jobs may hold secrets
-    finished = store.jobs.finished
-    return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
+    finished = store.state.finished
+    return 20 * finished > MOST_FINISHED + 2 * (len(store.state.jobs) - finished)
 
 
 class Checkpoint(NamedTuple):
@@ -69,18 +69,18 @@ class Checkpoint(NamedTuple):
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
         """Copy what `store` has read; call it after `update` or `read_settled`. None if there is no journal yet."""
-        jobs, header = store.jobs, store.header
+        state, header = store.state, store.header
         if header is None:
             return None
         return cls(
             header,
             store.journal_size[0],
-            jobs.seq,
-            jobs.next_id,
-            list(jobs.by_id.values()),
-            frozenset(jobs.removed),
-            jobs.failures.now,
-            jobs.later,
+            state.seq,
+            state.next_id,
+            list(state.jobs.values()),
+            frozenset(state.removed),
+            state.failures.now,
+            state.later,
         )
 
 
@@ -247,12 +247,12 @@ def _forget_old_days(store: Store, header: Header) -> bool:
         return False
     store.read()
     archive = store.archive()
-    wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
+    wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.state.jobs.keys()
     old = finished.Archive(root, over, lambda _day: True)
     for day in over:
         store.logs.remove(old.ids(day) - wanted)  # wanted: requeued since, or finished again later
         finished.forget(root, day)
-    store.logs.remove_empty_folders(min(wanted, default=store.jobs.next_id - 1))
+    store.logs.remove_empty_folders(min(wanted, default=store.state.next_id - 1))
     return True
 
 
@@ -264,8 +264,8 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
     for _ in range(TRIES):
         store.read()
         generation = store.journal.header.generation
-        left = set(digests) - {job.spec.env for job in store.jobs.by_id.values()}
-        left -= store.archive().naming(left, store.jobs.removed)
+        left = set(digests) - {job.spec.env for job in store.state.jobs.values()}
+        left -= store.archive().naming(left, store.state.removed)
         if not left:
             return
         with store.lock:
@@ -274,16 +274,16 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
             if (
                 store.journal.header.generation == generation
             ):  # else jobs have left the journal: search the finished ones again
-                environment.forget(store.root, left - {job.spec.env for job in store.jobs.by_id.values()})
+                environment.forget(store.root, left - {job.spec.env for job in store.state.jobs.values()})
                 return
 
 
 def clean_environments(store: Store, wall: float) -> None:
     """Remove the captured environments that no job names. An add checks under the lock that its own is still there."""
     store.read()
-    old = store.archive().environments(store.jobs.removed)
+    old = store.archive().environments(store.state.removed)
     with store.lock:
         store.settle_tail()
         store.read()
-        named = old | {job.spec.env for job in store.jobs.by_id.values()}
+        named = old | {job.spec.env for job in store.state.jobs.values()}
         environment.clean(store.root, named, wall - ABANDONED)

@@ -20,7 +20,7 @@ from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.records import ID, MISFITS
-from jobq.store.state import Jobs, snapshot
+from jobq.store.state import StoreState, snapshot
 from jobq.store.store import Store
 from jobq.version import VERSION
 
@@ -48,18 +48,18 @@ def repair(store: Store, wall: float) -> Loss:
         data = root.read(JOURNAL) or b""
         salvage = Salvage(root)
         salvage.read(data)
-        jobs = salvage.jobs
+        state = salvage.state
         hint = read_hint(root)
         known = hint.next_id if hint else 1
-        jobs.next_id = max([jobs.next_id, known, *(job_id + 1 for job_id in [*jobs.by_id, *_ids_elsewhere(root)])])
-        _repair_histories(jobs, wall)
-        leaving = [job for job in jobs.by_id.values() if job.state.final]
+        state.next_id = max([state.next_id, known, *(job_id + 1 for job_id in [*state.jobs, *_ids_elsewhere(root)])])
+        _repair_histories(state, wall)
+        leaving = [job for job in state.jobs.values() if job.state.final]
         sizes = _repair_finished(root, salvage)
-        sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, jobs.removed, wall)
+        sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         header = salvage.header.followed_by(generation, sizes)
-        lines = snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id, None, jobs.later)
+        lines = snapshot(state.jobs.values(), state.seq, state.next_id, None, state.later)
         fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
@@ -70,8 +70,8 @@ def repair(store: Store, wall: float) -> Loss:
             os.fsync(root.fd)
         except OSError as e:
             raise NotSaved(f"{root.path}/{JOURNAL}", e) from None
-        write_hint(root, Hint(generation, size, jobs.seq, jobs.next_id, size))
-    return Loss(len(salvage.lost), sum(salvage.lost), kept_as, len(jobs.by_id))
+        write_hint(root, Hint(generation, size, state.seq, state.next_id, size))
+    return Loss(len(salvage.lost), sum(salvage.lost), kept_as, len(state.jobs))
 
 
 def _keep(root: Folder, name: str, data: bytes) -> str:
@@ -89,7 +89,7 @@ class Salvage:
     """The readable part of a journal, by lines and operations; `lost`: the lengths of the rest."""
 
     def __init__(self, root: Folder) -> None:
-        self.jobs = Jobs()
+        self.state = StoreState()
         self.lost: list[int] = []
         self.header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, finished.days_on_disk(root))
         self._path = root.path
@@ -126,8 +126,8 @@ class Salvage:
             for op in line["ops"] if isinstance(line["ops"], list) else [line["ops"]]:
                 try:
                     known = op["job"]["id"] if op["op"] == "put" else op.get("id", 0)
-                    self.jobs.next_id = max(self.jobs.next_id, known + 1)
-                    self.jobs.apply({"seq": line["seq"], "at": line["at"], "ops": [op]})
+                    self.state.next_id = max(self.state.next_id, known + 1)
+                    self.state.apply({"seq": line["seq"], "at": line["at"], "ops": [op]})
                 except MISFITS:
                     self.lost.append(len(str(op)))
         lines.clear()
@@ -137,17 +137,17 @@ class Salvage:
             if "snapshot_end" in line:
                 if not COUNT.allows(line["seq"]) or not ID.allows(line["next_id"]):
                     raise BadRecord("not the end of a snapshot")
-                self.jobs.seq, self.jobs.next_id = line["seq"], max(self.jobs.next_id, line["next_id"])
+                self.state.seq, self.state.next_id = line["seq"], max(self.state.next_id, line["next_id"])
             else:
-                self.jobs.apply_snapshot(line)
+                self.state.apply_snapshot(line)
         except MISFITS:
             self.lost.append(size)
 
 
-def _repair_histories(jobs: Jobs, wall: float) -> None:
-    for job in list(jobs.by_id.values()):
-        if any(job_problems(job, jobs.next_id)):
-            jobs.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", wall))), jobs.seq)
+def _repair_histories(state: StoreState, wall: float) -> None:
+    for job in list(state.jobs.values()):
+        if any(job_problems(job, state.next_id)):
+            state.put(job._replace(history=(*job.history, Step(f"{REPAIRED}{job.state}", wall))), state.seq)
 
 
 def _ids_elsewhere(root: Folder) -> set[int]:

@@ -133,10 +133,10 @@ def look(store: Store, now: Moment, keep_days: int = KEEP_DAYS) -> bool:
     It should if a day has been kept long enough, or if its endings have stayed in the journal unchanged for a day, as
     happens where few jobs end. Raises as `Store.read_settled`.
     """
-    jobs, header = store.read_settled(), store.header
+    state, header = store.read_settled(), store.header
     if header is None:
         return False
-    ends = ends_in(jobs.by_id.values()) if jobs.finished else {}
+    ends = ends_in(state.jobs.values()) if state.finished else {}
     with store.lock:
         ages = Ages.read(store.root).at(now, header.finished, ends)
         ages.write(store.root)

@@ -70,18 +70,18 @@ class Later(NamedTuple):
     end: Record
 
 
-class Jobs:
+class StoreState:
     """All that is known of the jobs at one point of the journal. Only this module changes it."""
 
     def __init__(self) -> None:
         self.generation = 0
         self.seq = 0
         self.next_id = 1
-        self.by_id: dict[int, Job] = {}  # unfinished, and finished since the snapshot
+        self.jobs: dict[int, Job] = {}  # unfinished, and finished since the snapshot
         self.removed: set[int] = set()  # since the snapshot
         self.waiting = Waiting()
         self.running: set[int] = set()
-        self.finished = 0  # of by_id
+        self.finished = 0  # of jobs
         self.failures = Tally()
         self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
         self.later = Later([], {})
@@ -89,10 +89,10 @@ class Jobs:
 
     def put(self, job: Job, seq: int, *, is_back: bool = False) -> None:
         """`job` is as it is from now on, by the line `seq`. `is_back`: it had left the journal."""
-        before = self.by_id.get(job.id)
+        before = self.jobs.get(job.id)
         was = before.is_open_failure if before is not None else is_back and was_open(job)
         self.failures.note(seq, job.is_open_failure - was)
-        self.by_id[job.id] = job
+        self.jobs[job.id] = job
         self.finished += job.state.final - (before is not None and before.state.final)
         self.waiting.note(before, job)
         self.moves += before is not None
@@ -103,14 +103,14 @@ class Jobs:
 
     def remove(self, job_id: int, seq: int, *, open_failure: bool) -> None:
         """The job is forgotten, by the line `seq`; `open_failure`: whether it was one, if it had left the journal."""
-        before = self.by_id.get(job_id)
+        before = self.jobs.get(job_id)
         self.failures.note(seq, -(open_failure if before is None else before.is_open_failure))
         self.drop(job_id)
         self.removed.add(job_id)
 
     def drop(self, job_id: int) -> None:
         """The job is here no longer."""
-        before = self.by_id.pop(job_id, None)
+        before = self.jobs.pop(job_id, None)
         self.finished -= before is not None and before.state.final
         self.waiting.note(before, None)
         self.moves += 1
@@ -118,21 +118,21 @@ class Jobs:
 
     def leave_finished(self, still_there: Collection[object]) -> None:
         """Compaction has moved the finished jobs out of the journal, except those that changed meanwhile."""
-        gone = [job.id for job in self.by_id.values() if job.state.final and job.id not in still_there]
+        gone = [job.id for job in self.jobs.values() if job.state.final and job.id not in still_there]
         for job_id in gone:
             self.drop(job_id)
         self.removed &= set(still_there)
         self.moves = 0
-        self._specs = {job.spec: job.spec for job in self.by_id.values() if job.spec.extra is None}
+        self._specs = {job.spec: job.spec for job in self.jobs.values() if job.spec.extra is None}
 
     def unfinished(self) -> Iterator[Job]:
         """The jobs that are not in a final state, by id."""
-        return (job for job in self.by_id.values() if not job.state.final)
+        return (job for job in self.jobs.values() if not job.state.final)
 
     def named(self, name: str) -> Job | None:
         """The unfinished job of that name, else the latest finished one known here."""
         latest = None
-        for job in self.by_id.values():
+        for job in self.jobs.values():
             if job.spec.name == name:
                 if not job.state.final:
                     return job
@@ -162,7 +162,7 @@ class Jobs:
             case {"op": "add", "first": first, "spec": spec, "commands": list() as commands} if ID.allows(first):
                 self._add(first, self.shared(read_spec(spec)), [from_record(command) for command in commands], at)
             case {"op": "move", "id": job_id, "steps": steps, "job": changing} if ID.allows(job_id):
-                job = self.by_id.get(job_id)
+                job = self.jobs.get(job_id)
                 if job is None:
                     raise BadRecord(f"job {job_id} moves, but there is none")
                 attempts = _merged(job.attempts, op.get("attempts", ()))
@@ -184,7 +184,7 @@ class Jobs:
         if ids.stop > MOST_ID:
             raise BadRecord(f"id {first} is beyond all that are given out")
         for job_id, command in zip(ids, commands, strict=True):
-            self.by_id[job_id] = Job(job_id, spec, command, at)
+            self.jobs[job_id] = Job(job_id, spec, command, at)
         self.waiting.add(spec, ids)
         self.next_id = ids.stop
 
@@ -209,11 +209,11 @@ class Jobs:
                 seq
             ) and ID.allows(next_id):
                 self.later.end.update(unknown_keys(rest, IN_ITS_END) or {})
-                if count != len(self.by_id):
-                    raise BadRecord(f"the snapshot says {count} jobs and holds {len(self.by_id)}")
+                if count != len(self.jobs):
+                    raise BadRecord(f"the snapshot says {count} jobs and holds {len(self.jobs)}")
                 self.seq, self.next_id = seq, next_id
                 self.failures.rebase(Failures.of_record(line.get("failures")), seq)
-                if any(job_id >= next_id for job_id in self.by_id):
+                if any(job_id >= next_id for job_id in self.jobs):
                     raise BadRecord(f"the snapshot holds an id beyond {next_id}")
                 return True
         raise BadRecord("not a snapshot line")
@@ -232,12 +232,12 @@ class Jobs:
                     self._add(self.next_id, spec, commands, at)
                 case Remove(job_id, open_failure):
                     op: Record = {"op": "remove", "id": job_id}
-                    if open_failure and job_id not in self.by_id:
+                    if open_failure and job_id not in self.jobs:
                         op["failure"] = True
                     ops.append(op)
                     self.remove(job_id, next_seq, open_failure=open_failure)
                 case Job():
-                    before = self.by_id.get(change.id)
+                    before = self.jobs.get(change.id)
                     ops.append({"op": "put", "job": job_record(change)} if before is None else _move_op(before, change))
                     self.put(change, next_seq, is_back=before is None)
         lines = transaction(ops, self.seq, at) if ops else []

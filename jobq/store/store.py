@@ -33,7 +33,7 @@ from jobq.store.journal import Header, Journal, parse_lines
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.records import MISFITS, why
-from jobq.store.state import Add, Change, Jobs, Later, add_ops, snapshot, transaction
+from jobq.store.state import Add, Change, Later, StoreState, add_ops, snapshot, transaction
 from jobq.store.view import View
 from jobq.system import NETWORK_FILESYSTEMS, filesystem
 from jobq.version import VERSION
@@ -158,7 +158,7 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def read(self) -> Jobs:
+    def read(self) -> StoreState:
         """The jobs as last acknowledged; empty where there is no store yet.
 
         Usually that is all there is, and nothing is locked or written.
@@ -166,7 +166,7 @@ class Store:
         """
         folder = self.existing()
         if folder is None:
-            return self.jobs
+            return self.state
         try:
             is_all = self._view.catch_up(folder)
         except StoreDamaged:
@@ -174,7 +174,7 @@ class Store:
             is_all = self._view.catch_up(folder)
         if not is_all and self.journal.writable:
             self._settle_tail_if_unlocked()
-        return self.jobs
+        return self.state
 
     def _settle_tail_if_unlocked(self) -> None:
         """Take in what lies behind the hint, if nobody is writing and the disk takes it; else do without it.
@@ -195,9 +195,9 @@ class Store:
             pass
 
     @property
-    def jobs(self) -> Jobs:
+    def state(self) -> StoreState:
         """The jobs as last read."""
-        return self._view.jobs
+        return self._view.state
 
     @property
     def header(self) -> Header | None:
@@ -247,8 +247,8 @@ class Store:
 
     def find_all(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Those of these jobs that there are; one pass over the old files, if any is needed at all."""
-        found = {job_id: self.jobs.by_id[job_id] for job_id in job_ids if job_id in self.jobs.by_id}
-        old = {job_id for job_id in job_ids if job_id < self.jobs.next_id} - found.keys() - self.jobs.removed
+        found = {job_id: self.state.jobs[job_id] for job_id in job_ids if job_id in self.state.jobs}
+        old = {job_id for job_id in job_ids if job_id < self.state.next_id} - found.keys() - self.state.removed
         header = None
         while old and header is not self.header:  # again, if compaction has joined or removed files meanwhile
             header = self.header
@@ -264,19 +264,19 @@ class Store:
 
     def finished_jobs(self) -> Iterator[Job]:
         """All finished jobs, the last one first; reads no more than is asked for. Call `read` first."""
-        recent = [job for job in self.jobs.by_id.values() if job.state.final]
+        recent = [job for job in self.state.jobs.values() if job.state.final]
         recent.sort(key=lambda job: (job.finished_at or 0.0, job.id), reverse=True)
         yield from recent
         for job in self.archive().newest_first():
-            if job.id not in self.jobs.by_id and job.id not in self.jobs.removed:
+            if job.id not in self.state.jobs and job.id not in self.state.removed:
                 yield job
 
     def open_failures(self, most: int) -> tuple[int, list[Job]]:
         """How many failures nobody has dealt with, and the last of them, the newest first. Call `read` first."""
-        jobs, archive = self.jobs, self.archive()
-        here = sorted((job for job in jobs.by_id.values() if job.is_open_failure), key=_by_end, reverse=True)
-        elsewhere = jobs.by_id.keys() | jobs.removed
-        count, base = jobs.failures.count, jobs.failures.base
+        state, archive = self.state, self.archive()
+        here = sorted((job for job in state.jobs.values() if job.is_open_failure), key=_by_end, reverse=True)
+        elsewhere = state.jobs.keys() | state.removed
+        count, base = state.failures.count, state.failures.base
         if count is not None and base is not None:
             places = [place for place in reversed(base.last) if place.id not in elsewhere][: max(0, most - len(here))]
             found = [job for place in places if (job := archive.at(place)) is not None]
@@ -297,7 +297,7 @@ class Store:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def update(self, decide: Callable[[Jobs], Iterable[Change]], at: float, *, notify: bool = True) -> list[int]:
+    def update(self, decide: Callable[[StoreState], Iterable[Change]], at: float, *, notify: bool = True) -> list[int]:
         """Carry out what `decide` returns, as one durable transaction; returns the ids of new jobs.
 
         `decide` is called under the lock with the jobs as they are: it must be quick, and must not write. If it is a
@@ -310,18 +310,18 @@ class Store:
         with self.lock:
             hint = self.settle_tail()
             self._view.catch_up(root, locked=True, hint=hint)
-            first_id = self.jobs.next_id
+            first_id = self.state.next_id
             try:
-                lines = self.jobs.carry_out(self._checked(root, decide(self.jobs)), at)
+                lines = self.state.carry_out(self._checked(root, decide(self.state)), at)
                 if not lines:
                     return []
                 data = b"".join(lines)
-                self._append(hint, data, self.jobs.seq, self.jobs.next_id)
+                self._append(hint, data, self.state.seq, self.state.next_id)
             except BaseException:
                 self._view.forget()  # memory is ahead of the disk
                 raise
             self._view.offset = hint.size + len(data)
-            new_ids = list(range(first_id, self.jobs.next_id))
+            new_ids = list(range(first_id, self.state.next_id))
         if notify:
             presence.notify(root)
         return new_ids
@@ -342,11 +342,11 @@ class Store:
         presence.notify(root)
         return range(first, first + len(commands))
 
-    def read_settled(self) -> Jobs:
+    def read_settled(self) -> StoreState:
         """Like `read`, but beyond doubt: the tail of the journal is put in order first. Raises as `update`."""
         with self.lock:
             self._view.catch_up(self.root, locked=True, hint=self.settle_tail())
-        return self.jobs
+        return self.state
 
     @property
     def lock(self) -> StoreLock:
@@ -363,7 +363,7 @@ class Store:
 
     def _checked(self, root: Folder, changes: Iterable[Change]) -> Iterator[Change]:
         for change in changes:
-            if isinstance(change, Add) or (isinstance(change, Job) and change.id not in self.jobs.by_id):
+            if isinstance(change, Add) or (isinstance(change, Job) and change.id not in self.state.jobs):
                 self._check_environment(root, change.spec)
             yield change
 
@@ -401,8 +401,8 @@ class Store:
         except OSError as e:
             raise NotSaved(journal.path, e) from None
         self._view.catch_up(root, locked=True)
-        journal, jobs, snapshot_end = self.journal, self.jobs, self._view.snapshot_end
-        hint = Hint(journal.header.generation, self._view.offset, jobs.seq, jobs.next_id, snapshot_end)
+        journal, state, snapshot_end = self.journal, self.state, self._view.snapshot_end
+        hint = Hint(journal.header.generation, self._view.offset, state.seq, state.next_id, snapshot_end)
         return self._settle_tail_behind(root, journal, hint, snapshot_end, cut=cut)
 
     def _settle_tail_behind(self, root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:

@@ -19,7 +19,7 @@ from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import Journal, decode_line, parse_lines
 from jobq.store.records import MISFITS, why
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
 STEP = 1 << 20  # bytes of the journal that are read at once
@@ -29,7 +29,7 @@ class View:
     """The jobs up to some point of the journal."""
 
     def __init__(self) -> None:
-        self.jobs = Jobs()
+        self.state = StoreState()
         self.journal: Journal | None = None
         self.offset = 0  # how far the journal is applied; 0: not read yet
         self.snapshot_end = 0
@@ -89,11 +89,11 @@ class View:
             try:
                 if hint is not None and hint.generation > journal.header.generation and journal.is_current():
                     raise StoreDamaged(journal.path, 0, f"generation {hint.generation} was acknowledged and is missing")
-                jobs, at = load_snapshot(journal)
+                state, at = load_snapshot(journal)
             except BaseException:
                 journal.close()
                 raise
-            self.journal, self.jobs, self.snapshot_end = journal, jobs, at
+            self.journal, self.state, self.snapshot_end = journal, state, at
             self.loads += 1
             self.offset = at
             try:
@@ -131,7 +131,7 @@ class View:
         step = STEP
         while self.offset < end:
             upto = min(end, self.offset + step)
-            parsed = parse_lines(journal.read(self.offset, upto), self.offset, self.jobs.seq)
+            parsed = parse_lines(journal.read(self.offset, upto), self.offset, self.state.seq)
             if parsed.end == self.offset and upto < end:
                 step *= 2  # a longer transaction or damage: more bytes will tell
                 continue
@@ -146,7 +146,7 @@ class View:
     def _apply(self, line: Record) -> None:
         assert self.journal is not None
         try:
-            self.jobs.apply(line)
+            self.state.apply(line)
         except MISFITS as e:
             raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {why(e)}") from None
 
@@ -167,11 +167,11 @@ class View:
             new.close()
             self._load(folder, hint, locked)
             return
-        applied = self.jobs.seq
+        applied = self.state.seq
         both = [line for line in copied.lines if line["seq"] <= applied]
         try:
-            self.jobs.failures.rebase(*snapshot_end(new, hint.snapshot_end))
-            self.jobs.leave_finished({job_id for line in both for job_id in touched(line)})
+            self.state.failures.rebase(*snapshot_end(new, hint.snapshot_end))
+            self.state.leave_finished({job_id for line in both for job_id in touched(line)})
         except BadRecord as e:
             new.close()
             raise StoreDamaged(old.path, hint.snapshot_end, str(e)) from None
@@ -211,9 +211,9 @@ def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
         return None, 0
 
 
-def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
+def load_snapshot(journal: Journal) -> tuple[StoreState, int]:
     """Return the jobs of the snapshot, and the offset behind it. Raises StoreDamaged."""
-    jobs = Jobs()
+    state = StoreState()
     at = start = journal.first_line_end
     pending = b""
     while block := os.pread(journal.fd, 1 << 20, at):
@@ -222,12 +222,12 @@ def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
         pending = lines.pop()
         for line in lines:
             try:
-                last = jobs.apply_snapshot(decode_line(line))
+                last = state.apply_snapshot(decode_line(line))
             except MISFITS as e:
                 raise StoreDamaged(journal.path, start, why(e)) from None
             start += len(line) + 1
             if last:
-                return jobs, start
+                return state, start
     raise StoreDamaged(journal.path, start, "the snapshot has no end")
 
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from jobq.job import Job, State
 from jobq.rules.lifecycle import Event
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 
 LAST = 5  # rows of failures, and of what ended last
 
@@ -39,16 +39,16 @@ class Ended:
         elif job.history and job.history[-1].event == Event.HAND_BACK and _has_run(job):
             self._handed_back[job.id] = job
 
-    def rows(self, jobs: Jobs) -> list[Job]:
+    def rows(self, state: StoreState) -> list[Job]:
         """The last failures that nobody has dealt with, and what else ended last, in the order of their ends."""
         latest = {job.id: job for job in [*self._failures, *self._others]}
         return sorted(
-            (job for job in latest.values() if _still_so(job, jobs)), key=lambda job: (job.finished_at or 0.0, job.id)
+            (job for job in latest.values() if _still_so(job, state)), key=lambda job: (job.finished_at or 0.0, job.id)
         )
 
-    def handed_back(self, jobs: Jobs) -> list[Job]:
+    def handed_back(self, state: StoreState) -> list[Job]:
         """The jobs that were stopped and wait again, by id."""
-        self._handed_back = {n: job for n, job in self._handed_back.items() if _still_so(job, jobs)}
+        self._handed_back = {n: job for n, job in self._handed_back.items() if _still_so(job, state)}
         return [self._handed_back[n] for n in sorted(self._handed_back)]
 
 
@@ -57,8 +57,8 @@ def _has_run(job: Job) -> bool:
     return job.ending is not None and not job.ending.never_started
 
 
-def _still_so(job: Job, jobs: Jobs) -> bool:
-    now = jobs.by_id.get(job.id)
+def _still_so(job: Job, state: StoreState) -> bool:
+    now = state.jobs.get(job.id)
     if now is None:
-        return job.id not in jobs.removed
+        return job.id not in state.removed
     return now.state is job.state and len(now.attempts) == len(job.attempts) and not now.acknowledged

@@ -43,7 +43,7 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     if root is None:
         return Situation(now)
     runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
-    owners = runners | {store.jobs.by_id[job_id].attempts[-1].owner for job_id in store.jobs.running}
+    owners = runners | {store.state.jobs[job_id].attempts[-1].owner for job_id in store.state.running}
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
     copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
     return Situation(now, tuple(presence.live(root)), dead, copied)

@@ -180,10 +180,10 @@ class Screen:
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
 
-        jobs = worker.store.jobs
-        running = [jobs.by_id[job_id] for job_id in sorted(jobs.running)]
-        queued = sum(jobs.waiting.active.values()) - len(running)
-        waiting = jobs.waiting.upcoming(jobs.by_id, NEXT)
+        state = worker.store.state
+        running = [state.jobs[job_id] for job_id in sorted(state.running)]
+        queued = sum(state.waiting.active.values()) - len(running)
+        waiting = state.waiting.upcoming(state.jobs, NEXT)
         if phase == "over":  # what others do, and what may wait for them, is not ours to leave on the screen
             running = [job for job in running if job.attempts[-1].owner == worker.token]
             waiting = []
@@ -194,8 +194,8 @@ class Screen:
             worker.token,
             running,
             waiting,
-            self._ended.rows(jobs),
-            self._ended.handed_back(jobs),
+            self._ended.rows(state),
+            self._ended.handed_back(state),
             queued,
             self._ended.succeeded,
             len(self._ended.failed),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from jobq.engine.task import Ended
 from jobq.job import Job, Moment, Outcome
 from jobq.rules import lifecycle
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.worker.batching import Pace, Width, runs_alone
 from jobq.worker.started import Started
 
@@ -29,14 +29,14 @@ class Claiming:
         self._queues = queues
         self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
 
-    def ready(self, jobs: Jobs, count: int, now: Moment) -> list[Job]:
+    def ready(self, state: StoreState, count: int, now: Moment) -> list[Job]:
         """Return up to `count` jobs that could be claimed now; they keep their places."""
         if count <= 0:
             return []
-        jobs.waiting.wake(jobs.by_id, now)
-        found = list(self._take(jobs, count, now))
+        state.waiting.wake(state.jobs, now)
+        found = list(self._take(state, count, now))
         for job in found:
-            jobs.waiting.push(job)
+            state.waiting.push(job)
         return found
 
     def pass_over(self, job: Job, why: str, now: Moment) -> None:
@@ -47,30 +47,30 @@ class Claiming:
         """Return the reasons why jobs are passed over."""
         return sorted({why for _, why in self._passed_over.values()})
 
-    def about_ready(self, jobs: Jobs) -> int:
+    def about_ready(self, state: StoreState) -> int:
         """Return about how many jobs could be claimed now."""
-        return jobs.waiting.about_ready(runner=self._runner, queues=self._queues)
+        return state.waiting.about_ready(runner=self._runner, queues=self._queues)
 
-    def claims(self, jobs: Jobs, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
+    def claims(self, state: StoreState, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
         """Yield jobs for these slots, claimed: for each some milliseconds of work, if enough jobs are ready.
 
         Each has to show in `jobs` before the next is requested.
         """
-        jobs.waiting.wake(jobs.by_id, now)
+        state.waiting.wake(state.jobs, now)
         for name in names:
-            for at in range(self.pace.batch_size(self.about_ready(jobs) // (2 * self._slots))):
-                job = next(self._take(jobs, 1, now), None)
+            for at in range(self.pace.batch_size(self.about_ready(state) // (2 * self._slots))):
+                job = next(self._take(state, 1, now), None)
                 if job is None:
                     return  # another worker was faster
                 alone = runs_alone(job)
                 if at and alone:
-                    jobs.waiting.push(job)
+                    state.waiting.push(job)
                     break
                 yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name)
                 if alone:
                     break
 
-    def _take(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
+    def _take(self, state: StoreState, count: int, now: Moment) -> Iterator[Job]:
         """Yield ready jobs, taken out of their order. Jobs that run unrecorded, or are passed over, stay in it."""
         if self._started.is_outdated:
             return
@@ -79,7 +79,7 @@ class Claiming:
         passed = []
         try:
             most = count + len(barred)
-            for job in jobs.waiting.take(jobs.by_id, most, now, runner=self._runner, queues=self._queues):
+            for job in state.waiting.take(state.jobs, most, now, runner=self._runner, queues=self._queues):
                 if job.id in barred:
                     passed.append(job)
                     continue
@@ -89,7 +89,7 @@ class Claiming:
                     return
         finally:
             for job in passed:
-                jobs.waiting.push(job)
+                state.waiting.push(job)
 
     def learn(self, ended: list[Ended], now: Moment) -> str:
         """Learn how long jobs take, and how many slots the machine can serve; return what it was short of, or ""."""

@@ -19,7 +19,7 @@ from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.rules.order import may_claim
 from jobq.store import presence
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.worker.claiming import Claiming
 from jobq.worker.rescue import RANDOM, is_needed, orphans_of_run, rescue
@@ -138,14 +138,14 @@ class Worker:
         self._upkeep.finish(in_a_hurry=lambda: signals.count > 1)
         unrecorded = bool(self._engine.ended())
         running = self._engine.running()
-        self.left = [job for key in running if (job := self.store.jobs.by_id.get(key.job_id)) is not None]
+        self.left = [job for key in running if (job := self.store.state.jobs.get(key.job_id)) is not None]
         self._engine.close()
         try:
             now = clock.now()
             if self.drain:
                 rescue(self.store, now)  # there may be no other worker to settle a dead one's affairs
             if self._own_jobs:
-                self.store.update(lambda jobs: orphans_of_run(jobs, self.token, now), now.wall)
+                self.store.update(lambda state: orphans_of_run(state, self.token, now), now.wall)
             needed = unrecorded or is_needed(self.store.read_settled(), self.token)
         except (StoreError, OSError):
             needed = True  # what our supervisors have noted may be all that is known
@@ -179,20 +179,20 @@ class Worker:
         if now.boot - self._last_check >= CHECK_EVERY:
             self._last_check = now.boot
             self._check_others(now, adopt=not signals.count and not self._own_jobs)
-        jobs = self.store.read()
+        state = self.store.read()
         self._started.look(now)
         self._stop_if_signalled(now, signals)
-        self._forward_cancels(jobs)
+        self._forward_cancels(state)
         if self._engine.ask_back(late=LATE):
             self._claiming.pace.reset()
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, CHECK_EVERY)
         ended = [*self._engine.ended(), *self._started.forgotten]
-        names = self._engine.reserve(self._room(jobs, now)) if not signals.count else []
+        names = self._engine.reserve(self._room(state, now)) if not signals.count else []
         if ended or names:
             self._turn(now, ended, names)
-            jobs = self.store.jobs
-        soonest = jobs.waiting.wake(jobs.by_id, now)
+            state = self.store.state
+        soonest = state.waiting.wake(state.jobs, now)
         until_look = max(0.0, self._last_check + CHECK_EVERY - now.boot)
         sleep = until_look if soonest is None else min(until_look, soonest)
         late = self._engine.soonest_late()
@@ -200,9 +200,9 @@ class Worker:
             sleep = min(sleep, late)
         return min(sleep, self._stopping.wait(now))
 
-    def _room(self, jobs: Jobs, now: Moment) -> int:
+    def _room(self, state: StoreState, now: Moment) -> int:
         """How many slots to fill: no more than there are jobs that can be claimed."""
-        ready = self._claiming.ready(jobs, self._claiming.width.slots - self._engine.busy, now)
+        ready = self._claiming.ready(state, self._claiming.width.slots - self._engine.busy, now)
         able = 0
         for job in ready:  # nothing is claimed that could not start
             try:
@@ -227,9 +227,9 @@ class Worker:
         moved: list[Job] = []
         claimed: dict[str, list[Job]] = {}
 
-        def decide(jobs: Jobs) -> Iterator[Job]:
+        def decide(state: StoreState) -> Iterator[Job]:
             for end in ended:
-                job = jobs.by_id.get(end.key.job_id)
+                job = state.jobs.get(end.key.job_id)
                 trace = self._engine.trace(end.key) or self._started.trace(end.key)
                 if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
                     # A backup was restored, from before its claim.
@@ -239,7 +239,7 @@ class Worker:
                 job = lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else RANDOM.random())
                 moved.append(job)
                 yield job
-            for name, claim in self._claiming.claims(jobs, names, now):
+            for name, claim in self._claiming.claims(state, names, now):
                 claimed.setdefault(name, []).append(claim)
                 yield claim
 
@@ -289,11 +289,11 @@ class Worker:
         self._held = rescued.held
         for adoption in rescued.adopted:
             self._engine.adopt(*adoption)
-            self._report(self.store.jobs.by_id[adoption.trace.key.job_id])
+            self._report(self.store.state.jobs[adoption.trace.key.job_id])
         for job in rescued.settled:
             self.failed += job.state is State.FAILED
             self._report(job)
-        busy = self._own_jobs or self._engine.busy or self._claiming.about_ready(self.store.jobs)
+        busy = self._own_jobs or self._engine.busy or self._claiming.about_ready(self.store.state)
         self._upkeep.look(now, idle=not busy)
 
     def _stay_registered(self) -> None:
@@ -303,9 +303,9 @@ class Worker:
             self._engine.unwatch(wakeup)
             self._engine.watch(self._member.wakeup_fd)
 
-    def _forward_cancels(self, jobs: Jobs) -> None:
+    def _forward_cancels(self, state: StoreState) -> None:
         for key in self._engine.running():
-            job = jobs.by_id.get(key.job_id)
+            job = state.jobs.get(key.job_id)
             wished = job is not None and job.cancel_asked_at is not None
             if wished and key not in self._asked_to_cancel and self._engine.cancel(key):
                 self._asked_to_cancel.add(key)
@@ -319,13 +319,13 @@ class Worker:
     def _stop_if_signalled(self, now: Moment, signals: StopSignals) -> None:
         if self._stopping.begin(now, signals) and self._own_jobs:
             self._cancel_own_jobs(now)
-        self._stopping.step(now, signals, self.store.jobs)
+        self._stopping.step(now, signals, self.store.state)
 
     def _cancel_own_jobs(self, now: Moment) -> None:
         """Nobody else will run them: what `jobq run` is asked to stop, it was asked to cancel."""
 
-        def decide(jobs: Jobs) -> Iterator[Job]:
-            for job in list(jobs.unfinished()):
+        def decide(state: StoreState) -> Iterator[Job]:
+            for job in list(state.unfinished()):
                 if job.runner == self.token:
                     yield lifecycle.cancel(job, now)
 
@@ -335,11 +335,11 @@ class Worker:
             raise
         except (NotSaved, LockTimeout, OSError):
             self._stopping.hurry()  # then as an interruption, at once
-        self._forward_cancels(self.store.jobs)
+        self._forward_cancels(self.store.state)
 
     def _is_drained(self) -> bool:
         """Whether nothing of ours is ready, retrying or running any more, here or elsewhere."""
-        active = self.store.jobs.waiting.active
+        active = self.store.state.waiting.active
         mine = self.token if self._own_jobs else None
         left = any(count and may_claim(*key, mine, self.queues) for key, count in active.items())
         return not left and not self._engine.busy and not self._engine.ended()

@@ -19,7 +19,7 @@ from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.store import presence
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 
 RANDOM = random.SystemRandom()
@@ -47,7 +47,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     next call recovers the rest.
     """
     done = Rescued([], [], [])
-    jobs = store.read()
+    state = store.read()
     if store.header is None:
         return done
     try:
@@ -56,7 +56,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
         return done  # a worker that lives on another machine looks like a dead one
     root = store.root
     presence.sweep(root, now.wall)
-    tokens = {*presence.tokens(root), *_tokens_in(jobs)} - {adopter}
+    tokens = {*presence.tokens(root), *_tokens_in(state)} - {adopter}
     for token in sorted(token for token in tokens if not presence.is_alive(root, token)):
         try:
             _rescue_one(store, token, now, adopter, done)
@@ -67,11 +67,11 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     return done
 
 
-def _tokens_in(jobs: Jobs) -> Iterator[str]:
+def _tokens_in(state: StoreState) -> Iterator[str]:
     """Yield the tokens of workers that answer for a running job, or that waiting jobs belong to."""
-    for job_id in jobs.running:
-        yield jobs.by_id[job_id].attempts[-1].owner
-    for (_, runner), count in jobs.waiting.active.items():
+    for job_id in state.running:
+        yield state.jobs[job_id].attempts[-1].owner
+    for (_, runner), count in state.waiting.active.items():
         if runner is not None and count:
             yield runner
 
@@ -87,22 +87,22 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     try:
         endings, alive = _look_at(store, _answered_for(store.read_settled(), token), locks, now)
         known = endings.keys() | alive.keys()
-        unknown = [job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known]
+        unknown = [job.id for job in _answered_for(store.state, token) if Trace.of(job, store).key not in known]
         why = runs_elsewhere if presence.is_copied(store.root, token) else partial(may_still_run, who="worker")
         done.held.extend(map(why, unknown))
         adopted: list[Adoption] = []
         settled: list[Job] = []
 
-        def decide(jobs: Jobs) -> Iterator[Job]:
-            for job, key in _still_running(jobs, endings, token):
+        def decide(state: StoreState) -> Iterator[Job]:
+            for job, key in _still_running(state, endings, token):
                 after = lifecycle.finish(job, endings[key], now, RANDOM.random())
                 settled.append(after)
                 yield after
             if adopter is not None:
-                for job, key in _still_running(jobs, alive, token):
+                for job, key in _still_running(state, alive, token):
                     adopted.append(Adoption(alive[key], Trace.of(job, store)))
                     yield lifecycle.adopt(job, now, owner=adopter)
-            for job in orphans_of_run(jobs, token, now):
+            for job in orphans_of_run(state, token, now):
                 settled.append(job)
                 yield job
 
@@ -110,8 +110,8 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
         done.adopted.extend(adopted)
         done.settled.extend(settled)
         if adopter is None:
-            _forward_cancels(store.jobs, alive)
-        needed = is_needed(store.jobs, token)
+            _forward_cancels(store.state, alive)
+        needed = is_needed(store.state, token)
     finally:
         for held in locks.values():
             if held is not None and held >= 0:
@@ -152,35 +152,35 @@ def _is_given_up(job: Job, lock: int, now: Moment) -> bool:
     return asked_at is not None and (lock < 0 or abs(now.wall - asked_at) > STUCK_AFTER)
 
 
-def _forward_cancels(jobs: Jobs, alive: Mapping[Key, SupervisorFiles]) -> None:
+def _forward_cancels(state: StoreState, alive: Mapping[Key, SupervisorFiles]) -> None:
     """Forward cancel requests to the supervisors, as no worker answers for these attempts."""
     for key, supervision in alive.items():
-        job = jobs.by_id.get(key.job_id)
+        job = state.jobs.get(key.job_id)
         if job is not None and job.state is State.RUNNING and job.cancel_asked_at is not None:
             supervision.order(f"cancel {key.job_id} {key.n}")
 
 
-def _answered_for(jobs: Jobs, token: str) -> list[Job]:
-    running = (jobs.by_id[job_id] for job_id in jobs.running)
+def _answered_for(state: StoreState, token: str) -> list[Job]:
+    running = (state.jobs[job_id] for job_id in state.running)
     return [job for job in running if job.attempts[-1].owner == token]
 
 
-def _still_running(jobs: Jobs, keys: Iterable[Key], owner: str) -> Iterator[tuple[Job, Key]]:
+def _still_running(state: StoreState, keys: Iterable[Key], owner: str) -> Iterator[tuple[Job, Key]]:
     """Yield those of the attempts that still run under `owner`, as nobody has recorded their ending meanwhile."""
     for key in keys:
-        job = jobs.by_id.get(key.job_id)
+        job = state.jobs.get(key.job_id)
         if job is not None and job.state is State.RUNNING and job.attempts[-1][:2] == (key.n, owner):
             yield job, key
 
 
-def is_needed(jobs: Jobs, token: str) -> bool:
+def is_needed(state: StoreState, token: str) -> bool:
     """Return True if a running attempt has its supervisor's files in the folder of this worker."""
-    return any(jobs.by_id[job_id].attempts[-1].supervisor.startswith(f"{token}/") for job_id in jobs.running)
+    return any(state.jobs[job_id].attempts[-1].supervisor.startswith(f"{token}/") for job_id in state.running)
 
 
-def orphans_of_run(jobs: Jobs, token: str, now: Moment) -> Iterator[Job]:
+def orphans_of_run(state: StoreState, token: str, now: Moment) -> Iterator[Job]:
     """Yield the waiting jobs of a `jobq run` that is over, cancelled: no other worker may run them."""
     if token.startswith(presence.OWN_JOBS):
-        for job in list(jobs.unfinished()):
+        for job in list(state.unfinished()):
             if job.runner == token and job.state is not State.RUNNING:
                 yield lifecycle.cancel(job, now)

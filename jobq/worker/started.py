@@ -8,7 +8,7 @@ from jobq.engine.local.engine import LocalEngine
 from jobq.engine.local.evidence import jobs_with_processes
 from jobq.engine.task import Ended, Key, Trace
 from jobq.job import Ending, Job, Moment, State
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 
 REMEMBERED = 10_000  # endings
@@ -37,13 +37,13 @@ class Started:
         """Bring `ids` up to date with the jobs as they were read last. Raises OSError."""
         if not self.is_outdated and not (self.ids and now.boot >= self._checked_at + LOOK_AGAIN):
             return
-        jobs = self._store.jobs
+        state = self._store.state
         if self.is_outdated:
             self.forgotten = [
-                Ended(key, ending) for key, (trace, ending) in self._ended.items() if self._is_forgotten(trace, jobs)
+                Ended(key, ending) for key, (trace, ending) in self._ended.items() if self._is_forgotten(trace, state)
             ]
         found = jobs_with_processes(self._store.path, self._store.uuid) | {key.job_id for key in self._engine.running()}
-        self.ids = {number for number in found if (job := jobs.by_id.get(number)) is not None and waits(job)}
+        self.ids = {number for number in found if (job := state.jobs.get(number)) is not None and waits(job)}
         self._loads, self._checked_at = self._store.loads, now.boot
 
     def recorded(self, traces: Iterable[tuple[Trace, Ending]]) -> None:
@@ -58,8 +58,8 @@ class Started:
         """Return what is known of an attempt whose ending is remembered."""
         return self._ended[key][0] if key in self._ended else None
 
-    def _is_forgotten(self, trace: Trace, jobs: Jobs) -> bool:
-        job = jobs.by_id.get(trace.key.job_id)
+    def _is_forgotten(self, trace: Trace, state: StoreState) -> bool:
+        job = state.jobs.get(trace.key.job_id)
         if job is None or job.state.final:
             return False
         if job.state is State.RUNNING:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from jobq.engine.local.engine import LocalEngine
 from jobq.job import Moment
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.worker.signals import StopSignals
 
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
@@ -52,20 +52,20 @@ class Stopping:
         """End the time that running jobs get."""
         self._asked_at = float("-inf")
 
-    def step(self, now: Moment, signals: StopSignals, jobs: Jobs) -> None:
+    def step(self, now: Moment, signals: StopSignals, state: StoreState) -> None:
         """Stop the running jobs if it is time."""
         if self._asked_at is None:
             return
         if signals.count > 1 and not self._last:
             self._last = True
-            self._stop_all(now, jobs, LAST_GRACE)
+            self._stop_all(now, state, LAST_GRACE)
         elif self._leave_at is None and now.boot >= self._asked_at + self._after and not self.leaves(signals):
-            self._stop_all(now, jobs, None)
+            self._stop_all(now, state, None)
 
-    def _stop_all(self, now: Moment, jobs: Jobs, grace: float | None) -> None:
+    def _stop_all(self, now: Moment, state: StoreState, grace: float | None) -> None:
         longest = 0.0
         for key in self._engine.running():
-            job = jobs.by_id.get(key.job_id)
+            job = state.jobs.get(key.job_id)
             seconds = grace if grace is not None else job.spec.grace if job is not None else LAST_GRACE
             longest = max(longest, seconds)
             self._engine.stop(key, seconds)

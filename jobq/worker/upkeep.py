@@ -46,11 +46,11 @@ class Upkeep:
                 self._thread = thread
 
     def _is_due_by_age(self, now: Moment, *, idle: bool) -> bool:
-        something_new = idle and self._store.jobs.seq != self._seq
+        something_new = idle and self._store.state.seq != self._seq
         if not something_new and abs(now.boot - self._ages_checked_at) < CHECK_AGES_EVERY:
             return False
         due = retention.look(self._store, now)
-        self._ages_checked_at, self._seq = now.boot, self._store.jobs.seq
+        self._ages_checked_at, self._seq = now.boot, self._store.state.seq
         return due
 
     def _compact(self, now: Moment, known: compaction.Checkpoint | None) -> None:

@@ -130,7 +130,7 @@ def be_wrong(bench: Bench, name: str, offsets: tuple[float, ...], figures: Figur
     worker = clocks.worker("-j", "2")
     ids = set(queue.add_many(["echo out"] * 110, lambda: queue.spec(env=cli.env, cwd=str(bench.folder))))
     queue.wait_all(sorted(ids), timeout=120)
-    wait_until(lambda: not ids & queue.store.read().by_id.keys())
+    wait_until(lambda: not ids & queue.store.read().jobs.keys())
     for off in offsets[1:]:
         clocks.set(off)
         ids.add(queue.wait(queue.add("echo later", env=cli.env, cwd=str(bench.folder)), timeout=60).id)

@@ -435,8 +435,8 @@ class Examined(NamedTuple):
 
 def view(store: Store) -> dict[int, object]:
     """Return all jobs by id."""
-    jobs = store.read()
-    found: dict[int, object] = {job.id: job for job in jobs.unfinished()}
+    state = store.read()
+    found: dict[int, object] = {job.id: job for job in state.unfinished()}
     return found | {job.id: job for job in store.finished_jobs()}
 
 
@@ -449,7 +449,7 @@ def examine(path: Path, now: Moment) -> Examined:
         queue = Queue(str(path))
         store = queue.store
         there = view(store)
-        next_id = store.jobs.next_id
+        next_id = store.state.next_id
         complaints += check.problems(store)
         for job in queue.jobs():
             store.load_environment(job.spec.env)

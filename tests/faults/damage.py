@@ -64,7 +64,7 @@ def small_store(path: Path) -> Kept:
     def change(*changes: Callable[[Job], Job], job_id: int = 1) -> None:
         for move in changes:
             known = view(store)[job_id]
-            store.update(lambda jobs, move=move, known=known: [move(jobs.by_id.get(job_id, known))], NOW.wall)
+            store.update(lambda state, move=move, known=known: [move(state.jobs.get(job_id, known))], NOW.wall)
 
     store.enqueue(spec, ["a", ("b", "2"), "c", "d"], NOW.wall)
     change(claim, finish)
@@ -79,7 +79,7 @@ def small_store(path: Path) -> Kept:
         views.append(view(store))
         ends.append(store.journal_size[0])
         hints.append((path / HINT).read_bytes())
-        next_ids.append(store.jobs.next_id)
+        next_ids.append(store.state.next_id)
 
     note()
     change(requeue, job_id=2)
@@ -146,8 +146,8 @@ def complaints_after_repair(
                 yield f"job {job_id} is not as it was"
         if isinstance(added, int) and added not in there:
             yield f"job {added} was acknowledged on the damaged store and is lost"
-        if store.jobs.next_id < next_id:
-            yield f"the next id fell from {next_id} to {store.jobs.next_id}"
+        if store.state.next_id < next_id:
+            yield f"the next id fell from {next_id} to {store.state.next_id}"
     finally:
         store.close()
 

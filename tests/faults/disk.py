@@ -25,7 +25,7 @@ from jobq.errors import NotSaved, WaitTimeout
 from jobq.job import Ending, Job, Outcome, State
 from jobq.rules import lifecycle
 from jobq.store import check, compaction
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from tests.conftest import Cli, wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, Skipped, case, environment, need_linux, need_root, need_tool
@@ -626,9 +626,9 @@ def finish_many(queue: Queue, count: int) -> None:
     now = clock.now()
     ending = Ending(Outcome.EXIT, 0, started_at=now.wall, ended_at=now.wall)
 
-    def finish(first: int, jobs: Jobs) -> Iterator[Job]:
+    def finish(first: int, state: StoreState) -> Iterator[Job]:
         for job_id in range(first, min(first + 2_000, count + 1)):
-            claimed = lifecycle.claim(jobs.by_id[job_id], now, owner="w0", supervisor="w0/0")
+            claimed = lifecycle.claim(state.jobs[job_id], now, owner="w0", supervisor="w0/0")
             yield lifecycle.finish(claimed, ending, now, 0.0)
 
     for first in range(1, count + 1, 2_000):

@@ -174,12 +174,12 @@ class Victim:
         store = Store(str(self.kept.path))
         (self.call,) = store.enqueue(self.kept.spec, [Call("m:f", (1,), {}, "/bin/python3")], NOW.wall)
         store.update(
-            lambda jobs: [lifecycle.claim(jobs.by_id[self.call], NOW, owner="w1", supervisor="w1/0")], NOW.wall
+            lambda state: [lifecycle.claim(state.jobs[self.call], NOW, owner="w1", supervisor="w1/0")], NOW.wall
         )
         ending = Ending(Outcome.EXIT, 0, started_at=NOW.wall, ended_at=NOW.wall + 1)
-        store.update(lambda jobs: [lifecycle.finish(jobs.by_id[self.call], ending, NOW, 0.0)], NOW.wall)
+        store.update(lambda state: [lifecycle.finish(state.jobs[self.call], ending, NOW, 0.0)], NOW.wall)
         (running,) = store.enqueue(self.kept.spec, ["runs"], NOW.wall)
-        store.update(lambda jobs: [lifecycle.claim(jobs.by_id[running], NOW, owner="w1", supervisor="w1/0")], NOW.wall)
+        store.update(lambda state: [lifecycle.claim(state.jobs[running], NOW, owner="w1", supervisor="w1/0")], NOW.wall)
         store.close()
         result = self.kept.path / "runs" / "0" / f"{self.call}.1.result.json"
         result.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

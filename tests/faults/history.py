@@ -303,9 +303,9 @@ class Load:
 
     def watch(self, queue: Queue) -> float:
         """Check that finished jobs have no processes."""
-        jobs = queue.store.read()
-        self._backlog = sum(1 for _ in jobs.unfinished())
-        final = (job for job in jobs.by_id.values() if job.state.final)
+        state = queue.store.read()
+        self._backlog = sum(1 for _ in state.unfinished())
+        final = (job for job in state.jobs.values() if job.state.final)
         over = {job.id: len(job.history) for job in final if self._checked.get(job.id) != len(job.history)}
         for pid, (job_id, n) in living(self.stores).items() if over else ():
             if job_id in over:
@@ -517,7 +517,7 @@ SEEDS = [
         fault="a claim that is decided outside the lock",
         file="worker/loop.py",
         old="        self.store.update(decide, now.wall, notify=False)\n        self._break",
-        new="        decided = list(decide(self.store.jobs))\n"
+        new="        decided = list(decide(self.store.state))\n"
         "        self.store.update(lambda _jobs: decided, now.wall, notify=False)\n        self._break",
         caught_by="random-kills-history",
     ),
@@ -525,8 +525,8 @@ SEEDS = [
         harness="history",
         fault="a cancel that does not read again under the lock",
         file="api.py",
-        old="                if job_id in jobs.by_id:\n",
-        new="                if job_id in known:\n                    return known[job_id]\n                if job_id in jobs.by_id:\n",
+        old="                if job_id in state.jobs:\n",
+        new="                if job_id in known:\n                    return known[job_id]\n                if job_id in state.jobs:\n",
         caught_by="random-kills-history",
     ),
     Seed(

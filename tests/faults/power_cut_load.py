@@ -106,7 +106,7 @@ def observer(queue: Queue, notes: Notes) -> None:
     seen = 0
     ended: set[int] = set()
     while True:
-        for job in list(queue.store.read().by_id.values()):
+        for job in list(queue.store.read().jobs.values()):
             if job.state.final and job.id not in ended:
                 ended.add(job.id)
                 notes.add(f"ended {job.id} {job.state}")

@@ -102,7 +102,7 @@ def shown(store: Path) -> Shown:
     queue = Queue(str(store))
     states = {job.id: str(job.state) for job in queue.jobs()}
     states |= {job.id: str(job.state) for job in queue.finished()}
-    next_id = queue.store.jobs.next_id
+    next_id = queue.store.state.next_id
     queue.store.close()
     return Shown(states, next_id)
 

@@ -297,7 +297,7 @@ def test_what_was_taken_over_is_told_though_the_next_rescue_fails(cli: Cli, monk
     member = presence.Registration(Folder.create(str(cli.store)), own_jobs=False)
     done = rescue.rescue(store, clock.now(), adopter=member.token)
     assert [adoption.trace.key.job_id for adoption in done.adopted] == [
-        job.id for job in store.jobs.by_id.values() if job.attempts[-1].owner == member.token
+        job.id for job in store.state.jobs.values() if job.attempts[-1].owner == member.token
     ]
     assert len(done.adopted) == 1
     member.leave(remove=False)

@@ -36,10 +36,10 @@ def add(store: Store, *commands: str) -> list[int]:
 
 
 def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
-    claim = lifecycle.claim(store.read().by_id[job_id], now, owner="w1", supervisor="w1/0")
+    claim = lifecycle.claim(store.read().jobs[job_id], now, owner="w1", supervisor="w1/0")
     store.update(lambda _: [claim], now.wall)
     end = Ending(Outcome.EXIT, status=status, started_at=1.0)
-    store.update(lambda jobs: [lifecycle.finish(jobs.by_id[job_id], end, now, 0.5)], now.wall)
+    store.update(lambda state: [lifecycle.finish(state.jobs[job_id], end, now, 0.5)], now.wall)
 
 
 def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(store: Store) -> None:
@@ -51,7 +51,7 @@ def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(stor
     store.update(lambda _: [lifecycle.requeue(failed, NOW)], NOW.wall)
     run(store, job_id, 0, NOW)
     assert compaction.compact(store.path, NOW)
-    assert Store(store.path).read().by_id == {}
+    assert Store(store.path).read().jobs == {}
     store.read()
     assert store.get(job_id).state is State.SUCCEEDED
     store.update(lambda _: [Remove(job_id)], NOW.wall)
@@ -123,7 +123,7 @@ def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int
          os.path.realpath(sys.executable), "-c", COMPACT, store.path, str(NOW.wall)],
         capture_output=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    assert store.update(lambda jobs: [lifecycle.hold(jobs.by_id[three], NOW)], NOW.wall) == []
+    assert store.update(lambda state: [lifecycle.hold(state.jobs[three], NOW)], NOW.wall) == []
     (four,) = add(store, "four")
     assert four == three + 1
     expected = {**before, three: lifecycle.hold(before[three], NOW)}
@@ -142,7 +142,7 @@ def test_an_acknowledged_job_behind_a_stale_hint_is_seen(store: Store) -> None:
     add(store, "two")
     Path(f"{store.path}/{HINT}").write_bytes(hint)
     fresh = Store(store.path)
-    assert set(fresh.read().by_id) == {1, 2}
+    assert set(fresh.read().jobs) == {1, 2}
     assert add(Store(store.path), "three") == [3]
 
 
@@ -152,9 +152,9 @@ def test_a_hint_that_can_not_be_written_does_no_harm(store: Store) -> None:
     for n in (2, 3):
         Path(f"{store.path}/{HINT}").write_bytes(hint)
         other = Store(store.path)
-        spec = other.read().by_id[1].spec
+        spec = other.read().jobs[1].spec
         assert other.update(lambda _: [Add(spec, ["more"])], NOW.wall) == [n]  # noqa: B023
-    assert set(store.read().by_id) == {1, 2, 3}
+    assert set(store.read().jobs) == {1, 2, 3}
 
 
 def test_an_older_journal_in_the_place_of_the_new_one_is_damage_every_time(store: Store) -> None:
@@ -197,21 +197,21 @@ def test_damaged_finished_days_are_told_and_repaired(store: Store) -> None:
     assert loss.lines == 1
     store.read()
     assert [job.id for job in store.finished_jobs()] == [two]
-    assert set(store.jobs.by_id) == {three}
+    assert set(store.state.jobs) == {three}
     assert add(store, "next") == [4]
 
 
 def test_a_process_that_was_there_before_a_repair_starts_anew(store: Store) -> None:
     add(store, "one", "two")
     add(store, "three")
-    known = dict(store.read().by_id)
+    known = dict(store.read().jobs)
     path = Path(f"{store.path}/{JOURNAL}")
     data = bytearray(path.read_bytes())
     data[data.index(b'"one"') + 1] ^= 1
     path.write_bytes(data)
     repair.repair(Store(store.path), NOW.wall)
     assert set(known) == {1, 2, 3}
-    assert set(store.read().by_id) == {3}
+    assert set(store.read().jobs) == {3}
     assert_sound(Path(store.path))
 
 
@@ -229,7 +229,7 @@ def test_a_failed_sync_is_not_retried_and_not_acknowledged(store: Store) -> None
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert (done.returncode, done.stdout) == (74, "")
-    assert set(store.read().by_id) == {1}
+    assert set(store.read().jobs) == {1}
 
 
 def test_the_journal_does_not_fill_up_with_jobs_that_are_over(store: Store) -> None:
@@ -238,16 +238,16 @@ def test_the_journal_does_not_fill_up_with_jobs_that_are_over(store: Store) -> N
     ids = queue.add_many(["true"] * 6000, queue.spec)
     for start in range(0, 6000, 500):
         queue.cancel(ids[start : start + 500])
-        jobs = store.read()
-        assert jobs.finished == sum(job.state.final for job in jobs.by_id.values())
-        assert jobs.finished <= compaction.MOST_FINISHED + 2 * (len(jobs.by_id) - jobs.finished)
+        state = store.read()
+        assert state.finished == sum(job.state.final for job in state.jobs.values())
+        assert state.finished <= compaction.MOST_FINISHED + 2 * (len(state.jobs) - state.finished)
     assert len(list(queue.finished())) == 6000
 
 
 def test_a_worker_with_nothing_to_do_tidies_up(cli: Cli) -> None:
     cli.worker("-j", "2")
     cli("add", "--from", "-", stdin="true\n" * 150)
-    wait_until(lambda: not cli.queue.store.read().by_id and cli.queue.store.read().next_id == 151)
+    wait_until(lambda: not cli.queue.store.read().jobs and cli.queue.store.read().next_id == 151)
     assert len(list(cli.queue.finished())) == 150
 
 
@@ -368,12 +368,12 @@ def test_an_older_version_that_compacts_makes_them_be_counted_anew(
         assert compaction.compact(store.path, NOW)
     for known in (store, Store(store.path)):
         assert failures(known) == (4, [4, 3, 2])
-        assert known.jobs.failures.count is None
+        assert known.state.failures.count is None
     Queue(store.path).acknowledge([4])
     assert failures(store) == (3, [3, 2, 1])
     assert compaction.compact(store.path, NOW)
     assert failures(store) == (3, [3, 2, 1])
-    assert store.jobs.failures.count == 3
+    assert store.state.failures.count == 3
 
 
 def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None:
@@ -383,7 +383,7 @@ def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None
     queue.acknowledge([job_id])
     assert failures(store) == (0, [])
     assert list(check.problems(store)) == []
-    store.update(lambda jobs: [lifecycle.requeue(jobs.by_id[job_id], later(1))], NOW.wall)
+    store.update(lambda state: [lifecycle.requeue(state.jobs[job_id], later(1))], NOW.wall)
     run(store, job_id, 1, later(2))
     assert failures(store) == (1, [job_id])
 

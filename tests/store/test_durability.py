@@ -17,7 +17,7 @@ from jobq.store.folder import Folder
 from jobq.store.hint import HINT, read_hint
 from jobq.store.journal import JOURNAL
 from jobq.store.lock import StoreLock
-from jobq.store.state import Jobs
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
@@ -36,7 +36,7 @@ def left(store: Store) -> Iterator[Store]:
     """Somebody has cancelled job 1, and died before his sync."""
     store.enqueue(spec_of(store), ["true"], NOW.wall)
     hint = Path(store.path, HINT).read_bytes()
-    store.update(lambda jobs: [lifecycle.cancel(jobs.by_id[1], NOW)], NOW.wall)
+    store.update(lambda state: [lifecycle.cancel(state.jobs[1], NOW)], NOW.wall)
     Path(store.path, HINT).write_bytes(hint)
     reader = Store(store.path)
     yield reader
@@ -44,7 +44,7 @@ def left(store: Store) -> Iterator[Store]:
 
 
 def state(store: Store) -> State:
-    return store.read().by_id[1].state
+    return store.read().jobs[1].state
 
 
 def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
@@ -60,7 +60,7 @@ def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
         return real(fd, data, at)
 
     monkeypatch.setattr(os, "pwrite", pwrite)
-    monkeypatch.setattr(journal, "sync", lambda _fd: done.append(f"sync, shown: {left.jobs.by_id[1].state}"))
+    monkeypatch.setattr(journal, "sync", lambda _fd: done.append(f"sync, shown: {left.state.jobs[1].state}"))
     assert state(left) is State.CANCELLED
     assert done[:2] == [f"journal {hint.size} {size - hint.size}", "sync, shown: queued"]
     done.clear()
@@ -100,7 +100,7 @@ def test_a_reader_leaves_a_torn_tail_alone(left: Store) -> None:
     before = path.read_bytes()
     assert [state(left), state(left)] == [State.CANCELLED] * 2
     assert path.read_bytes() == before
-    left.update(lambda jobs: [lifecycle.requeue(jobs.by_id[1], NOW)], NOW.wall)
+    left.update(lambda state: [lifecycle.requeue(state.jobs[1], NOW)], NOW.wall)
     assert [state(left), state(Store(left.path))] == [State.QUEUED] * 2
 
 
@@ -122,12 +122,12 @@ def test_a_reader_in_the_middle_of_a_change_lets_nobody_in(left: Store, monkeypa
     """A late hint makes it look for the lock, which its own process has."""
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
 
-    def decide(jobs: Jobs) -> Iterator[Job]:
+    def decide(state: StoreState) -> Iterator[Job]:
         Path(left.path, HINT).unlink()
         left.read()
         with pytest.raises(LockTimeout), StoreLock(Folder.create(left.path), 0.0):
             pytest.fail("a second writer was let in")
-        yield lifecycle.requeue(jobs.by_id[1], NOW)
+        yield lifecycle.requeue(state.jobs[1], NOW)
 
     left.update(decide, NOW.wall)
     assert state(left) is State.QUEUED
@@ -139,12 +139,12 @@ def test_a_change_that_went_to_a_journal_without_its_name_is_refused(store: Stor
     path = Path(store.path, JOURNAL)
     before = path.read_bytes()
 
-    def decide(jobs: Jobs) -> Iterator[Job]:
+    def decide(state: StoreState) -> Iterator[Job]:
         path.rename(path.with_suffix(".moved"))
         if replaced:
             path.write_bytes(before)
             path.chmod(0o600)
-        yield lifecycle.cancel(jobs.by_id[1], NOW)
+        yield lifecycle.cancel(state.jobs[1], NOW)
 
     with pytest.raises(JournalMoved) as refusal:
         store.update(decide, NOW.wall)
@@ -172,7 +172,7 @@ def test_an_error_tells_whether_it_could_be_undone(
     assert "look with 'jobq'" in refusal.value.hint
     if spoiled:
         monkeypatch.undo()
-        assert store.read().by_id.keys() == {1}
+        assert store.read().jobs.keys() == {1}
         assert list(store.enqueue(spec_of(store), ["true"], NOW.wall)) == [2]
 
 

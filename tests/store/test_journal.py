@@ -72,17 +72,17 @@ def make_history(path: Path) -> list[tuple[int, dict[int, Job]]]:
     points = []
 
     def note() -> None:
-        jobs = store.read()
-        points.append((store.journal_size[0], dict(jobs.by_id)))
+        state = store.read()
+        points.append((store.journal_size[0], dict(state.jobs)))
 
     store.enqueue(spec, ["one", ("two", "2")], NOW.wall)
     note()
-    store.update(lambda jobs: [lifecycle.claim(jobs.by_id[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
+    store.update(lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
     note()
     store.enqueue(spec, ["x" * 200_000, "y" * 200_000, "z"], NOW.wall)  # several lines, one transaction
     note()
     end = Ending(Outcome.EXIT, status=1, started_at=1.0)
-    store.update(lambda jobs: [lifecycle.finish(jobs.by_id[1], end, NOW, 0.5), Add(spec, ["more"])], NOW.wall)
+    store.update(lambda state: [lifecycle.finish(state.jobs[1], end, NOW, 0.5), Add(spec, ["more"])], NOW.wall)
     note()
     store.close()
     return points
@@ -91,7 +91,7 @@ def make_history(path: Path) -> list[tuple[int, dict[int, Job]]]:
 def jobs_of(path: Path) -> dict[int, Job]:
     store = Store(str(path))
     try:
-        return dict(store.read().by_id)
+        return dict(store.read().jobs)
     finally:
         store.close()
 
@@ -157,7 +157,7 @@ def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -
     store = Store(str(tmp_path / "s"))
     loss = repair.repair(store, NOW.wall)
     assert (loss.lines, Path(loss.kept_as).read_bytes()) == (1, damaged)
-    assert store.read().by_id.keys() == everything.keys()
+    assert store.read().jobs.keys() == everything.keys()
     assert list(check.problems(store)) == []
     store.close()
 
@@ -165,7 +165,7 @@ def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -
 def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path: Path) -> None:
     make_history(tmp_path / "s")
     store = Store(str(tmp_path / "s"))
-    before = store.read().by_id.keys()
+    before = store.read().jobs.keys()
     old_hint = (tmp_path / "s" / HINT).read_bytes()
     env = points_env(tmp_path / "s")
     (kept,) = store.enqueue(Spec("/", env), ["kept"], NOW.wall)
@@ -215,7 +215,7 @@ def test_a_store_of_a_later_format_is_refused_untouched(tmp_path: Path) -> None:
             with pytest.raises(StoreTooNew, match=r"9\.9"):
                 store.read()
         else:
-            assert len(store.read().by_id) == 6
+            assert len(store.read().jobs) == 6
         with pytest.raises(StoreTooNew):
             store.enqueue(Spec("/", points_env(tmp_path / "s")), ["x"], NOW.wall)
         assert path.read_bytes() == before
@@ -239,8 +239,8 @@ def test_keys_of_later_versions_survive_a_rewrite(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
     env = store.save_environment({})
     store.enqueue(Spec("/", env, extra={"colour": "red"}), ["x"], NOW.wall)
-    store.update(lambda jobs: [jobs.by_id[1]._replace(extra={"mood": [1]})], NOW.wall)
-    store.update(lambda jobs: [lifecycle.claim(jobs.by_id[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
+    store.update(lambda state: [state.jobs[1]._replace(extra={"mood": [1]})], NOW.wall)
+    store.update(lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
     job = jobs_of(tmp_path / "s")[1]
     assert job.spec.extra == {"colour": "red"}
     assert job.extra == {"mood": [1]}
@@ -258,7 +258,7 @@ def test_it_makes_no_difference_how_much_is_read_at_once(
         monkeypatch.setattr(view, "STEP", step)
         store = Store(str(tmp_path / "store"))
         try:
-            return dict(store.read().by_id), store.journal_size
+            return dict(store.read().jobs), store.journal_size
         except StoreDamaged as e:
             return str(e)
         finally:

@@ -20,7 +20,7 @@ from jobq.store import check, compaction
 from jobq.store.failures import LAST
 from jobq.store.hint import HINT
 from jobq.store.journal import JOURNAL
-from jobq.store.state import Add, Jobs, Remove
+from jobq.store.state import Add, Remove, StoreState
 from jobq.store.store import Store
 
 DAY = 86_400.0
@@ -112,7 +112,7 @@ class StoreModel(RuleBasedStateMachine):
         store.read()
         known = store.get(job.id)  # it may have left the journal
         self.jobs[job.id] = possible[name]
-        store.update(lambda jobs: [moves[name](jobs.by_id.get(job.id, known))], self.now.wall)
+        store.update(lambda state: [moves[name](state.jobs.get(job.id, known))], self.now.wall)
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 1), data=st.data())
@@ -206,7 +206,7 @@ class StoreModel(RuleBasedStateMachine):
         fresh = Store(self.path)
         for store in [*self.handles, fresh]:
             self.agrees(store)
-        assert fresh.jobs.by_id == {n: j for n, j in self.handles[1].jobs.by_id.items() if n in fresh.jobs.by_id}
+        assert fresh.state.jobs == {n: j for n, j in self.handles[1].state.jobs.items() if n in fresh.state.jobs}
         fresh.close()
 
     def agrees(self, store: Store) -> None:
@@ -217,9 +217,9 @@ class StoreModel(RuleBasedStateMachine):
         assert {job.id: job for job in finished} == {n: job for n, job in self.jobs.items() if job.state.final}
         for job_id in range(1, self.next_id + 1):
             assert store.find(job_id) == self.jobs.get(job_id)
-        adds_up(store.jobs)
+        adds_up(store.state)
         failed = [job for job in finished if job.is_open_failure]
-        assert store.jobs.failures.count == len(failed)
+        assert store.state.failures.count == len(failed)
         for most in (0, 2, 50):
             count, last = store.open_failures(most)
             assert count == len(failed)
@@ -227,17 +227,17 @@ class StoreModel(RuleBasedStateMachine):
             assert set(last) <= set(failed)
 
 
-def adds_up(jobs: Jobs) -> None:
+def adds_up(state: StoreState) -> None:
     """What is counted one change at a time is what a count of everything gives."""
-    known = jobs.by_id.values()
-    assert jobs.finished == sum(job.state.final for job in known)
-    assert jobs.running == {job.id for job in known if job.state is State.RUNNING}
+    known = state.jobs.values()
+    assert state.finished == sum(job.state.final for job in known)
+    assert state.running == {job.id for job in known if job.state is State.RUNNING}
     anew = Waiting()
     for job in known:
         anew.note(None, job)
-    for counted, recounted in ((jobs.waiting.active, anew.active), (jobs.waiting.running, anew.running)):
+    for counted, recounted in ((state.waiting.active, anew.active), (state.waiting.running, anew.running)):
         assert {key: n for key, n in counted.items() if n} == {key: n for key, n in recounted.items() if n}
-    assert jobs.moves >= 0
+    assert state.moves >= 0
 
 
 TestStoreModel = StoreModel.TestCase
