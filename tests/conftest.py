@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -28,7 +28,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in 
 TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
 
 
-def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
+# `Callable[..., T]`, because mypy rejects a lambda with defaults (`lambda n=n: ...`) for `Callable[[], T]`.
+def wait_until(condition: Callable[..., T | Literal[False] | None], timeout: float = TIMEOUT) -> T:
     """The first true value of `condition`, asked again and again; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -63,7 +64,7 @@ class Cli:
             "errors": "surrogateescape",
             **options,
         }
-        process = subprocess.Popen(command(words), encoding="utf-8", **options)  # type: ignore[call-overload]
+        process: subprocess.Popen[str] = subprocess.Popen(command(words), encoding="utf-8", **options)  # type: ignore[call-overload]
         self.started.append(process)
         return process
 

@@ -82,9 +82,9 @@ def test_powers_live_where_they_belong(module: str) -> None:
     used = {node.attr for node in ast.walk(tree_of(module)) if isinstance(node, ast.Attribute)}
     for power, places in POWERS.items():
         assert power not in used or module in places, f"{module} uses {power}"
-    for library, places in IMPORTS.items():
+    for library, prefixes in IMPORTS.items():
         if any(name.split(".")[0] == library for name in imported(module)):
-            assert module.startswith(places), f"{module} imports {library}"
+            assert module.startswith(prefixes), f"{module} imports {library}"
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("supervisor/")])

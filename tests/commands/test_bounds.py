@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,7 @@ def test_too_little_memory_is_never_called_a_bug(cli: Cli) -> None:
     for mib in range(20, 120, 4):
         done = subprocess.run(
             [sys.executable, "-m", "jobq", "list"], env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=False,
-            preexec_fn=lambda mib=mib: resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20)),
+            preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (mib << 20, mib << 20)),
         )  # fmt: skip
         if "jobq: " in done.stderr:  # else Python itself could not start
             codes.add(done.returncode)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from jobq import settings
 from jobq.errors import StoreForbidden
 from jobq.settings import interpreter, store_path
 from jobq.system import cpu_quota, usable_cpus
@@ -211,13 +210,13 @@ def test_a_function_is_never_called_by_a_python_that_passes(
     passing, lasting = tmp_path / cache, tmp_path / "lasting"
     environment(passing)
     python = environment(lasting)
-    monkeypatch.setattr(settings.sys, "prefix", str(passing))
+    monkeypatch.setattr(sys, "prefix", str(passing))
     monkeypatch.setenv("PATH", f"{passing}/bin:{lasting}/bin")
     assert interpreter() == python
     monkeypatch.setenv("VIRTUAL_ENV", str(passing))
     assert interpreter() == python
     monkeypatch.setenv("PATH", f"{passing}/bin")
-    assert interpreter() == os.path.realpath(sys._base_executable)
+    assert interpreter() == os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
     monkeypatch.setenv("VIRTUAL_ENV", str(lasting))
     assert interpreter() == f"{lasting}/bin/python"
     assert interpreter(f"{passing}/bin/python") == f"{passing}/bin/python"  # who names it, means it

@@ -123,7 +123,8 @@ def main() -> int:
     with ProcessPoolExecutor(asked.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         in_order = sorted(cases, key=lambda c: (order(c.number), c.name))
         running = {c: pool.submit(run_case, CASES.index(c), full=asked.full) for c in in_order}
-        for c in sorted([*cases, *covered], key=lambda c: (order(c.number), c.name)):
+        lines: list[Case | Covered] = [*cases, *covered]
+        for c in sorted(lines, key=lambda c: (order(c.number), c.name)):
             figures = running[c].result() if isinstance(c, Case) else by_test[c.number]
             fine &= show(c.number, c.subject, c.name, figures)
     for waiting in WAITING if not asked.number else []:

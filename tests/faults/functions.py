@@ -10,9 +10,10 @@ from pathlib import Path
 from jobq.job import State
 from tests.conftest import Cli, wait_until
 from tests.faults.case import ROOT, Bench, Figures, case
-from tests.faults.disk import fill, tmpfs
+from tests.faults.disk import tmpfs
 from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
+from tests.helpers.disk import fill
 from tests.helpers.processes import marked
 
 SUBJECT = "functions"

@@ -41,8 +41,9 @@ from jobq.options.request import call_command
 from jobq.options.selectors import select
 from jobq.rules import lifecycle
 from jobq.store import check, environment
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, Hint
-from jobq.store.journal import JOURNAL, decode_line, encode_line, parse_lines
+from jobq.store.journal import decode_line, encode_line, parse_lines
 from jobq.store.records import attempt_record, read_attempt
 from jobq.store.repair import repair
 from jobq.store.store import Store
@@ -267,7 +268,7 @@ def read_by(path: Path, words: list[str]) -> str:
             main()
         except SystemExit as e:
             code = e.code or 0
-    return complaint(words, code, said.buffer.getvalue())  # type: ignore[attr-defined]
+    return complaint(words, code, said.buffer.getvalue())
 
 
 def complaint(words: list[str], code: object, said: bytes) -> str:
@@ -370,7 +371,7 @@ def fuzz_of_files(bench: Bench) -> Figures:
 
 TEXTS = ["\0", "a/../../x", "\ud800", *ESCAPES]
 NUMBERS = [1e300, -1e300, 1e15, -1e15, 2**63, -1, True]
-OTHERS = [{}, DEEP, None]
+OTHERS: list[object] = [{}, DEEP, None]
 
 
 def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
@@ -380,7 +381,7 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
         tuple("*" if type(key) is int else key for key in place): place for place in places(records) if len(place) > 1
     }
     for place in spots.values():
-        value = functools.reduce(lambda inner, key: inner[key], place, records)  # type: ignore[call-overload]
+        value: Any = functools.reduce(lambda inner, key: inner[key], place, records)  # type: ignore[call-overload]
         for other in (TEXTS if isinstance(value, str) else NUMBERS if isinstance(value, int | float) else []) + OTHERS:
             changed: Any = copy.deepcopy(records)
             functools.reduce(lambda inner, key: inner[key], place[:-1], changed)[place[-1]] = copy.deepcopy(other)
@@ -403,7 +404,14 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
 def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
-    for reader in (table.duration, table.positive_duration, table.priority, table.retries, table.label, table.variable):
+    for reader in (
+        table.duration,
+        table.positive_duration,
+        table.priority,
+        table.retries,
+        table.parse_name,
+        table.variable,
+    ):
         fuzz(reader.__name__, WORDS, reader, UsageError)
     queue = Queue(str(small_store(bench.folder / "store").path))
     fuzz("handles", st.lists(WORDS, max_size=3), lambda words: select(queue, words), JobqError)

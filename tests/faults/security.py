@@ -212,7 +212,7 @@ def names(bench: Bench) -> Figures:
         text = "".join(bench.dice.choices(pieces, k=bench.dice.randint(0, 4)))
         figures.n += 1
         try:
-            name = table.label(text)
+            name = table.parse_name(text)
         except UsageError:
             continue
         figures.check(0 < len(name) <= 128 and name.isprintable(), f"{text!r} is taken")

@@ -17,7 +17,7 @@ from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
 
 SUBJECT = "streams"
-READING = (["list"], ["list", "--json"], ["show"], ["show", "--json"], ["log", "1"], ["log", "-f", "1"], [], ["doctor"],
+READING: tuple[list[str], ...] = (["list"], ["list", "--json"], ["show"], ["show", "--json"], ["log", "1"], ["log", "-f", "1"], [], ["doctor"],
            ["completion", "bash"], ["--version"], ["--help"], ["add", "--help"])  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def erring_stdout(bench: Bench) -> Figures:
         for words in READING if bench.full or number == errno.ENOSPC else READING[:5]:
             for more in ({}, {"PYTHONUNBUFFERED": "1"}):
                 figures.n += 1
-                code, told = jobq(cli, *words, stdout=make(), **more)
+                code, told = jobq(cli, *words, stdout=make(), **more)  # type: ignore[arg-type]
                 figures.check(
                     code == 74 and f"stdout {reason}" in told,
                     f"{errno.errorcode[number]}, jobq {' '.join(words)}: exit {code}: {told!r}",
@@ -111,7 +111,7 @@ def erring_worker(bench: Bench) -> Figures:
         for name in ("stdout", "stderr"):
             figures.n += 1
             fd = make()
-            worker = start_worker(cli, "-j", "1", **{name: fd})
+            worker = start_worker(cli, "-j", "1", **{name: fd})  # type: ignore[arg-type]
             os.close(fd)
             for _ in range(3):
                 job = cli.queue.wait(cli.queue.add("true", env=cli.env).id, timeout=30)

@@ -32,9 +32,8 @@ from jobq.rules.retry import backoff
 from tests.conftest import Cli, wait_until
 from tests.faults.case import ROOT, Bench, Figures, Run, Skipped, case, environment, need_linux, need_root, need_tool
 from tests.faults.seed import Seed
+from tests.helpers.jobs import MEMBERS, PATIENT, TREES
 from tests.helpers.processes import is_alive
-from tests.process.test_death import PATIENT
-from tests.process.test_supervision import MEMBERS, TREES
 
 SUBJECT = "supervision"
 MAX_LOST = 3  # attempts whose supervisor dies, then the job is taken to be the killer

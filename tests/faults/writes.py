@@ -220,7 +220,7 @@ class Lab:
         """Each call that touches the store, or says that it is done; recorded by an undisturbed run."""
         self.fresh()
         strace.trace(workload.command(self.store), self.recording, environment(self.store))
-        found = {}
+        found: dict[tuple[str, int], strace.Call] = {}
         for call in strace.read(self.recording):
             if str(self.store) in call.text or (call.name == "write" and call.text.startswith(("1<", "2<"))):
                 found.setdefault((call.name, call.index), call)

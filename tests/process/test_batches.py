@@ -88,7 +88,11 @@ def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
 def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
     """Those that only waited behind it are not taken for started."""
     start = line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0, "at": 1.0})
-    for torn, others in ((b'{"event":"pid","id":1,"n":1,"cl', {}), (b'{"event":"st', {TORN: {}})):
+    cases: list[tuple[bytes, dict[str, object]]] = [
+        (b'{"event":"pid","id":1,"n":1,"cl', {}),
+        (b'{"event":"st', {TORN: {}}),
+    ]
+    for torn, others in cases:
         (tmp_path / "0.ends").write_bytes(start + torn)
         supervision = SupervisorFiles(str(tmp_path), "0")
         assert supervision.events(Key(1, 1)).keys() == {"start", TORN}

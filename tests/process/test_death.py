@@ -18,10 +18,8 @@ from jobq.store.folder import Folder
 from jobq.supervisor.tree import read_stat
 from jobq.worker import rescue
 from tests.conftest import Cli, wait_until
+from tests.helpers.jobs import PATIENT
 from tests.helpers.processes import is_alive, marked, pids_in, supervisors
-
-# A job that says that it runs, goes on when told, and says that it has ended.
-PATIENT = "echo $$ >> began.{0}; while ! [ -e go ]; do sleep 0.02; done; echo x >> ended.{0}"
 
 
 def start_patient(cli: Cli, count: int, *asked: str) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 
 from jobq.engine.task import Key
 from tests.conftest import wait_until
+from tests.helpers.disk import fill
 from tests.helpers.processes import Peer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
@@ -25,15 +26,6 @@ def small(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting is not allowed here")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder: Path) -> None:
-    with (folder / "filler").open("wb", buffering=0) as f:
-        try:
-            while f.write(b"x" * 512):
-                continue
-        except OSError:
-            return
 
 
 def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> None:

@@ -15,17 +15,8 @@ import pytest
 import jobq
 from jobq.job import Job, Outcome, State
 from tests.conftest import Cli, wait_until
+from tests.helpers.jobs import MEMBERS, TREES
 from tests.helpers.processes import is_alive, marked, pids_in, supervisors
-
-TREES = {
-    "plain": "echo $$ >> pids; sleep 300",
-    "children": "echo $$ >> pids; sleep 300 & echo $! >> pids; sleep 300 & echo $! >> pids; wait",
-    "setsid": "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300",
-    "orphan": "echo $$ >> pids; (setsid nohup sh -c 'echo $$ >> pids; sleep 300' >/dev/null 2>&1 &); sleep 300",
-    "deaf": "trap '' TERM HUP INT; echo $$ >> pids; while :; do sleep 300; done",
-    "stopped": "echo $$ >> pids; kill -STOP $$; sleep 300",
-}
-MEMBERS = {"plain": 1, "children": 3, "setsid": 2, "orphan": 2, "deaf": 1, "stopped": 1}
 
 
 @pytest.mark.parametrize("tree", list(TREES))
@@ -180,7 +171,9 @@ def test_usage_and_times_are_recorded(cli: Cli) -> None:
     assert ending.user_s + ending.system_s > 0
     assert ending.max_rss_kib > 100_000
     assert ending.log_bytes == 2
-    assert run_to_end(cli, "true").ending.max_rss_kib == 0  # what it took is less than what was borrowed to start it
+    ending = run_to_end(cli, "true").ending
+    assert ending is not None
+    assert ending.max_rss_kib == 0  # what it took is less than what was borrowed to start it
 
 
 def test_a_job_killed_by_a_signal_says_which(cli: Cli) -> None:

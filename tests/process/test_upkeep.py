@@ -9,9 +9,8 @@ import pytest
 from jobq import clock
 from jobq.store import compaction
 from jobq.store.store import Store
-from jobq.worker import upkeep
 from jobq.worker.upkeep import PAUSE, Upkeep
-from tests.store.test_compaction import add
+from tests.helpers.finished import add
 
 
 @pytest.fixture
@@ -64,11 +63,11 @@ def test_too_few_processes_for_a_thread_put_it_off(keeping: Upkeep, monkeypatch:
 
     now = clock.now()
     with monkeypatch.context() as patch:
-        patch.setattr(upkeep.threading, "Thread", Refused)
+        patch.setattr(threading, "Thread", Refused)
         keeping.look(now, idle=True)
     keeping.finish(lambda: False)
-    made = []
-    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: made.append(1) or True)
+    made: list[int] = []
+    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: made.append(1) or True)  # type: ignore[func-returns-value]
     for later, count in ((PAUSE / 2, 0), (PAUSE, 1)):
         keeping.look(now._replace(boot=now.boot + later), idle=True)
         keeping.finish(lambda: False)

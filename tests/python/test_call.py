@@ -128,7 +128,11 @@ def test_it_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_p
 def test_an_environment_in_a_cache_is_passed_over(tmp_path: Path) -> None:
     def chosen(folder: Path, **variables: str) -> str:
         environ = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(PACKAGE.parent), **variables}
-        command = [folder / "bin" / "python", "-c", "from jobq.settings import interpreter; print(interpreter())"]
+        command: list[str | Path] = [
+            folder / "bin" / "python",
+            "-c",
+            "from jobq.settings import interpreter; print(interpreter())",
+        ]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
     (tmp_path / "cache" / "archive").mkdir(parents=True)
@@ -198,9 +202,9 @@ def test_from_python(tasks: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
             tasks.queue.call(function, args)  # type: ignore[arg-type]
     with pytest.raises(Refused, match="is a command"):
         tasks.queue.result(tasks.queue.add("true").id)
-    for args in ([{1}], [float("nan")]):
+    for no_json in ([{1}], [float("nan")]):
         with pytest.raises(UsageError, match="not JSON"):
-            tasks.queue.call("tasks:report", args)
+            tasks.queue.call("tasks:report", no_json)
     with pytest.raises(UsageError, match="must be text"):
         tasks.queue.call("tasks:report", [], {1: 2})  # type: ignore[dict-item]
 

@@ -495,7 +495,7 @@ def test_calls_by_the_python_of_jobq_wait_while_it_is_gone(cli: Cli) -> None:
     python.symlink_to(sys.executable)
     environ = cli.env | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with (cli.cwd / "said").open("w") as said:
-        command = [python, "-m", "jobq", "worker", "-j", "1"]
+        command = [str(python), "-m", "jobq", "worker", "-j", "1"]
         worker = subprocess.Popen(command, cwd=cli.cwd, env=environ, text=True, stdout=said, stderr=said)
     cli.started.append(worker)
     before = cli.id("while ! [ -e go ]; do sleep 0.02; done")

@@ -39,7 +39,7 @@ def reference(
     jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
 ) -> list[int]:
     running = Counter(job.spec.queue for job in jobs.values() if job.state is State.RUNNING)
-    taken = []
+    taken: list[int] = []
     for job in sorted(jobs.values(), key=claim_key):
         if len(taken) == count or not is_ready(job, NOW) or job.spec.runner != runner:
             continue

@@ -13,7 +13,7 @@ import pytest
 
 from jobq.settings import environment
 from tests.conftest import Cli, wait_until
-from tests.screens.test_screen import UTF_8, Terminal
+from tests.helpers.terminal import UTF_8, Terminal
 
 ROOT = Path(__file__).parents[2]
 LOG_MAX = 64 << 10
@@ -84,7 +84,9 @@ def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.M
     from jobq.errors import OutputFailed  # noqa: PLC0415
     from jobq.views import watch  # noqa: PLC0415
 
-    full, arrived, told = True, [], []
+    full = True
+    arrived: list[str] = []
+    told: list[str] = []
 
     def write(*lines: str) -> None:
         if full:

@@ -12,34 +12,16 @@ import pytest
 
 from jobq.api import Queue
 from jobq.errors import NotSaved, StoreDamaged
-from jobq.job import Ending, Moment, Outcome, Spec, State
+from jobq.job import Spec, State
 from jobq.rules import lifecycle
 from jobq.sealed import seal
 from jobq.store import check, compaction, finished, repair
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL
 from jobq.store.state import Add, Remove
 from jobq.store.store import Store
 from tests.conftest import Cli, assert_sound, wait_until
-
-NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
-DAY = 86_400.0
-
-
-def later(days: float) -> Moment:
-    return Moment(NOW.wall + days * DAY, NOW.boot + days * DAY, "boot")
-
-
-def add(store: Store, *commands: str) -> list[int]:
-    spec = Spec("/", store.save_environment({"A": "1"}), retries=0)
-    return list(store.enqueue(spec, commands, NOW.wall))
-
-
-def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
-    claim = lifecycle.claim(store.read().by_id[job_id], now, owner="w1", supervisor="w1/0")
-    store.update(lambda _: [claim], now.wall)
-    end = Ending(Outcome.EXIT, status=status, started_at=1.0)
-    store.update(lambda jobs: [lifecycle.finish(jobs.by_id[job_id], end, now, 0.5)], now.wall)
+from tests.helpers.finished import NOW, add, later, run
 
 
 def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(store: Store) -> None:

@@ -13,9 +13,9 @@ from jobq.errors import JournalMoved, LockTimeout, NotSaved, SyncFailed
 from jobq.job import Job, Moment, Spec, State
 from jobq.rules import lifecycle
 from jobq.store import journal, writer
-from jobq.store.folder import Folder
+from jobq.store.folder import Folder, write_all
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, read_hint
-from jobq.store.journal import JOURNAL
 from jobq.store.lock import StoreLock
 from jobq.store.state import Jobs
 from jobq.store.store import Store
@@ -161,7 +161,7 @@ def test_an_error_tells_whether_it_could_be_undone(
     store: Store, monkeypatch: pytest.MonkeyPatch, spoiled: bool
 ) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)
-    real = writer.write_all
+    real = write_all
     monkeypatch.setattr(writer, "sync", failing)
     monkeypatch.setattr(os, "ftruncate", failing)
     monkeypatch.setattr(

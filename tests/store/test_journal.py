@@ -15,8 +15,9 @@ from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store import check, repair, view
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint
-from jobq.store.journal import JOURNAL, BadLine, Header, decode_line, encode_line, parse_lines, parse_object
+from jobq.store.journal import BadLine, Header, decode_line, encode_line, parse_lines, parse_object
 from jobq.store.state import Add
 from jobq.store.store import Store
 
@@ -113,7 +114,7 @@ def test_every_truncation_without_a_hint_keeps_whole_transactions_and_nothing_el
             (copy / JOURNAL).write_bytes(data[:size] + tail)
             (copy / HINT).unlink(missing_ok=True)
             whole = size + (tail == b"\n")  # which may be just the one that was cut off
-            expected = next((jobs for end, jobs in reversed(points) if end <= whole), {})
+            expected: dict[int, Job] = next((jobs for end, jobs in reversed(points) if end <= whole), {})
             assert jobs_of(copy) == expected, (size, tail)
             store = Store(str(copy))
             new = store.enqueue(Spec("/", points_env(copy)), ["after"], NOW.wall)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,8 +18,10 @@ from jobq.rules.lifecycle import IllegalMove, WrongState
 from jobq.rules.order import Waiting
 from jobq.store import check, compaction
 from jobq.store.failures import LAST
+from jobq.store.folder import Folder
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL
+from jobq.store.journal import Header
 from jobq.store.state import Add, Jobs, Remove
 from jobq.store.store import Store
 
@@ -38,7 +40,7 @@ ENDINGS = st.sampled_from(
 )
 
 
-def attempt(move: Callable[[Job], Job], job: Job) -> Job | None:
+def attempt(move: Callable[[Job], Job | None], job: Job) -> Job | None:
     try:
         return move(job)
     except WrongState:
@@ -95,7 +97,7 @@ class StoreModel(RuleBasedStateMachine):
     def move(self, data: st.DataObject) -> None:
         which, roll, ending = data.draw(st.tuples(st.integers(0, 1), st.floats(0, 1, exclude_max=True), ENDINGS))
         job = data.draw(st.sampled_from(sorted(self.jobs)).map(self.jobs.__getitem__))
-        moves = {
+        moves: dict[str, Callable[[Job], Job | None]] = {
             "claim": lambda job: lifecycle.claim(job, self.now, owner="w1", supervisor="w1/0"),
             "finish": lambda job: lifecycle.finish(job, ending, self.now, roll),
             "cancel": lambda job: lifecycle.cancel(job, self.now),
@@ -112,7 +114,7 @@ class StoreModel(RuleBasedStateMachine):
         store.read()
         known = store.get(job.id)  # it may have left the journal
         self.jobs[job.id] = possible[name]
-        store.update(lambda jobs: [moves[name](jobs.by_id.get(job.id, known))], self.now.wall)
+        store.update(lambda jobs: filter(None, [moves[name](jobs.by_id.get(job.id, known))]), self.now.wall)
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 1), data=st.data())
@@ -155,8 +157,8 @@ class StoreModel(RuleBasedStateMachine):
         """Between the snapshot and the taking of the lock, anything may happen: then it is in both, or is given up."""
         write_generation = compaction.write_generation
 
-        def write_then_others(*args: Any) -> tuple[int, int]:
-            written = write_generation(*args)
+        def write_then_others(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
+            written = write_generation(root, header, lines)
             self.handles[1].read()
             self.move(data)
             self.enqueue(0, ["meanwhile"], 0, 0)

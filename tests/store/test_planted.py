@@ -49,7 +49,7 @@ def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
     worker.wait()
     if with_its_supervisor:
         os.kill(supervisor, signal.SIGKILL)
-        os.kill(*pids_in(cli.cwd / "pid", 1), signal.SIGKILL)
+        os.kill(pids_in(cli.cwd / "pid", 1)[0], signal.SIGKILL)
     return folder
 
 
@@ -216,7 +216,9 @@ def test_doctor_finds_every_file_that_is_none(cli: Cli) -> None:
         shutil.move(path, kept)
         path.symlink_to(kept)
         store = Store(str(cli.store))
-        assert any(f"{path} is a symbolic link in the place of a file" in p for p in check._files(store.existing()))
+        root = store.existing()
+        assert root is not None
+        assert any(f"{path} is a symbolic link in the place of a file" in p for p in check._files(root))
         store.close()
         path.unlink()
         shutil.move(kept, path)

@@ -19,7 +19,7 @@ from jobq.store.retention import NOTE, Age, Ages, time_between
 from jobq.store.state import Remove
 from jobq.store.store import Store
 from tests.conftest import assert_sound
-from tests.store.test_compaction import DAY, NOW, add, later, run
+from tests.helpers.finished import DAY, NOW, add, later, run
 
 YEARS = 10 * 365 * DAY
 KEEP = retention.KEEP_DAYS * DAY
@@ -113,7 +113,7 @@ def test_files_of_days_to_come_are_joined_to_todays(store: Store) -> None:
         run(store, job_id, status, NOW)
     assert compaction.compact(store.path, NOW)
     ahead = later(4000)._replace(boot=NOW.boot + 5)
-    run(store, *add(store, "ahead"), 1, ahead)
+    run(store, add(store, "ahead")[0], 1, ahead)
     store.update(lambda _: [Remove(gone)], ahead.wall)
     before = Store(store.path)
     before.read()
@@ -305,7 +305,7 @@ def test_a_life_with_bad_clocks(seed: int) -> None:
                     now = world.reboot(dice.choice([10.0, DAY, 30 * DAY]), dice.choice([0.0, 0.0, YEARS, -14 * DAY]))
                 case "rm" if there := shown(store):
                     gone = dice.choice(sorted(there))
-                    store.update(lambda _, gone=gone: [Remove(gone)], now.wall)
+                    store.update(lambda _, gone=gone: [Remove(gone)], now.wall)  # type: ignore[misc]
                     del ended[gone]
                 case "stale" if ended:
                     retention.look(store, stale)

@@ -19,7 +19,8 @@ YEARS = 10 * 365 * 86_400.0
 def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool
 ) -> None:
-    root, swept = store.root, []
+    root = store.root
+    swept: list[int] = []
 
     def sync_and_sweep(fd: int) -> None:
         os.fsync(fd)
@@ -42,7 +43,8 @@ def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
 def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool, locked: bool
 ) -> None:
-    root, swept = store.root, []
+    root = store.root
+    swept: list[str] = []
 
     def sweep_and_hold(path: str) -> int:
         held = hold_new(path) if locked else None

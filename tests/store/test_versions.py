@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_a_store_that_may_not_even_be_read_is_left_alone(cli: Cli) -> None:
     of_a_later_version(cli, min_reader=FORMAT)
 
 
-def marked(value: object) -> None:
+def marked(value: Any) -> None:
     """A key of a later version in every object that may have one."""
     match value:
         case {"jobq": "journal"} | {"snapshot_end": True} | {"cwd": str()} | {"call": str()} | {"n": int()}:
