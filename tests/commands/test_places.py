@@ -41,7 +41,9 @@ def test_a_state_directory_that_is_not_absolute_is_ignored(
 
 @LINUX
 @pytest.mark.parametrize("home", ["", "home", "./home", None])
-def test_a_home_that_is_none_is_looked_up(at_home: Path, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+def test_an_unusable_home_variable_is_replaced_by_the_password_entry(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
     import pwd  # noqa: PLC0415
 
     if home is None:
@@ -56,7 +58,7 @@ def test_a_home_that_is_none_is_looked_up(at_home: Path, monkeypatch: pytest.Mon
         store_path()
 
 
-def test_a_home_that_is_not_there_is_not_made(cli: Cli) -> None:
+def test_a_missing_home_is_not_created(cli: Cli) -> None:
     cli.env |= {"HOME": "/nonexistent", "JOBQ_STORE": "", "XDG_STATE_HOME": ""}
     for words in (["add", "true"], ["list"], ["run", "true"]):
         done = cli(*words, code=77)
@@ -68,7 +70,7 @@ def test_a_home_that_is_not_there_is_not_made(cli: Cli) -> None:
 @AS_ROOT
 @pytest.mark.parametrize("has_store", [False, True])
 @pytest.mark.parametrize("by", ["HOME", "XDG_STATE_HOME"])
-def test_root_leaves_the_home_of_somebody_else_alone(cli: Cli, tmp_path: Path, has_store: bool, by: str) -> None:
+def test_root_leaves_the_home_of_another_user_alone(cli: Cli, tmp_path: Path, has_store: bool, by: str) -> None:
     place = tmp_path / "theirs"
     store = place / (".local/state/jobq" if by == "HOME" else "jobq")
     (store if has_store else place).mkdir(parents=True, mode=0o700)
@@ -86,7 +88,7 @@ def test_root_leaves_the_home_of_somebody_else_alone(cli: Cli, tmp_path: Path, h
 
 
 @AS_ROOT
-def test_a_place_that_can_not_be_written_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_a_place_that_can_not_be_written_is_reported(cli: Cli, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
     tmp_path.chmod(0o755)
@@ -123,7 +125,7 @@ def group(tmp_path: Path, path: str, **files: str) -> None:
         (folder / name.replace("cpu_", "cpu.")).write_text(content + "\n")
 
 
-def test_the_quota_of_version_2_is_the_least_of_all_groups_above(tmp_path: Path) -> None:
+def test_the_quota_of_cgroup_version_2_is_the_smallest_of_all_parent_groups(tmp_path: Path) -> None:
     proc = process(tmp_path, "0::/a/b\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n")
     assert cpu_quota(proc) is None
     group(tmp_path, "sys/fs/cgroup/a/b", cpu_max="max 100000")
@@ -134,7 +136,7 @@ def test_the_quota_of_version_2_is_the_least_of_all_groups_above(tmp_path: Path)
     assert cpu_quota(proc) == 0.5
 
 
-def test_in_a_container_the_group_may_be_the_root_of_what_is_mounted(tmp_path: Path) -> None:
+def test_in_a_container_the_group_may_be_the_root_of_the_mount(tmp_path: Path) -> None:
     for name in ("/", "/docker/0123"):
         proc = process(tmp_path, f"0::{name}\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n")
         group(tmp_path, "sys/fs/cgroup", cpu_max="200000 100000")
@@ -142,7 +144,7 @@ def test_in_a_container_the_group_may_be_the_root_of_what_is_mounted(tmp_path: P
 
 
 @pytest.mark.parametrize("controllers", ["cpu,cpuacct", "cpu"])
-def test_the_quota_of_version_1(tmp_path: Path, controllers: str) -> None:
+def test_the_quota_of_cgroup_version_1_is_read(tmp_path: Path, controllers: str) -> None:
     mounts = f"x /sys/other tmpfs rw 0 0\ncgroup /sys/fs/cgroup/{controllers} cgroup rw,{controllers} 0 0\n"
     proc = process(tmp_path, f"4:cpuset:/y\n2:{controllers}:/docker/1\n0::/\n", mounts)
     group(tmp_path, f"sys/fs/cgroup/{controllers}", cpu_cfs_quota_us="-1", cpu_cfs_period_us="100000")
@@ -152,7 +154,7 @@ def test_the_quota_of_version_1(tmp_path: Path, controllers: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "max", "junk junk", "0 0", "1", "-1 100000", "\0"])
-def test_what_is_no_quota_limits_nothing(tmp_path: Path, content: str) -> None:
+def test_an_invalid_quota_limits_nothing(tmp_path: Path, content: str) -> None:
     proc = process(tmp_path, "0::/a\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\nshort\n")
     group(tmp_path, "sys/fs/cgroup/a", cpu_max=content)
     assert cpu_quota(proc) is None
@@ -199,7 +201,7 @@ def environment(folder: Path) -> str:
 @pytest.mark.parametrize(
     "cache", ["home/.cache/uv/archive-v0/x", "uv/builds-v0/.tmpx", "home/.local/share/pipx/.cache/x", "pipx/.cache/x"]
 )
-def test_a_function_is_never_called_by_a_python_that_passes(
+def test_a_function_is_never_called_by_the_python_of_a_temporary_environment(
     cache: str, at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As under `uvx jobq call`, `pipx run jobq call`: the environment in the cache is the first on PATH, and ours."""

@@ -22,7 +22,7 @@ def test_the_scripts_are_up_to_date(cli: Cli, shell: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == cli("completion", shell).stdout
 
 
-def test_another_shell_is_refused(cli: Cli) -> None:
+def test_an_unknown_shell_is_refused(cli: Cli) -> None:
     assert "bash, zsh, fish" in cli("completion", "tcsh", code=2).stderr
 
 

@@ -170,6 +170,6 @@ SEEDS = [
     Seed("8b", "a result that there is no room for is given up", "python/child.py", "if e.errno not in MAY_BE_MENDED:", "if e.errno:", "8b"),
     Seed("62", "what can only end the same way is tried again", "rules/retry.py", "    if ending.permanent:\n        return str(ending)\n", "", "62"),
     Seed("62", "nobody asks whether trying again is of use", "supervisor/supervisor.py", 'if end.get("status"):', "if False:", "62"),
-    Seed("62", "TERM ends a function where it stands", "python/child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/python/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
-    Seed("62", "modules of the user take the place of those that calls are made with", "python/child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/python/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
+    Seed("62", "TERM ends a function where it stands", "python/child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/python/test_child.py::test_a_cancelled_function_runs_its_cleanup"),
+    Seed("62", "modules of the user take the place of those that calls are made with", "python/child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/python/test_child.py::test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script"),
 ]  # fmt: skip

@@ -855,7 +855,7 @@ def listing_time(cli: Cli, times: int) -> float:
 
 SEEDS = [
     Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
-    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/commands/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/commands/test_bad_input.py::test_a_link_fifo_or_folder_in_place_of_a_store_file_is_never_used"),
     Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
     Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
     Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),

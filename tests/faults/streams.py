@@ -163,7 +163,7 @@ SEEDS = [
     Seed("47c", "whatever stdout says, its reader has left", "views/console.py", "            except BrokenPipeError:\n", "            except OSError:\n", "47c"),
     Seed("47c", "a job whose output can't be written is ended", "commands/run.py", "            self._has_read(self._job_id, self._n, None)\n", "            self._nobody_reads()\n", "47c"),
     Seed("47c", "a failed acknowledgement is a failed command", "views/console.py", "        info(f\"added {ids}; {e}\")\n", "        raise\n", "47c"),
-    Seed("47d", "a worker's lines end with the first that can't be written", "views/watch.py", "                except OutputFailed as e:", "                except ValueError as e:", "tests/screens/test_streams.py::test_a_worker_tells_again_once_there_is_room"),
+    Seed("47d", "a worker's lines end with the first that can't be written", "views/watch.py", "                except OutputFailed as e:", "                except ValueError as e:", "tests/screens/test_streams.py::test_a_worker_prints_again_once_there_is_room"),
     Seed("47e", "a pipe that does not block is one that errs", "views/console.py", "            except BlockingIOError:\n                wait_until_writable(self.fd)\n", "", "47e"),
     Seed("47e", "what the reader of run has not had is dropped", "supervisor/logs.py", "self.read_to = 0 if followed else sys.maxsize", "self.read_to = sys.maxsize", "47e"),
 ]  # fmt: skip

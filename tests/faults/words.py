@@ -259,5 +259,5 @@ SEEDS = [
     Seed("51", "delays double for ever", "rules/retry.py", "FIRST_DELAY * 2.0 ** min(n - 1, 32)", "FIRST_DELAY * 2.0 ** (n - 1)", "51"),
     Seed("38", "arguments go through the shell", "supervisor/spawn.py", 'argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', 'argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', "38"),
     Seed("60", "without a store, the temporary folder will do", "settings.py", 'path = asked or os.environ.get("JOBQ_STORE")', 'path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', "60"),
-    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        info(", "    except ValueError as e:\n        info(", "tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id"),
+    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        info(", "    except ValueError as e:\n        info(", "tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),
 ]  # fmt: skip

@@ -35,19 +35,19 @@ def began(peer: Peer) -> bool:
     return (peer.elsewhere / "began").exists()
 
 
-def test_a_batch_runs_in_order_and_every_end_is_told(peer: Peer) -> None:
+def test_a_batch_runs_in_order_and_every_end_is_reported(peer: Peer) -> None:
     peer.give(1, *(f"echo {n} >> order; exit {n}" for n in range(1, 6)))
     assert [(end["id"], end["status"]) for end in (peer.hear() for _ in range(5))] == [(n, n) for n in range(1, 6)]
     assert (peer.elsewhere / "order").read_text() == "1\n2\n3\n4\n5\n"
 
 
-def test_the_end_of_one_is_told_while_the_next_still_runs(peer: Peer) -> None:
+def test_the_end_of_one_job_is_reported_while_the_next_still_runs(peer: Peer) -> None:
     peer.give(1, "exit 3", WAITS)
     assert peer.hear()["status"] == 3
     assert not (peer.elsewhere / "go").exists()
 
 
-def test_what_waits_is_given_back_when_asked_for(peer: Peer) -> None:
+def test_waiting_jobs_are_given_back_on_request(peer: Peer) -> None:
     peer.give(1, WAITS, "echo 2 > two", "echo 3 > three", "echo 4 > four")
     wait_until(lambda: began(peer))
     assert peer.supervision.order("cancel 3 1")
@@ -63,7 +63,7 @@ def test_what_waits_is_given_back_when_asked_for(peer: Peer) -> None:
     assert not {"two", "three", "four"} & set(os.listdir(peer.elsewhere))
 
 
-def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer: Peer) -> None:
+def test_jobs_that_wait_when_the_worker_dies_are_recorded_at_once_and_never_started(peer: Peer) -> None:
     peer.give(1, WAITS, "echo 2 > two", "echo 3 > three")
     wait_until(lambda: began(peer))
     peer.hang_up()
@@ -77,7 +77,7 @@ def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer
     assert not (peer.elsewhere / "two").exists()
 
 
-def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
+def test_an_error_message_is_short_even_if_a_word_is_long(peer: Peer) -> None:
     """What is told of a job must never fill the pipe."""
     peer.give(1, ["x" * 100_000, "y"])
     end = peer.hear()
@@ -85,7 +85,7 @@ def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
     assert len(str(end["error"])) < 300
 
 
-def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
+def test_a_torn_line_belongs_to_the_job_that_it_names(tmp_path: Path) -> None:
     """Those that only waited behind it are not taken for started."""
     start = line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0, "at": 1.0})
     cases: list[tuple[bytes, dict[str, object]]] = [
@@ -99,7 +99,7 @@ def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
         assert supervision.events(Key(2, 1)) == others
 
 
-def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
+def test_records_of_an_earlier_claim_do_not_count_for_a_later_one(tmp_path: Path) -> None:
     """A claim that could not start, then another of the same number that only waited when its supervisor died."""
     earlier = {"id": 1, "n": 1, "claim": 1.0}
     (tmp_path / "0.ends").write_bytes(
@@ -132,7 +132,7 @@ def test_short_jobs_do_not_wait_for_a_long_one(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("victim", ["worker", "supervisor"])
-def test_a_death_in_the_middle_of_a_batch_burns_nobody_else(cli: Cli, victim: str) -> None:
+def test_a_death_in_the_middle_of_a_batch_costs_no_other_job_an_attempt(cli: Cli, victim: str) -> None:
     (long,) = add_batchable(cli, WAITS)
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "began").exists)
@@ -152,7 +152,7 @@ def test_a_death_in_the_middle_of_a_batch_burns_nobody_else(cli: Cli, victim: st
     assert all(len(job.attempts) == 1 and job.state is State.SUCCEEDED for job in others)
 
 
-def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
+def test_a_stop_hands_back_the_jobs_that_wait_in_a_batch(cli: Cli) -> None:
     (long,) = add_batchable(cli, WAITS)
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "began").exists)
@@ -167,7 +167,7 @@ def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
     assert len(list(cli.queue.finished())) == 301
 
 
-def test_what_says_nothing_leaves_its_log_to_the_next(peer: Peer) -> None:
+def test_a_job_without_output_passes_its_log_file_to_the_next_job(peer: Peer) -> None:
     peer.give(1, "true", "true", "echo three", "true", "exit 5", "echo six", "true")
     sizes = [peer.hear()["log_bytes"] for _ in range(7)]
     assert sizes == [0, 0, 6, 0, 0, 4, 0]
@@ -175,7 +175,7 @@ def test_what_says_nothing_leaves_its_log_to_the_next(peer: Peer) -> None:
     assert logs == {"3.log": "three\n", "6.log": "six\n", "7.log": ""}
 
 
-def test_a_log_that_somebody_can_still_write_to_is_given_to_nobody(peer: Peer, tmp_path: Path) -> None:
+def test_a_log_that_another_process_can_write_to_is_not_passed_on(peer: Peer, tmp_path: Path) -> None:
     """A process outside the job's tree has been handed its output."""
     peer.give(1, WAITS, "echo two")
     wait_until(lambda: began(peer))
@@ -199,7 +199,7 @@ def test_a_reader_is_never_shown_the_output_of_another_job(tmp_path: Path, capfd
     assert capfd.readouterr().out == "of the second job\n"
 
 
-def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
+def test_each_of_many_jobs_has_its_own_output(cli: Cli) -> None:
     commands = ["true" if n % 3 else f"echo {n}" for n in range(1, 301)]
     cli("add", "--from", "-", "--retries", "1", stdin="\n".join(commands) + "\n")
     cli("worker", "--drain", "-j", "2")
@@ -220,7 +220,7 @@ def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
     assert "no output" in cli("show", str(without[0])).stdout
 
 
-def test_fewer_slots_are_used_while_there_is_too_little_for_all() -> None:
+def test_a_worker_uses_fewer_slots_while_resources_are_short() -> None:
     width = Width(16)
     for slots in (8, 4, 2, 1, 1):
         width.narrow(100.0)

@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> None:
+def test_a_job_whose_start_can_not_be_recorded_is_not_started(small: Path, tmp_path: Path) -> None:
     peer = Peer(small, tmp_path)
     fill(small)
     peer.give(1, "echo x > ran")
@@ -41,7 +41,7 @@ def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> No
     peer.leave()
 
 
-def test_an_end_that_there_is_no_room_for_is_told_and_kept(small: Path, tmp_path: Path) -> None:
+def test_an_end_that_does_not_fit_on_the_disk_is_reported_and_kept(small: Path, tmp_path: Path) -> None:
     peer = Peer(small, tmp_path)
     peer.give(1, "echo x > ran; while ! [ -e go ]; do sleep 0.02; done; exit 7")
     ends = peer.supervision

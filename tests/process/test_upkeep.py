@@ -21,7 +21,7 @@ def keeping(store: Store, monkeypatch: pytest.MonkeyPatch) -> Upkeep:
     return Upkeep(store)
 
 
-def test_a_worker_in_a_hurry_leaves_a_compaction_behind(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_in_a_hurry_does_not_wait_for_a_compaction(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, asked = threading.Event(), []
     monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: go_on.wait())
     keeping.look(clock.now(), idle=True)
@@ -37,7 +37,7 @@ def test_a_worker_in_a_hurry_leaves_a_compaction_behind(keeping: Upkeep, monkeyp
 
 
 @pytest.mark.parametrize("outcome", [False, OSError("broken")])
-def test_what_came_to_nothing_is_tried_again_after_a_pause(
+def test_a_compaction_that_failed_or_did_nothing_is_tried_again_after_a_pause(
     keeping: Upkeep, monkeypatch: pytest.MonkeyPatch, outcome: object
 ) -> None:
     tries = []
@@ -56,7 +56,7 @@ def test_what_came_to_nothing_is_tried_again_after_a_pause(
         assert len(tries) == count
 
 
-def test_too_few_processes_for_a_thread_put_it_off(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compaction_is_put_off_when_no_thread_can_start(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused(threading.Thread):
         def start(self) -> None:
             raise RuntimeError("can't start new thread")

@@ -87,7 +87,7 @@ def test_a_generator_function_has_not_run_at_all(cli: Cli) -> None:
     assert not (cli.cwd / "ran").exists()
 
 
-def test_what_a_function_raises_is_retried_whatever_it_exits_with(cli: Cli) -> None:
+def test_a_function_that_raises_is_retried_whatever_its_exit_code(cli: Cli) -> None:
     write(cli, "bad", "import sys\ndef type_error(): return len(3)\ndef leave(): sys.exit(65)")
     assert [len(job.attempts) for job in run(cli, "bad:type_error", "bad:leave", retries=1)] == [2, 2]
 
@@ -159,7 +159,7 @@ def awaitable(): return Ready()
 """
 
 
-def test_what_can_be_called_is_called(cli: Cli) -> None:
+def test_every_kind_of_callable_can_be_called(cli: Cli) -> None:
     write(cli, "c", CALLABLES)
     assert results(
         cli, "c:load t", "c:who t", "c:plain t verbose:=true", "c:cached t", "c:part 2", "c:adder x", "c:Adder.make x",
@@ -171,7 +171,7 @@ def test_what_can_be_called_is_called(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("call", ["c:add 1", "c:add 1 2 q=3", "c:part 1 2 3", "c:Record", "c:later", "math:sqrt x"])
-def test_arguments_that_are_not_taken_are_told_once(cli: Cli, call: str) -> None:
+def test_wrong_arguments_are_reported_and_not_retried(cli: Cli, call: str) -> None:
     write(cli, "c", CALLABLES)
     (job,) = run(cli, call, retries=2)
     assert (job.exit_code, len(job.attempts)) == (127, 1)
@@ -179,14 +179,14 @@ def test_arguments_that_are_not_taken_are_told_once(cli: Cli, call: str) -> None
 
 
 @pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="Python finds no such file in this locale")
-def test_names_of_any_letters(cli: Cli) -> None:
+def test_names_may_have_letters_of_any_alphabet(cli: Cli) -> None:
     write(cli, "größe", "def zählen(x, ölstand): return [x, ölstand]")
     assert results(cli, "größe:zählen é ölstand=3") == [["é", "3"]]
     assert results(cli, "gr\u00f6\u00dfe:za\u0308hlen 1 o\u0308lstand:=2") == [["1", 2]]  # as some systems type it
     assert "größe:zählen" in cli("show").stdout
 
 
-def test_a_script_is_no_module(cli: Cli) -> None:
+def test_a_function_of_main_is_refused(cli: Cli) -> None:
     write(cli, "work", "from jobq import Queue\ndef f(): return 1\nQueue().call('__main__:f')")
     told = cli("call", "__main__:f", code=2).stderr
     assert "another __main__" in told
@@ -214,7 +214,7 @@ if __name__ == "__main__": print(*where())
 
 
 @pytest.mark.parametrize("place", [".", "on_path"])
-def test_modules_named_like_those_of_python_are_the_users_as_in_a_script(cli: Cli, place: str) -> None:
+def test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script(cli: Cli, place: str) -> None:
     (cli.cwd / "on_path").mkdir()
     for name in HIDING:
         (cli.cwd / place / f"{name}.py").write_text(f"WHERE = {name!r}")
@@ -233,7 +233,7 @@ def test_modules_named_like_those_of_python_are_the_users_as_in_a_script(cli: Cl
     assert "not JSON" in error(cli, odd)["message"]
 
 
-def test_without_hiding_modules_what_is_loaded_stays(cli: Cli) -> None:
+def test_loaded_modules_stay_if_no_user_module_hides_them(cli: Cli) -> None:
     write(cli, "m", "import json, sys\ndef f(): return [sys.path[0], json is sys.modules['__main__'].json]")
     assert results(cli, "m:f") == [[str(cli.cwd), True]]
 
@@ -282,7 +282,7 @@ def test_exceptions_that_can_not_be_printed_are_kept(cli: Cli) -> None:
     assert os.path.getsize(cli.queue.store.logs.path(4, 1)) < 2 << 20
 
 
-def test_an_exit_is_the_functions_own_word(cli: Cli) -> None:
+def test_the_exit_code_that_a_function_chose_is_kept(cli: Cli) -> None:
     write(cli, "e", ENDS)
     calls = [f"e:leave :={code}" for code in ("0", "null", "5", "256", '"why"')] + ["e:gone"]
     jobs = run(cli, *calls)
@@ -293,7 +293,7 @@ def test_an_exit_is_the_functions_own_word(cli: Cli) -> None:
     assert cli("log", str(jobs[4].id)).stdout == "why\n"
 
 
-def test_a_forked_child_that_comes_back_leaves_no_result(cli: Cli) -> None:
+def test_a_forked_child_that_returns_leaves_no_result(cli: Cli) -> None:
     write(cli, "f", """
 import os
 def fork():
@@ -332,7 +332,7 @@ def raises():
     assert error(cli, bad)["type"] == "OSError"
 
 
-def test_a_result_that_no_file_may_hold_is_told_once(cli: Cli) -> None:
+def test_a_result_that_is_too_large_for_a_file_is_reported_and_not_retried(cli: Cli) -> None:
     write(cli, "f", """
 import resource
 def f():
@@ -383,7 +383,7 @@ def held(cli: Cli) -> Cli:
     ("name", "words"),
     [("plain", "let go"), ("later", "let go"), ("stubborn", "let go"), ("twice", "let go to the end")],
 )
-def test_a_function_that_is_cancelled_tidies_up_and_is_cancelled(held: Cli, name: str, words: str) -> None:
+def test_a_cancelled_function_runs_its_cleanup(held: Cli, name: str, words: str) -> None:
     job_id = int(held("call", f"t:{name}").stdout)
     held.worker()
     pids_in(held.cwd / "said", 1)
@@ -396,7 +396,7 @@ def test_a_function_that_is_cancelled_tidies_up_and_is_cancelled(held: Cli, name
     assert held("log", str(job_id)).stdout == "begun\n"
 
 
-def test_a_term_from_elsewhere_is_told_as_one(held: Cli) -> None:
+def test_a_sigterm_from_outside_is_recorded_as_a_signal(held: Cli) -> None:
     job_id = int(held("call", "--retries", "0", "t:plain").stdout)
     held.worker()
     os.kill(pids_in(held.cwd / "said", 1)[0], signal.SIGTERM)

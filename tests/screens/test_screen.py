@@ -36,7 +36,7 @@ def columns(request: pytest.FixtureRequest) -> Iterator[int]:
     yield request.param
 
 
-def test_the_live_table_of_a_worker(cli: Cli, columns: int) -> None:
+def test_the_live_table_shows_the_jobs_of_a_worker(cli: Cli, columns: int) -> None:
     cli("add", "--name", "one", "while ! [ -e go ]; do sleep 0.05; done")
     cli("add", "--retries", "0", "exit 3")
     cli("add", "--priority", "low", "echo last; " + "x" * 300)
@@ -57,7 +57,7 @@ def test_the_live_table_of_a_worker(cli: Cli, columns: int) -> None:
     assert max(map(len, terminal.text().splitlines())) <= columns
 
 
-def test_a_long_command_gives_way_not_what_identifies_the_job(cli: Cli, columns: int) -> None:
+def test_a_long_command_is_cut_and_the_columns_that_identify_the_job_stay(cli: Cli, columns: int) -> None:
     cli("add", "--retries", "0", "exit 3; " + "seq " * 3000)
     cli("worker", "--drain", code=1)
     cli("add", "x" * 120_000)
@@ -138,7 +138,7 @@ def leave(terminal: Terminal, cli: Cli) -> None:
 
 
 @needs_bash
-def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(cli: Cli) -> None:
+def test_a_worker_that_is_suspended_from_the_keyboard_restores_the_terminal(cli: Cli) -> None:
     terminal = in_shell(cli)
     terminal.type(b"\x1a")
     terminal.shows("Stopped")
@@ -162,7 +162,7 @@ def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(c
 
 @needs_bash
 @pytest.mark.parametrize("how", ["quit", "exception"])
-def test_a_worker_that_dies_gives_the_terminal_back(cli: Cli, how: str) -> None:
+def test_a_worker_that_dies_restores_the_terminal(cli: Cli, how: str) -> None:
     terminal = in_shell(cli)
     if how == "quit":
         terminal.type(b"\x1c")
@@ -246,7 +246,7 @@ def seen(line: str) -> str:
 
 
 @pytest.mark.parametrize("words", [("log",), ("log", "-f"), ("log", "--raw"), ("run", "printf '\\033[8mx'")])
-def test_what_a_job_turned_on_ends_with_what_is_shown(cli: Cli, words: tuple[str, ...]) -> None:
+def test_colours_that_a_job_turned_on_end_with_its_output(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", r"printf '\033[31;8mx'")
     cli("worker", "--drain")
     terminal = Terminal(cli, 80, *words)
@@ -271,7 +271,7 @@ def test_hostile_text_does_not_reach_the_terminal(cli: Cli) -> None:
     assert cli("log").stdout == NASTY + "\n"
 
 
-def test_the_tail_of_an_endless_line_is_its_end_on_a_terminal(tmp_path: Path) -> None:
+def test_the_tail_of_a_very_long_line_is_its_end_on_a_terminal(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"a\n" + b"b" * (2 * MOST_TAIL) + b"\nc\n")
     with log.open("rb") as f:
@@ -321,23 +321,23 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
         (90_000, "1d01h"),
     ],
 )
-def test_durations_in_words(seconds: float, text: str) -> None:
+def test_a_duration_is_shown_in_words(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172800)]
 )
-def test_durations_from_words(text: str, seconds: float) -> None:
+def test_a_duration_is_read_from_words(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-def test_commands_are_shown_as_one_would_type_them() -> None:
+def test_commands_are_shown_as_a_user_would_type_them() -> None:
     assert command_line(("echo", "a b", "$HOME")) == "echo 'a b' '$HOME'"
     assert command_line("echo 1\necho 2") == "echo 1\\necho 2"
 
 
-def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> None:
+def test_the_live_table_shows_a_queue_that_no_worker_serves(cli: Cli) -> None:
     cli("add", "--queue", "gup", "true")
     terminal = Terminal(cli, 200, "worker", "-q", "gpu")
     terminal.shows("no worker serves queue gup; did you mean gpu?")
@@ -349,7 +349,7 @@ def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> Non
     assert terminal.end() == 0
 
 
-def test_the_live_table_keeps_failures_counts_jobs_and_tells_what_was_handed_back(cli: Cli) -> None:
+def test_the_live_table_keeps_failures_counts_jobs_and_shows_handed_back_jobs(cli: Cli) -> None:
     cli("add", "--retries", "0", "[ -e ok ]")
     terminal = Terminal(cli, 160, "worker", "-j", "1")
     terminal.shows("0 succeeded · 1 failed")

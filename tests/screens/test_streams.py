@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 LOG_MAX = 64 << 10
 
 
-def test_run_keeps_its_log_short_once_the_reader_has_had_it(cli: Cli) -> None:
+def test_run_drops_the_part_of_its_log_that_the_reader_has_read(cli: Cli) -> None:
     """The reader keeps up, and the job goes on: what was read is dropped."""
     chunk = "head -c 300000 /dev/zero | tr '\\0' x; touch {0}; while ! [ -e {0}.seen ]; do sleep 0.02; done; "
     process = cli.start("run", "--log-max", "64k", chunk.format("one") + chunk.format("two"), bufsize=0)
@@ -79,7 +79,7 @@ def test_a_shell_loop_ends_with_the_interrupted_command(cli: Cli, words: str, wa
     cli("cancel", "@running")
 
 
-def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_prints_again_once_there_is_room(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk behind its stdout is full for a while."""
     from jobq.errors import OutputFailed  # noqa: PLC0415
     from jobq.views import watch  # noqa: PLC0415
@@ -104,7 +104,7 @@ def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.M
     assert told == ["stdout can't be written: No space left on device; the work goes on"]
 
 
-def test_a_closed_stdout_is_not_taken_by_a_file_of_the_store(cli: Cli) -> None:
+def test_no_file_of_the_store_takes_the_descriptor_of_a_closed_stdout(cli: Cli) -> None:
     cli("add", "true")
     for closed in (">&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"):
         for words in ("add true", "worker --drain", "run 'echo x'", "cancel @queued", "list"):
@@ -134,7 +134,7 @@ SHADOWS = [
 
 
 @pytest.mark.parametrize("broken", ["x = 1\n", "raise SystemExit('shadowed')\n"])
-def test_modules_on_the_users_path_are_not_ours(cli: Cli, broken: str) -> None:
+def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> None:
     """However jobq was started: as a module, by the launcher of older pips, from a folder that holds the user's files."""
     launcher = cli.cwd / "launcher"
     launcher.write_text(
@@ -181,7 +181,7 @@ def test_a_copy_that_is_found_by_pythonpath_alone_works(cli: Cli) -> None:
         {"PYTHONSTARTUP": "/nonexistent"},
     ],
 )
-def test_what_tells_python_something_reaches_the_job_and_not_jobq(cli: Cli, variables: dict[str, str]) -> None:
+def test_python_variables_reach_the_job_and_do_not_affect_jobq(cli: Cli, variables: dict[str, str]) -> None:
     shown = "; ".join(f'echo "${name}"' for name in variables)
     cli.env |= {**UTF_8, **variables}
     for words in (
@@ -279,6 +279,6 @@ def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cl
         assert max(map(len, terminal.text().splitlines())) <= 80
 
 
-def test_what_this_process_was_given_is_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_decoded_as_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEN", os.fsdecode("é".encode()))
     assert environment()["SEEN"] == "é"

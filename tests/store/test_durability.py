@@ -47,7 +47,7 @@ def state(store: Store) -> State:
     return store.read().by_id[1].state
 
 
-def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
+def test_the_last_change_of_a_dead_writer_is_rewritten_and_synced_before_it_is_shown(
     left: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -68,7 +68,7 @@ def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
     assert done == []  # once is enough
 
 
-def test_what_cannot_be_made_durable_is_not_shown_until_it_can(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "sync", failing)
     assert state(left) is State.QUEUED
     assert state(left) is State.QUEUED
@@ -85,7 +85,9 @@ def test_a_reader_waits_for_no_writer(left: Store, monkeypatch: pytest.MonkeyPat
     assert state(left) is State.CANCELLED
 
 
-def test_where_nothing_can_be_written_nothing_is_tried(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_without_write_access_takes_no_lock_and_writes_nothing(
+    left: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = Path(left.path, JOURNAL).read_bytes()
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(StoreLock, "acquire", lambda *_: pytest.fail("a lock was taken"))
@@ -110,7 +112,7 @@ def test_usually_a_reader_takes_no_lock(store: Store, monkeypatch: pytest.Monkey
     assert state(Store(store.path)) is State.QUEUED
 
 
-def test_a_late_hint_that_cannot_be_written_costs_one_look(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_hint_that_can_not_be_written_costs_one_sync(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(journal, "sync", synced.append)
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
@@ -118,7 +120,7 @@ def test_a_late_hint_that_cannot_be_written_costs_one_look(left: Store, monkeypa
     assert len(synced) == 1
 
 
-def test_a_reader_in_the_middle_of_a_change_lets_nobody_in(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_in_the_middle_of_an_update_keeps_the_lock(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A late hint makes it look for the lock, which its own process has."""
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
 
@@ -134,7 +136,7 @@ def test_a_reader_in_the_middle_of_a_change_lets_nobody_in(left: Store, monkeypa
 
 
 @pytest.mark.parametrize("replaced", [True, False])
-def test_a_change_that_went_to_a_journal_without_its_name_is_refused(store: Store, replaced: bool) -> None:
+def test_a_change_to_a_journal_that_was_moved_away_is_refused(store: Store, replaced: bool) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)
     path = Path(store.path, JOURNAL)
     before = path.read_bytes()
@@ -157,7 +159,7 @@ def test_a_change_that_went_to_a_journal_without_its_name_is_refused(store: Stor
 
 
 @pytest.mark.parametrize("spoiled", [True, False])
-def test_an_error_tells_whether_it_could_be_undone(
+def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
     store: Store, monkeypatch: pytest.MonkeyPatch, spoiled: bool
 ) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)

@@ -34,7 +34,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text().filter(lambda key: key != "crc"), JSON, min_size=1))
-def test_a_line_comes_back_as_it_was(record: dict[str, object]) -> None:
+def test_a_decoded_line_equals_its_record(record: dict[str, object]) -> None:
     line = encode_line(record)
     assert line.isascii()
     assert line.count(b"\n") == 1
@@ -142,7 +142,7 @@ def test_missing_acknowledged_bytes_are_damage_for_readers_and_writers(tmp_path:
         store.close()
 
 
-def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -> None:
+def test_every_damaged_byte_is_reported_and_costs_only_its_line(tmp_path: Path) -> None:
     points = make_history(tmp_path / "s")
     path = tmp_path / "s" / JOURNAL
     data = path.read_bytes()
@@ -163,7 +163,7 @@ def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -
     store.close()
 
 
-def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path: Path) -> None:
+def test_a_whole_transaction_after_the_hint_is_kept_and_a_torn_one_is_cut_off(tmp_path: Path) -> None:
     make_history(tmp_path / "s")
     store = Store(str(tmp_path / "s"))
     before = store.read().by_id.keys()
@@ -178,7 +178,7 @@ def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path
     assert jobs_of(tmp_path / "s").keys() == {*before, kept, next_one}
 
 
-def test_a_torn_transaction_with_a_hole_is_torn_a_later_one_behind_it_is_damage() -> None:
+def test_a_hole_in_the_last_transaction_is_torn_and_a_hole_before_it_is_damage() -> None:
     def line(seq: int, part: int, *, commit: bool) -> bytes:
         record = (
             {"seq": seq, "at": 1.0, "ops": []} | ({"part": part} if part else {}) | ({"commit": True} if commit else {})
@@ -195,7 +195,7 @@ def test_a_torn_transaction_with_a_hole_is_torn_a_later_one_behind_it_is_damage(
     assert gap.seq == 1
 
 
-def test_a_store_of_a_later_format_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_store_of_a_later_format_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     make_history(tmp_path / "s")
     path = tmp_path / "s" / JOURNAL
     header, _, rest = path.read_bytes().partition(b"\n")
@@ -248,9 +248,7 @@ def test_keys_of_later_versions_survive_a_rewrite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "changed"])
-def test_it_makes_no_difference_how_much_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
+def test_the_size_of_one_read_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     points = make_history(tmp_path / "store")
     path = tmp_path / "store" / JOURNAL
     data = path.read_bytes()
@@ -282,7 +280,7 @@ def test_a_header_that_names_no_day_is_damage(day: str) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "\ud800" * 64, "A" * 64])
-def test_what_is_no_digest_names_no_environment(store: Store, digest: str) -> None:
+def test_a_malformed_digest_names_no_environment(store: Store, digest: str) -> None:
     store.save_environment({"A": "1"})
     with pytest.raises(StoreDamaged, match="no digest"):
         store.load_environment(digest)

@@ -54,7 +54,7 @@ def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
 
 
 @PLANTS
-def test_a_dead_worker_whose_lock_can_not_be_read_keeps_no_other_job_waiting(cli: Cli, plant: str) -> None:
+def test_a_dead_worker_whose_lock_can_not_be_read_delays_no_other_job(cli: Cli, plant: str) -> None:
     """Nobody can tell whether it lives: its affairs are left alone, and that is told."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "lock", plant)
@@ -72,7 +72,7 @@ def test_a_dead_worker_whose_lock_can_not_be_read_keeps_no_other_job_waiting(cli
 
 
 @PLANTS
-def test_a_supervisors_lock_that_can_not_be_read_hangs_nobody(cli: Cli, plant: str) -> None:
+def test_a_supervisors_lock_that_can_not_be_read_blocks_no_worker(cli: Cli, plant: str) -> None:
     """It tells no more than a missing one: that no such process runs is seen from elsewhere."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "0.lock", plant)
@@ -83,7 +83,7 @@ def test_a_supervisors_lock_that_can_not_be_read_hangs_nobody(cli: Cli, plant: s
 
 
 @PLANTS
-def test_what_a_dead_supervisor_noted_is_unknown_where_its_file_is_none(cli: Cli, plant: str) -> None:
+def test_a_job_is_lost_if_the_record_of_its_dead_supervisor_is_not_a_file(cli: Cli, plant: str) -> None:
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "0.ends", plant)
     cli("worker", "--drain", code=1)
@@ -93,7 +93,7 @@ def test_what_a_dead_supervisor_noted_is_unknown_where_its_file_is_none(cli: Cli
 
 
 @PLANTS
-def test_a_worker_whose_supervisor_died_beside_a_planted_lock_settles_it(cli: Cli, plant: str) -> None:
+def test_a_worker_ends_the_job_of_a_dead_supervisor_despite_a_planted_lock(cli: Cli, plant: str) -> None:
     cli("add", "--retries", "0", f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     second = cli.id("true")
     worker = cli.worker("-j", "1")
@@ -110,7 +110,7 @@ def test_a_worker_whose_supervisor_died_beside_a_planted_lock_settles_it(cli: Cl
 
 
 @PLANTS
-def test_nobody_waits_for_a_log_that_is_none(cli: Cli, plant: str) -> None:
+def test_a_log_that_is_not_a_plain_file_blocks_no_reader(cli: Cli, plant: str) -> None:
     cli("run", "echo said")
     log = cli.store / "runs" / "0" / "1.1.log"
     put(log, plant)
@@ -122,7 +122,7 @@ def test_nobody_waits_for_a_log_that_is_none(cli: Cli, plant: str) -> None:
     log.touch(0o600)
 
 
-def test_a_job_that_puts_a_fifo_in_the_place_of_its_log_hangs_nobody(cli: Cli) -> None:
+def test_a_job_that_replaces_its_log_by_a_fifo_blocks_no_reader(cli: Cli) -> None:
     lines = 'log=$(readlink /proc/$$/fd/1); rm "$log"; mkfifo "$log"; exit 3\n'
     done = cli("run", "--from", "-", stdin=lines, code=1)
     assert "0 of 1 succeeded" in done.stderr
@@ -132,7 +132,7 @@ def test_a_job_that_puts_a_fifo_in_the_place_of_its_log_hangs_nobody(cli: Cli) -
 
 @PLANTS
 @pytest.mark.parametrize("name", ["0.ctl", "0.err"])
-def test_what_lies_in_the_place_of_a_supervisors_files_hangs_no_worker(cli: Cli, plant: str, name: str) -> None:
+def test_a_fifo_or_folder_in_place_of_a_supervisors_file_blocks_no_worker(cli: Cli, plant: str, name: str) -> None:
     job = cli.id(f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     worker = cli.worker("-j", "1")
     pids_in(cli.cwd / "pid", 1)
@@ -146,7 +146,7 @@ def test_what_lies_in_the_place_of_a_supervisors_files_hangs_no_worker(cli: Cli,
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "journal.hint", "store.lock", "env", "runs"])
-def test_a_backup_by_hard_links_keeps_nobody_from_working(cli: Cli, name: str) -> None:
+def test_a_backup_by_hard_links_does_not_stop_jobq(cli: Cli, name: str) -> None:
     cli("run", "echo one")
     cli("add", "echo two")
     path = cli.store / name
@@ -158,7 +158,7 @@ def test_a_backup_by_hard_links_keeps_nobody_from_working(cli: Cli, name: str) -
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_a_second_name_in_a_folder_that_others_can_write_to_is_refused(cli: Cli, mode: int) -> None:
+def test_a_hard_link_in_a_folder_that_others_can_write_to_is_refused(cli: Cli, mode: int) -> None:
     cli("run", "echo one")
     log = cli.store / "runs" / "0" / "1.1.log"
     (cli.cwd / "elsewhere").hardlink_to(log)
@@ -168,7 +168,7 @@ def test_a_second_name_in_a_folder_that_others_can_write_to_is_refused(cli: Cli,
     assert cli("log", "1").stdout == "one\n"
 
 
-def test_a_second_name_of_what_jobq_never_makes_is_refused(cli: Cli) -> None:
+def test_a_hard_link_to_a_file_that_others_can_read_is_refused(cli: Cli) -> None:
     """It was given while others could write here, perhaps: what all may read is none of ours."""
     cli("run", "echo one")
     log = cli.store / "runs" / "0" / "1.1.log"
@@ -208,7 +208,7 @@ def opened_for_writing(fifo: Path) -> int | None:
         return None
 
 
-def test_doctor_finds_every_file_that_is_none(cli: Cli) -> None:
+def test_doctor_finds_symbolic_links_in_place_of_files(cli: Cli) -> None:
     cli("run", "echo one")
     places = ["env/" + next((cli.store / "env").iterdir()).name, "runs/0/1.1.log", "store.lock"]
     for place in places:

@@ -52,7 +52,7 @@ JOBS = st.sampled_from(State).flatmap(
 
 
 @given(JOBS)
-def test_a_job_comes_back_as_it_was_with_what_a_later_version_added(job: Job) -> None:
+def test_a_job_is_read_as_it_was_written_with_the_keys_of_a_later_version(job: Job) -> None:
     assert read_job(json.loads(json.dumps(job_record(job)))) == job
 
 
@@ -80,6 +80,6 @@ def test_a_record_with_anything_in_any_place_is_read_or_refused(job: Job, data: 
 
 
 @pytest.mark.parametrize("record", [None, [], {}, {"id": 1}, {"id": 1, "command": [], "added_at": 0}, "x"])
-def test_what_is_no_job_is_refused(record: object) -> None:
+def test_a_record_that_is_no_job_is_refused(record: object) -> None:
     with pytest.raises(BadRecord):
         read_job(record)

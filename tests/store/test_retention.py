@@ -88,7 +88,7 @@ def test_a_wrong_clock_for_a_moment_removes_nothing(store: Store, off: float, *,
 
 
 @pytest.mark.parametrize("off", [YEARS, -14 * DAY, -YEARS])
-def test_what_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: Store, off: float) -> None:
+def test_a_job_that_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: Store, off: float) -> None:
     """Its file is named by that clock. When the clock is right again, it is neither old nor of the future."""
     world = World()
     world.reboot(0.0, off)
@@ -106,7 +106,7 @@ def test_what_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: S
     assert not os.path.exists(store.logs.path(wrong, 1))
 
 
-def test_files_of_days_to_come_are_joined_to_todays(store: Store) -> None:
+def test_files_of_future_days_are_joined_to_todays_file(store: Store) -> None:
     """Nothing that was said of a job later is forgotten by that."""
     old, failed, gone = add(store, "old", "failed", "gone")
     for job_id, status in ((old, 0), (failed, 1), (gone, 0)):
@@ -127,7 +127,7 @@ def test_files_of_days_to_come_are_joined_to_todays(store: Store) -> None:
     before.close()
 
 
-def test_few_jobs_go_too_though_they_never_left_the_journal(store: Store) -> None:
+def test_a_few_jobs_are_removed_even_if_they_never_left_the_journal(store: Store) -> None:
     job_ids = [with_log(store, NOW) for _ in range(3)]
     assert not retention.look(store, NOW)
     keep(store, later(6.9))
@@ -149,7 +149,7 @@ def test_a_store_that_was_not_used_for_months_keeps_its_jobs_for_a_while(store: 
     assert shown(store) == set()
 
 
-def test_short_processes_and_short_boots_add_up(store: Store) -> None:
+def test_the_times_of_short_processes_and_short_boots_add_up(store: Store) -> None:
     """An hour a day, and a worker that lives for a moment in it."""
     world = World()
     with_log(store, world.now)
@@ -162,7 +162,7 @@ def test_short_processes_and_short_boots_add_up(store: Store) -> None:
     assert 7 * 24 - 2 <= days <= 7 * 24
 
 
-def test_days_whose_clock_starts_in_the_past_at_each_boot_do_not_hold_up_the_others(store: Store) -> None:
+def test_a_clock_that_starts_in_the_past_at_each_boot_does_not_delay_removal(store: Store) -> None:
     """A machine without a battery: something always finishes on the first of January 1970."""
     world = World()
     most = 0
@@ -178,7 +178,7 @@ def test_days_whose_clock_starts_in_the_past_at_each_boot_do_not_hold_up_the_oth
     assert 12 <= most <= 18
 
 
-def test_what_finishes_late_on_an_old_day_is_as_new_as_any(store: Store) -> None:
+def test_a_job_that_finishes_late_on_an_old_day_counts_as_new(store: Store) -> None:
     """The clock was set back to the day on which others had finished."""
     world = World()
     old = with_log(store, world.now)
@@ -194,14 +194,14 @@ def test_what_finishes_late_on_an_old_day_is_as_new_as_any(store: Store) -> None
         assert shown(store) == {old, new}
 
 
-def test_an_earlier_file_that_is_young_keeps_the_later_ones() -> None:
+def test_a_young_file_keeps_the_files_of_later_days() -> None:
     """What became of its jobs may be written there."""
     old = Age(1, 9 * DAY)
     young = {"2023-11-01": old, "2023-11-02": Age(1, DAY), "2023-11-03": old}
     assert Ages(NOW, young, {}).kept(7).files.keys() == {"2023-11-02", "2023-11-03"}
 
 
-def test_two_who_look_at_once_count_the_time_once(store: Store) -> None:
+def test_two_workers_that_count_at_once_count_the_time_once(store: Store) -> None:
     world = World()
     with_log(store, world.now)
     retention.look(store, world.now)
@@ -228,7 +228,7 @@ def test_two_who_look_at_once_count_the_time_once(store: Store) -> None:
         ),
     ],
 )
-def test_without_a_sound_note_the_time_begins_anew(store: Store, spoil: Callable[[Path], object]) -> None:
+def test_without_a_valid_note_the_count_of_time_starts_anew(store: Store, spoil: Callable[[Path], object]) -> None:
     job_id = with_log(store, NOW)
     keep(store, NOW)
     spoil(Path(store.path, NOTE))
@@ -248,7 +248,7 @@ def test_a_note_that_can_not_be_written_does_no_harm(store: Store) -> None:
     Path(store.path, NOTE).rmdir()
 
 
-def test_a_shorter_note_over_a_longer_one(store: Store) -> None:
+def test_a_shorter_note_replaces_a_longer_one(store: Store) -> None:
     add(store, "true")
     long = Ages(NOW, {f"2023-11-{day:02}": Age(day, float(day)) for day in range(1, 30)}, {})
     long.write(store.root)
@@ -262,7 +262,7 @@ JUMPS = st.floats(-YEARS, YEARS)
 
 
 @given(passed=SECONDS, wall=JUMPS, boot=JUMPS, reboots=st.booleans(), since=SECONDS)
-def test_no_more_time_is_seen_than_has_passed_if_either_clock_is_right(
+def test_no_more_time_is_counted_than_has_passed_if_one_clock_is_right(
     passed: float, wall: float, boot: float, *, reboots: bool, since: float
 ) -> None:
     def now(wall: float, boot: float) -> Moment:
@@ -277,7 +277,7 @@ def test_no_more_time_is_seen_than_has_passed_if_either_clock_is_right(
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32))
-def test_a_life_with_bad_clocks(seed: int) -> None:
+def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
     """Clocks jump, the machine is switched off, notes are lost: what is younger than 7 days of real time is all there.
 
     When the clock has been right for long enough, everything is gone.

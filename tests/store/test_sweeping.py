@@ -16,7 +16,7 @@ YEARS = 10 * 365 * 86_400.0
 
 
 @pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
-def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
+def test_an_environment_is_saved_even_if_a_sweep_removes_it_half_made(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool
 ) -> None:
     root = store.root
@@ -40,7 +40,7 @@ def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
 
 @pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
 @pytest.mark.parametrize("locked", [False, True])
-def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
+def test_a_worker_starts_even_if_a_sweep_removes_its_half_made_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool, locked: bool
 ) -> None:
     root = store.root

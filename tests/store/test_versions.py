@@ -57,7 +57,7 @@ def test_an_old_store_is_read_in_full(old: Cli) -> None:
     assert old("log", "6").stdout == "a b\ncafé\n"
 
 
-def test_an_old_store_is_worked_on(old: Cli) -> None:
+def test_the_jobs_of_an_old_store_are_run(old: Cli) -> None:
     """The ends that its dead worker never recorded are taken; what waits is run; numbers go on."""
     assert old.id("true") == 12
     old("cancel", "10")
@@ -141,7 +141,7 @@ def test_a_store_that_may_only_be_read_is_read(readable: Cli) -> None:
     assert contents(readable.store) == before
 
 
-def test_following_a_running_job_of_a_store_that_may_only_be_read(readable: Cli) -> None:
+def test_log_follows_a_running_job_of_a_store_that_may_only_be_read(readable: Cli) -> None:
     following = readable.start("log", "-f", "2")
     with pytest.raises(subprocess.TimeoutExpired):
         following.wait(2.5)  # it looks for dead workers once a second
@@ -189,7 +189,7 @@ def count_marks(path: Path) -> dict[str, int]:
     return counts
 
 
-def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
+def test_keys_of_a_later_version_survive_everywhere(cli: Cli) -> None:
     (cli.cwd / "tasks.py").write_text("def f(): pass\n")
     cli("call", "tasks:f", ":=1")  # fails: it takes no argument
     cli("call", "--queue", "other", "tasks:f")
