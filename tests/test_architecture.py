@@ -1,4 +1,4 @@
-"""The layers, and where each power lives, read from the source itself."""
+"""The layers, and the modules that may use each power, checked in the source."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tree_of(module: str) -> ast.Module:
 
 
 def imported(module: str) -> set[str]:
-    """All modules that a file imports, at any depth, without those for type checking only."""
+    """Return all modules that a file imports, at any depth, those for type checking included."""
     names = set()
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Short jobs are given to a slot several at once: nobody waits behind one that turns out long, nothing is burnt."""
+"""Batches: a slot gets several short jobs at once; none waits behind a long one, none loses an attempt."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_jobs_that_wait_when_the_worker_dies_are_recorded_at_once_and_never_star
 
 
 def test_an_error_message_is_short_even_if_a_word_is_long(peer: Peer) -> None:
-    """What is told of a job must never fill the pipe."""
+    """A message about a job must never fill the pipe."""
     peer.give(1, ["x" * 100_000, "y"])
     end = peer.hear()
     assert (end["outcome"], end["status"]) == ("spawn_error", 127)
@@ -86,7 +86,7 @@ def test_an_error_message_is_short_even_if_a_word_is_long(peer: Peer) -> None:
 
 
 def test_a_torn_line_belongs_to_the_job_that_it_names(tmp_path: Path) -> None:
-    """Those that only waited behind it are not taken for started."""
+    """Jobs that only waited behind it do not count as started."""
     start = line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0, "at": 1.0})
     cases: list[tuple[bytes, dict[str, object]]] = [
         (b'{"event":"pid","id":1,"n":1,"cl', {}),
@@ -100,7 +100,7 @@ def test_a_torn_line_belongs_to_the_job_that_it_names(tmp_path: Path) -> None:
 
 
 def test_records_of_an_earlier_claim_do_not_count_for_a_later_one(tmp_path: Path) -> None:
-    """A claim that could not start, then another of the same number that only waited when its supervisor died."""
+    """The first claim could not start; the second one of the same attempt only waited when its supervisor died."""
     earlier = {"id": 1, "n": 1, "claim": 1.0}
     (tmp_path / "0.ends").write_bytes(
         line_of({"event": "start", **earlier, "at": 1.0})
@@ -114,7 +114,7 @@ def test_records_of_an_earlier_claim_do_not_count_for_a_later_one(tmp_path: Path
 
 
 def add_batchable(cli: Cli, *more: str) -> list[Job]:
-    """Many short jobs, so that the worker finds them short; these in their middle."""
+    """Add many short jobs, so that the worker forms batches, with `more` in their middle; return the jobs of `more`."""
     lines = ["true"] * 300
     lines[200:200] = more
     cli("add", "--from", "-", "--retries", "1", stdin="\n".join(lines) + "\n")
@@ -176,7 +176,7 @@ def test_a_job_without_output_passes_its_log_file_to_the_next_job(peer: Peer) ->
 
 
 def test_a_log_that_another_process_can_write_to_is_not_passed_on(peer: Peer, tmp_path: Path) -> None:
-    """A process outside the job's tree has been handed its output."""
+    """A process outside the job's tree has the log open."""
     peer.give(1, WAITS, "echo two")
     wait_until(lambda: began(peer))
     with open(tmp_path / "1.log", "a", encoding="ascii") as kept:
@@ -215,7 +215,7 @@ def test_each_of_many_jobs_has_its_own_output(cli: Cli) -> None:
     for job in sorted(queue.finished(), key=lambda job: job.id):
         batches.setdefault((job.attempts[0].claimed_at, job.attempts[0].supervisor), []).append(job.id)
     passed_on = [n for batch in batches.values() for n in batch[:-1] if n % 3]
-    assert without == sorted(passed_on) != []  # how many that are depends on how quick the machine is
+    assert without == sorted(passed_on) != []  # their number depends on the speed of the machine
     assert cli("log", str(without[0])).stdout == ""
     assert "no output" in cli("show", str(without[0])).stdout
 

@@ -1,4 +1,4 @@
-"""kill -9 of workers and supervisors: nothing is lost, nothing runs twice, and nothing is left behind."""
+"""kill -9 of workers and supervisors: no job is lost, no job runs twice, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_the_next_worker_adopts_the_running_jobs(cli: Cli, tmp_path: Path) -> No
 
 
 def new_owners(cli: Cli, ids: list[int], dead: list[str]) -> set[str]:
-    """The tokens that own these jobs, once all are of live workers and none of these.
+    """Return the owners of these jobs, once all of them are live workers and none is in `dead`.
 
-    A dead worker may look alive: whoever takes over from it holds its lock for that long.
+    A dead worker may look alive: the process that rescues its jobs holds its lock meanwhile.
     """
     queue = cli.queue
     alive = set(queue.workers()) - set(dead)
@@ -251,8 +251,8 @@ def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> No
 
 
 def test_only_the_processes_of_a_dead_supervisor_are_killed(cli: Cli, tmp_path: Path) -> None:
-    """Other children of the worker's process, which it has not started itself, are none of its business."""
-    # One of its children ends when it has become sleep(1), which reaps nobody.
+    """The worker spares other children of its process, which it has not started itself."""
+    # One child of the job ends once the job has become sleep(1), which reaps no child.
     ends = "while ! grep -q sleep /proc/$$/comm; do sleep 0.01; done & echo $! > dead"
     job_id = cli.id("--retries", "0", f"for n in $(seq 30); do sleep 300 & done; {ends}; echo $$ > job; exec sleep 300")
     command = f"sleep 300 & echo $! > other; exec {sys.executable} -m jobq worker -j 1"

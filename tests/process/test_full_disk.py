@@ -1,4 +1,4 @@
-"""A supervisor whose own folder has no room: it never starts what it can't note, and never loses an end."""
+"""A supervisor whose folder is full: it starts no job that it can't record, and loses no end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs need
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for very little."""
+    """A folder on a filesystem of 64 KiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", folder], check=False).returncode:
@@ -52,7 +52,7 @@ def test_an_end_that_does_not_fit_on_the_disk_is_reported_and_kept(small: Path, 
     (tmp_path / "go").touch()
     end = peer.hear()
     assert (end["outcome"], end["status"]) == ("exit", 7)
-    peer.hang_up()  # the worker dies before it has recorded that
+    peer.hang_up()  # the worker dies before it has recorded the end
     assert "end" not in ends.events(Key(1, 1))
     assert ends.lock_if_dead() is None
     (small / "filler").unlink()

@@ -1,4 +1,4 @@
-"""How jobs are ended: every process hears TERM once and has the whole grace, whatever started it and whoever ends it."""
+"""The end of a job by jobq: each of its processes gets SIGTERM once and has the whole grace, in every case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, note)
 open(sys.argv[1] + ".up", "w").close()
 while not terms:
     time.sleep(0.01)
-time.sleep(2.7)  # longer than what outlives a job's own end may live
+time.sleep(2.7)  # longer than LEFTOVER_GRACE
 with open(sys.argv[1] + ".saved", "w") as f:
     f.write(str(terms))
 """
@@ -40,7 +40,7 @@ SHAPES = {
 
 
 def add_savers(cli: Cli, *asked: str) -> dict[str, int]:
-    """A job of each shape that saves its work when it hears TERM."""
+    """Add a job of each shape that saves its work on SIGTERM; return their ids."""
     (cli.cwd / "saves.py").write_text(SAVES)
     return {
         name: cli.id("-r", "0", "--grace", "8", *asked, shape.replace("PROGRAM", f"{sys.executable} saves.py {name}"))
@@ -86,7 +86,7 @@ def test_a_filter_that_outlives_its_job_can_finish_writing(cli: Cli) -> None:
 
 
 def test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once(cli: Cli) -> None:
-    """As systemd ends a control group, or a shutdown everything: worker, supervisors and jobs at once."""
+    """systemd and a shutdown send SIGTERM to the worker, its supervisors and their jobs at once."""
     (cli.cwd / "saves.py").write_text(SAVES)
     plain = [cli.id("-r", retries, f"touch plain{retries}.up; exec sleep 60") for retries in "01"]
     saves = [cli.id("-r", retries, f"{sys.executable} saves.py saves{retries}; true") for retries in "01"]
@@ -132,7 +132,7 @@ def test_on_stop_leaves_running_jobs_or_hands_them_back(cli: Cli, policy: str, s
 
 @pytest.mark.parametrize("numbers", [[signal.SIGHUP] * 3, [signal.SIGTERM, signal.SIGHUP]])
 def test_sighup_never_counts_as_a_second_stop(cli: Cli, numbers: list[int]) -> None:
-    """A closed terminal sends one by the system and one by its shell; some service managers send one after TERM."""
+    """The system and the shell send one each when a terminal closes; some service managers send one after SIGTERM."""
     job_id = cli.id("-r", "0", "touch up; while ! [ -e go ]; do sleep 0.05; done")
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "up").exists)
@@ -158,7 +158,7 @@ def test_bad_values_of_the_stop_options_are_usage_errors(cli: Cli, words: list[s
 
 @pytest.mark.parametrize("grace", ["5", "0"])
 def test_a_shell_that_is_ended_does_not_go_on_with_its_next_command(cli: Cli, grace: str) -> None:
-    """It hears the signal before the command that it waits for: else it would begin the next one."""
+    """The shell gets the signal before the command that it waits for; otherwise it would start the next one."""
     steps = "; ".join(f"sleep 60; touch next{n}" for n in range(3))
     jobs = [cli.id("-r", "0", "--grace", grace, f"touch up.{n}; {steps}") for n in range(20)]
     cli.worker("-j", "20")

@@ -1,4 +1,4 @@
-"""What was broken under a worker and is mended goes on: permissions, programs, folders."""
+"""Permissions and programs that are broken under a worker and then mended: its work goes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITHOUT_POWERS = [
 
 
 def start_worker(cli: Cli, *python: str) -> tuple[subprocess.Popen[str], Path]:
-    """A worker for which modes of files count, also if we are root; and what it says."""
+    """Start a worker that obeys file modes, even as root; return it and the file of its output."""
     powers = WITHOUT_POWERS if os.geteuid() == 0 else []
     said = cli.cwd / "said"
     with said.open("w") as f:

@@ -1,4 +1,4 @@
-"""What is killed, settled or adopted is proven to belong to this very store, boot and attempt."""
+"""Ownership: jobq kills, adopts or records a process only if it belongs to this store, boot and attempt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENT = "echo $$ >> pid; while ! [ -e go ]; do sleep 0.05; done; echo done >> 
 
 
 def copy_of(cli: Cli, name: str = "copy") -> Cli:
-    """The same command on a copy of the store, as `cp -a` makes it."""
+    """Copy the store as `cp -a` does; return the command line on the copy."""
     subprocess.run(["cp", "-a", str(cli.store), str(cli.cwd / name)], check=True)
     return Cli(cli.cwd / name, cli.cwd)
 
@@ -60,7 +60,7 @@ def test_the_jobs_of_a_store_survive_every_command_on_a_copy(cli: Cli, tmp_path:
 
 
 def restore(store: Path, backup: Path, how: str) -> None:
-    """Put the backup in the place of the store, as different tools do."""
+    """Replace the store by the backup, as different tools do it."""
     if how == "another directory":
         shutil.rmtree(store)
     elif how == "other files":
@@ -230,7 +230,7 @@ def test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job(cli: Cl
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
 def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: Cli, tmp_path: Path) -> None:
-    """In a container: orphans of others become its children; dead ones are reaped, live ones are none of its business."""
+    """In a container, orphans of other programs become its children: it reaps dead ones and leaves live ones alone."""
     script = (
         "(sh -c 'sleep 300 & echo $! > stranger' &); (sh -c 'true & exec true' &)"
         f"; exec {sys.executable} -m jobq worker -j 1"
@@ -246,7 +246,7 @@ def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: C
         children = Path(f"/proc/{inner}/task/{inner}/children")
 
         def names() -> dict[str, bool]:
-            """The worker's children by name, and whether they are dead."""
+            """Return the worker's children by name; True means dead."""
             found = {}
             for pid in children.read_text().split():
                 stat = read_stat(int(pid))
@@ -262,7 +262,7 @@ def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: C
 
 
 def test_a_supervisor_without_its_files_is_recognised_by_its_process(tmp_path: Path) -> None:
-    """Until it has made them anew, nothing that it was given is taken for over: it may be about to start."""
+    """Until it has made them anew, none of its jobs counts as ended: it may be about to start one."""
     folder = tmp_path / "w0123456789ab"
     folder.mkdir()
     trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))

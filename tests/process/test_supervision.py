@@ -1,4 +1,4 @@
-"""Real process trees: that nothing of an attempt outlives it, whatever shape it has and however it ends."""
+"""Real process trees: no process outlives its attempt, whatever the shape of the tree and its end."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_job_starts_in_the_state_that_a_shell_would_give_it(cli: Cli, tmp_path
     assert lines[1] == "[0, 1, 2]"
     # Python itself ignores SIGPIPE and SIGXFSZ at its start; nothing else may be ignored or blocked.
     python_ignores = (1 << (signal.SIGPIPE - 1)) | (1 << (signal.SIGXFSZ - 1))
-    ordinary = (1 << 31) - 1  # the C library keeps 32 and 33 to itself
+    ordinary = (1 << 31) - 1  # the C library reserves signals 32 and 33
     masks = [int(mask, 16) & ordinary for mask in eval(lines[2])]
     assert masks == [0, python_ignores]
     assert lines[3] == f"{job_id} 1 {cli.store} a b"
@@ -175,7 +175,7 @@ def test_usage_and_times_are_recorded(cli: Cli) -> None:
     assert ending.log_bytes == 2
     ending = run_to_end(cli, "true").ending
     assert ending is not None
-    assert ending.max_rss_kib == 0  # what it took is less than what was borrowed to start it
+    assert ending.max_rss_kib == 0  # until execve(2) it shared its supervisor's memory, which is more
 
 
 def test_the_signal_that_killed_a_job_is_recorded(cli: Cli) -> None:
@@ -294,7 +294,7 @@ def test_run_into_a_closed_pipe_ends_the_job(cli: Cli) -> None:
 
 def test_a_program_that_can_not_be_read_fails_its_job_and_blocks_no_other(cli: Cli, tmp_path: Path) -> None:
     program = tmp_path / "cut"
-    program.write_bytes(Path(sys.executable).resolve().read_bytes()[:800])  # execve(2) says EIO
+    program.write_bytes(Path(sys.executable).resolve().read_bytes()[:800])  # execve(2) fails with EIO
     program.chmod(0o755)
     broken, behind = cli.id("--retries", "0", "--", "./cut", "x"), cli.id("true")
     cli("worker", "--drain", "-j", "1", code=1)
@@ -320,7 +320,7 @@ def test_a_changed_environment_is_reported_and_not_used(cli: Cli) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
 def test_a_process_of_another_user_blocks_no_other_job(cli: Cli, tmp_path: Path) -> None:
-    """As a set-user-ID program leaves it: we may not signal it, and wait for it no longer than for anything else."""
+    """A set-user-ID program leaves such a process: the worker may not signal it, and must not wait for it for ever."""
     left = "setpriv --reuid 65534 --clear-groups sleep 300 & echo $! > pids"
     left += "; while [ $(cat /proc/$!/comm) != sleep ]; do :; done"
     leaves, behind = cli.id(left), cli.id("true")
@@ -349,7 +349,7 @@ def test_a_worker_reports_that_jobq_was_changed_under_it(cli: Cli, tmp_path: Pat
     cli.cwd = tmp_path / "site"
     worker = cli.worker("-j", "1")
     script = tmp_path / "site" / "jobq" / "supervisor" / "__main__.py"
-    script.unlink()  # as a later version, half unpacked, may have it
+    script.unlink()  # as in the middle of an upgrade
     job_id = cli.id("true")
     _, errors = worker.communicate(timeout=30)
     assert (worker.returncode, "jobq was changed under this worker" in errors) == (70, True), errors

@@ -1,4 +1,4 @@
-"""Compaction in a worker's spare time: when there is none to be had, and when somebody does not want to wait for it."""
+"""Compaction in a worker's spare time: without a thread, after a failure, and when the worker can't wait for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.finished import add
 
 @pytest.fixture
 def keeping(store: Store, monkeypatch: pytest.MonkeyPatch) -> Upkeep:
-    """Always something to do."""
+    """The upkeep of a store whose compaction is always worthwhile."""
     add(store, "true")
     monkeypatch.setattr(compaction, "is_worthwhile", lambda _store: True)
     return Upkeep(store)
