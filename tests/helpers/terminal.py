@@ -20,7 +20,7 @@ JOBQ = (sys.executable, "-m", "jobq")
 
 
 class Terminal:
-    """A process in a terminal of its own, its screen read by pyte."""
+    """A process in its own terminal, whose screen pyte reads."""
 
     def __init__(
         self, cli: Cli, columns: int, *words: str, program: tuple[str, ...] = JOBQ, locale: Mapping[str, str] = UTF_8
@@ -61,14 +61,14 @@ class Terminal:
         os.write(self._fd, keys)
 
     def resize(self, columns: int, drawn: Callable[[], bool]) -> None:
-        """Return when it is `drawn` for the new width. This screen does not move what is on it, so it is never too narrow."""
+        """Change the width; return once `drawn` is true. pyte does not rewrap, so its screen is narrowed only then."""
         self.screen.resize(40, max(columns, self.screen.columns))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         wait_until(drawn)
         self.screen.resize(40, columns)
 
     def echoes(self) -> bool:
-        """Whether keys that are typed appear."""
+        """Return True if the terminal echoes typed keys."""
         return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
     def end(self) -> int:

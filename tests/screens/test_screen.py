@@ -1,4 +1,4 @@
-"""What a person sees: the live table in a real terminal of two widths, and text that must not reach it raw."""
+"""The screen of a user: the live table in real terminals of two widths, and text that must not reach them raw."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_closing_the_terminal_drains_the_worker(cli: Cli) -> None:
 
 
 BASH = shutil.which("bash") or ""
-ECHO = b"stty -a | grep -qw -- -echo || echo echo is ''on\r"  # what programs get: bash itself echoes in its own way
+ECHO = b"stty -a | grep -qw -- -echo || echo echo is ''on\r"  # the state that programs get; bash echoes in its own way
 needs_bash = pytest.mark.skipif(not BASH, reason="bash is not installed")
 
 
@@ -118,7 +118,7 @@ main()
 
 
 def in_shell(cli: Cli) -> Terminal:
-    """A worker in the foreground of an interactive shell, its table on the screen."""
+    """Start a worker in the foreground of an interactive shell, and wait for its table."""
     cli("add", "while ! [ -e go ]; do sleep 0.05; done")
     terminal = Terminal(cli, 100, "--norc", "-i", program=(BASH,))
     terminal.shows("$")
@@ -148,7 +148,7 @@ def test_a_worker_that_is_suspended_from_the_keyboard_restores_the_terminal(cli:
     before = terminal.text()
     terminal.type(b"fg\r")
     wait_until(lambda: terminal.text().count("1/1 running") == 2 and terminal.screen.cursor.hidden)
-    assert terminal.text().startswith(before), "what was on the screen has changed"
+    assert terminal.text().startswith(before), "the text above has changed"
     wait_until(lambda: not terminal.echoes())
     terminal.type(b"\r\rx\r")
     (cli.cwd / "go").touch()
@@ -241,7 +241,7 @@ def test_output_may_come_in_any_pieces(pieces: list[bytes]) -> None:
 
 
 def seen(line: str) -> str:
-    """The line without its colours, and with a tab's room instead of it."""
+    """Return the line without colours, and with spaces instead of tabs."""
     return SGR.sub("", line).expandtabs().rstrip(" ")
 
 

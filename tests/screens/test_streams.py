@@ -1,4 +1,4 @@
-"""Output that is slow, closed, full or left; signals that end a command; and what PYTHON* variables may not change."""
+"""Slow, closed and full outputs, signals that end a command, variables of Python, and locales."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_MAX = 64 << 10
 
 
 def test_run_drops_the_part_of_its_log_that_the_reader_has_read(cli: Cli) -> None:
-    """The reader keeps up, and the job goes on: what was read is dropped."""
+    """The reader keeps up while the job goes on: jobq drops the output that was read."""
     chunk = "head -c 300000 /dev/zero | tr '\\0' x; touch {0}; while ! [ -e {0}.seen ]; do sleep 0.02; done; "
     process = cli.start("run", "--log-max", "64k", chunk.format("one") + chunk.format("two"), bufsize=0)
     assert process.stdout is not None
@@ -115,7 +115,7 @@ def test_no_file_of_the_store_takes_the_descriptor_of_a_closed_stdout(cli: Cli) 
     assert "healthy" in cli("doctor").stdout
 
 
-# -- what is meant for the user's programs -----------------------------------------------------------------------------
+# -- modules and variables for the user's programs ---------------------------------------------------------------------
 
 SHADOWS = [
     "typer",
@@ -135,7 +135,7 @@ SHADOWS = [
 
 @pytest.mark.parametrize("broken", ["x = 1\n", "raise SystemExit('shadowed')\n"])
 def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> None:
-    """However jobq was started: as a module, by the launcher of older pips, from a folder that holds the user's files."""
+    """jobq starts as a module, or by the launcher of older pips, in a folder that holds the user's files."""
     launcher = cli.cwd / "launcher"
     launcher.write_text(
         "import re\nimport sys\nfrom jobq.__main__ import main\n"
@@ -146,7 +146,7 @@ def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> 
     for name in SHADOWS:
         (elsewhere / f"{name}.py").write_text(broken)
     started_by = [[sys.executable, "-m", "jobq"], [sys.executable, str(launcher)]]
-    for command in started_by[:1] if "raise" in broken else started_by:  # a launcher dies of it before there is us
+    for command in started_by[:1] if "raise" in broken else started_by:  # else a launcher fails before it loads jobq
         for words in (["add", "true"], ["list"], ["run", "true"], ["worker", "--drain"]):
             done = subprocess.run(
                 [*command, *words],
@@ -266,7 +266,7 @@ def test_bytes_reach_the_job_in_any_locale(
     jobq(b"worker", b"--drain")
     for look in ([b"list"], [b"list", b"-a"], [b"show"], [], [b"log"], [b"list", b"--json"]):
         jobq(*look)
-    assert len(list(Path(os.fsdecode(store), "env").iterdir())) == 2  # the quick add and the full one see the same
+    assert len(list(Path(os.fsdecode(store), "env").iterdir())) == 2  # the quick add and the full one capture the same
 
 
 def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""What compaction must keep, at which point it may die, and what a stale hint must not hide."""
+"""Compaction: the jobs that it must keep, faults at each of its writes, and stale hints."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def kill_points() -> list[tuple[str, int]]:
 @pytest.mark.parametrize(("call", "n"), kill_points())
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
 def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int, fault: str) -> None:
-    """Whatever happens, every process goes on with the same jobs, old handle and new."""
+    """After every fault, an old handle and a new one go on with the same jobs."""
     one, two, three = add(store, "one", "two", "three")
     run(store, one, 0)
     run(store, two, 1)
@@ -215,7 +215,7 @@ def test_a_failed_sync_is_not_retried_and_not_acknowledged(store: Store) -> None
 
 
 def test_the_journal_does_not_fill_up_with_finished_jobs(store: Store) -> None:
-    """Readers have to pass over them."""
+    """Readers have to skip them."""
     queue = Queue(store.path)
     ids = queue.add_many(["true"] * 6000, queue.spec)
     for start in range(0, 6000, 500):
@@ -234,12 +234,12 @@ def test_an_idle_worker_compacts_the_journal(cli: Cli) -> None:
 
 
 def test_a_compaction_from_memory_still_checks_the_file_on_disk(store: Store) -> None:
-    """A worker compacts from memory: damage of the file is told all the same, and what is out of date is not used."""
+    """A worker compacts from memory: it still reports damage of the file, and uses no outdated checkpoint."""
     add(store, "one", "two")
     run(store, 1, 0)
     known = compaction.Checkpoint.by(store)
     assert compaction.compact(store.path, NOW, known=known)
-    assert not compaction.compact(store.path, NOW, known=known)  # of the generation before
+    assert not compaction.compact(store.path, NOW, known=known)  # it is of the generation before
     run(store, 2, 1)
     store.read_settled()
     known = compaction.Checkpoint.by(store)
@@ -323,7 +323,7 @@ def test_open_failures_are_counted_and_found_without_reading_all_finished_jobs(
     assert compaction.compact(store.path, NOW)
 
     def refuse(*_: object) -> None:
-        raise AssertionError("all finished jobs were looked at")
+        raise AssertionError("all finished jobs were read")
 
     with monkeypatch.context() as patch:
         patch.setattr(finished.Archive, "open_failures", refuse)

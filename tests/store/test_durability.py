@@ -1,4 +1,4 @@
-"""What is seen is durable, and what was refused is not there: reading behind a dead writer, and errors of the disk."""
+"""Durability: a change that is shown is on disk, a refused one is gone; dead writers and disk errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spec_of(store: Store) -> Spec:
 
 @pytest.fixture
 def left(store: Store) -> Iterator[Store]:
-    """Somebody has cancelled job 1, and died before his sync."""
+    """A store whose last writer cancelled job 1, and died before its sync."""
     store.enqueue(spec_of(store), ["true"], NOW.wall)
     hint = Path(store.path, HINT).read_bytes()
     store.update(lambda jobs: [lifecycle.cancel(jobs.by_id[1], NOW)], NOW.wall)
@@ -65,7 +65,7 @@ def test_the_last_change_of_a_dead_writer_is_rewritten_and_synced_before_it_is_s
     assert done[:2] == [f"journal {hint.size} {size - hint.size}", "sync, shown: queued"]
     done.clear()
     assert state(left) is State.CANCELLED
-    assert done == []  # once is enough
+    assert done == []  # the second read writes nothing
 
 
 def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: 
 
 
 def test_a_reader_waits_for_no_writer(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("the reader waits"))
     with Store(left.path).lock:
         assert state(left) is State.QUEUED
     assert state(left) is State.CANCELLED
@@ -121,7 +121,7 @@ def test_a_late_hint_that_can_not_be_written_costs_one_sync(left: Store, monkeyp
 
 
 def test_a_read_in_the_middle_of_an_update_keeps_the_lock(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A late hint makes it look for the lock, which its own process has."""
+    """A late hint makes the read try the lock, which its own process holds already."""
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
 
     def decide(jobs: Jobs) -> Iterator[Job]:

@@ -1,4 +1,4 @@
-"""The journal's bytes: every truncation, every damaged byte, and what follows a crash."""
+"""The bytes of the journal: every truncation, every damaged byte, and the first write after a crash."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_hostile_json_with_a_right_checksum_is_a_bad_line(body: bytes) -> None:
 
 
 def make_history(path: Path) -> list[tuple[int, dict[int, Job]]]:
-    """A store with a bit of everything; for each transaction, where it ends and the jobs as they were then."""
+    """Make a store with varied transactions; return the end of each (bytes) and the jobs at that point."""
     store = Store(str(path))
     spec = Spec("/", store.save_environment({"A": "1"}))
     points = []
@@ -98,7 +98,7 @@ def jobs_of(path: Path) -> dict[int, Job]:
 
 
 def interesting(size: int, points: list[int]) -> list[int]:
-    """Every offset near a line's ends, and a sample of those inside the long lines."""
+    """Return the offsets near each of `points`, and a sample of those in between."""
     near = {at + d for at in points for d in range(-40, 41)}
     return sorted({at for at in near | set(range(0, size, 4999)) if 0 <= at <= size})
 
@@ -113,7 +113,7 @@ def test_every_truncation_without_a_hint_keeps_whole_transactions_and_nothing_el
         for tail in (b"", b"\0" * 50, b'{"seq":3,"at', b"\n"):
             (copy / JOURNAL).write_bytes(data[:size] + tail)
             (copy / HINT).unlink(missing_ok=True)
-            whole = size + (tail == b"\n")  # which may be just the one that was cut off
+            whole = size + (tail == b"\n")  # the newline may be the byte that was cut off
             expected: dict[int, Job] = next((jobs for end, jobs in reversed(points) if end <= whole), {})
             assert jobs_of(copy) == expected, (size, tail)
             store = Store(str(copy))

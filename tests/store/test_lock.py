@@ -1,4 +1,4 @@
-"""The write lock: the same contract for ours and for filelock's, which have to exclude each other."""
+"""The write lock: one contract for StoreLock and for UnixFileLock of filelock, which exclude each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIFOs and folders in the place of the store's files, and backups by hard links: nothing waits, nothing is lost."""
+"""FIFOs and folders in place of the store's files, and backups by hard links: nothing blocks, no job is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.processes import pids_in, supervisors
 
 
 def put(path: Path, plant: str) -> None:
-    """Something that blocks whoever opens it, or that is no file at all, in the place of `path`."""
+    """Replace `path` by a FIFO, which blocks a process that opens it, or by a folder."""
     path.unlink(missing_ok=True)
     if plant == "fifo":
         os.mkfifo(path, 0o600)
@@ -39,7 +39,7 @@ PLANTS = pytest.mark.parametrize("plant", ["fifo", "directory"])
 
 
 def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
-    """The folder of a worker that was killed while its job ran."""
+    """Kill a worker while its job runs; return the worker's folder."""
     cli("add", "--retries", "0", f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     worker = cli.worker()
     pids_in(cli.cwd / "pid", 1)
@@ -55,7 +55,7 @@ def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
 
 @PLANTS
 def test_a_dead_worker_whose_lock_can_not_be_read_delays_no_other_job(cli: Cli, plant: str) -> None:
-    """Nobody can tell whether it lives: its affairs are left alone, and that is told."""
+    """No process can tell whether that worker lives: its job stays as it is, and doctor reports the lock."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "lock", plant)
     second = cli.id("true")
@@ -67,13 +67,13 @@ def test_a_dead_worker_whose_lock_can_not_be_read_delays_no_other_job(cli: Cli, 
     worker.terminate()
     assert worker.wait(20) == 0
     take_away(folder / "lock")
-    cli("worker", "--drain", code=1)  # once it is moved away, its job is settled: it is lost
+    cli("worker", "--drain", code=1)  # without the planted lock, the job is recovered, as lost
     assert cli.queue.job(1).state is State.FAILED
 
 
 @PLANTS
 def test_a_supervisors_lock_that_can_not_be_read_blocks_no_worker(cli: Cli, plant: str) -> None:
-    """It tells no more than a missing one: that no such process runs is seen from elsewhere."""
+    """Such a lock counts as missing: other evidence shows that no such process runs."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "0.lock", plant)
     cli.id("true")
@@ -169,7 +169,7 @@ def test_a_hard_link_in_a_folder_that_others_can_write_to_is_refused(cli: Cli, m
 
 
 def test_a_hard_link_to_a_file_that_others_can_read_is_refused(cli: Cli) -> None:
-    """It was given while others could write here, perhaps: what all may read is none of ours."""
+    """jobq never makes a file that others may read, so another user may have planted this one."""
     cli("run", "echo one")
     log = cli.store / "runs" / "0" / "1.1.log"
     victim = cli.cwd / "victim"
@@ -187,7 +187,7 @@ def test_commands_are_read_from_a_pipe_and_waiting_for_it_ends_by_a_signal(cli: 
     for words, number in ((["run"], signal.SIGTERM), (["add"], signal.SIGINT)):
         process = cli.start(*words, "--from", str(fifo))
         writer = wait_until(lambda: opened_for_writing(fifo))
-        # Again and again, as a person would: one that comes just before read(2) is seen only behind it.
+        # Repeatedly, as a user would: Python handles a signal that comes just before read(2) only after it.
         while process.poll() is None:
             process.send_signal(number)
             time.sleep(0.005)
@@ -201,7 +201,7 @@ def test_commands_are_read_from_a_pipe_and_waiting_for_it_ends_by_a_signal(cli: 
 
 
 def opened_for_writing(fifo: Path) -> int | None:
-    """A descriptor, once somebody reads it."""
+    """Return a descriptor, or None before a process has opened the FIFO to read."""
     try:
         return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""What is written down comes back as it was; what does not fit is refused with the reason, never a crash."""
+"""Records: a job is read as it was written; a bad record is refused with the reason, without a crash."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CALLS = st.builds(
 
 @st.composite
 def attempts(draw: st.DrawFn, *, running: bool) -> tuple[Attempt, ...]:
-    """Numbered from 1 on; all of them have ended but the last of a running job."""
+    """Draw attempts numbered from 1; all have ended, except the last one of a running job."""
     ended = draw(st.lists(st.tuples(WORD, WORD, TIME, TEXT, ENDINGS, EXTRA), max_size=3, min_size=int(running)))
     made = [Attempt(n, *fields) for n, fields in enumerate(ended, 1)]
     return (*made[:-1], made[-1]._replace(ending=None)) if running else tuple(made)

@@ -1,4 +1,4 @@
-"""How long finished jobs stay, whatever the clocks do: time is played, the store is real."""
+"""Retention of finished jobs under right and wrong clocks: the time is simulated, the store is real."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEEP = retention.KEEP_DAYS * DAY
 
 
 class World:
-    """One machine: real time, and what its clocks make of it."""
+    """One machine: the real time, and the time that its clocks show."""
 
     def __init__(self) -> None:
         self.real = 1e6
@@ -43,7 +43,7 @@ class World:
         return self.now
 
     def reboot(self, off: float, wall_off: float) -> Moment:
-        """It was switched off for a while, and comes up with this clock."""
+        """Switch the machine off for `off` seconds; it starts with a wall clock that is wrong by `wall_off` seconds."""
         self.real += off
         self.boots += 1
         self.booted, self.wall_off = self.real, NOW.wall + wall_off
@@ -51,19 +51,19 @@ class World:
 
 
 def shown(store: Store) -> set[int]:
-    """The finished jobs there are."""
+    """Return the ids of the finished jobs."""
     store.read()
     return {job.id for job in store.finished_jobs()}
 
 
 def keep(store: Store, now: Moment) -> None:
-    """What a worker does that comes by."""
+    """Apply the retention, as a worker does."""
     if retention.look(store, now):
         assert compaction.compact(store.path, now)
 
 
 def with_log(store: Store, now: Moment, command: str = "true") -> int:
-    """A job that has just finished, and has an output."""
+    """Add a job that finishes at `now` and has a log; return its id."""
     (job_id,) = add(store, command)
     run(store, job_id, 0, now)
     store.logs.make_folder(job_id)
@@ -89,7 +89,7 @@ def test_a_wrong_clock_for_a_moment_removes_nothing(store: Store, off: float, *,
 
 @pytest.mark.parametrize("off", [YEARS, -14 * DAY, -YEARS])
 def test_a_job_that_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: Store, off: float) -> None:
-    """Its file is named by that clock. When the clock is right again, it is neither old nor of the future."""
+    """The wrong clock names the file. Under the right clock, the job counts neither as old nor as future."""
     world = World()
     world.reboot(0.0, off)
     wrong = with_log(store, world.now)
@@ -107,7 +107,7 @@ def test_a_job_that_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(st
 
 
 def test_files_of_future_days_are_joined_to_todays_file(store: Store) -> None:
-    """Nothing that was said of a job later is forgotten by that."""
+    """The join keeps every later record of a job."""
     old, failed, gone = add(store, "old", "failed", "gone")
     for job_id, status in ((old, 0), (failed, 1), (gone, 0)):
         run(store, job_id, status, NOW)
@@ -121,9 +121,9 @@ def test_files_of_future_days_are_joined_to_todays_file(store: Store) -> None:
     assert compaction.compact(store.path, later(1)._replace(boot=ahead.boot + 5))
     assert sorted(path.stem for path in Path(store.path, "finished").iterdir()) == ["2023-11-14", "2023-11-15"]
     assert shown(store) == {old, failed, 4}
-    count, last = store.open_failures(3)  # where they lie was noted
+    count, last = store.open_failures(3)  # their places were recorded
     assert (count, [job.id for job in last]) == (2, [4, failed])
-    assert set(before.find_all([old, failed, 4])) == {old, failed, 4}  # though the files it knew are gone
+    assert set(before.find_all([old, failed, 4])) == {old, failed, 4}  # although the files that it knew are removed
     before.close()
 
 
@@ -138,7 +138,7 @@ def test_a_few_jobs_are_removed_even_if_they_never_left_the_journal(store: Store
 
 
 def test_a_store_that_was_not_used_for_months_keeps_its_jobs_for_a_while(store: Store) -> None:
-    """Nobody saw that time pass: the machine may have been off, or its clock may be wrong."""
+    """No process saw that time pass: the machine may have been off, or its clock may be wrong."""
     world = World()
     job_id = with_log(store, world.now)
     keep(store, world.now)
@@ -150,7 +150,7 @@ def test_a_store_that_was_not_used_for_months_keeps_its_jobs_for_a_while(store: 
 
 
 def test_the_times_of_short_processes_and_short_boots_add_up(store: Store) -> None:
-    """An hour a day, and a worker that lives for a moment in it."""
+    """The machine runs for an hour a day, and a worker for a moment of it."""
     world = World()
     with_log(store, world.now)
     keep(store, world.now)
@@ -163,7 +163,7 @@ def test_the_times_of_short_processes_and_short_boots_add_up(store: Store) -> No
 
 
 def test_a_clock_that_starts_in_the_past_at_each_boot_does_not_delay_removal(store: Store) -> None:
-    """A machine without a battery: something always finishes on the first of January 1970."""
+    """The machine has no clock battery: a job finishes on 1 January 1970 after each boot."""
     world = World()
     most = 0
     for _ in range(30):
@@ -195,7 +195,7 @@ def test_a_job_that_finishes_late_on_an_old_day_counts_as_new(store: Store) -> N
 
 
 def test_a_young_file_keeps_the_files_of_later_days() -> None:
-    """What became of its jobs may be written there."""
+    """The later files may hold later records of its jobs."""
     old = Age(1, 9 * DAY)
     young = {"2023-11-01": old, "2023-11-02": Age(1, DAY), "2023-11-03": old}
     assert Ages(NOW, young, {}).kept(7).files.keys() == {"2023-11-02", "2023-11-03"}
@@ -208,7 +208,7 @@ def test_two_workers_that_count_at_once_count_the_time_once(store: Store) -> Non
     for _ in range(5):
         stale = world.passes(DAY)
         retention.look(store, world.passes(3600.0))
-        retention.look(store, stale)  # it has read the clocks before
+        retention.look(store, stale)  # with clocks that were read earlier
     (age,) = Ages.read(store.root).ends.values()
     assert age.seconds == 5 * (DAY + 3600.0)
 
@@ -278,9 +278,9 @@ def test_no_more_time_is_counted_than_has_passed_if_one_clock_is_right(
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32))
 def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
-    """Clocks jump, the machine is switched off, notes are lost: what is younger than 7 days of real time is all there.
+    """Clocks jump, the machine is switched off, notes are lost: no job younger than 7 days of real time is removed.
 
-    When the clock has been right for long enough, everything is gone.
+    Once the clock has been right for long enough, every finished job is removed.
     """
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -316,7 +316,7 @@ def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
             assert young <= there <= ended.keys()
             assert all(os.path.exists(store.logs.path(job_id, 1)) for job_id in there)
         world.wall_off = NOW.wall
-        for _ in range(18):  # what was removed by hand is noted for as long again
+        for _ in range(18):  # the record of a removal by hand is kept for as long again
             keep(store, world.passes(DAY))
         assert shown(store) == set()
         assert not ended or os.listdir(f"{store.path}/finished") == []

@@ -1,4 +1,4 @@
-"""Leftovers are told by their age, and a clock may be wrong: who is swept away in the middle of making makes it again."""
+"""Sweeps go by age, and a clock may be wrong: a process whose half-made files are swept makes them again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_worker_starts_even_if_a_sweep_removes_its_half_made_folder(
 
     with monkeypatch.context() as patch:
         patch.setattr(presence, "hold_new", sweep_and_hold)
-        if locked:  # the sweeper has looked at the lock just before
+        if locked:  # the sweeper checked the lock just before
             patch.setattr(presence, "is_alive", lambda *_: False)
         if fails:
             with pytest.raises(NotSaved):
