@@ -1,4 +1,4 @@
-"""Bad input and bad circumstances: one clear sentence, the right exit code, nothing lost, no traceback."""
+"""Bad input and bad surroundings: one clear sentence, the right exit code, no lost job, no traceback."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_full_disk_refuses_an_add_and_keeps_what_is_there(cli: Cli) -> None:
 
 
 def limited(cli: Cli, bytes_: int, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run with a limit on the size of files: writes beyond it fail as on a full disk (EFBIG for ENOSPC)."""
+    """Run jobq with a limit on the size of files: writes beyond it fail as on a full disk, but with EFBIG."""
     return subprocess.run(
         [sys.executable, "-m", "jobq", *words],
         capture_output=True,
@@ -283,7 +283,7 @@ main()
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_store_on_a_network_filesystem_is_for_the_machine_that_made_it(cli: Cli, elsewhere: bool) -> None:
-    """As far as can be tried here: the type of the filesystem, and the machine's name, are what the system is made to say."""
+    """A simulation: the type of the filesystem and the name of the machine are replaced."""
 
     def on_nfs(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", ON_NFS, *words]

@@ -1,4 +1,4 @@
-"""Bounds of what the system and the store take, said where the mistake is made; and reasons in plain words."""
+"""Limits of the system and the store, checked when a job is added; and failures with their reasons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import Cli
 
 
 def unlimited_stack() -> None:
-    """As `ulimit -s unlimited`: execve(2) takes 6 MiB then, else 2 MiB."""
+    """Remove the limit of the stack, as `ulimit -s unlimited` does: execve(2) then takes 6 MiB instead of 2 MiB."""
     resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
@@ -55,7 +55,7 @@ def test_the_largest_accepted_environment_can_be_read(cli: Cli) -> None:
             assert len(cli.queue.store.load_environment(job.spec.env)["REST"]) == spare
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="MAX_ARG_STRLEN is Linux' own")
+@pytest.mark.skipif(sys.platform != "linux", reason="MAX_ARG_STRLEN is a limit of Linux")
 @pytest.mark.parametrize("value", ["x" * 131_069, "é" * 65_535, "\udcff" * 131_069])
 def test_a_variable_that_is_too_long_for_a_program_is_refused(
     cli: Cli, value: str, monkeypatch: pytest.MonkeyPatch
@@ -162,7 +162,7 @@ def test_a_lack_of_resources_is_not_reported_as_a_bug(
     assert says in capfd.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
 def test_too_little_memory_is_never_reported_as_a_bug(cli: Cli) -> None:
     cli("add", "true")
     codes = set()
@@ -171,7 +171,7 @@ def test_too_little_memory_is_never_reported_as_a_bug(cli: Cli) -> None:
             [sys.executable, "-m", "jobq", "list"], env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=False,
             preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (mib << 20, mib << 20)),
         )  # fmt: skip
-        if "jobq: " in done.stderr:  # else Python itself could not start
+        if "jobq: " in done.stderr:  # otherwise Python itself could not start
             codes.add(done.returncode)
             assert "bug" not in done.stderr, done.stderr
     assert codes <= {0, 74, 75}

@@ -1,4 +1,4 @@
-"""What each command prints, where, and with which exit code."""
+"""The commands: their output, its stream, and their exit codes."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ def test_every_view_explains_why_a_failure_is_not_retried(cli: Cli, words: list[
 
 
 def reasons(cli: Cli, job_id: int) -> set[str]:
-    """Why the job waits, as each view has it."""
+    """Return the reasons why the job waits, as the views show them."""
     row = next(line for line in cli("list").stdout.splitlines() if line.startswith(f"{job_id} "))
     listed = json.loads(cli("list", str(job_id), "--json").stdout)["jobs"][0]["reason"]
     shown = json.loads(cli("show", str(job_id), "--json").stdout)["jobs"][0]["reason"]
@@ -398,7 +398,7 @@ def reasons(cli: Cli, job_id: int) -> set[str]:
 
 def test_every_view_shows_that_no_worker_serves_a_queue_and_commands_warn(cli: Cli) -> None:
     cli.worker("-q", "gpu")
-    for words in (["-q", "build", "true"], ["--from", "-", "-q", "build"]):  # the short way, and the full one
+    for words in (["-q", "build", "true"], ["--from", "-", "-q", "build"]):  # the quick add and the full one
         added = cli("add", *words, stdin="true\n")
         assert "no worker serves queue build (workers: gpu); 'jobq worker' starts one" in added.stderr
     assert "no worker serves queue gup; did you mean gpu?" in cli("add", "-q", "gup", "true").stderr

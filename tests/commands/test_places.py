@@ -1,4 +1,4 @@
-"""Where the store is, which Python calls run in, how many CPUs there are: odd homes, containers, passing environments."""
+"""The place of the store, the number of CPUs and the Python of calls: odd homes, containers, temporary environments."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from jobq.settings import interpreter, store_path
 from jobq.system import cpu_quota, usable_cpus
 from tests.conftest import Cli
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where XDG_STATE_HOME counts")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = 65534
 
 
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory, and nothing else that says where the store is."""
+    """A home directory, and no variable that names the place of the store."""
     monkeypatch.delenv("JOBQ_STORE")
     monkeypatch.delenv("XDG_STATE_HOME")
     home = tmp_path / "home"
@@ -83,7 +83,7 @@ def test_root_leaves_the_home_of_another_user_alone(cli: Cli, tmp_path: Path, ha
         assert f"is the place of user {NOBODY}" in done.stderr
         assert "sudo -H" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in [place, *place.rglob("*")]} == before
-    cli.env["JOBQ_STORE"] = str(place / "named")  # who names it, means it
+    cli.env["JOBQ_STORE"] = str(place / "named")  # a store that is named is used
     cli("run", "true")
 
 
@@ -106,11 +106,11 @@ def test_a_place_that_can_not_be_written_is_reported(cli: Cli, tmp_path: Path) -
     assert "set JOBQ_STORE to a directory you may write" in done.stderr
 
 
-# -- CPUs ----------------------------------------------------------------------------------------------
+# -- CPUs --------------------------------------------------------------------------------------------
 
 
 def process(tmp_path: Path, groups: str, mounts: str) -> str:
-    """A /proc/self that says so, with the mounts below `tmp_path`."""
+    """Make a /proc/self with these groups and mounts, all below `tmp_path`; return its path."""
     proc = tmp_path / "proc"
     proc.mkdir(exist_ok=True)
     (proc / "cgroup").write_text(groups)
@@ -187,11 +187,11 @@ def test_a_worker_in_a_group_with_a_quota_takes_no_more_slots() -> None:
     assert done.stdout == "1\n", done.stderr
 
 
-# -- environments that pass ----------------------------------------------------------------------------
+# -- temporary environments --------------------------------------------------------------------------
 
 
 def environment(folder: Path) -> str:
-    """Its Python."""
+    """Make an environment there; return its Python."""
     (folder / "bin").mkdir(parents=True)
     for name in ("python", "python3"):
         (folder / "bin" / name).symlink_to(sys.executable)
@@ -204,7 +204,7 @@ def environment(folder: Path) -> str:
 def test_a_function_is_never_called_by_the_python_of_a_temporary_environment(
     cache: str, at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under `uvx jobq call`, `pipx run jobq call`: the environment in the cache is the first on PATH, and ours."""
+    """Under `uvx jobq call` and `pipx run jobq call`, jobq runs in an environment in a cache, the first on PATH."""
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
@@ -221,4 +221,4 @@ def test_a_function_is_never_called_by_the_python_of_a_temporary_environment(
     assert interpreter() == os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
     monkeypatch.setenv("VIRTUAL_ENV", str(lasting))
     assert interpreter() == f"{lasting}/bin/python"
-    assert interpreter(f"{passing}/bin/python") == f"{passing}/bin/python"  # who names it, means it
+    assert interpreter(f"{passing}/bin/python") == f"{passing}/bin/python"  # a Python that is named is used

@@ -1,4 +1,4 @@
-"""The plain `jobq add` does what the full one does, byte for byte, and loads next to nothing."""
+"""The quick `jobq add` writes the same bytes as the full one, and loads few modules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WORDS = st.builds(
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[tuple[Path, Path]]:
-    """Two stores that hold the same."""
+    """Two stores with the same content."""
     with tempfile.TemporaryDirectory() as folder:
         stores = Path(folder) / "quick", Path(folder) / "full"
         for store in stores:
@@ -69,7 +69,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
 
 @pytest.fixture(autouse=True)
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same time and environment for everybody (pytest changes its own all the time)."""
+    """Fix the time and the environment, because pytest changes its own environment."""
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
     for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.common"):
         monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
@@ -116,7 +116,7 @@ def test_a_mistake_is_left_to_the_full_command(twins: tuple[Path, Path]) -> None
 def test_a_store_that_is_not_in_order_is_left_to_the_full_command(cli: Cli) -> None:
     words = ["--store", str(cli.store), "add", "true"]
     journal, hint = cli.store / "journal.jsonl", cli.store / "journal.hint"
-    assert not quick.add(words)  # there is none
+    assert not quick.add(words)  # there is no store yet
     FULL(words, standalone_mode=False)
     assert quick.add(words)
     good = journal.read_bytes()

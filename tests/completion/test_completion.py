@@ -1,4 +1,4 @@
-"""The completion scripts are those of today's commands, and complete in the real shells."""
+"""The completion scripts fit the commands of today, and complete in real shells."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_fish_completes(words: list[str], expected: set[str]) -> None:
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 @pytest.mark.parametrize(("words", "expected"), CASES)
 def test_zsh_completes(tmp_path: Path, words: list[str], expected: set[str]) -> None:
-    """In a terminal: the line after a TAB."""
+    """zsh completes in a terminal only: check the line after a TAB."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ.update(ZDOTDIR=str(tmp_path), TERM="dumb", PS1="> ")

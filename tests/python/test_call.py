@@ -1,4 +1,4 @@
-"""Python functions as jobs: in their own interpreter, JSON in, JSON out, and every way that they can go wrong."""
+"""Python functions as jobs: their interpreter, their JSON arguments and results, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ not_a_function = 7
 def tasks(cli: Cli) -> Cli:
     (cli.cwd / "tasks.py").write_text(TASKS)
     for name in ("schedule", "errors", "job"):
-        (cli.cwd / f"{name}.py").write_text("WHERE = 'mine'")  # as modules of jobq are named
+        (cli.cwd / f"{name}.py").write_text("WHERE = 'mine'")  # named like modules of jobq
     (cli.cwd / "broken.py").write_text("import no_such_module_at_all")
     return cli
 

@@ -1,4 +1,4 @@
-"""Functions that do what real ones do: odd results, decorators, modules that hide others, exits, signals, full disks."""
+"""Functions like those of users: odd results, decorators, modules that hide others, exits, signals, full disks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(cli: Cli, name: str, text: str) -> None:
 
 
 def run(cli: Cli, *calls: str, retries: int = 0) -> list[Job]:
-    """Call them all, a line of words each, and work until nothing is left."""
+    """Add a call for each line of words, drain the queue, and return the jobs."""
     ids = [int(cli("call", "--retries", str(retries), *call.split()).stdout) for call in calls]
     cli("worker", "--drain", "-j", "2", code=None)
     return [cli.queue.job(job_id) for job_id in ids]
@@ -42,7 +42,7 @@ def error(cli: Cli, job: Job) -> dict[str, str]:
     return found.error
 
 
-# -- what has run is never repeated ------------------------------------------------------------------------------------
+# -- a function that has run is not retried ----------------------------------------------------------------------------
 
 NO_JSON = {
     "a_date": ("datetime.datetime.now()", "Object of type datetime is not JSON"),
@@ -107,7 +107,7 @@ def test_a_huge_result_file_is_not_read(cli: Cli) -> None:
     assert f"has {LARGEST + 1} bytes, which no result has" in cli("show", str(job.id)).stdout
 
 
-# -- what can be called --------------------------------------------------------------------------------------------------
+# -- callables ---------------------------------------------------------------------------------------------------------
 
 CALLABLES = """
 import functools
@@ -198,7 +198,7 @@ def test_a_function_of_main_is_refused(cli: Cli) -> None:
     assert cli.queue.jobs() == []
 
 
-# -- modules -------------------------------------------------------------------------------------------------------------
+# -- modules -----------------------------------------------------------------------------------------------------------
 
 HIDING = (
     "token", "ast", "inspect", "json", "traceback", "linecache", "tokenize", "enum", "types", "signal", "re", "keyword",
@@ -219,7 +219,7 @@ def test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script(cli: C
     for name in HIDING:
         (cli.cwd / place / f"{name}.py").write_text(f"WHERE = {name!r}")
     write(cli, "hidden", HIDDEN)
-    python = str(cli.cwd / "bare" / "bin" / "python")  # one that loads nothing else by itself, as setuptools' .pth does
+    python = str(cli.cwd / "bare" / "bin" / "python")  # no .pth file of setuptools loads modules in it
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", cli.cwd / "bare"], check=True)
     environ = cli.env | ({"PYTHONPATH": "on_path"} if place == "on_path" else {})
     plain = subprocess.run([python, "hidden.py"], cwd=cli.cwd, env=environ, capture_output=True, text=True, check=True)
@@ -247,7 +247,7 @@ def test_a_safe_path_hides_nothing_and_still_finds_the_function(cli: Cli) -> Non
     assert results(cli, "m:f") == [[True, "on PYTHONPATH"]]
 
 
-# -- how it ends ---------------------------------------------------------------------------------------------------------
+# -- exceptions and exit codes -----------------------------------------------------------------------------------------
 
 ENDS = """
 import os, sys
@@ -305,7 +305,7 @@ def fork():
 def pool():
     import multiprocessing, signal
     codes = set()
-    for _ in range(100):  # it must not be lost before the child has begun
+    for _ in range(100):  # SIGTERM must not be lost before the child has begun
         process = multiprocessing.get_context("fork").Process(target=signal.pause)
         process.start()
         process.terminate()
@@ -344,7 +344,7 @@ def f():
     assert error(cli, job)["message"] == "f:f has run, but its result can't be saved: File too large"
 
 
-# -- TERM ----------------------------------------------------------------------------------------------------------------
+# -- SIGTERM -----------------------------------------------------------------------------------------------------------
 
 TERM = """
 import asyncio, contextlib, os, signal, sys, time
@@ -405,12 +405,12 @@ def test_a_sigterm_from_outside_is_recorded_as_a_signal(held: Cli) -> None:
     assert (ending.outcome, ending.signal) == (Outcome.SIGNAL, signal.SIGTERM)
 
 
-# -- a full disk ---------------------------------------------------------------------------------------------------------
+# -- a full disk -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Cli]:
-    """A store on a disk of 1 MiB, and a function that returns once it is told to."""
+    """A store on a disk of 1 MiB, and a function that returns once the file `go` exists."""
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     disk = tmp_path / "disk"
@@ -466,7 +466,7 @@ def test_a_time_limit_ends_the_wait_for_room(small: Cli) -> None:
     assert job.ending.outcome is Outcome.TIMEOUT
 
 
-# -- jobq is changed under a worker --------------------------------------------------------------------------------------
+# -- jobq is changed under a worker ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("called_before", [True, False])
@@ -484,7 +484,7 @@ def test_calls_go_on_while_jobq_is_replaced(cli: Cli, called_before: bool) -> No
     ids = [int(cli("call", "m:f", f":={n}").stdout) for n in range(3)]
     assert [cli.queue.result(job.id) for job in cli.queue.wait_all(ids, timeout=30)] == [0, 1, 2]
     (copy,) = cli.store.glob("workers/*/child.py")
-    copy.unlink()  # by somebody who tidies up
+    copy.unlink()  # as a cleaner of old files does
     assert cli.queue.result(cli.queue.wait(int(cli("call", "m:f", "again").stdout), timeout=30)) == "again"
 
 

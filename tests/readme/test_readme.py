@@ -1,4 +1,4 @@
-"""The README cannot drift: every block is run, every command and exit code of the program stands in it."""
+"""The README stays true: every block runs, and every command and exit code is listed."""
 
 from __future__ import annotations
 

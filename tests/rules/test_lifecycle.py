@@ -1,4 +1,4 @@
-"""The table of moves, all of it; and what each end of an attempt makes of a job."""
+"""The whole table of moves, and the state of a job after each end of an attempt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = Spec("/", "0" * 64)
 
 
 def job_in(state: State, spec: Spec = SPEC) -> Job:
-    """A job that has come to this state by legal moves."""
+    """Return a job that legal moves have brought to this state."""
     job = Job(1, spec, "true", NOW.wall)
     match state:
         case State.QUEUED:
@@ -46,7 +46,7 @@ def finish(job: Job, outcome: Outcome, *, jitter: float = 0.5, started_at: float
 
 
 def perform(event: Event, job: Job) -> Job:
-    """The named function that makes this move."""
+    """Make this move by its named function."""
     running_end = {
         Event.SUCCEED: lambda: finish(job, Outcome.EXIT, status=0),
         Event.FAIL: lambda: finish(job._replace(spec=job.spec._replace(retries=0)), Outcome.EXIT, status=1),
@@ -226,7 +226,7 @@ YEARS = 10 * 365 * 86_400.0
 @pytest.mark.parametrize("boot_id", ["boot", ""])
 @pytest.mark.parametrize("off", [YEARS, -YEARS])
 def test_a_wrong_clock_makes_no_retry_wait_longer_than_its_delay(boot_id: str, off: float) -> None:
-    """It was wrong when that was decided, is right now, or the other way round; rebooted or not."""
+    """The clock was wrong when the retry was decided and is right now, with and without a reboot."""
     due = Due.after(Moment(NOW.wall + off, NOW.boot, boot_id), 60)
     assert due.wait(Moment(NOW.wall + 10, NOW.boot + 10, boot_id), 66) == 50  # no reboot: never early
     rebooted = Moment(NOW.wall + 20, 5.0, boot_id and "next boot")
@@ -235,16 +235,16 @@ def test_a_wrong_clock_makes_no_retry_wait_longer_than_its_delay(boot_id: str, o
 
 
 def test_a_boot_clock_of_another_container_makes_no_retry_wait_longer() -> None:
-    """The boot is the same, but its clock is a day behind, or ahead, of the one that was read before."""
+    """The boot is the same, but its clock is a day behind or ahead of the earlier reading."""
     due = Due.after(NOW, 60)
     assert due.wait(NOW._replace(wall=NOW.wall + 20, boot=NOW.boot - 86_400), 66) == 40
     assert due.wait(NOW._replace(wall=NOW.wall + 60, boot=NOW.boot - 86_400), 66) == 0
-    assert due.wait(Moment(NOW.wall - YEARS, NOW.boot - 86_400, NOW.boot_id), 66) == 0  # neither can be true
+    assert due.wait(Moment(NOW.wall - YEARS, NOW.boot - 86_400, NOW.boot_id), 66) == 0  # neither clock can be right
     assert due.wait(NOW._replace(boot=NOW.boot + 86_400), 66) <= 0
 
 
 def test_a_clock_read_before_the_decision_does_not_count_as_wrong() -> None:
-    """Another worker has read the clocks, and then waited for the store."""
+    """Another worker read the clocks, and then waited for the store."""
     due = Due.after(NOW, 60)
     assert due.wait(Moment(NOW.wall - 10, NOW.boot - 10, NOW.boot_id), 60) == 70
 

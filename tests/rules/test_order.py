@@ -1,4 +1,4 @@
-"""The order of claims against the plainest program that says the same: sort, then filter."""
+"""The order of claims, checked against the simplest program with the same result: sort, then filter."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_jobs_that_are_added_at_once_come_after_earlier_jobs() -> None:
 
 
 def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
-    """Times of another boot are by the wall clock."""
+    """The wall clock decides about times of another boot."""
     jobs = {1: Job(1, SPEC, "true", 0.0, retries_used=8, due=Due(NOW.wall + 10, 50.0, "old boot"))}
     waiting = Waiting()
     waiting.note(None, jobs[1])
