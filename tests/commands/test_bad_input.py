@@ -1,4 +1,4 @@
-"""Bad input and bad surroundings: one clear sentence, the right exit code, no lost job, no traceback."""
+"""Bad input and bad conditions: one clear sentence, the right exit code, no lost job, no traceback."""
 
 from __future__ import annotations
 

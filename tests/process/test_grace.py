@@ -1,4 +1,4 @@
-"""The end of a job by jobq: each of its processes gets SIGTERM once and has the whole grace, in every case."""
+"""The stop of a job: each of its processes gets SIGTERM once and has the whole grace, in every case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, note)
 open(sys.argv[1] + ".up", "w").close()
 while not terms:
     time.sleep(0.01)
-time.sleep(2.7)  # longer than LEFTOVER_GRACE
+time.sleep(2.7)  # longer than LEFTOVER_GRACE, the time for processes that outlive their job
 with open(sys.argv[1] + ".saved", "w") as f:
     f.write(str(terms))
 """
@@ -132,7 +132,7 @@ def test_on_stop_leaves_running_jobs_or_hands_them_back(cli: Cli, policy: str, s
 
 @pytest.mark.parametrize("numbers", [[signal.SIGHUP] * 3, [signal.SIGTERM, signal.SIGHUP]])
 def test_sighup_never_counts_as_a_second_stop(cli: Cli, numbers: list[int]) -> None:
-    """The system and the shell send one each when a terminal closes; some service managers send one after SIGTERM."""
+    """The system and the shell each send SIGHUP when a terminal closes; some service managers send it after SIGTERM."""
     job_id = cli.id("-r", "0", "touch up; while ! [ -e go ]; do sleep 0.05; done")
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "up").exists)

@@ -230,7 +230,7 @@ def test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job(cli: Cl
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
 def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: Cli, tmp_path: Path) -> None:
-    """In a container, orphans of other programs become its children: it reaps dead ones and leaves live ones alone."""
+    """In a container, orphans of other programs become the worker's children: it reaps dead ones, spares live ones."""
     script = (
         "(sh -c 'sleep 300 & echo $! > stranger' &); (sh -c 'true & exec true' &)"
         f"; exec {sys.executable} -m jobq worker -j 1"
@@ -262,7 +262,7 @@ def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: C
 
 
 def test_a_supervisor_without_its_files_is_recognised_by_its_process(tmp_path: Path) -> None:
-    """Until it has made them anew, none of its jobs counts as ended: it may be about to start one."""
+    """Until the supervisor has made its files anew, none of its jobs counts as ended: it may be about to start one."""
     folder = tmp_path / "w0123456789ab"
     folder.mkdir()
     trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))
