@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobq import clock
+from jobq.command import Call, Command
 from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, WaitTimeout
-from jobq.job import Call, Command, Job, Moment, Spec, State
-from jobq.options.request import call_command, check_command, check_spec, check_variables, current_directory
-from jobq.options.table import OPTIONS
+from jobq.job import Job, Moment, Spec, State
+from jobq.options.request import call_command, check_command, check_variables, current_directory, spec_fields
 from jobq.python.results import result_of
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import WrongState
@@ -68,27 +68,19 @@ class Queue:
 
     # -- adding --------------------------------------------------------------------------------------
 
-    def spec(self, *, runner: str | None = None, **asked: Unpack[JobOptions]) -> Spec:
-        """What to ask for, with this process's directory, umask and environment captured.
+    def spec(self, *, runner: str | None = None, **options: Unpack[JobOptions]) -> Spec:
+        """Return the spec that these options ask for, with this process's directory, umask and environment captured.
 
-        Raises UsageError, NotSaved, TypeError for what can't be asked for.
+        Raises UsageError, NotSaved, TypeError for an option that there is not.
         """
-        if unknown := asked.keys() - JobOptions.__annotations__.keys():
-            raise TypeError(f"a job can't ask for {min(unknown)}")
-        fields = {name: value for name, value in asked.items() if name not in {"cwd", "env"}}
-        for ask in OPTIONS:
-            text = fields.get(ask.name)
-            if isinstance(text, str) and ask.name != "retries":  # a number is a number in Python
-                fields[ask.name] = ask.parse(text)
-        cwd, variables = asked.get("cwd"), asked.get("env") or {}
+        fields = spec_fields(options)
+        cwd, variables = options.get("cwd"), options.get("env") or {}
         check_variables(variables)
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
             raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
         environ = self.store.save_environment(capture(environment(), variables))
-        spec = Spec(cwd=utf8(directory), env=environ, umask=current_umask(), runner=runner, **fields)  # type: ignore[arg-type]
-        check_spec(spec)
-        return spec
+        return Spec(cwd=utf8(directory), env=environ, umask=current_umask(), runner=runner, **fields)
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
@@ -116,13 +108,13 @@ class Queue:
 
         return self.store.update(decide, clock.now().wall)
 
-    def add(self, command: str | Sequence[str], **asked: Unpack[JobOptions]) -> Job:
-        """Enqueue one job: a string is a shell line, a sequence an exact argv; `asked`: see `Asked`.
+    def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
+        """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
 
         Raises UsageError, Refused (the name is taken), NotSaved.
         """
         words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
-        (job_id,) = self.add_many([words], lambda: self.spec(**asked))
+        (job_id,) = self.add_many([words], lambda: self.spec(**options))
         return self.job(job_id)
 
     def call(
@@ -132,16 +124,16 @@ class Queue:
         kwargs: Mapping[str, Any] | None = None,
         *,
         python: str | None = None,
-        **asked: Unpack[JobOptions],
+        **options: Unpack[JobOptions],
     ) -> Job:
         """Enqueue a call of `function` ("module:function") with JSON arguments, by this interpreter or `python`.
 
-        `asked` as for `add`. Raises UsageError, Refused, NotSaved.
+        `options` as for `add`. Raises UsageError, Refused, NotSaved.
         """
         if isinstance(args, str) or not isinstance(args, Sequence):
             raise UsageError(f"args is a list of arguments, not {args!r:.60}")
         command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
-        (job_id,) = self.add_many([command], lambda: self.spec(**asked))
+        (job_id,) = self.add_many([command], lambda: self.spec(**options))
         return self.job(job_id)
 
     def result(self, job: int | Job) -> Any:

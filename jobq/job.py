@@ -1,46 +1,20 @@
-"""The domain on one page: what a job is, and what it can be.
+"""The domain on one page: jobs, their attempts, and their states.
 
-A job is a value. `Spec` is what was asked, shared by all jobs of one bulk add, and never changes; `Job` is what has
-happened to one of them; an `Attempt` is one run of it; its `Ending` is why that run is over. State and outcome are
-apart: *failed* is a state, *exit 3* is why.
+A job is a value. `Spec` holds its options, is shared by all jobs of one bulk add, and never changes. `Job` holds what
+has happened to one job. An `Attempt` is one run of it, and an `Ending` tells why that run is over. State and outcome
+are separate: *failed* is a state, *exit 3* is the reason.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Record = dict[str, Any]
-
-
-class Call(NamedTuple):
-    """A Python function to be called with JSON arguments, by the interpreter `python`."""
-
-    function: str  # "module:function"
-    args: tuple[Any, ...]
-    kwargs: Record
-    python: str
-    extra: Record | None = None  # keys of later versions
-
-    def __hash__(self) -> int:
-        return hash(self.function)
-
-
-Command = str | tuple[str, ...] | Call
-"""A string is a line for /bin/sh -c; a tuple is an exact argv."""
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
-"""What older versions took for the name of a function; not all of it can be one."""
-
-
-def names_function(text: str) -> bool:
-    """Whether it has the form "module:function", with dots in either, of the letters that Python allows in names."""
-    module, _, name = text.partition(":")
-    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+from jobq.command import Call, Command, Record
 
 
 class State(StrEnum):
-    """The stored states. Why a queued job waits is derived (`claim.why_waiting`), never stored."""
+    """The stored states. Why a queued job waits is derived (`order.why_waiting`), never stored."""
 
     QUEUED = "queued"
     HELD = "held"
@@ -53,17 +27,17 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """True if nothing more happens by itself."""
         return self not in UNFINISHED
 
 
-# What a command can lead to so far; only these are offered, though every state is understood.
+# The states that commands can lead to so far. Only these are offered, though every state can be read.
 REACHABLE = (State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
 
 
 class Outcome(StrEnum):
-    """Why one attempt is over."""
+    """The reason why one attempt is over."""
 
     EXIT = "exit"  # by itself; `status` is its exit status
     SIGNAL = "signal"  # killed by `signal`, not by jobq
@@ -74,7 +48,7 @@ class Outcome(StrEnum):
     LOST = "lost"  # its supervisor died: how it ended can't be known
 
 
-OURS = 125  # the exit code of a job that is over, or gone, for reasons that are not its own
+OURS = 125  # the exit code of a job that was ended or removed for reasons that are not its own
 
 
 class Moment(NamedTuple):
@@ -97,13 +71,13 @@ class Due(NamedTuple):
 
     @classmethod
     def after(cls, now: Moment, seconds: float) -> Due:
-        """The moment `seconds` from `now`."""
+        """Return the moment `seconds` from `now`."""
         return cls(now.wall + seconds, now.boot + seconds, now.boot_id)
 
     def wait(self, now: Moment, longest: float) -> float:
-        """Seconds from `now` until then, zero or less when it has come. It was decided at most `longest` seconds ahead.
+        """Return the seconds from `now` until then, zero or less if it has come. It was at most `longest` ahead.
 
-        A clock that says more was wrong then or is wrong now, or is another one: boot clocks differ between containers.
+        A clock that shows more was or is wrong, or it is another clock: boot clocks differ between containers.
         """
         boot, wall = self.boot - now.boot, self.wall - now.wall
         possible = longest + STALE
@@ -116,7 +90,7 @@ class Due(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What was asked, apart from the command. Seconds where it is a time."""
+    """The options of a job, apart from its command. Times are seconds."""
 
     cwd: str
     env: str  # sha256 of the captured environment, a file of the store
@@ -125,15 +99,15 @@ class Spec(NamedTuple):
     priority: int = 0  # higher first
     retries: int = 3  # attempts after the first
     timeout: float | None = None
-    grace: float = 10.0  # from TERM to KILL
-    log_max: int = 256 << 20  # bytes of output that are kept of an attempt
+    grace: float = 10.0  # time between SIGTERM and SIGKILL
+    log_max: int = 256 << 20  # bytes of output to keep of each attempt
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     extra: Record | None = None  # keys of later versions
 
 
 class Ending(NamedTuple):
-    """How one attempt ended, as its supervisor saw it. Wall-clock seconds, CPU seconds, KiB, bytes."""
+    """The end of one attempt, as its supervisor saw it. Wall-clock seconds, CPU seconds, KiB, bytes."""
 
     outcome: Outcome
     status: int | None = None
@@ -152,17 +126,17 @@ class Ending(NamedTuple):
 
     @property
     def never_started(self) -> bool:
-        """Whether it came to nothing for reasons that are not the job's."""
+        """True if the attempt never started, for reasons that are not the job's own."""
         return not self.counted and self.started_at is None
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job did what was asked."""
+        """True if the command exited with 0."""
         return self.outcome is Outcome.EXIT and self.status == 0
 
     @property
     def exit_code(self) -> int:
-        """What a shell would have reported; 124 for a timeout as in timeout(1), 125 where jobq is the cause."""
+        """The exit code that a shell would report; 124 for a timeout as in timeout(1), 125 where jobq is the cause."""
         match self.outcome:
             case Outcome.EXIT | Outcome.SPAWN_ERROR:
                 return self.status if self.status is not None else OURS
@@ -186,7 +160,7 @@ class Ending(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One run. `owner` is the worker that answers for it, `supervisor` ("token/slot") the process that holds it."""
+    """One run of a job. `owner`: the worker that answers for it; `supervisor` ("token/slot"): the process beside it."""
 
     n: int
     owner: str
@@ -205,7 +179,7 @@ class Step(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One job and what has happened to it. `history` starts behind the add, whose time is `added_at`."""
+    """One job and what has happened to it. `history` starts after the add, whose time is `added_at`."""
 
     id: int
     spec: Spec
@@ -215,9 +189,9 @@ class Job(NamedTuple):
     retries_used: int = 0
     lost: int = 0
     due: Due | None = None  # not before (backoff)
-    cancel_asked_at: float | None = None  # a wish; only the owner of the process records the end
+    cancel_asked_at: float | None = None  # a request; only the owner of the process records the end
     finished_at: float | None = None
-    acknowledged: int = 0  # attempts that there were when a person said that the failure is known
+    acknowledged: int = 0  # the number of attempts when a person acknowledged the failure
     anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()
@@ -226,22 +200,27 @@ class Job(NamedTuple):
 
     @property
     def runner(self) -> str | None:
-        """The token of the only worker that may run it; None for any."""
+        """The token of the only worker that may run it; None: any worker may."""
         return None if self.anyone else self.spec.runner
 
     @property
+    def call(self) -> Call | None:
+        """The function that it calls; None for a shell line or an argv."""
+        return self.command if isinstance(self.command, Call) else None
+
+    @property
     def is_open_failure(self) -> bool:
-        """Whether it failed, and nobody has dealt with that: requeued, removed or acknowledged it."""
+        """True if it has failed, and nobody has requeued, removed or acknowledged it."""
         return self.state is State.FAILED and self.acknowledged < len(self.attempts)
 
     @property
     def running(self) -> Attempt | None:
-        """The attempt that is under way."""
+        """The running attempt, or None."""
         return self.attempts[-1] if self.state is State.RUNNING else None
 
     @property
     def ending(self) -> Ending | None:
-        """How the latest finished attempt ended."""
+        """The ending of the latest finished attempt, or None."""
         for attempt in reversed(self.attempts):
             if attempt.ending is not None:
                 return attempt.ending
@@ -249,7 +228,7 @@ class Job(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """What `jobq run` and `jobq wait` of this one job exit with, once it is finished."""
+        """The exit code of `jobq run` and `jobq wait` for this one job, once it is finished."""
         if self.state is State.SUCCEEDED:
             return 0
         if self.state is State.FAILED and self.ending is not None:

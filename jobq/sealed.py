@@ -1,10 +1,10 @@
-"""A line of JSON that ends in its checksum, and JSON and SHA-256 without the modules that take long to load.
+"""Sealed lines: JSON that ends in its checksum. Also JSON and SHA-256 without the modules that are slow to load.
 
 A line is one ASCII JSON object whose last member is the CRC-32 of everything before it: `,"crc":"xxxxxxxx"}`.
 
-`jobq add` and supervisors start often. Loading `json` takes as long as half of a bare Python, `hashlib` (with OpenSSL)
-a third. Both rest on C modules that load at once: they are used directly, and the public modules if these ever move.
-Tests hold the results equal.
+`jobq add` and supervisors start often. Loading `json` takes half as long as the start of a bare Python, `hashlib` (with
+OpenSSL) a third. Both are built on C modules that load fast. This module uses those directly, and the public modules
+only if the C modules are missing. Tests check that the results are equal.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import zlib
 
 MAX_LINE = (
     4 << 20
-)  # bytes; writers aim far below (state.LINE_TARGET); readers accept no more, of an environment neither
+)  # bytes of a line or a stored environment; readers refuse more. Writers aim far below it (state.LINE_TARGET)
 CRC_BYTES = len(',"crc":"00000000"}')
 
 
 def seal(body: bytes) -> bytes:
-    """The line, newline included, of a JSON object without its closing brace."""
+    """Return the line, newline included; `body` is a JSON object without its closing brace."""
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether the checksum of a line without its newline is right."""
+    """Return True if the checksum of the line (without its newline) is right."""
     return line[-CRC_BYTES:] == b',"crc":"%08x"}' % zlib.crc32(line[:-CRC_BYTES])
 
 
 def sha256(data: bytes) -> str:
-    """The digest, in hexadecimal."""
+    """Return the digest in hexadecimal."""
     try:
         digest = __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
     except ImportError:
@@ -40,7 +40,7 @@ def sha256(data: bytes) -> str:
 
 
 class _Plain:
-    """How `json.loads` reads by default, for its scanner in C."""
+    """The default options of `json.loads`, for its C scanner."""
 
     strict = True
     object_hook = object_pairs_hook = None
@@ -48,7 +48,7 @@ class _Plain:
 
 
 def from_json(text: str) -> object:
-    """As `json.loads`. Raises ValueError."""
+    """Parse JSON like `json.loads`. Raises ValueError."""
     try:
         scan = __import__("_json").make_scanner(_Plain)
     except ImportError:
@@ -66,7 +66,7 @@ def from_json(text: str) -> object:
 
 
 def to_json(value: object) -> str:
-    """As `json.dumps` without spaces; `value` has no NaN or infinity in it."""
+    """Encode like `json.dumps` without spaces; `value` must not contain NaN or infinity."""
     try:
         quote = __import__("_json").encode_basestring_ascii
     except ImportError:

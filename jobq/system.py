@@ -117,6 +117,15 @@ class LockRecord:
         self.pid = number if self.is_near and not self.is_copy else None
 
 
+def is_suspended(pid: int) -> bool:
+    """Return True if SIGSTOP or ^Z has stopped the process (proc_pid_stat(5)); False if that can't be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            return f.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
+    except OSError:
+        return False
+
+
 def is_file_at(fd: int, path: str) -> bool:
     """Whether the open file is the one of this name."""
     try:

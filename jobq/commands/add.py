@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import queue_name, queue_of, takes_job_options, warn_unserved
+from jobq.command import Command
+from jobq.commands.common import queue_name, queue_of, warn_unserved
+from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
-from jobq.job import Command
 from jobq.system import utf8
 from jobq.views.console import acknowledge, info
 
@@ -28,22 +29,22 @@ From = Annotated[
 
 
 @takes_job_options()
-def add(context: typer.Context, command: Words = None, from_: From = None, *, asked: dict[str, Any]) -> None:
+def add(context: typer.Context, command: Words = None, from_: From = None, *, options: dict[str, Any]) -> None:
     """Enqueue a command; prints its id (with --from: the range of ids).
 
     Options end where the command begins: jobq add -p high ls -la
     """
     queue = queue_of(context)
-    commands = commands_of(command, from_, asked, "add")
-    ids = queue.add_many(commands, lambda: queue.spec(**asked))
+    commands = commands_of(command, from_, options, "add")
+    ids = queue.add_many(commands, lambda: queue.spec(**options))
     if not ids:
         info("no lines, no jobs")
         return
     acknowledge(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
-    warn_unserved(queue, [queue_name(asked)])
+    warn_unserved(queue, [queue_name(options)])
 
 
-def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any], typed: str) -> list[Command]:
+def commands_of(words: list[str] | None, from_: str | None, options: dict[str, Any], typed: str) -> list[Command]:
     """What to run: the command on the line, or one for each line of the file; `typed`: whose line it is.
 
     Raises UsageError.
@@ -56,7 +57,7 @@ def commands_of(words: list[str] | None, from_: str | None, asked: dict[str, Any
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
     if words:
         raise UsageError("both --from and a command are given", "give one of them")
-    if asked.get("name") is not None:
+    if options.get("name") is not None:
         raise UsageError("--name: several jobs can't have one name", "leave it out with --from")
     return [line for line in _lines(from_) if line.strip()]
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import queue_name, queue_of, takes_job_options, warn_unserved
+from jobq.commands.common import queue_name, queue_of, warn_unserved
+from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
 from jobq.options.request import call_command
 from jobq.settings import interpreter
@@ -32,7 +33,7 @@ def call(
         typer.Option("--python", metavar="PROGRAM", help="Call it with this Python, not the one in use here."),
     ] = None,
     *,
-    asked: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     """Enqueue a call of a Python function; prints its id.
 
@@ -40,11 +41,12 @@ def call(
     reports:build 2026 draft:=true
     """
     queue = queue_of(context)
-    args, kwargs = parse([utf8(word) for word in arguments or []])
+    words = [utf8(word) for word in arguments or []]
+    args, kwargs = parse(words[1:] if words[:1] == ["--"] else words)
     command = call_command(utf8(function), args, kwargs, interpreter(python))
-    (job_id,) = queue.add_many([command], lambda: queue.spec(**asked))
+    (job_id,) = queue.add_many([command], lambda: queue.spec(**options))
     acknowledge(str(job_id))
-    warn_unserved(queue, [queue_name(asked)])
+    warn_unserved(queue, [queue_name(options)])
 
 
 def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

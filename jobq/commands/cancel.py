@@ -8,7 +8,7 @@ import typer
 
 from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
 from jobq.job import Job, State
-from jobq.views.text import span
+from jobq.options.values import span
 
 
 def cancel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any
@@ -12,12 +11,11 @@ import typer
 from jobq import clock
 from jobq.api import Changed, Queue
 from jobq.errors import StoreError, UsageError
-from jobq.job import Job, Spec
+from jobq.job import Job
 from jobq.options.selectors import Selected, select_all
-from jobq.options.table import OPTIONS, JobOption, parse_options
+from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
 from jobq.rules.serving import why_unserved
-from jobq.settings import environment
 from jobq.views.console import error, info, unserved
 from jobq.views.table import Situation, survey
 
@@ -101,38 +99,11 @@ def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
     return "; ".join(parts)
 
 
-def queue_name(asked: Mapping[str, Any]) -> str:
-    """The queue of a job that asks for this."""
-    return str(asked.get("queue", Spec._field_defaults["queue"]))
+def queue_name(options: Mapping[str, Any]) -> str:
+    """Return the queue of a job with these options."""
+    return str(options.get("queue", BY_NAME["queue"].default))
 
 
 def situation(queue: Queue, jobs: Iterable[Job]) -> Situation:
     """What a table of these jobs needs to know beside them. Call it after reading them."""
     return survey(queue.store, jobs, clock.now())
-
-
-def takes_job_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for every ask of the table; it gets their values as the one argument `asked`."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def wrapped(**values: Any) -> None:
-            asked = {ask.name: values.pop(ask.name) for ask in OPTIONS}
-            command(asked=parse_options(asked, environment()), **values)
-
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [p for p in own if p.name != "asked"] + [_parameter(ask, defaults) for ask in OPTIONS]
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-        return wrapped
-
-    return decorate
-
-
-def _parameter(ask: JobOption, defaults: Mapping[str, Any]) -> inspect.Parameter:
-    default = defaults.get(ask.name, ask.default)
-    shown = "" if default in (None, ()) else f"  [default: {default}]"
-    option = typer.Option(*ask.flags, metavar=ask.metavar, help=ask.help + shown)
-    kind = list[str] | None if ask.many else str | None
-    return inspect.Parameter(ask.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])

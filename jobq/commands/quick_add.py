@@ -1,7 +1,7 @@
 """`jobq add` in its plainest form, without loading what that does not need: the store's part of it takes 2 ms.
 
 One command for a store that is there and in order. The words are read by the table that also makes the full command's
-options (`asks.OPTIONS`), and what is written is the same, byte for byte; a test holds both equal. Everything else, a
+options (`options.table`), and what is written is the same, byte for byte; a test holds both equal. Everything else, a
 mistake above all, is left to the full command, before anything is done.
 """
 
@@ -11,7 +11,7 @@ import os
 import time
 
 from jobq.errors import JobqError, JournalMoved
-from jobq.options.table import OPTIONS, parse_options
+from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
 from jobq.rules.serving import why_unserved
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 COMMON_UMASK = 0o022
 LONG = 100_000  # characters of a word whose size has to be looked at
-USUAL_QUEUE = next(ask.default for ask in OPTIONS if ask.name == "queue")
-FLAGS = {flag: ask for ask in OPTIONS for flag in ask.flags}
 
 
 def add(words: list[str]) -> bool:
@@ -46,14 +44,14 @@ def add(words: list[str]) -> bool:
         request = read(words)
         if request is None:
             return False
-        store, asked, command = request
+        store, options, command = request
         if store is not None:
             set_store_option(store)
         root = Folder.open(store_path(store))
         if root is None or not root.has(JOURNAL):
             return False
         root.check_private()
-        spec = spec_record(asked)
+        spec = spec_record(options)
     except (JobqError, OSError, ValueError):
         return False  # the full command finds the words for it
     job_id = enqueue(root, spec, command)
@@ -62,9 +60,9 @@ def add(words: list[str]) -> bool:
     presence.notify(root)
     acknowledge(str(job_id))
     try:
-        why = why_unserved(asked.get("queue", USUAL_QUEUE), presence.live(root))
+        why = why_unserved(options.get("queue", BY_NAME["queue"].default), presence.live(root))
     except (JobqError, OSError):
-        return True  # what was asked is done
+        return True  # what was asked for is done
     if why:
         unserved(why)
     return True
@@ -90,21 +88,21 @@ def read(words: list[str]) -> Request | None:
         if word == "--":
             break
         flag, equals, value = word.partition("=")
-        ask = FLAGS.get(flag)
-        if ask is None or (equals and not flag.startswith("--")) or not (equals or rest):
+        option = BY_FLAG.get(flag)
+        if option is None or (equals and not flag.startswith("--")) or not (equals or rest):
             return None
         text = value if equals else rest.pop(0)
-        if ask.many:
-            texts.setdefault(ask.name, []).append(text)
+        if option.many:
+            texts.setdefault(option.name, []).append(text)
         else:
-            texts[ask.name] = text
+            texts[option.name] = text
     if not is_plain(rest):
         return None
-    asked = parse_options(texts, environment())
-    if "name" in asked or float("inf") in asked.values():
+    options = parse_options(texts, environment())
+    if "name" in options:
         return None  # a name must be free, which takes a look at the jobs
     command = [utf8(word) for word in rest]
-    return store, asked, command if len(command) > 1 else command[0]
+    return store, options, command if len(command) > 1 else command[0]
 
 
 def is_plain(command: list[str]) -> bool:
@@ -114,21 +112,21 @@ def is_plain(command: list[str]) -> bool:
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 
 
-def spec_record(asked: dict[str, Any]) -> dict[str, Any]:
+def spec_record(options: dict[str, Any]) -> dict[str, Any]:
     """The spec as it is stored: what is as usual is left out. Raises OSError if there is no such directory."""
-    directory = os.path.abspath(os.path.expanduser(asked["cwd"])) if asked.get("cwd") else os.getcwd()
+    directory = os.path.abspath(os.path.expanduser(options["cwd"])) if options.get("cwd") else os.getcwd()
     if not os.path.isdir(directory):
         raise NotADirectoryError(directory)
-    _, digest = encode(capture(environment(), asked.get("env", {})))
+    _, digest = encode(capture(environment(), options.get("env", {})))
     spec: dict[str, Any] = {"cwd": utf8(directory), "env": digest}
     umask = current_umask()
     if umask != COMMON_UMASK:
         spec["umask"] = umask
-    for ask in OPTIONS:
-        if ask.name in asked and ask.name not in {"cwd", "env"}:
-            usual = None if ask.default is None else ask.parse(str(ask.default))
-            if asked[ask.name] != usual:
-                spec[ask.name] = asked[ask.name]
+    spec |= {
+        option.name: options[option.name]
+        for option in OPTIONS
+        if option.in_spec and options.get(option.name, option.default) != option.default
+    }
     return spec
 
 

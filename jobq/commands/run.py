@@ -11,7 +11,8 @@ import typer
 
 from jobq import clock
 from jobq.commands.add import From, Words, commands_of
-from jobq.commands.common import exit_with, queue_of, takes_job_options
+from jobq.commands.common import exit_with, queue_of
+from jobq.commands.options import takes_job_options
 from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.job import OURS, Job, State
 from jobq.store.logs import Logs
@@ -39,7 +40,7 @@ def run(
     from_: From = None,
     slots: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once (with --from).")] = 1,
     *,
-    asked: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     """Run a command through the queue, here and now: its output is on stdout, its exit code is ours.
 
@@ -51,18 +52,18 @@ def run(
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
 
     queue = queue_of(context)
-    commands = commands_of(command, from_, asked, "run")
+    commands = commands_of(command, from_, options, "run")
     if not commands:
         info("no lines, no jobs")
         return
     single = from_ is None
-    asked = {"retries": 0, **asked}
+    options = {"retries": 0, **options}
     speaker = Speaker()
     with StopSignals() as signals, speaker:
         tell = quiet if single else RunReporter(queue.store.logs, speaker).tell
         idle = StopNotice(signals, speaker).look
         work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
-        ids = queue.add_many(commands, lambda: queue.spec(**asked, runner=work.token))
+        ids = queue.add_many(commands, lambda: queue.spec(**options, runner=work.token))
         output = Output(queue.store.logs.path, ids[0], signals.ask, work.mark_read) if single else None
         try:
             work.run(signals)
@@ -101,7 +102,7 @@ def quiet(_job: Job) -> None:
 
 
 class StopNotice:
-    """Says, the first time that we are asked to stop, what happens now."""
+    """Says, the first time that we are options to stop, what happens now."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals

@@ -46,6 +46,9 @@ def alive(workers: Sequence[LiveWorker]) -> str:
     """How many workers there are, and how many of them will be gone soon."""
     if not workers:
         return "no worker is running"
-    stopping = sum(worker.stopping for worker in workers)
-    text = f"{len(workers)} worker{'' if len(workers) == 1 else 's'} alive"
-    return text + (f" ({stopping} stopping)" if stopping else "")
+    counts = {
+        "stopping": sum(worker.stopping for worker in workers),
+        "suspended": sum(worker.suspended for worker in workers),
+    }
+    notes = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{len(workers)} worker{'' if len(workers) == 1 else 's'} alive" + (f" ({notes})" if notes else "")

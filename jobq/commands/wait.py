@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from jobq.commands.common import Selectors, exit_with, queue_of, warn_unserved
-from jobq.errors import NotFound, UsageError
+from jobq.commands.options import value_of
+from jobq.errors import NotFound
 from jobq.job import OURS, State
 from jobq.options.selectors import names_one, select
-from jobq.options.table import duration
+from jobq.options.values import duration
 from jobq.views.console import error, info
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line
@@ -34,7 +35,7 @@ def wait(
         error(str(e), e.hint)
         exit_with(OURS if one else 1)
         return
-    limit = seconds_of(timeout)
+    limit = None if timeout is None else value_of("--timeout", duration, timeout)
     told: set[str] = set()
 
     def tell(open_ids: list[int]) -> None:
@@ -54,11 +55,3 @@ def wait(
         why = f": {why_ended(job)}" if job.state is State.FAILED and job.ending else ""
         info(f"job {job.id} {job.state}{why}  {command_line(job.command)}")
     exit_with(finished[0].exit_code if one else int(bool(failed)))
-
-
-def seconds_of(text: str | None) -> float | None:
-    """A duration option, or None. Raises UsageError, naming the option."""
-    try:
-        return None if text is None else duration(text)
-    except UsageError as e:
-        raise UsageError(f"--timeout: {e}", e.hint) from None

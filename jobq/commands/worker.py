@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobq.commands.common import exit_with, queue_of
+from jobq.commands.options import value_of
 from jobq.errors import UsageError
-from jobq.options.table import duration, parse_name
+from jobq.options.values import duration, parse_name
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal
 from jobq.views.text import command_line
@@ -53,12 +54,12 @@ def worker(  # noqa: PLR0917  # an option a parameter
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
 
     queue = queue_of(context)
-    after, policy = duration_of(stop_after), policy_of(on_stop)
+    after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
         work = Worker(
             queue.store,
             slots=slots or usable_cpus(),
-            queues=[queue_label(name) for name in queues] if queues else None,
+            queues=[value_of("--queue", parse_name, name) for name in queues] if queues else None,
             drain=drain,
             stop_after=after,
             on_stop=policy,
@@ -81,14 +82,6 @@ def worker(  # noqa: PLR0917  # an option a parameter
         exit_with(int(work.failed > 0))
 
 
-def duration_of(text: str) -> float:
-    """The seconds of --stop-after. Raises UsageError."""
-    try:
-        return duration(text)
-    except UsageError as e:
-        raise UsageError(f"--stop-after: {e}", e.hint) from None
-
-
 def policy_of(text: str | None) -> OnStop | None:
     """The value of --on-stop. Raises UsageError."""
     from jobq.worker.stopping import OnStop  # noqa: PLC0415
@@ -97,11 +90,3 @@ def policy_of(text: str | None) -> OnStop | None:
         return None if text is None else OnStop(text)
     except ValueError:
         raise UsageError(f"--on-stop: {text!r} is not possible here", "give leave or hand-back") from None
-
-
-def queue_label(text: str) -> str:
-    """The name of a queue as jobs have it. Raises UsageError, naming the option."""
-    try:
-        return parse_name(text)
-    except UsageError as e:
-        raise UsageError(f"--queue: {e}", e.hint) from None

@@ -1,1 +1,1 @@
-"""Engines run attempts and know no store. `local` starts one supervisor process for each slot of the worker."""
+"""Engines run attempts. `local` starts one supervisor process for each slot of the worker."""

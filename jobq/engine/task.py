@@ -1,11 +1,11 @@
-"""What an engine is told about an attempt, and what it tells back."""
+"""The data that a worker and an engine exchange about an attempt."""
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
-from jobq.job import Attempt, Call, Ending, Job, Moment
+from jobq.command import to_run
+from jobq.job import Attempt, Ending, Job, Moment
 from jobq.rules.retry import attempts_left
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
@@ -20,28 +20,28 @@ class Key(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What is known of an attempt even if its worker and its supervisor are dead."""
+    """Facts about an attempt that are known even if its worker and its supervisor are dead."""
 
     key: Key
     attempt: Attempt
-    mark: int  # that all its processes carry
+    mark: int  # all its processes carry it
     log: str
-    added_at: float = 0.0  # tells the job from another one that has its number since a backup was restored
+    added_at: float = 0.0  # tells the job from another one with its number, after a backup was restored
 
     @classmethod
     def of(cls, job: Job, store: Store) -> Trace:
-        """The last attempt of the job."""
+        """Return the trace of the last attempt of the job."""
         attempt = job.attempts[-1]
         mark = mark_of(store.identity, attempt.supervisor, job.id, attempt.n, attempt.claimed_at)
         return cls(Key(job.id, attempt.n), attempt, mark, store.logs.path(job.id, attempt.n), job.added_at)
 
     def is_of(self, job: Job) -> bool:
-        """Whether this is an attempt of the job that the job does not know of."""
+        """Return True if this is an attempt of the job which is missing in its record."""
         return job.added_at == self.added_at and self.key.n > len(job.attempts)
 
 
 class Task(NamedTuple):
-    """All that is needed to run one attempt. Seconds; absolute paths; texts are UTF-8, as supervisors read them."""
+    """The data to run one attempt. Times in seconds, absolute paths, texts in UTF-8, as supervisors read them."""
 
     trace: Trace
     command: str | tuple[str, ...]  # a shell line or an argv
@@ -54,12 +54,12 @@ class Task(NamedTuple):
     log_max: int  # bytes
     boot_id: str
     once: bool  # it must not be started again, whatever happens
-    result: str | None  # where a function leaves what it returned
-    followed: bool  # somebody reads the log as it grows, and must miss nothing
+    result: str | None  # path of the result file of a function
+    followed: bool  # a reader follows the log, and must miss nothing
 
     @classmethod
     def of(cls, job: Job, store: Store, now: Moment, child: str, *, followed: bool = False) -> Task:
-        """The last attempt of the job, which was just claimed; `child` is the script that calls functions."""
+        """Return the task for the last attempt of the job, just claimed; `child` is the script that calls functions."""
         spec, attempt = job.spec, job.attempts[-1]
         trace = Trace.of(job, store)
         variables = {
@@ -70,11 +70,10 @@ class Task(NamedTuple):
         }
         if spec.name is not None:
             variables["JOBQ_JOB_NAME"] = spec.name
-        command = job.command
-        result = store.logs.result_path(job.id, attempt.n) if isinstance(command, Call) else None
+        result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
         return cls(
             trace,
-            argv_of(command, utf8(child), utf8(result or "")) if isinstance(command, Call) else command,
+            to_run(job.command, utf8(child), utf8(result or "")),
             spec.cwd,
             spec.umask,
             utf8(store.environment_path(spec.env)),
@@ -90,13 +89,7 @@ class Task(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An attempt is over."""
+    """An attempt that is over."""
 
     key: Key
     ending: Ending
-
-
-def argv_of(call: Call, child: str, result: str) -> tuple[str, ...]:
-    """The program and arguments that make the call by the script `child`, and leave at `result` what it returns."""
-    arguments = json.dumps({"args": call.args, "kwargs": call.kwargs}, separators=(",", ":"), allow_nan=False)
-    return (call.python, "-u", child, call.function, arguments, result)

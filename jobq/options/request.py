@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import UsageError
-from jobq.job import Call, Command, Spec, names_function
-from jobq.options.table import LEAST_LOG, MOST_RETRIES, parse_name
-from jobq.store.records import BadRecord, depth, read_spec, spec_record
+from jobq.options.table import BY_NAME
 from jobq.system import utf8
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
@@ -65,24 +63,11 @@ def identifier(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-def check_spec(spec: Spec) -> None:
-    """Raises UsageError for values that can't be stored, or mean nothing."""
-    try:
-        read_spec(spec_record(spec))
-    except BadRecord as e:
-        raise UsageError(str(e)) from None
-    parse_name(spec.queue)
-    if spec.name is not None:
-        parse_name(spec.name)
-    if not 0 <= spec.retries <= MOST_RETRIES:
-        raise UsageError(f"retries can't be {spec.retries}", f"give a number from 0 to {MOST_RETRIES}")
-    if not LEAST_LOG <= spec.log_max < 1 << 60:
-        raise UsageError(f"log_max can't be {spec.log_max}", f"give a number of bytes from {LEAST_LOG} on")
-    if spec.timeout == 0:
-        raise UsageError("timeout can't be 0", "leave it out for no limit")
-    for name, seconds in (("timeout", spec.timeout), ("grace", spec.grace)):
-        if seconds is not None and not 0 <= seconds < math.inf:
-            raise UsageError(f"{name} can't be {seconds}", "give seconds")
+def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a Spec that these options set. Raises UsageError, TypeError for an option there is not."""
+    if unknown := options.keys() - BY_NAME.keys():
+        raise TypeError(f"a job can't ask for {min(unknown)}")
+    return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].in_spec}
 
 
 def check_variables(variables: object) -> None:
@@ -101,12 +86,8 @@ def check_variables(variables: object) -> None:
 def check_command(command: Command, line: int) -> None:
     """Raises UsageError if no system could start it; `line` is its number among several, else 0."""
     where = f"line {line}: " if line else ""
-    if isinstance(command, Call):
-        from jobq.engine.task import argv_of  # noqa: PLC0415  # only for functions
-
-        words = argv_of(command, "", "")
-    else:
-        words = (command,) if isinstance(command, str) else command
+    run = to_run(command)
+    words = (run,) if isinstance(run, str) else run
     if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
         raise UsageError(
             f"{where}{command!r:.60} is not a command", "give a shell line, or the program and its arguments"

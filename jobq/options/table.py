@@ -1,185 +1,126 @@
-"""What a job can ask for, declared once: the command line, job files and Python all read this table."""
+"""The options of a job, one row each: flags, JSON, Python, the stored form and what is shown are made from these rows.
+
+To add an option: a row here, a field of `job.Spec`, a line in `api.JobOptions`, and the rule that obeys it. A test
+walks rows and ways, and names what was forgotten.
+"""
 
 from __future__ import annotations
 
 from jobq.errors import UsageError
-from jobq.system import typed, utf8
+from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
+NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
 MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
-
-
-class JobOption:
-    """One ask: `parse` reads its value from text and raises UsageError; `many` may be given more than once."""
-
-    def __init__(  # noqa: PLR0917  # a row of the table below
-        self,
-        name: str,
-        flags: tuple[str, ...],
-        parse: Callable[[str], Any],
-        default: Any,
-        metavar: str,
-        help: str,  # noqa: A002  # as typer calls it
-        *,
-        many: bool = False,
-    ) -> None:
-        self.name = name
-        self.flags = flags
-        self.parse = parse
-        self.default = default
-        self.metavar = metavar
-        self.help = help
-        self.many = many
-
-
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
-
-
-def duration(text: str) -> float:
-    """Seconds, from "90", "1.5h", "1h30m", "250ms"."""
-    total, number, unit = 0.0, "", ""
-    try:
-        for char in text.strip().lower() + "\0":
-            if char.isdecimal() or char == ".":
-                if unit:
-                    total, number, unit = total + float(number) * UNITS[unit], "", ""
-                number += char
-            elif char != "\0":
-                unit += char
-        total += float(number) * UNITS[unit or "s"]
-    except (KeyError, ValueError):
-        raise UsageError(f"{text!r} is not a duration", "write it like 90, 45s, 10m, 1h30m or 2d") from None
-    return total
-
-
-def positive_duration(text: str) -> float:
-    """A duration above zero."""
-    seconds = duration(text)
-    if seconds <= 0:
-        raise UsageError(f"{text!r} is no time at all", "leave the option out for no limit")
-    return seconds
-
-
-SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 
 
-def log_size(text: str) -> int:
-    """Bytes, from "100000", "64k", "10M", "1.5GiB"."""
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in SIZES else ""
-    try:
-        size = int(float(number.removesuffix(unit)) * SIZES[unit])
-    except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is not a size", "write it like 500k, 64M or 2G") from None
-    if not LEAST_LOG <= size < 1 << 60:
-        raise UsageError(f"{text!r} is not possible here", "give a size from 64k on")
-    return size
+class JobOption:
+    """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it."""
 
+    def __init__(
+        self, name: str, flags: tuple[str, ...], kind: Kind, default: Any, help_text: str, *, many: bool = False
+    ) -> None:
+        self.name = name
+        self.flags = flags
+        self.kind = kind
+        self.default = default
+        self.help = help_text
+        self.many = many
 
-NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
+    @property
+    def in_spec(self) -> bool:
+        """Whether a field of the spec holds the value itself. Of `env` it holds a digest, of `cwd` the full path."""
+        return not isinstance(self.kind, (Directory, Variable))
 
+    @property
+    def stored(self) -> Rule:
+        """The values that its field of the spec may have."""
+        return self.kind.stored.or_none if self.in_spec and self.default is None else self.kind.stored
 
-def priority(text: str) -> int:
-    """A whole number, or low, normal, high."""
-    if text in NAMED_PRIORITIES:
-        return NAMED_PRIORITIES[text]
-    return whole_number(text, -1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20")
+    def parse(self, text: str) -> Any:
+        """Return the value of a text. Raises UsageError that names the option."""
+        try:
+            return self.kind.parse(text)
+        except UsageError as e:
+            raise UsageError(f"{self.flags[0]}: {e}", e.hint) from None
 
+    def take(self, value: Any) -> Any:
+        """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
+        if value is None and self.default is None:
+            return None
+        if isinstance(value, str) and self.kind.from_text:
+            return self.parse(value)
+        if not self.kind.stored.allows(value):
+            raise UsageError(f"{self.name} can't be {value!r:.60}", f"see {self.flags[0]} in 'jobq add --help'")
+        try:
+            self.kind.check(value)
+        except UsageError as e:
+            raise UsageError(f"{self.name}: {e}", e.hint) from None
+        return value
 
-def retries(text: str) -> int:
-    """How many attempts may follow the first."""
-    return whole_number(text, 0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
-
-
-def whole_number(text: str, least: int, most: int, wanted: str) -> int:
-    """An int within the bounds. Raises UsageError that names what is `wanted`."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise UsageError(f"{text!r} is not possible here", f"give {wanted}")
-    return number
-
-
-def parse_name(text: str) -> str:
-    """A name for a job or a queue: 1-128 printable characters, no number, range, "@..." or "-..."."""
-    if not text.isascii():
-        import unicodedata  # noqa: PLC0415
-
-        text = unicodedata.normalize("NFC", typed(text))
-    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
-        raise UsageError(f"{text!r} can't be a name", "use 1 to 128 printable characters")
-    if text[0] in "@-" or text.replace("-", "").isdecimal():
-        raise UsageError(f"{text!r} can't be a name", "names are not numbers or ranges, and start with neither @ nor -")
-    return text
-
-
-def variable(text: str) -> tuple[str, str | None]:
-    """NAME=VALUE, or NAME alone (None: its value here)."""
-    name, equals, value = text.partition("=")
-    if not name or "\0" in text:
-        raise UsageError(f"{text!r} is not a variable", "write NAME=VALUE, or NAME for its value here")
-    return utf8(name), utf8(value) if equals else None
+    def shown(self, value: Any) -> str:
+        """Return the value as people read it."""
+        return "none" if value is None else self.kind.shown(value)
 
 
 OPTIONS = (
-    JobOption("queue", ("--queue", "-q"), parse_name, "default", "NAME", "The queue it waits in."),
-    JobOption("priority", ("--priority", "-p"), priority, 0, "N", "Higher goes first; low, normal, high = -10, 0, 10."),
+    JobOption("queue", ("--queue", "-q"), Name(), "default", "The queue it waits in."),
+    JobOption(
+        "priority",
+        ("--priority", "-p"),
+        WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES),
+        0,
+        "Higher starts first; low, normal, high = -10, 0, 10.",
+    ),
     JobOption(
         "retries",
         ("--retries", "-r"),
-        retries,
+        WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}"),
         3,
-        "N",
         "Attempts after the first, 1 s, 2 s, 4 s ... apart; 0: never twice.",
     ),
     JobOption(
         "timeout",
         ("--timeout", "-t"),
-        positive_duration,
+        Duration(above_zero=True),
         None,
-        "TIME",
-        "End each attempt after this, as in 90, 10m, 1h30m.",
+        "End each attempt after this time, as in 90, 10m, 1h30m.",
     ),
-    JobOption("grace", ("--grace",), duration, 10, "TIME", "From TERM to KILL when it is ended."),
-    JobOption("log_max", ("--log-max",), log_size, "256M", "SIZE", "Of longer output, keep the beginning and the end."),
-    JobOption("name", ("--name", "-n"), parse_name, None, "NAME", "A handle, unique among unfinished jobs."),
-    JobOption("cwd", ("--cwd", "-C"), str, None, "DIR", "Run it there instead of here."),
+    JobOption("grace", ("--grace",), Duration(), 10.0, "Time between SIGTERM and SIGKILL, when it is ended."),
     JobOption(
-        "env",
-        ("--env", "-e"),
-        variable,
-        (),
-        "NAME[=V]",
-        "Set a variable on top of the captured environment.",
-        many=True,
+        "log_max",
+        ("--log-max",),
+        Size(LEAST_LOG, (1 << 60) - 1),
+        256 << 20,
+        "Keep this much output: its beginning and its end.",
     ),
+    JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs."),
+    JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
+    JobOption("env", ("--env", "-e"), Variable(), (), "Set a variable on top of the captured environment.", many=True),
 )
+BY_NAME = {option.name: option for option in OPTIONS}
+BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
 def parse_options(texts: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The values of what was asked for; what was not is left out. Raises UsageError, naming the option.
+    """Return the values of the options that were given as text. Raises UsageError that names the option.
 
-    `environ` is where a variable without a value has it from.
+    `environ` supplies the variables that are named without a value.
     """
-    asked: dict[str, Any] = {}
-    for ask in OPTIONS:
-        given = texts.get(ask.name)
+    options: dict[str, Any] = {}
+    for option in OPTIONS:
+        given = texts.get(option.name)
         if given is None or given == []:
             continue
-        try:
-            asked[ask.name] = [ask.parse(text) for text in given] if ask.many else ask.parse(str(given))
-        except UsageError as e:
-            raise UsageError(f"{ask.flags[0]}: {e}", e.hint) from None
-    if "env" in asked:
-        asked["env"] = _variables(asked["env"], environ)
-    return asked
+        options[option.name] = [option.parse(text) for text in given] if option.many else option.parse(str(given))
+    if "env" in options:
+        options["env"] = _variables(options["env"], environ)
+    return options
 
 
 def _variables(pairs: list[tuple[str, str | None]], environ: Mapping[str, str]) -> dict[str, str]:

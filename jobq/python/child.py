@@ -1,15 +1,15 @@
-"""Calls one Python function for a job, in whatever interpreter the job was added from.
+"""Call one Python function for a job, in the interpreter that the job was added from.
 
 Run by path as `python -u child.py MODULE:FUNCTION ARGUMENTS RESULT`: ARGUMENTS is JSON, {"args": [], "kwargs": {}},
 RESULT the file that gets {"result": ...} or {"error": {"type", "message", "traceback"}}, as JSON. `"retry": false`
-beside an error says that the same call can only end the same way. What the function prints goes where the job's output
-goes, and so does the traceback. A coroutine is run to its end. TERM raises SystemExit in the function, so that its
-`finally` blocks and context managers run; if that ends it, this process dies of TERM.
+beside an error means that the same call can only end the same way. The output of the function and its traceback go to
+the output of the job. A coroutine is run to its end. TERM raises SystemExit in the function, so that its `finally`
+blocks and context managers run; if that ends the function, this process dies of TERM.
 
-Exit status: 0 it returned; 1 it raised, or returned what can't be stored; 2 it does not take these arguments, or this
-Python is too old; 74 the result can't be saved, ever; 127 there is no such module or function; anything else is its
-own doing. Standard library only, nothing of jobq: the interpreter need not have it. Oldest Python: 3.7; older ones must
-be able to read this file, to be told so, which is why its types are comments.
+Exit status: 0 the function returned; 1 it raised, or its result can't be stored; 74 the result file can never be saved;
+127 there is no such module or function, it does not take these arguments, or this Python is too old; any other status
+is the function's own. This file uses only the standard library: the interpreter need not have jobq. Oldest Python: 3.7;
+older ones must still parse this file, to report that they are too old, so its types are comments.
 """
 
 import os
@@ -19,7 +19,7 @@ USERS_PATH = sys.path[:]
 LOADED_BEFORE = set(sys.modules)
 LIBRARY = os.path.dirname(os.__file__)
 if __name__ == "__main__":
-    sys.path[:] = [place for place in sys.path if place.startswith(LIBRARY)]  # PYTHONPATH would come before it
+    sys.path[:] = [place for place in sys.path if place.startswith(LIBRARY)]  # modules in PYTHONPATH would hide it
 
 import atexit  # noqa: E402
 import errno  # noqa: E402
@@ -27,7 +27,7 @@ import io  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 from importlib import import_module  # noqa: E402
-from time import sleep  # noqa: E402  # ours, whatever the function puts in its place
+from time import sleep  # noqa: E402  # the original, even if the function replaces it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 MOST_RESULT = 16 << 20  # bytes
 MOST_TEXT = 20000  # characters of a traceback
 MOST_MESSAGE = 2000  # characters of a message
-MOST_DEPTH = 500  # of lists and objects in each other: what every reader can take
-MOST_DIGITS = 4300  # of a number: longer ones are refused by Python's own reader
+MOST_DEPTH = 500  # levels of nested lists and objects that every reader can take
+MOST_DIGITS = 4300  # of a number: Python's own reader refuses longer ones
 NO_ROOM_PAUSE = 0.5  # seconds between two tries to save the result
 MAY_BE_MENDED = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.ENFILE,
@@ -47,7 +47,7 @@ MAY_BE_MENDED = (
 
 
 class Final(Exception):
-    """A sentence: why the call can only end this way, however often it is tried."""
+    """An error that every further try of the call would repeat; its message is a sentence that gives the reason."""
 
     def __init__(self, sentence, status, kind):  # type: (str, int, str) -> None
         Exception.__init__(self, sentence)
@@ -56,11 +56,11 @@ class Final(Exception):
 
 
 class Terminated(SystemExit):
-    """TERM has come. asyncio lets a SystemExit through, and `except Exception` does not stop it."""
+    """TERM, as an exception. asyncio lets a SystemExit through, and `except Exception` does not stop it."""
 
 
 def main():  # type: () -> int
-    """Call it, write down how it went; the exit status."""
+    """Call the function and save its result; return the exit status."""
     function, arguments, path = sys.argv[1:4]
     result = ResultFile(path, function)
     if sys.version_info < (3, 7):
@@ -79,12 +79,12 @@ def main():  # type: () -> int
 
 
 def outcome(function, call):  # type: (str, dict[str, Any]) -> tuple[str, int]
-    """What is written of the call, and the exit status. Raises Terminated."""
+    """Make the call; return the text for the result file, and the exit status. Raises Terminated."""
     try:
         return as_json(run(find(function), call, function), function), 0
     except Terminated:
         raise
-    except BaseException as e:  # whatever it is, it is the result
+    except BaseException as e:  # any exception is a result
         document, status = describe(e)
         return json.dumps(document), status
 
@@ -93,7 +93,7 @@ def outcome(function, call):  # type: (str, dict[str, Any]) -> tuple[str, int]
 
 
 class Termination:
-    """TERM as an exception in the function, so that what it has begun is tidied up; then as the death that it is."""
+    """Handler of TERM: an exception ends the function, so that it can clean up; then the process dies of TERM."""
 
     def __init__(self):  # type: () -> None
         self.is_told = False
@@ -102,31 +102,31 @@ class Termination:
         self.mask = set()  # type: set[Any]
         signal.signal(signal.SIGTERM, self.handler)
         os.register_at_fork(before=self.hold_back, after_in_parent=self.let_through, after_in_child=self.forget)
-        atexit.register(self.die)  # the first one runs last, behind all that the function registers
+        atexit.register(self.die)  # registered first, so it runs last, after all that the function registers
 
     def tell(self, number, _frame):  # type: (int, object) -> None
-        """Raise it once: a second TERM would cut short what tidies up."""
+        """Raise Terminated once: a second one would interrupt the clean-up."""
         if not self.is_told:
             self.is_told = True
             raise Terminated(128 + number)
 
     def hold_back(self):  # type: () -> None
-        """Keep a TERM for a child until it has forgotten the handler: a new child drops what came before."""
+        """Block TERM until a forked child has dropped the handler: Python in a new child discards earlier signals."""
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def let_through(self):  # type: () -> None
-        """As before the fork."""
+        """Restore the signal mask from before the fork."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
     def forget(self):  # type: () -> None
-        """A forked child dies of TERM at once, as ever."""
+        """Drop the handler in a forked child: it dies of TERM at once, as usual."""
         self.is_fatal = False
         if signal.getsignal(signal.SIGTERM) == self.handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.let_through()
 
     def die(self):  # type: () -> None
-        """Let whoever waits for this process see what ended it."""
+        """Die of TERM if that has ended the function, so that the parent process sees the reason."""
         if self.is_fatal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -135,8 +135,8 @@ class Termination:
 def use_the_users_modules():  # type: () -> None
     """Let imports find what `python -m` would find here: the job's directory first, then PYTHONPATH, then the rest.
 
-    Of what this file has loaded, nothing stays that a module of theirs would come before. PYTHONSAFEPATH keeps the
-    directory from hiding others: it comes last then.
+    If a module of the user has the name of one that this file has loaded, all that it has loaded is unloaded. With
+    PYTHONSAFEPATH, the directory must not hide other modules: it comes last.
     """
     from importlib.machinery import PathFinder
 
@@ -144,7 +144,7 @@ def use_the_users_modules():  # type: () -> None
     if getattr(sys.flags, "safe_path", False):
         sys.path[:] = USERS_PATH + [here]
     else:
-        sys.path[:] = [here] + USERS_PATH[1:]  # that one is the directory of this file
+        sys.path[:] = [here] + USERS_PATH[1:]  # the first entry is the directory of this file
     first = []
     for place in sys.path:
         if place.startswith(LIBRARY):
@@ -161,15 +161,15 @@ def use_the_users_modules():  # type: () -> None
 
 
 def find(function):  # type: (str) -> Callable[..., Any]
-    """What "module:name" or "module:name.name" stands for. Raises Final, and what the import raises."""
+    """Return what "module:name" or "module:name.name" names. Raises Final, and what the import raises."""
     module_name, _, names = function.partition(":")
     if module_name == "__main__":
-        raise impossible("__main__ is no module that a job can import; name the file: SCRIPT:FUNCTION for SCRIPT.py")
+        raise impossible("a job can't import __main__; name the file: SCRIPT:FUNCTION for SCRIPT.py")
     try:
         found = import_module(module_name)  # type: Any
     except ImportError as e:
         if not isinstance(e, ModuleNotFoundError) or not (module_name + ".").startswith("%s." % e.name):
-            raise  # the module is there, and lacks something itself
+            raise  # the module exists, but its own imports fail
         raise impossible("there is no module %s for %s in %s" % (e.name, sys.executable, os.getcwd()))
     for name in names.split("."):
         try:
@@ -182,19 +182,19 @@ def find(function):  # type: (str) -> Callable[..., Any]
 
 
 def impossible(sentence, status=127):  # type: (str, int) -> Final
-    """The error of what can't be called at all."""
+    """Return the error for a function that can't be called at all."""
     return Final(sentence, status, "Impossible")
 
 
 def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], str) -> Any
-    """What it returns. Raises Final if it does not take these arguments, and what it raises.
+    """Call the function and return its result. Raises Final if it does not take these arguments, and what it raises.
 
-    Only the call itself tells what it takes: a decorator may add arguments, or take some away.
+    Only the call itself shows which arguments it takes: a decorator may add some, or remove some.
     """
     try:
         result = target(*call["args"], **call["kwargs"])
     except TypeError as e:
-        if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # nothing of it has run
+        if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # no code of it has run
             raise impossible("%s does not take these arguments: %s" % (function, words(e)))
         raise
     if hasattr(result, "__await__"):
@@ -205,14 +205,14 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
 
 
 def as_json(result, function):  # type: (object, str) -> str
-    """What is written of a result. Raises Final if it can't be read again: it has run, which is not to be repeated."""
+    """Return a result as JSON. Raises Final if that is not possible: the function has run, and must not run again."""
     kind = type(result).__name__
     if kind in ("generator", "async_generator"):
         raise Final("%s returned a generator, whose code has not run; let it return a list" % function, 1, "TypeError")
     try:
         text = json.dumps({"result": result}, allow_nan=False)
         check_readable(text)
-    except Exception as e:  # a dict of theirs may raise anything
+    except Exception as e:  # a user's own kind of dict may raise anything
         sentence = "%s has run, but what it returned (a %s) is not JSON: %s" % (function, kind, words(e))
         raise Final(sentence, 1, type(e).__name__)
     if len(text) > MOST_RESULT:
@@ -222,7 +222,7 @@ def as_json(result, function):  # type: (object, str) -> str
 
 
 def check_readable(text):  # type: (str) -> None
-    """Raises ValueError for JSON that means less than the result did, or that some readers can't take."""
+    """Raise ValueError if the JSON holds less than the result did, or if some readers can't take it."""
 
     def members(pairs):  # type: (list[tuple[str, Any]]) -> dict[str, Any]
         found = dict(pairs)
@@ -241,14 +241,14 @@ def check_readable(text):  # type: (str) -> None
         level = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
         if not level:
             return
-    raise ValueError("lists lie in lists, more than %d deep" % MOST_DEPTH)
+    raise ValueError("lists or objects are nested more than %d deep" % MOST_DEPTH)
 
 
 # -- after it --------------------------------------------------------------------------------------
 
 
 def describe(error):  # type: (BaseException) -> tuple[dict[str, Any], int]
-    """What is written of an exception, and the exit status. Its traceback is printed, without our own frames."""
+    """Return an exception as JSON values, and the exit status. Print its traceback, without the frames of this file."""
     if isinstance(error, Final):
         say("%s\n" % error)
         what = {"type": error.kind, "message": clip(str(error), MOST_MESSAGE), "traceback": ""}
@@ -273,7 +273,7 @@ def describe(error):  # type: (BaseException) -> tuple[dict[str, Any], int]
 
 
 def traceback_of(error):  # type: (BaseException) -> str
-    """As the interpreter itself prints it, which copes with any exception, and with modules that hide its own."""
+    """Return the traceback as the interpreter prints it: it needs no module that the user's may hide."""
     stderr, sys.stderr = sys.stderr, io.StringIO()
     try:
         sys.__excepthook__(type(error), error, error.__traceback__)
@@ -285,7 +285,7 @@ def traceback_of(error):  # type: (BaseException) -> str
 
 
 def words(error):  # type: (BaseException) -> str
-    """Its message."""
+    """Return the message of the exception."""
     try:
         return str(error)
     except BaseException:
@@ -293,14 +293,14 @@ def words(error):  # type: (BaseException) -> str
 
 
 def clip(text, most):  # type: (str, int) -> str
-    """The beginning and the end of a long text, in characters that every file can hold."""
+    """Return the text, a long one without its middle, in characters that every file can hold."""
     if len(text) > most:
         text = "%s\n... %d characters left out ...\n%s" % (text[: most // 2], len(text) - most, text[-most // 2 :])
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def say(text):  # type: (str) -> None
-    """Print to stderr, if the function has left one."""
+    """Print to stderr, even if the function has closed sys.stderr."""
     text = clip(text, 50 * MOST_TEXT)
     try:
         sys.stderr.write(text)
@@ -313,24 +313,24 @@ def say(text):  # type: (str) -> None
 
 
 class ResultFile:
-    """The file that gets the result."""
+    """The file for the result of the call."""
 
     def __init__(self, path, function):  # type: (str, str) -> None
         self.path = path
         self.function = function
         self.owner = os.getpid()
-        self.spare = os.open(os.devnull, os.O_RDONLY)  # for a function that uses up all descriptors
+        self.spare = os.open(os.devnull, os.O_RDONLY)  # closed to free a descriptor if the function has used up all
 
     def save(self, text, status):  # type: (str, int) -> int
-        """Return when it is there, however long the disk is full: what has run is not to be repeated. The exit status.
+        """Save the text, and wait as long as the disk is full: what has run must not run again. Return the exit status.
 
-        TERM ends the wait. A forked child that comes back out of the function leaves nothing.
+        TERM ends the wait. A forked child that returns from the function saves nothing.
         """
         is_told = False
         while os.getpid() == self.owner:
             try:
                 self.write(text)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to tidy up
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to clean up
                 break
             except OSError as e:
                 if e.errno == errno.EFBIG and status == 0:  # setrlimit(2): there will never be room
@@ -352,9 +352,9 @@ class ResultFile:
         return status
 
     def write(self, text):  # type: (str) -> None
-        """Make the file, whole or not at all, durable on return. Raises OSError."""
+        """Write the file, whole or not at all; it is durable on return. Raises OSError."""
         temp = self.path + ".tmp"
-        remove(temp)  # of a try that was cut short
+        remove(temp)  # left by a try that was cut short
         try:
             fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             try:
@@ -367,7 +367,7 @@ class ResultFile:
                 os.close(fd)
             os.rename(temp, self.path)
         except BaseException:
-            remove(temp)  # it takes room
+            remove(temp)  # it takes space
             raise
         folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""What Python functions returned or raised, read from the files that they left."""
+"""Results of Python functions: what they returned or raised, read from their result files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from jobq.job import Call, Job, Record
+from jobq.command import Call, Record
+from jobq.job import Job
 from jobq.store.logs import Logs
 from jobq.system import open_plain
 
-LARGEST = (16 << 20) + 1024  # bytes: nothing larger is written by the script that calls functions
+LARGEST = (16 << 20) + 1024  # bytes: the script that calls functions writes no larger file
 
 
 class Result(NamedTuple):
-    """The value that was returned (None if there is none), or the error: type, message, traceback."""
+    """The value that a function returned (None if there is none), or its error: type, message, traceback."""
 
     value: Any = None
     error: Record | None = None
-    unread: int = 0  # bytes of a value that is larger than was asked for
+    unread: int = 0  # bytes of a value that was not read, as it is too large
 
 
 def result_of(job: Job, attempt: int, logs: Logs, most: int = LARGEST) -> Result | None:
-    """What that attempt of a Python job left; None if it left nothing, or if it is no Python job.
+    """Return the result of that attempt of a Python job; None if it left none, or if it is not a Python job.
 
     A value of more than `most` bytes is not read, as objects take many times the memory of their text.
     """
@@ -33,7 +34,7 @@ def result_of(job: Job, attempt: int, logs: Logs, most: int = LARGEST) -> Result
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             size = os.fstat(f.fileno()).st_size
             if size > LARGEST:
-                return _broken(f"{path} has {size} bytes, which no result has")
+                return _broken(f"{path} has {size} bytes, more than any result")
             if size > most:
                 return Result(unread=size)
             document = json.loads(f.read(LARGEST))

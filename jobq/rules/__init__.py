@@ -1,1 +1,1 @@
-"""What is allowed and what follows from it. Pure: no file, no clock, no process; the time is an argument."""
+"""The rules for jobs: legal moves, retries, order. Pure: no file, no clock, no process; the time is an argument."""

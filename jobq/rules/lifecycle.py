@@ -1,6 +1,6 @@
-"""Every legal move of a job, as one table and one named function a move.
+"""The legal moves of a job: one table, and one named function for each move.
 
-A function takes the job and exactly the facts that the move needs, and returns the job after it; whatever the table
+A function takes the job and exactly the facts that the move needs, and returns the job after it. A move that the table
 does not list raises `IllegalMove`. Nothing here knows files, clocks or processes.
 """
 
@@ -14,7 +14,7 @@ from jobq.rules import retry
 
 
 class Event(StrEnum):
-    """What can happen to a job; the words of its history."""
+    """The events that can happen to a job; its history uses these words."""
 
     CLAIM = "claim"
     SUCCEED = "succeed"
@@ -57,7 +57,7 @@ MOVES: dict[tuple[State, Event], State] = {
 
 
 class WrongState(Refused):
-    """The job's state does not allow this."""
+    """A request that the job's state does not allow."""
 
     def __init__(self, job: Job, what: str, hint: str = "") -> None:
         super().__init__(f"job {job.id} is {job.state}: it can't {what}", hint)
@@ -65,7 +65,7 @@ class WrongState(Refused):
 
 
 class IllegalMove(WrongState):
-    """The table of moves has nothing for this state and this event."""
+    """An event that the table of moves does not list for this state."""
 
     def __init__(self, job: Job, event: Event) -> None:
         super().__init__(job, PASSIVE.get(event, event), HINTS.get((job.state, event), ""))
@@ -97,7 +97,7 @@ def _move(job: Job, event: Event, now: Moment, **changes: object) -> Job:
 
 
 def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
-    """A worker takes it for one attempt; one that was never started is made again, under its number."""
+    """Claim the job for one attempt. If the last attempt was never started, this one replaces it, with its number."""
     made = job.attempts
     if made and made[-1].ending is not None and made[-1].ending.never_started:
         made = made[:-1]
@@ -106,9 +106,9 @@ def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
 
 
 def finish(job: Job, ending: Ending, now: Moment, jitter: float) -> Job:
-    """Its attempt is over: succeeded, failed, cancelled, back for a retry, or handed back.
+    """End the running attempt: the job has succeeded, failed, was cancelled, is retried, or is handed back.
 
-    `roll` in [0, 1) decides the jitter of a retry's delay, which is stored with the decision.
+    `jitter` in [0, 1) lengthens the delay of a retry, which is stored with the decision.
     """
     if job.state is not State.RUNNING:
         raise IllegalMove(job, Event.FAIL)
@@ -122,7 +122,7 @@ def finish(job: Job, ending: Ending, now: Moment, jitter: float) -> Job:
     if job.cancel_asked_at is not None:
         ours = ending.outcome in {Outcome.LOST, Outcome.INTERRUPTED} or not ending.counted
         return _move(job, Event.CANCEL if ours else Event.FAIL, now, **ended)
-    # Cut short by us, or never started: with retries left it costs none. Without, what has run is never run again.
+    # Cut short by jobq, or never started: with retries left it uses none. Without, a job that has run never runs again.
     full = len(job.attempts) >= retry.MOST_ATTEMPTS
     if ending.never_started or (not ending.counted and not full and left):
         return _move(job, Event.HAND_BACK, now, **ended)
@@ -134,7 +134,7 @@ def finish(job: Job, ending: Ending, now: Moment, jitter: float) -> Job:
 
 
 def adopt(job: Job, now: Moment, *, owner: str) -> Job:
-    """Another worker answers for the running attempt from now on."""
+    """Let another worker answer for the running attempt from now on."""
     if not job.attempts:
         raise IllegalMove(job, Event.ADOPT)
     attempts = (*job.attempts[:-1], job.attempts[-1]._replace(owner=owner))
@@ -142,7 +142,7 @@ def adopt(job: Job, now: Moment, *, owner: str) -> Job:
 
 
 def cancel(job: Job, now: Moment) -> Job:
-    """A person wants it to end: at once if it only waits, else as a wish that its owner carries out."""
+    """Cancel the job: at once if it only waits, else as a request that its owner carries out."""
     if job.state is State.RUNNING:
         if job.cancel_asked_at is not None:
             return job
@@ -151,19 +151,19 @@ def cancel(job: Job, now: Moment) -> Job:
 
 
 def hold(job: Job, now: Moment) -> Job:
-    """A person keeps it from starting."""
+    """Hold a queued job, so that it does not start."""
     return _move(job, Event.HOLD, now)
 
 
 def release(job: Job, now: Moment) -> Job:
-    """A person lets a held job go on."""
+    """Release a held job."""
     return _move(job, Event.RELEASE, now)
 
 
 def requeue(job: Job, now: Moment) -> Job:
-    """A person gives a finished job its retries back and another turn."""
+    """Requeue a finished job by hand, with all its retries."""
     if len(job.attempts) >= retry.MOST_ATTEMPTS:
-        raise Refused(f"job {job.id} was started {len(job.attempts)} times, which is the most", "add it again")
+        raise Refused(f"job {job.id} was started {len(job.attempts)} times, which is the limit", "add it again")
     return _move(
         job,
         Event.REQUEUE,
@@ -177,19 +177,19 @@ def requeue(job: Job, now: Moment) -> Job:
 
 
 def acknowledge(job: Job, _now: Moment) -> Job:
-    """A person knows that it failed, and leaves it at that; no move: it stays what it is."""
+    """Record that a person knows of the failure. This is no move: the job stays failed."""
     if job.state is not State.FAILED:
-        raise WrongState(job, "be acknowledged", "only what has failed can")
+        raise WrongState(job, "be acknowledged", "only a failed job can")
     if not job.is_open_failure:
         return job
     return job._replace(acknowledged=len(job.attempts))
 
 
 def skip(job: Job, now: Moment) -> Job:
-    """What it depends on can't succeed any more."""
+    """Skip the job: a job that it depends on can't succeed any more."""
     return _move(job, Event.SKIP, now, due=None)
 
 
 def expire(job: Job, now: Moment) -> Job:
-    """It had not started by the time it was wanted."""
+    """Expire the job: it had not started in time."""
     return _move(job, Event.EXPIRE, now, due=None)

@@ -1,7 +1,7 @@
-"""Who is next: the order of claims, and why a job is not running yet.
+"""The order of claims, and the reason why a job is not running yet.
 
-Ready jobs go by priority (higher first), then by id, within the limits of their queues. `Waiting` keeps that order up
-to date one job at a time, so that a claim costs the same whatever the number of jobs that wait.
+Ready jobs are claimed by priority (higher first), then by id, within the limits of their queues. `Waiting` updates that
+order one job at a time, so that a claim costs the same for any number of waiting jobs.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ Rank = tuple[str, str | None, int]  # queue, runner, priority
 
 
 class Waiting:
-    """The queued jobs in the order of their claim, and how many of each queue run.
+    """The queued jobs in the order of their claim, and the number of running jobs of each queue.
 
-    Heaps with lazy removal: an entry counts only if its job still waits with that rank; doubles are harmless.
+    Heaps with lazy removal: an entry counts only if its job is still ready; duplicates are harmless.
     """
 
     def __init__(self) -> None:
         self._ready: dict[Rank, list[int]] = {}
-        self._later: dict[str, list[tuple[float, int]]] = {}  # by boot, then by time since that boot
+        self._later: dict[str, list[tuple[float, int]]] = {}  # by boot id; in a heap by seconds since that boot
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
 
     def add(self, spec: Spec, ids: range) -> None:
-        """New jobs, ready at once; their ids are above all that there are, so that the order need not be looked for."""
+        """Add new jobs, ready at once. Their ids are above all others, so that appending keeps the order."""
         self.active[spec.queue, spec.runner] += len(ids)
         self._ready.setdefault((spec.queue, spec.runner, spec.priority), []).extend(ids)
 
     def note(self, before: Job | None, after: Job | None) -> None:
-        """`before` has become `after` (None: was not there, is gone)."""
+        """Update the order: `before` has become `after` (None: did not exist, was removed)."""
         for job, count in ((before, -1), (after, 1)):
             if job is None:
                 continue
@@ -54,12 +54,12 @@ class Waiting:
         heappush(self._later.setdefault(due.boot_id, []), (due.boot, job_id))
 
     def push(self, job: Job) -> None:
-        """It is ready (again)."""
+        """Add a job that is ready (again)."""
         rank = (job.spec.queue, job.runner, job.spec.priority)
         heappush(self._ready.setdefault(rank, []), job.id)
 
     def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
-        """Make ready what has become due; seconds until the next one is, or None."""
+        """Make ready the jobs that have become due. Return the seconds until the next one is due, or None."""
         waits = []
         for heap in self._later.values():
             while heap:
@@ -84,9 +84,9 @@ class Waiting:
         queues: Collection[str] | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> Iterator[Job]:
-        """Up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
+        """Yield up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
 
-        `queues` None stands for all; `limits` gives the most that may run of a queue at once.
+        `queues` None stands for all; `limits` gives the most jobs of a queue that may run at once.
         """
         limits = limits or {}
         taken: Counter[str] = Counter()
@@ -104,19 +104,19 @@ class Waiting:
             if best is None:
                 return
             heap = self._ready[best.spec.queue, runner, best.spec.priority]
-            while heap and heap[0] == best.id:  # it may stand there twice
+            while heap and heap[0] == best.id:  # it may be there twice
                 heappop(heap)
             taken[best.spec.queue] += 1
             yield best
 
     def about_ready(self, *, runner: str | None = None, queues: Collection[str] | None = None) -> int:
-        """About how many jobs could be claimed now, without looking at each."""
+        """Return about how many jobs could be claimed now, without checking each."""
         return sum(
             len(heap) for (queue, whose, _), heap in self._ready.items() if may_claim(queue, whose, runner, queues)
         )
 
     def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
-        """About `count` jobs that are next, ready ones in claim order, then those that become due first."""
+        """Return about `count` jobs that are next: ready ones in claim order, then those that become due first."""
         ready = {
             job_id: job
             for heap in self._ready.values()
@@ -149,7 +149,7 @@ H = TypeVar("H", int, tuple[float, int])
 
 
 def smallest(heap: list[H], count: int) -> list[H]:
-    """The first `count` of a heap in order, without looking at the rest."""
+    """Return the first `count` entries of a heap in order, without reading the rest."""
     found: list[H] = []
     front = [(heap[0], 0)] if heap else []
     while front and len(found) < count:
@@ -162,17 +162,17 @@ def smallest(heap: list[H], count: int) -> list[H]:
 
 
 def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:
-    """Whether a worker that serves `queues` (None: all) for `runner` may claim jobs of that queue and runner."""
+    """Return True if a worker that serves `queues` (None: all) for `runner` may claim jobs of that queue and runner."""
     return its_runner == runner and (queues is None or queue in queues)
 
 
 def claim_key(job: Job) -> tuple[int, int]:
-    """Ready jobs are claimed in ascending order of this."""
+    """Return the sort key by which ready jobs are claimed, in ascending order."""
     return (-job.spec.priority, job.id)
 
 
 def is_ready(job: Job, now: Moment) -> bool:
-    """Whether it could be claimed now, limits aside."""
+    """Return True if the job could be claimed now, limits aside."""
     return job.state is State.QUEUED and retry.wait(job, now) <= 0
 
 
@@ -184,9 +184,9 @@ def why_waiting(
     dead: Collection[str] = (),
     full: Mapping[str, tuple[int, int]] | None = None,
 ) -> str:
-    """Why a job does not run, in words; "" if it does or is finished.
+    """Return why a job does not run, in words; "" if it does or is finished.
 
-    `workers`: the live ones that take any job; `dead`: the tokens of some that are gone;
+    `workers`: the live ones that take any job; `dead`: the tokens of some dead workers;
     `full`: queue -> (running, limit).
     """
     if job.state is State.HELD:

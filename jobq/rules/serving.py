@@ -1,4 +1,4 @@
-"""The queues that live workers serve, and the words for one that none serves; light, as `jobq add` asks too."""
+"""The queues that live workers serve, and the words for one that none serves. Light, as `jobq add` imports it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,40 @@ class LiveWorker:
         pid: int = 0,
         since: float = 0.0,
         stopping: bool = False,
+        suspended: bool = False,
     ) -> None:
-        """`queues` None: all. `slots`, `pid`, `since` (wall clock) 0: not known. `stopping`: it takes no more jobs."""
+        """`queues` None: all. `slots`, `pid`, `since` (wall clock) 0: not known. `stopping`: it takes no more jobs.
+
+        `suspended`: ^Z or SIGSTOP has stopped its process, until SIGCONT.
+        """
         self.token = token
         self.queues = queues
         self.slots = slots
         self.pid = pid
         self.since = since
         self.stopping = stopping
+        self.suspended = suspended
+
+    @property
+    def takes_jobs(self) -> bool:
+        """True unless it is leaving, or does nothing until it is continued."""
+        return not self.stopping and not self.suspended
 
     def serves(self, queue: str) -> bool:
-        """Say whether it takes jobs of this queue, or took them before it was asked to stop."""
+        """Return True if it takes jobs of this queue, or took them before it was asked to stop."""
         return self.queues is None or queue in self.queues
 
 
 def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
-    """Say why none of these live workers will take a job of the queue; "" if one will."""
+    """Return why none of these live workers will take a job of the queue; "" if one will."""
     if not workers:
         return "no worker is running"
     its_own = [worker for worker in workers if worker.serves(queue)]
-    if any(not worker.stopping for worker in its_own):
+    if any(worker.takes_jobs for worker in its_own):
         return ""
+    if suspended := [worker for worker in its_own if worker.suspended]:
+        who = "the only worker is" if len(workers) == 1 else f"{len(suspended)} of {len(workers)} workers are"
+        return f"{who} suspended, as by ^Z; 'fg' or 'kill -CONT {suspended[0].pid}' continues it"
     if its_own and all(worker.stopping for worker in workers):
         return "the only worker is stopping" if len(workers) == 1 else f"all {len(workers)} workers are stopping"
     if its_own:
@@ -56,7 +69,7 @@ def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
 
 
 def is_near(one: str, other: str) -> bool:
-    """Tell two names that are one slip of the finger apart: a letter more, less, wrong, swapped, or in another case."""
+    """Return True if two names differ by one typing error: a letter more, less, wrong or swapped, or by case."""
     if one.lower() == other.lower():
         return True
     while one and other and one[0] == other[0]:

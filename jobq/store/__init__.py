@@ -1,1 +1,1 @@
-"""The files of the queue: journal, hint, locks, environments, finished jobs. It does not know what a job means."""
+"""The files of the queue: journal, hint, locks, environments, finished jobs, logs and worker folders."""

@@ -1,4 +1,4 @@
-"""What must always hold of a store: the checker behind `jobq doctor`, and behind every test."""
+"""Invariants of a store: the checker that `jobq doctor` and the tests run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobq.store.store import Store
 
 QUARANTINE = "quarantine"
 FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, presence.WORKERS, QUARANTINE}
-REPAIRED = "repaired as "  # a step of the history where lines of it were lost; the state follows
+REPAIRED = "repaired as "  # starts a step of the history after a loss of lines; the job's state follows
 OURS = frozenset(
     {
         StoreLock.NAME,
@@ -39,7 +39,7 @@ OURS = frozenset(
 
 
 def problems(store: Store) -> Iterator[str]:
-    """Everything that is wrong, a sentence each. Raises StoreDamaged where reading can't go on."""
+    """Yield every problem as one sentence. Raises StoreDamaged if the store can't be read further."""
     jobs, root = store.read(), store.existing()
     if store.header is None or root is None:
         return
@@ -64,23 +64,23 @@ def problems(store: Store) -> Iterator[str]:
             if not job.state.final:
                 yield f"job {job.id} is {job.state}, but stored as finished"
     if jobs.running != {job.id for job in jobs.by_id.values() if job.state is State.RUNNING}:
-        yield "the index of running jobs is off"
+        yield "the index of running jobs is wrong"
     yield from _files(root)
 
 
 def job_problems(job: Job, next_id: int) -> Iterator[str]:
-    """What is wrong with one job by itself."""
+    """Yield the problems of one job by itself."""
     if not 0 < job.id < next_id:
-        yield f"job {job.id}: the next id is {next_id}"
+        yield f"job {job.id}: its id was never given out; the next id is {next_id}"
     if [attempt.n for attempt in job.attempts] != list(range(1, len(job.attempts) + 1)):
         yield f"job {job.id}: its attempts are not numbered 1, 2, ..."
     under_way = [attempt.n for attempt in job.attempts if attempt.ending is None]
     if under_way != ([len(job.attempts)] if job.state is State.RUNNING else []):
-        yield f"job {job.id} is {job.state}, but attempts {under_way} have no end"
+        yield f"job {job.id} is {job.state}, but attempts {under_way} have no ending"
     if job.state.final != (job.finished_at is not None):
-        yield f"job {job.id} is {job.state}, finished at {job.finished_at}"
+        yield f"job {job.id} is {job.state}, but its end time is {job.finished_at}"
     if job.retries_used > job.spec.retries:
-        yield f"job {job.id}: {job.retries_used} retries used of {job.spec.retries}"
+        yield f"job {job.id}: {job.retries_used} retries used, but the limit is {job.spec.retries}"
     state = State.QUEUED
     known = job.history
     for at, step in enumerate(job.history):
@@ -90,10 +90,10 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
         try:
             state = MOVES[state, Event(step.event)]
         except (KeyError, ValueError):
-            yield f"job {job.id}: its history has {step.event!r} while it was {state}"
+            yield f"job {job.id}: its history has event {step.event!r}, which is not allowed in state {state}"
             return
     if state is not job.state:
-        yield f"job {job.id} is {job.state}, its history says {state}"
+        yield f"job {job.id} is {job.state}, but its history says {state}"
 
 
 def _state_in(event: str) -> State | None:
@@ -104,9 +104,9 @@ def _state_in(event: str) -> State | None:
 
 
 def _files(root: Folder) -> Iterator[str]:
-    """What others can access, and what is no file (or folder, or FIFO) although it has the name of one of ours."""
+    """Yield the paths that other users can access, and the paths of jobq that are not the right kind of file."""
     for path, folders, files in os.walk(root.path):
-        if path == root.path:  # what is not ours is not our business
+        if path == root.path:  # files that jobq did not make are not checked
             folders[:] = [name for name in folders if name in OURS]
             files = [name for name in files if name in OURS]  # noqa: PLW2901
         for name in [*folders, *files]:
@@ -134,7 +134,7 @@ KINDS = {
 
 
 def _kind(names: list[str]) -> int | None:
-    """What ought to be at this path below the store; None for what has no name of ours."""
+    """Return the file type (stat.S_IF*) expected at this path below the store; None for a name that is not jobq's."""
     match names:
         case [*_, name] if name.startswith("."):
             return None
@@ -158,5 +158,5 @@ def _kind(names: list[str]) -> int | None:
 
 
 def foreign(root: Folder) -> list[str]:
-    """What lies in the store and is none of jobq's: never opened, executed or removed."""
+    """Return the names in the store that are not jobq's: it never opens, executes or removes them."""
     return sorted(name for name in root.names() if name not in OURS and not name.startswith(f".{JOURNAL}."))

@@ -1,9 +1,9 @@
-"""Giving the journal a fresh start: finished jobs out to their day's file, unfinished ones into a snapshot.
+"""Compaction of the journal: it moves finished jobs to the file of their day, and unfinished ones into a snapshot.
 
-The long part (reading, verifying, writing the snapshot) happens without the store's lock, up to an offset X; under the
-lock only what was written since then is copied behind it, and the new file takes the place of the old. A crash at any
-point leaves either the old journal or the new one; what was appended to `finished/` by a compaction that did not come
-to its end does not count.
+The long part (reading, verifying, writing the snapshot) runs without the store's lock, up to an offset X. Then, under
+the lock, only the lines written since X are copied behind the snapshot, and the new file replaces the old one. A crash
+at any point leaves either the old journal or the new one. Bytes that an interrupted compaction has appended to
+`finished/` do not count.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
 
+from jobq.command import BadRecord
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment
 from jobq.store import environment, finished, presence
@@ -23,7 +24,6 @@ from jobq.store.format import JOURNAL
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
-from jobq.store.records import BadRecord
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.state import Later, snapshot
 from jobq.store.store import Store
@@ -33,29 +33,29 @@ from jobq.system import sync
 NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
-MOST_FINISHED = 2000  # jobs that a reader has to pass over to know the others
-TRIES = 3  # of what another compaction may interrupt
-ABANDONED = 86_400.0  # seconds after which a half-written file is nobody's any more
+MOST_FINISHED = 2000  # jobs in the journal, which every reader has to read past
+TRIES = 3  # to do something that another compaction may interrupt
+ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written file
 
 
 def is_due(store: Store) -> bool:
-    """Whether the journal has outgrown its snapshot, or most of what it holds is over."""
+    """Return True if the journal has outgrown its snapshot, or most of its jobs are finished."""
     size, snapshot = store.journal_size
     jobs = store.jobs
-    is_long = size > SLACK + 2 * snapshot and 10 * jobs.moves > len(jobs.by_id)  # else it would hardly get shorter
+    is_long = size > SLACK + 2 * snapshot and 10 * jobs.moves > len(jobs.by_id)  # else it would hardly shrink
     return is_long or jobs.finished > MOST_FINISHED + 2 * (len(jobs.by_id) - jobs.finished)
 
 
 def is_worthwhile(store: Store) -> bool:
-    """Whether to do it when there is nothing else to do: readers gain, and it takes no longer than the work before."""
+    """Return True if an idle worker should compact: readers gain, and it takes no longer than the work before."""
     if store.jobs.removed and len(store.jobs.by_id) < 5 * MOST_FINISHED:
-        return True  # their environments may hold secrets
+        return True  # the environments of removed jobs may hold secrets
     finished = store.jobs.finished
     return 20 * finished > MOST_FINISHED + 2 * (len(store.jobs.by_id) - finished)
 
 
 class Checkpoint(NamedTuple):
-    """The jobs at one point of the journal: a copy, which a thread may take its time over."""
+    """A copy of the jobs at one point of the journal; a thread can use it while the store changes."""
 
     header: Header
     upto: int  # bytes
@@ -63,12 +63,12 @@ class Checkpoint(NamedTuple):
     next_id: int
     jobs: list[Job]
     removed: frozenset[int]
-    failures: Failures | None  # all that are open, and where the last of those lie that have left the journal
+    failures: Failures | None  # all open ones, and the places of the last that have left the journal
     later: Later
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
-        """As the store was when it last held the lock (after `update` or `read_settled`); None."""
+        """Copy what `store` has read; call it after `update` or `read_settled`. None if there is no journal yet."""
         jobs, header = store.jobs, store.header
         if header is None:
             return None
@@ -87,9 +87,10 @@ class Checkpoint(NamedTuple):
 def compact(
     path: str, now: Moment, *, known: Checkpoint | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
 ) -> bool:
-    """Write the next generation of the journal of the store at `path`; False if somebody else is at it, or in the way.
+    """Write the next generation of the journal of the store at `path`; return True if it replaced the old one.
 
-    `known`: by somebody who has the jobs in memory; a worker calls it from a thread. Raises as `Store.update` does.
+    It does not if there is no store yet, or if another process is compacting or has changed what was to be moved.
+    `known`: from a caller that has the jobs in memory; a worker calls this from a thread. Raises as `Store.update`.
     """
     store = Store(path, lock_timeout=lock_timeout)
     try:
@@ -123,9 +124,9 @@ def compact(
 
 @contextmanager
 def compacting(root: Folder) -> Iterator[bool]:
-    """Whether nobody else is compacting or repairing; nobody will be meanwhile. Raises NotSaved.
+    """Lock out other compactions and repairs; yield False if one is already running. Raises NotSaved.
 
-    As with `StoreLock`, the lock of the file is for other versions, and that of a directory for when the file goes.
+    As in `StoreLock`, other versions know only the lock of the file; the directory's lock holds if the file is deleted.
     """
     folder = root.sub(finished.FINISHED)
     try:
@@ -141,7 +142,7 @@ def compacting(root: Folder) -> Iterator[bool]:
 
 
 def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> Header | None:
-    """The header of the new generation; None if what is known is out of date."""
+    """Write the new generation and return its header; None if `known` is out of date."""
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
@@ -153,7 +154,7 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
     ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     header = old.followed_by(old.generation + 1, kept)
-    all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # none was dropped, or joined to another
+    all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
     lines = snapshot(known.jobs, known.seq, known.next_id, failures, known.later)
     fd, snapshot_end = write_generation(root, header, lines)
@@ -168,14 +169,14 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
             try:
                 again = any(touched(line) & moved for line in parsed.lines)
             except BadRecord:
-                again = True  # who reads it tells the damage
+                again = True  # the next reader reports the damage
             if parsed.end != end.size or again:
-                return None  # a finished job was requeued or removed meanwhile: the next try will see it so
+                return None  # a finished job was requeued or removed meanwhile: the next try sees that
             try:
                 write_all(fd, tail, snapshot_end)
                 sync(fd)
                 if not root.holds(NEXT, fd) or not store.journal.is_current():
-                    return None  # somebody has put other files in their places
+                    return None  # another process has replaced one of these files
                 os.rename(NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
                 os.fsync(root.fd)
             except OSError as e:
@@ -192,20 +193,20 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
 def _open_failures(
     root: Folder, known: Checkpoint, new: list[Place], kept: dict[str, int], *, all_kept: bool
 ) -> Failures:
-    """The open failures among the finished jobs of the next generation, counted anew only if that can't be helped."""
+    """Return the open failures among the finished jobs of the next generation; count them anew only if needed."""
     if known.failures is not None and all_kept:
         moved = known.removed | {job.id for job in known.jobs}
         last = (*(place for place in known.failures.last if place.id not in moved), *new)[-LAST:]
         if len(last) >= min(LAST, known.failures.number):
             return Failures(known.failures.number, last)
-    waiting = {job.id for job in known.jobs if not job.state.final}  # requeued: what lies there is not their last word
+    waiting = {job.id for job in known.jobs if not job.state.final}  # requeued: their records there are out of date
     return finished.Archive(root, kept, lambda _day: True).open_failures(waiting)
 
 
 def _clear_away(root: Folder, counted: Header) -> None:
-    """What was written by a compaction that came to nothing: a full disk must not stay full because of it."""
+    """Remove what a failed compaction has written: it must not keep a full disk full."""
     try:
-        os.unlink(NEXT, dir_fd=root.fd)  # if it is there, it has not been put in the journal's place
+        os.unlink(NEXT, dir_fd=root.fd)  # if it is there, it has not become the journal
     except OSError:
         return
     on_disk = finished.days_on_disk(root)
@@ -216,7 +217,7 @@ def _clear_away(root: Folder, counted: Header) -> None:
 
 
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
-    """A descriptor of the new file, synced, and its size. The caller is `compacting`. Raises NotSaved."""
+    """Write and sync the new file; return its descriptor and size. The caller holds `compacting`. Raises NotSaved."""
     try:
         try:
             os.unlink(NEXT, dir_fd=root.fd)
@@ -239,7 +240,7 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
 
 
 def _forget_old_days(store: Store, header: Header) -> bool:
-    """Remove the files that count no more, and the logs of jobs that are in no other; whether there were any."""
+    """Remove the files that no longer count, and the logs of jobs that only they hold; False if there were none."""
     root = store.root
     over = {day: size for day, size in finished.days_on_disk(root).items() if day not in header.finished}
     if not over:
@@ -249,16 +250,16 @@ def _forget_old_days(store: Store, header: Header) -> bool:
     wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.jobs.by_id.keys()
     old = finished.Archive(root, over, lambda _day: True)
     for day in over:
-        store.logs.remove(old.ids(day) - wanted)  # requeued since, or finished again later: then still wanted
+        store.logs.remove(old.ids(day) - wanted)  # wanted: requeued since, or finished again later
         finished.forget(root, day)
     store.logs.remove_empty_folders(min(wanted, default=store.jobs.next_id - 1))
     return True
 
 
 def forget_environments(store: Store, digests: Collection[str]) -> None:
-    """Remove those of these captured environments that no job names any more, at once: they may hold secrets.
+    """Remove at once the environments in `digests` that no job names any more: they may hold secrets.
 
-    Looks at the finished jobs only if none in the journal names them. Adders look again under the lock, as ever.
+    It reads the finished jobs only if no job in the journal names them. An add checks again under the lock.
     """
     for _ in range(TRIES):
         store.read()
@@ -272,13 +273,13 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
             store.read()
             if (
                 store.journal.header.generation == generation
-            ):  # else jobs have left the journal: they are to be looked for again
+            ):  # else jobs have left the journal: search the finished ones again
                 environment.forget(store.root, left - {job.spec.env for job in store.jobs.by_id.values()})
                 return
 
 
 def clean_environments(store: Store, wall: float) -> None:
-    """Remove the captured environments that no job names. Adders look again under the lock: none is pulled away."""
+    """Remove the captured environments that no job names. An add checks under the lock that its own is still there."""
     store.read()
     old = store.archive().environments(store.jobs.removed)
     with store.lock:

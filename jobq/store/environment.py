@@ -1,6 +1,6 @@
 """Captured environments: one immutable private file for each distinct one, named by its digest.
 
-Values live here and nowhere else in the store.
+The values of variables are in no other file of the store.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 ENV = "env"
-SEALED = 0o400  # the mode of a file whose name is on the disk, too
-POINTER = 8  # bytes that execve(2) counts for each variable beside its own
+SEALED = 0o400  # mode of a file whose name is durable, too
+POINTER = 8  # bytes that execve(2) adds for each variable
 NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from one prompt to the next
 
 
 def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
-    """What a job added here should see: `environ` without what belongs to the shell or to a surrounding job."""
+    """Return a job's environment: `environ` without variables of the shell or a surrounding job, plus `overrides`."""
     kept = {
         name: value for name, value in environ.items() if name not in NOT_CAPTURED and not name.startswith("JOBQ_JOB_")
     }
@@ -32,7 +32,7 @@ def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[st
 
 
 def encode(environment: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file, a JSON object sorted by name, and its digest. Raises UsageError if no job could be started with it."""
+    """Return the file (JSON, sorted by name) and its digest. Raises UsageError if no job could start with it."""
     data = to_json(dict(sorted(environment.items()))).encode("ascii")
     if len(data) > MAX_VARIABLE:
         _check_size(environment, len(data))
@@ -59,14 +59,14 @@ def _check_size(environment: Mapping[str, str], stored: int) -> None:
 
 
 def save(root: Folder, environment: Mapping[str, str]) -> str:
-    """Its digest, once it is durably there. Raises NotSaved."""
+    """Store the environment durably and return its digest. Raises NotSaved, UsageError."""
     data, digest = encode(environment)
     if make_durable(root, digest):
         return digest
     folder = root.sub(ENV)
     name = f"{digest}.json"
     try:
-        while not _seal(folder, name):  # again, if it is cleaned away just then: no job names it yet
+        while not _seal(folder, name):  # again, if cleaning has just removed it: no job names it yet
             folder.write_new(name, data)
     except OSError as e:
         raise NotSaved(f"{folder.path}/{name}", e) from None
@@ -76,7 +76,7 @@ def save(root: Folder, environment: Mapping[str, str]) -> str:
 
 
 def make_durable(root: Folder, digest: str) -> bool:
-    """Whether the environment is there, name and all (cleaning removes those that no job names). Raises NotSaved."""
+    """Make the name of the file durable; return False if it was removed (no job named it). Raises NotSaved."""
     folder = root.existing(ENV)
     if folder is None:
         return False
@@ -89,7 +89,7 @@ def make_durable(root: Folder, digest: str) -> bool:
 
 
 def digest_in(name: str) -> str | None:
-    """The digest that a file of ours, finished or half made, is named by; None for what is not ours."""
+    """Return the digest in the name of an environment file, finished or half made; None for any other name."""
     digest, dot, suffix = name.removeprefix(".").partition(".")
     if len(digest) != 64 or digest.strip("0123456789abcdef") or not f"{dot}{suffix}".startswith(".json"):
         return None
@@ -97,7 +97,7 @@ def digest_in(name: str) -> str | None:
 
 
 def clean(root: Folder, named: Collection[str], abandoned: float) -> None:
-    """Remove all but those `named`, and what was half made before `abandoned` (wall clock). Raises OSError."""
+    """Remove all but the `named` ones, and half-made files from before `abandoned` (wall clock). Raises OSError."""
     folder = root.existing(ENV)
     if folder is None:
         return
@@ -114,13 +114,13 @@ def clean(root: Folder, named: Collection[str], abandoned: float) -> None:
                 if gone:
                     os.unlink(name, dir_fd=folder.fd)
             except FileNotFoundError:
-                pass  # it has just been made, and got its name
+                pass  # its writer has just given it its final name
     finally:
         folder.close()
 
 
 def forget(root: Folder, digests: Collection[str]) -> None:
-    """Remove these environments, which no job names, as far as they are there. Raises OSError."""
+    """Remove these environments, which no job names; skip missing ones. Raises OSError."""
     folder = root.existing(ENV)
     if folder is None:
         return
@@ -137,7 +137,7 @@ def forget(root: Folder, digests: Collection[str]) -> None:
 
 
 def _seal(folder: Folder, name: str) -> bool:
-    """Whether the file is there; if so, it is durable, and its mode says that nobody needs to see to that again."""
+    """Make the name of the file durable, and record that in its mode; return False if it is missing."""
     try:
         status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -145,7 +145,7 @@ def _seal(folder: Folder, name: str) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         return False
     if stat.S_IMODE(status.st_mode) != SEALED:
-        os.fsync(folder.fd)  # its writer may have died before he did this
+        os.fsync(folder.fd)  # its writer may have died before this sync
         try:
             os.chmod(name, SEALED, dir_fd=folder.fd)
         except FileNotFoundError:
@@ -154,10 +154,10 @@ def _seal(folder: Folder, name: str) -> bool:
 
 
 def load(root: Folder, digest: str) -> dict[str, str]:
-    """The environment of that digest. Raises StoreDamaged if it is gone or changed."""
+    """Return the environment of that digest. Raises StoreDamaged if it is missing or changed."""
     path = f"{root.path}/{ENV}/{digest}.json"
     if digest_in(f"{digest}.json") != digest:
-        raise StoreDamaged(f"{root.path}/{ENV}", 0, f"a job's environment is {digest!r:.80}, which is no digest")
+        raise StoreDamaged(f"{root.path}/{ENV}", 0, f"a job's environment is {digest!r:.80}, which is not a digest")
     folder = root.existing(ENV)
     data = None
     if folder is not None:

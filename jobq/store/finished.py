@@ -1,11 +1,11 @@
 """Finished jobs that have left the journal: one file a day, appended to by compaction, dropped whole when old.
 
-    finished/2026-11-21.jsonl   the record of a job a line; or {"id":7,"removed":true}, which hides earlier lines
+    finished/2026-11-21.jsonl   one job record a line; or {"id":7,"removed":true}, which hides earlier lines
 
-How many bytes of each file count is written in the journal's header, so what a compaction that was cut short has
-appended does not exist for readers, and is cut off by the next one. The newest line of an id is the one that holds:
-nothing is put into a file that is older than another, whatever the clock says. Files of days that are still to come,
-made while the clock was ahead, are joined to today's.
+The journal's header records how many bytes of each file count. So readers do not see what an interrupted compaction has
+appended, and the next compaction cuts it off. The newest line of an id is the valid one: compaction writes into no file
+that is older than the newest one, whatever the clock says. Files of future days, made while the clock was ahead, are
+joined to today's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 
+from jobq.command import Record
 from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
-from jobq.job import Job, Record
+from jobq.job import Job
 from jobq.sealed import is_whole
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder, write_all
@@ -27,7 +28,7 @@ from jobq.system import sync
 
 FINISHED = "finished"
 BLOCK = 1 << 20
-LAST_TIME = 253_402_300_799.0  # of the year 9999
+LAST_TIME = 253_402_300_799.0  # end of the year 9999
 ID = re.compile(rb'^\{"id":(\d{1,19}),', re.MULTILINE)
 REMOVED = re.compile(rb'^\{"id":(\d{1,19}),"removed":true', re.MULTILINE)
 FAILED = b'"state":"failed"'
@@ -35,40 +36,40 @@ ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
 def day_of(wall: float) -> str:
-    """The UTC day of a time, as in the files' names; the first or last possible one for times beyond."""
+    """Return the UTC day of a time, as in the file names; the first or last possible day for times out of range."""
     return time.strftime("%Y-%m-%d", time.gmtime(min(max(wall, 0.0), LAST_TIME)))
 
 
 def place(day: str, newest: str, today: str) -> str:
-    """The day whose file takes what ended on `day`: none before the newest that there is, and none that is to come."""
+    """Return the day whose file takes jobs that ended on `day`: not before the newest file, and not after today."""
     return min(max(day, newest), today)
 
 
 class Archive:
-    """The files as one header knows them. `is_kept` tells whether a missing one ought to be there."""
+    """The files that one header lists. `is_kept` tells whether a missing file should exist."""
 
     def __init__(self, root: Folder | None, sizes: Mapping[str, int], is_kept: Callable[[str], bool]) -> None:
         self._root = root
         self._sizes = sizes
         self._is_kept = is_kept
-        self.new_failures: list[Place] = []  # the open ones that `append` has written
+        self.new_failures: list[Place] = []  # open failures that `append` has written
 
     def newest_first(self) -> Iterator[Job]:
-        """Every job once, the last written first; reads no more of the files than is asked for. Raises StoreDamaged."""
+        """Yield every job once, the last written first; read the files only as far as needed. Raises StoreDamaged."""
         seen: set[int] = set()
         for day in sorted(self._sizes, reverse=True):
             for offset, line in self.lines(day):
                 record = self._decode(day, offset, line)
                 job_id = record.get("id")
                 if type(job_id) is not int:
-                    raise self._damage(day, offset, BadLine("a line that is about no job"))
+                    raise self._damage(day, offset, BadLine("a line without the id of a job"))
                 if job_id not in seen:
                     seen.add(job_id)
                     if not record.get("removed"):
                         yield self._job(day, offset, record)
 
     def find(self, job_ids: set[int]) -> dict[int, Job]:
-        """Those of these jobs that are here, by one pass from the newest line on. Raises StoreDamaged."""
+        """Return the jobs in `job_ids` that are here, in one pass from the newest line back. Raises StoreDamaged."""
         wanted = {b'{"id":%d,' % job_id: job_id for job_id in job_ids}
         found: dict[int, Job] = {}
         suspect: tuple[str, int, bytes] | None = None
@@ -77,7 +78,7 @@ class Archive:
                 job_id = wanted.pop(line[: line.find(b",") + 1], None)
                 if job_id is not None:
                     if suspect is not None:
-                        self._decode(*suspect)  # it is newer, and may be about the same job
+                        self._decode(*suspect)  # the damaged line is newer, and may be about the same job
                     record = self._decode(day, offset, line)
                     if not record.get("removed"):
                         found[job_id] = self._job(day, offset, record)
@@ -86,15 +87,15 @@ class Archive:
                 elif suspect is None and not is_whole(line):
                     suspect = (day, offset, line)
         if wanted and suspect is not None:
-            self._decode(*suspect)  # the job that is not there may be the one that is damaged
+            self._decode(*suspect)  # the damaged line may be the missing job
         return found
 
     def ids(self, day: str) -> set[int]:
-        """The jobs that the file of one day names."""
+        """Return the ids in the file of one day."""
         return {int(number) for block in self._blocks(day) for number in ID.findall(block)}
 
     def environments(self, removed: Collection[int] = ()) -> set[str]:
-        """The digests of the environments that finished jobs name, but for those of removed ones."""
+        """Return the digests of the environments that finished jobs name, except removed jobs."""
         gone = {int(number) for day in self._sizes for block in self._blocks(day) for number in REMOVED.findall(block)}
         gone.update(removed)
         found: set[bytes] = set()
@@ -110,7 +111,7 @@ class Archive:
         return {digest.decode("ascii") for digest in found}
 
     def naming(self, digests: Collection[str], removed: Collection[int] = ()) -> set[str]:
-        """The ones of these environments that a finished job names, but for removed jobs; reads until all are found."""
+        """Return the `digests` that a finished job names, except removed jobs; stop reading when all are found."""
         wanted = {digest.encode("ascii", "replace") for digest in digests}
         found: set[bytes] = set()
         gone = set(removed)
@@ -129,7 +130,7 @@ class Archive:
         return {digest.decode("ascii") for digest in found}
 
     def open_failures(self, besides: Collection[int]) -> Failures:
-        """The failures here that nobody has dealt with, but for these jobs; one pass over everything."""
+        """Return the open failures here, except the jobs in `besides`; this reads every file once."""
         seen = set(besides)
         places = []
         for day in sorted(self._sizes, reverse=True):
@@ -143,7 +144,7 @@ class Archive:
         return Failures(len(places), tuple(reversed(places[:LAST])))
 
     def at(self, place: Place) -> Job | None:
-        """The job whose record lies there; None if it does not."""
+        """Return the job whose record is at `place`; None if it is not there. Raises StoreDamaged."""
         fd = self._open(place.day) if place.day in self._sizes else None
         if fd is None:
             return None
@@ -160,7 +161,7 @@ class Archive:
         return job if job.id == place.id else None
 
     def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
-        """Write them, synced, behind what counts so far; the sizes that count with them. Raises as `update`."""
+        """Append `jobs`, and marks for `removed` ids, synced; return the sizes that count then. Raises as `update`."""
         newest, today = max(self._sizes, default=""), day_of(wall)
         sizes = {day: size for day, size in self._sizes.items() if day <= today}
         ahead = sorted(self._sizes.keys() - sizes.keys())
@@ -190,7 +191,7 @@ class Archive:
         return sizes
 
     def cut_back(self, days: Iterable[str]) -> None:
-        """Give back the room of what was appended to these days and does not count; as far as the disk allows."""
+        """Cut off the bytes of these days that do not count, to free their room; ignore errors of the disk."""
         folder = self._root.existing(FINISHED) if self._root is not None else None
         if folder is None:
             return
@@ -223,7 +224,7 @@ class Archive:
         return end
 
     def _open(self, day: str) -> int | None:
-        """The file of a day, all of it there; None if its retention is over. Raises StoreDamaged."""
+        """Open the file of a day and check its size; None if its retention is over. Raises StoreDamaged."""
         fd = None
         folder = self._root.existing(FINISHED) if self._root is not None else None
         if folder is not None:
@@ -244,7 +245,7 @@ class Archive:
         raise StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", size, "finished jobs are missing")
 
     def _blocks(self, day: str) -> Iterator[bytes]:
-        """Whole lines, about a MiB at a time."""
+        """Yield the lines of a day in blocks of whole lines, about 1 MiB each."""
         fd = self._open(day)
         if fd is None:
             return
@@ -259,7 +260,7 @@ class Archive:
             os.close(fd)
 
     def lines(self, day: str) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of every line of a day, the last first."""
+        """Yield offset and bytes of every line of a day, the last line first."""
         fd = self._open(day)
         if fd is None:
             return
@@ -303,7 +304,7 @@ class Archive:
 
 
 def days_on_disk(root: Folder) -> dict[str, int]:
-    """The size of the file of each day, counted or not."""
+    """Return the size in bytes of each day's file, counted or not."""
     folder = root.existing(FINISHED)
     if folder is None:
         return {}
@@ -315,7 +316,7 @@ def days_on_disk(root: Folder) -> dict[str, int]:
 
 
 def forget(root: Folder, day: str) -> None:
-    """Remove the file of a day, if it is there."""
+    """Remove the file of a day, if it exists."""
     folder = root.existing(FINISHED)
     if folder is not None:
         try:

@@ -1,7 +1,7 @@
-"""A directory that is ours alone, opened once and used by descriptor.
+"""A private directory, opened once and used through its descriptor.
 
-Every open goes relative to the directory's descriptor, follows no symbolic link, and is checked afterwards: whatever
-another user may have planted under a name is refused, never followed, truncated or waited for.
+Every file is opened relative to this descriptor, without following a symbolic link, and checked afterwards. Anything
+that another user may have planted under a name is refused; it is never followed, truncated or waited for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobq.system import PLANTED, open_plain, sync
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
-MAKE_AGAIN = 3  # how often something is made whose half-made form was swept away
+MAKE_AGAIN = 3  # times that something is made, if its half-made form is swept away
 
 
 class Folder:
@@ -27,7 +27,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: str) -> Folder | None:
-        """The directory at `path`, or None if there is none. Raises StoreForbidden if it is not safely ours."""
+        """Open the directory at `path`; None if there is none. Raises StoreForbidden if it is unusable or not ours."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -40,7 +40,7 @@ class Folder:
 
     @classmethod
     def create(cls, path: str) -> Folder:
-        """Like `open`, but made where it is missing, with its missing parents, all 0700."""
+        """Open the directory like `open`; make it if it is missing, with its missing parents, all with mode 0700."""
         folder = cls.open(path)
         if folder is not None:
             return folder
@@ -67,7 +67,7 @@ class Folder:
             )
 
     def check_private(self) -> None:
-        """Raises StoreForbidden if others could change what is in here."""
+        """Raise StoreForbidden if other users could change the contents."""
         mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         if mode & 0o022:
             ours = self.has("journal.jsonl")
@@ -81,15 +81,15 @@ class Folder:
             )
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     def names(self) -> list[str]:
-        """What is in here, unordered."""
+        """Return the names in the directory, unordered."""
         return os.listdir(self.fd)
 
     def has(self, name: str) -> bool:
-        """Whether there is something of that name: a listing may miss what is being renamed over (btrfs)."""
+        """Return True if the name exists. A listing may miss a name that is being renamed over (btrfs)."""
         try:
             os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Folder:
         return True
 
     def holds(self, name: str, fd: int) -> bool:
-        """Whether the open file is the one of that name, still or again."""
+        """Return True if the name now belongs to the open file `fd`."""
         try:
             there = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -105,14 +105,14 @@ class Folder:
         return os.path.samestat(there, os.fstat(fd))
 
     def file(self, name: str, flags: int) -> int:
-        """A descriptor for the regular file `name`. Raises OSError as open(2), Planted if something else lies there."""
+        """Open the regular file `name`. Raises OSError as open(2), Planted if something else has this name."""
         fd = open_checked(name, flags, dir_fd=self.fd, where=f"{self.path}/{name}")
         if flags & os.O_CREAT and stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_FILE:
             os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
         return fd
 
     def read(self, name: str) -> bytes | None:
-        """All bytes of `name`, or None if it is not there."""
+        """Return all bytes of `name`, or None if it does not exist."""
         try:
             fd = self.file(name, os.O_RDONLY)
         except FileNotFoundError:
@@ -123,9 +123,9 @@ class Folder:
             os.close(fd)
 
     def write_new(self, name: str, data: bytes) -> None:
-        """Make `name` hold `data`, whole or not at all, durable on return. Raises NotSaved.
+        """Write `data` to the file `name`, all or nothing, durable on return. Raises NotSaved.
 
-        What is half made may be swept away as a leftover, by a process whose clock is wrong: then it is made again.
+        A process with a wrong clock may sweep away the half-made file as a leftover; then it is made again.
         """
         try:
             for tries_left in reversed(range(MAKE_AGAIN)):
@@ -154,14 +154,14 @@ class Folder:
             os.close(fd)
 
     def sub(self, name: str) -> Folder:
-        """The directory `name` in here, made if it is missing, its name durable. Raises NotSaved."""
+        """Open the subdirectory `name`, made if it is missing, its name durable. Raises NotSaved, StoreForbidden."""
         try:
             try:
                 os.mkdir(name, PRIVATE_DIR, dir_fd=self.fd)
                 os.chmod(name, PRIVATE_DIR, dir_fd=self.fd)
             except FileExistsError:
                 pass
-            os.fsync(self.fd)  # always: who made it may have died before he did this, or have been told that it failed
+            os.fsync(self.fd)  # always: its maker may have died before this sync, or the sync may have failed
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
         except OSError as e:
             raise NotSaved(f"{self.path}/{name}", e) from None
@@ -170,7 +170,7 @@ class Folder:
         return folder
 
     def existing(self, name: str) -> Folder | None:
-        """The directory `name` in here, or None."""
+        """Open the subdirectory `name`; None if there is none. Raises StoreForbidden."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
         except OSError as e:
@@ -183,7 +183,7 @@ class Folder:
 
 
 def make_private_dir(path: str) -> None:
-    """mkdir(2) with mode 0700 whatever the umask; its name is not yet durable."""
+    """Make a directory with mode 0700 whatever the umask; its name is not yet durable."""
     os.mkdir(path, PRIVATE_DIR)
     os.chmod(path, PRIVATE_DIR)
 
@@ -191,14 +191,14 @@ def make_private_dir(path: str) -> None:
 def sync_parents(path: str) -> None:
     """Make the name of the directory `path` durable, and those of all above it on the same disk. Raises NotSaved.
 
-    Whoever made one of them may have died before he did this, or have been told that it failed.
+    The process that made one of them may have died before its own sync, or that sync may have failed.
     """
     device = os.stat(path).st_dev
     while (parent := os.path.dirname(path)) != path and os.stat(parent).st_dev == device:
         try:
             fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
         except PermissionError:
-            return  # made by somebody else
+            return  # another user made it
         try:
             os.fsync(fd)
         except OSError as e:
@@ -209,7 +209,7 @@ def sync_parents(path: str) -> None:
 
 
 def open_checked(path: str, flags: int, *, dir_fd: int | None = None, where: str = "") -> int:
-    """`open_plain` of a file of the store, called `where` in messages. Raises OSError as open(2), Planted."""
+    """Open a file of the store with `open_plain`; messages call it `where`. Raises OSError as open(2), Planted."""
     try:
         return open_plain(path, flags, dir_fd=dir_fd)
     except OSError as e:
@@ -219,7 +219,7 @@ def open_checked(path: str, flags: int, *, dir_fd: int | None = None, where: str
 
 
 def write_all(fd: int, data: bytes, at: int) -> None:
-    """pwrite(2) until everything is written; a short write means that the next one says why. Raises OSError."""
+    """Call pwrite(2) until all is written; after a short write, the next one reports the reason. Raises OSError."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, at)
@@ -229,7 +229,7 @@ def write_all(fd: int, data: bytes, at: int) -> None:
 
 
 def read_all(fd: int, offset: int = 0) -> bytes:
-    """Everything from `offset` to the end of the file."""
+    """Return everything from `offset` to the end of the file."""
     chunks = []
     while chunk := os.pread(fd, 1 << 22, offset):
         chunks.append(chunk)

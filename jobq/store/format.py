@@ -1,7 +1,7 @@
-"""Which version of the format this is, as the first line of the journal says it.
+"""The version of the store's format, which the first line of the journal records.
 
 Raise FORMAT with every change; raise MIN_WRITER when older versions may read but must not write, MIN_READER when they
-must not even read. `journal.py` keeps reading all older forms.
+must not even read. Every version keeps reading all older forms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ JOURNAL = "journal.jsonl"
 
 
 def is_todays(header: bytes, generation: int) -> bool:
-    """Whether this first line is what this version writes, for that generation; a quick look, for `jobq add`."""
+    """Return True if this version writes such a first line, for that generation; a quick check for `jobq add`."""
     versions = b',"format":%d,"min_reader":%d,"min_writer":%d,"crc":"' % (FORMAT, MIN_READER, MIN_WRITER)
     begins = b'{"jobq":"journal","generation":%d,' % generation
     return header.startswith(begins) and versions in header and is_whole(header)

@@ -1,6 +1,6 @@
-"""The hint: how far the journal is synced, so that nobody needs to look for its end.
+"""The hint: how far the journal is synced, so that no process has to search for its end.
 
-It is overwritten in place after each sync, and never synced itself: after a power cut it may lag behind.
+It is overwritten in place after each sync, and is never synced itself: after a power cut it may lag behind.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from jobq.store.folder import Folder
 
 HINT = "journal.hint"
 HINT_BYTES = 192
-MOST = 1 << 63  # what a file's size, an id and all other numbers stay below
+MOST = 1 << 63  # sizes of files, ids and all other numbers stay below it
 NAMES = (b'"generation"', b'"size"', b'"seq"', b'"next_id"', b'"snapshot_end"')
 
 
 class Hint:
-    """How far the journal of `generation` is synced, and what the next writer needs to know to append blindly."""
+    """The synced size of the journal of `generation`, and what a writer needs to append without reading it."""
 
     def __init__(self, generation: int, size: int, seq: int, next_id: int, snapshot_end: int) -> None:
         self.generation = generation
         self.size = size  # bytes
         self.seq = seq  # of the last line
         self.next_id = next_id
-        self.snapshot_end = snapshot_end  # where the transactions begin, bytes
+        self.snapshot_end = snapshot_end  # offset of the first transaction, bytes
 
     def after(self, size: int, seq: int, next_id: int) -> Hint:
-        """The hint once the journal of the same generation has grown to this."""
+        """Return the hint for the same generation, after the journal has grown to this size."""
         return Hint(self.generation, size, seq, next_id, self.snapshot_end)
 
     def encode(self) -> bytes:
-        """Always HINT_BYTES long: it is overwritten in place by one write."""
+        """Return exactly HINT_BYTES bytes, so that one write overwrites the hint in place."""
         values = (self.generation, self.size, self.seq, self.next_id, self.snapshot_end)
         body = b"{" + b",".join(b"%b:%d" % pair for pair in zip(NAMES, values, strict=True))
         return seal(body)[:-1].ljust(HINT_BYTES - 1) + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> Hint | None:
-        """None if torn, foreign or empty: then there is no hint. Read at every step, so not by the JSON parser."""
+        """Decode a hint; None if torn, foreign or empty. Every step does this, so the JSON parser would be too slow."""
         line = data.rstrip()
         if len(data) != HINT_BYTES or not is_whole(line):
             return None
@@ -53,7 +53,7 @@ class Hint:
 
 
 def read_hint(folder: Folder) -> Hint | None:
-    """The hint as it is now; a torn read is read once more."""
+    """Return the current hint, or None; a torn read is repeated once."""
     try:
         fd = folder.file(HINT, os.O_RDONLY)
     except FileNotFoundError:
@@ -65,7 +65,7 @@ def read_hint(folder: Folder) -> Hint | None:
 
 
 def write_hint(folder: Folder, hint: Hint) -> None:
-    """Overwrite the hint in place. Failing is harmless: the next writer finds the end by reading."""
+    """Overwrite the hint in place. A failure is harmless: the next writer finds the end by reading."""
     try:
         fd = folder.file(HINT, os.O_WRONLY | os.O_CREAT)
         try:

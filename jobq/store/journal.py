@@ -1,15 +1,15 @@
-"""The journal on disk: lines, checksums, the hint, and what may follow a crash.
+"""The journal on disk: its lines, their checksums, and what may be left after a crash.
 
     journal.jsonl   header · snapshot lines · snapshot end · transaction lines ...
-    journal.hint    how far the journal is synced, so that nobody needs to look for its end
+    journal.hint    how far the journal is synced: see `hint.py`
 
 A line is one ASCII JSON object that ends in `,"crc":"xxxxxxxx"}`, the CRC-32 of everything before that. Transaction
-lines carry consecutive `seq`; `part` counts the lines within a transaction, and only its last has `commit`. What lies
-up to the hint was acknowledged. Beyond it, whole transactions are kept (the hint may be late), but they count only when
-they have been written anew and synced; a torn or uncommitted rest was never acknowledged and is cut off by the next
-writer. Everything else that does not fit is damage, and never repaired in silence.
+lines carry consecutive `seq`; `part` counts the lines within a transaction, and only its last has `commit`. Everything
+up to the hint was acknowledged. Whole transactions behind it are kept (the hint may be late), but they count only after
+they were written anew and synced. A torn or uncommitted rest was never acknowledged; the next writer cuts it off.
+Everything else that does not fit is damage, and is never repaired silently.
 
-The format's version is in the header: see `format.py`.
+The header holds the version of the format: see `format.py`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jobq.command import Record, unknown_keys
 from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
-from jobq.job import Record
+from jobq.options.values import COUNT
 from jobq.sealed import CRC_BYTES, MAX_LINE, is_whole, seal
 from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
-from jobq.store.records import COUNT, BadRecord, unknown
 from jobq.store.writer import append
 from jobq.system import sync
 from jobq.version import VERSION
@@ -38,9 +38,9 @@ class BadLine(ValueError):
 
 
 def encode_line(record: Record) -> bytes:
-    """One line, newline included; `record` must not be empty.
+    """Return one line, newline included; `record` must not be empty.
 
-    Raises ValueError for NaN and infinities, Refused if it would be longer than readers accept.
+    Raises ValueError for NaN and infinities, Refused if the line would be longer than readers accept.
     """
     body = _ENCODER.encode(record)[:-1].encode("ascii")
     if len(body) + CRC_BYTES > MAX_LINE:
@@ -49,14 +49,14 @@ def encode_line(record: Record) -> bytes:
 
 
 def decode_line(line: bytes) -> Record:
-    """The inverse, for a line without its newline. Raises BadLine."""
+    """Return the record in a line without its newline. Raises BadLine."""
     if not is_whole(line):
         raise BadLine("checksum mismatch")
     return parse_object(line)
 
 
 def parse_object(data: bytes) -> Record:
-    """One JSON object from untrusted bytes: no NaN, no infinity, bounded depth and numbers. Raises BadLine."""
+    """Parse one JSON object from untrusted bytes: no NaN, no infinity, bounded depth and numbers. Raises BadLine."""
     if len(data) > MAX_LINE:
         raise BadLine(f"longer than {MAX_LINE} bytes")
     try:
@@ -84,12 +84,12 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 
 
 def is_day(name: str) -> bool:
-    """Whether it may name a day: it becomes the name of a file."""
+    """Return True if `name` has the form of a day. It becomes a file name, so nothing else is safe."""
     return re.fullmatch(r"\d{4}-\d\d-\d\d", name, re.ASCII) is not None
 
 
 class Header(NamedTuple):
-    """The first line: which store and generation this is, and who may touch it."""
+    """The first line: the store, the generation, and the versions of jobq that may read and write it."""
 
     generation: int
     uuid: str
@@ -102,11 +102,11 @@ class Header(NamedTuple):
     extra: Record | None = None  # keys of later versions
 
     def encode(self) -> bytes:
-        """The line."""
+        """Return the line."""
         return encode_line({"jobq": "journal", **dict(zip(HEADER_KEYS, self, strict=False)), **(self.extra or {})})
 
     def followed_by(self, generation: int, days: dict[str, int]) -> Header:
-        """The header of a later generation, written by this version: what a later one has put into it stays."""
+        """Return the header of a later generation, written by this version; the fields of later versions stay."""
         return self._replace(
             generation=generation,
             version=VERSION,
@@ -118,7 +118,7 @@ class Header(NamedTuple):
 
     @classmethod
     def decode(cls, line: bytes, path: str) -> Header:
-        """Raises StoreTooNew before it looks at anything else, StoreDamaged."""
+        """Decode the first line. Raises StoreDamaged, and StoreTooNew right after the checksum is verified."""
         try:
             fields = decode_line(line)
         except BadLine as e:
@@ -137,8 +137,8 @@ class Header(NamedTuple):
                 map(COUNT.allows, [*days.values(), *map(rest.get, HEADER_NUMBERS)])
             ):
                 try:
-                    return cls(**{name: fields[name] for name in HEADER_KEYS}, extra=unknown(fields, NOT_EXTRA))
-                except BadRecord as e:
+                    return cls(**{name: fields[name] for name in HEADER_KEYS}, extra=unknown_keys(fields, NOT_EXTRA))
+                except ValueError as e:
                     raise StoreDamaged(path, 0, f"header: {e}") from None
         raise StoreDamaged(path, 0, "the first line is not a header")
 
@@ -149,12 +149,12 @@ NOT_EXTRA = frozenset({*HEADER_KEYS, "jobq", "crc"})
 
 
 class Parsed(NamedTuple):
-    """What a stretch of the journal holds: whole transactions, where they end, and what is wrong behind that."""
+    """The contents of a part of the journal: whole transactions, where they end, and what is wrong behind that."""
 
     lines: list[Record]
     end: int  # offset behind the last committed line
     seq: int  # of the last committed line
-    torn: bool = False  # an unfinished transaction follows: nobody was told that it is saved
+    torn: bool = False  # an unfinished transaction follows; it was never acknowledged
     damage: tuple[int, str] | None = None  # offset and reason
 
 
@@ -184,7 +184,7 @@ def parse_lines(data: bytes, offset: int, seq: int) -> Parsed:
 
 
 def _newer_transaction(rest: bytes, first_torn: int) -> bool:
-    """Whether a valid line of a later transaction follows: then what is torn before it had been synced once.
+    """Return True if a valid line of a later transaction follows: then the torn line before it was synced once.
 
     Lines of the torn transaction itself may be valid behind a hole: its pages reach the disk in any order.
     """
@@ -218,14 +218,14 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Folder, *, writable: bool) -> Journal | None:
-        """The current journal of the store, or None before there is one. Raises NotSaved, StoreDamaged, StoreTooNew."""
+        """Open the current journal; None if there is none. Raises NotSaved, Planted, StoreDamaged, StoreTooNew."""
         try:
             fd = folder.file(JOURNAL, os.O_RDWR if writable else os.O_RDONLY)
         except FileNotFoundError:
             return None
         except OSError as e:
             if writable and e.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-                return cls.open(folder, writable=False)  # access(2) does not know of every disk that takes no more
+                return cls.open(folder, writable=False)  # access(2) does not detect every read-only disk
             raise NotSaved(f"{folder.path}/{JOURNAL}", e) from None
         try:
             journal = cls(folder, fd, writable=writable)
@@ -235,19 +235,19 @@ class Journal:
         return journal
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     def is_current(self) -> bool:
-        """Whether this still is the file at its path (and not an older generation)."""
+        """Return True if this is still the file at its path, not an older generation."""
         return self.folder.holds(JOURNAL, self.fd)
 
     def size(self) -> int:
-        """Bytes, now."""
+        """Return the current size in bytes."""
         return os.fstat(self.fd).st_size
 
     def read(self, start: int, end: int | None = None) -> bytes:
-        """The bytes from `start` to `end`, or to the end of the file."""
+        """Return the bytes from `start` to `end`, or to the end of the file."""
         if end is None:
             return read_all(self.fd, start)
         data = os.pread(self.fd, end - start, start)
@@ -256,12 +256,12 @@ class Journal:
         return data
 
     def check_intact(self, end: int) -> None:
-        """That every line up to `end` has the checksum it was written with. Raises StoreDamaged."""
+        """Check the checksums of all lines up to `end`. Raises StoreDamaged."""
         for _ in self._intact(0, end):
             pass
 
     def _intact(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of all lines from `start` to `end`, about a MiB at a time, their checksums verified."""
+        """Yield offset and bytes of the lines from `start` to `end`, about 1 MiB at a time, checksums verified."""
         at, rest = start, b""
         while block := os.pread(self.fd, min(1 << 20, end - at - len(rest)), at + len(rest)):
             lines, newline, rest = (rest + block).rpartition(b"\n")
@@ -276,17 +276,17 @@ class Journal:
             raise StoreDamaged(self.path, at, f"{end - at} acknowledged bytes are missing")
 
     def append(self, data: bytes, at: int) -> None:
-        """Write and sync `data` at `at`, the end of the file, or leave it as it was.
+        """Write and sync `data` at `at`, the end of the file, all or nothing (see `writer.append`).
 
         Raises NotSaved, SyncFailed, JournalMoved.
         """
         append(self.folder, JOURNAL, self.fd, data, at)
 
     def renew(self, start: int, end: int) -> None:
-        """Make the lines from `start` to `end` durable, whoever wrote them.
+        """Make the lines from `start` to `end` durable, no matter which process wrote them.
 
-        They are written anew. If a sync failed since they were written (their writer's, somebody else's, or one of the
-        kernel's own), the kernel takes their pages for clean: another sync would write nothing, and say yes.
+        They are written anew. If a sync failed since they were written (by any process, or by the kernel itself), the
+        kernel takes their pages for clean: another sync would write nothing, and report success.
         Raises NotSaved, SyncFailed, StoreDamaged, JournalMoved.
         """
         try:

@@ -1,7 +1,7 @@
-"""flock(2) locks: the store's one write lock, and the locks whose being held means that a process is alive.
+"""flock(2) locks: the store's one write lock, and the locks that processes hold for as long as they live.
 
-A flock belongs to the open file description: it goes with the last descriptor, however the process dies, so it is
-never handed to a child (all descriptors are close-on-exec). The lock files are never unlinked while the store lives.
+A flock belongs to the open file description. The kernel releases it with the last descriptor, however the process dies,
+so no child may inherit one (all descriptors are close-on-exec). The store's own lock files are never unlinked.
 Waiting polls, because a blocking flock can't be given a time limit in a process that may have threads.
 """
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 POLL_S = 0.002
-FILES_ONLY = frozenset({errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})  # some disks lock no directories
+FILES_ONLY = frozenset({errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})  # some disks can't lock directories
 
 
 class StoreLock:
-    """The exclusive right to write to the store, as a context manager; not reentrant, one holder an object.
+    """The exclusive right to write to the store, as a context manager; not reentrant, one holder per object.
 
-    It is two locks. That of the file `store.lock` is the one that other versions and other programs know. Whoever has
-    it also locks the directory of the store itself: a file can be deleted or replaced while a writer is inside, and
-    whoever comes next then locks another file; but he meets the first one at the directory. No such moment is left
-    between two writers that do this. What is left is a writer of an older version, which locks the file alone.
+    It is two locks. Other versions and other programs know only the lock of the file `store.lock`. A writer that holds
+    it also locks the directory of the store itself: if the file is deleted or replaced meanwhile, the next writer locks
+    another file, but the lock of the directory still stops it. So two writers that do this never overlap. A writer of
+    an older version still can, because it locks only the file.
     """
 
     NAME = "store.lock"
 
     def __init__(self, folder: Folder, timeout: float = 10.0, in_a_hurry: Callable[[], bool] = lambda: False) -> None:
-        """`in_a_hurry`: asked while waiting; whether to wait no longer."""
+        """`in_a_hurry` is called while waiting; it returns True to stop waiting."""
         self._folder = folder
         self._in_a_hurry = in_a_hurry
         self._fd = -1
@@ -51,7 +51,7 @@ class StoreLock:
         self.release()
 
     def acquire(self, timeout: float) -> None:
-        """Wait for the lock at most so many seconds. Raises LockTimeout, NotSaved, StoreForbidden."""
+        """Wait for the lock, at most `timeout` seconds. Raises LockTimeout, NotSaved, StoreForbidden."""
         deadline = time.monotonic() + timeout
         while True:
             if self._fd < 0:
@@ -61,14 +61,14 @@ class StoreLock:
                 if self._folder.holds(self.NAME, self._fd):
                     return
                 self.release()
-                self.close()  # the file was replaced: older versions would not meet us there
+                self.close()  # the file was replaced: older versions lock the new one
             elif time.monotonic() >= deadline or self._in_a_hurry():
                 raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))
             else:
                 time.sleep(POLL_S)
 
     def _try(self) -> int | None:
-        """Take both locks if that needs no waiting; else none, and the descriptor whose lock somebody else has."""
+        """Take both locks without waiting and return None, or take none and return the descriptor that is locked."""
         if not try_lock(self._fd):
             return self._fd
         try:
@@ -83,12 +83,12 @@ class StoreLock:
         return None if self.held else self._folder.fd
 
     def release(self) -> None:
-        """Let others write."""
+        """Release both locks."""
         self.held = False
         try:
-            fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: whoever gets the file's lock tries it next
+            fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: the next writer takes it after the file's lock
         except OSError:
-            pass  # a disk that can't lock directories
+            pass  # a filesystem that can't lock directories
         try:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError:
@@ -101,14 +101,14 @@ class StoreLock:
             raise NotSaved(f"{self._folder.path}/{self.NAME}", e) from None
 
     def close(self) -> None:
-        """Give back the descriptor, and with it the lock of the file."""
+        """Close the descriptor, which also releases the lock of the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock if that needs no waiting. A shared try only asks: two askers do not disturb each other."""
+    """Take the lock without waiting; return False if it is held. Shared tries do not block each other."""
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -117,7 +117,7 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 
 
 def is_held(folder: Folder, name: str) -> bool:
-    """Whether a live process holds the lock file `name`. A missing file is held by nobody."""
+    """Return True if a live process holds the lock file `name`; False if there is no such file. Raises Planted."""
     try:
         fd = folder.file(name, os.O_RDONLY)
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def is_held(folder: Folder, name: str) -> bool:
 
 
 def holder(fd: int) -> str:
-    """Who holds the lock of this file, for messages: "process 123", or "another process"."""
+    """Return the holder of this file's lock for messages: "process 123", or "another process"."""
     inode = os.fstat(fd).st_ino
     try:
         with open("/proc/locks", encoding="ascii") as f:

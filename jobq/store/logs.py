@@ -1,4 +1,4 @@
-"""Where the output of attempts lies: runs/<id // 1000>/<id>.<n>.log"""
+"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log and <id>.<n>.result.json"""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import stat
 from jobq.errors import NotSaved, StoreForbidden
 from jobq.store.folder import make_private_dir
 
-BUCKET = 1000  # jobs a folder
+BUCKET = 1000  # jobs per folder
 LONGEST_ID = 18  # digits
 
 
 class Logs:
-    """The logs of one store."""
+    """The logs and results of one store."""
 
     NAME = "runs"
 
@@ -21,16 +21,16 @@ class Logs:
         self._root = f"{store}/{self.NAME}"
 
     def path(self, job_id: int, attempt: int) -> str:
-        """The file of that attempt, whether it is there or not."""
+        """Return the path of that attempt's log, whether it exists or not."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.log"
 
     def result_path(self, job_id: int, attempt: int) -> str:
-        """Where a Python function leaves what it returned or raised."""
+        """Return the path of the file with the result or the exception of a Python function."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
 
     @staticmethod
     def owner(name: str) -> int | None:
-        """The id of the job whose log or result a file of this name is; None for what is not ours."""
+        """Return the id of the job that a log or result of this name belongs to; None for any other name."""
         number, _, rest = name.partition(".")
         attempt, _, kind = rest.partition(".")
         ours = (
@@ -42,7 +42,7 @@ class Logs:
         return int(number) if ours else None
 
     def make_folder(self, job_id: int) -> None:
-        """Make sure that the job's logs can be created. Raises NotSaved, StoreForbidden."""
+        """Make the folder of the job's logs, if it is missing. Raises NotSaved, StoreForbidden."""
         folder = f"{self._root}/{job_id // BUCKET}"
         for path in (self._root, folder):
             try:
@@ -59,13 +59,13 @@ class Logs:
                 raise NotSaved(path, e) from None
 
     def remove(self, job_ids: set[int]) -> None:
-        """Delete the output of all attempts of these jobs, if there is any. The folders stay: others use them."""
+        """Delete the logs and results of all attempts of these jobs. The folders stay: other jobs use them."""
         for bucket in {job_id // BUCKET for job_id in job_ids}:
             folder = f"{self._root}/{bucket}"
             try:
                 names = os.listdir(folder)
             except OSError:
-                continue  # none of them ever ran
+                continue  # none of these jobs ever ran
             for name in names:
                 if self.owner(name) in job_ids:
                     try:
@@ -74,7 +74,7 @@ class Logs:
                         continue
 
     def remove_empty_folders(self, lowest_used: int) -> None:
-        """Delete the folders of jobs below `lowest_used` that hold nothing any more."""
+        """Delete the empty folders that are only for jobs below `lowest_used`."""
         try:
             buckets = [int(name) for name in os.listdir(self._root) if name.isdecimal()]
         except OSError:

@@ -1,13 +1,13 @@
-"""Worker folders: who is alive, and how to wake them.
+"""Worker folders: they show which workers are alive and what they serve, and let other processes wake them.
 
-    workers/<token>/lock     held by the worker for its life: alive is held, nothing else
-    workers/<token>/bell     a FIFO; a byte in it ends the worker's sleep
-    workers/<token>/serves   what it serves, one sealed line:
+    workers/<token>/lock     held by the worker for its life: a worker is alive if and only if it is held
+    workers/<token>/bell     a FIFO; a byte in it wakes the worker
+    workers/<token>/serves   the worker's description of itself, one sealed line:
                              {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
     workers/<token>/child.py  its copy of the script that calls functions (see jobq/engine/local/caller.py)
 
-Workers of older versions have no `serves`: a worker without one that can be read serves every queue.
+Workers of older versions have no `serves`. A worker whose `serves` can't be read counts as serving every queue.
 A token starts with "w" for a worker that takes any job, with "r" for one that only works for its own `jobq run`.
 """
 
@@ -21,7 +21,7 @@ from jobq.rules.serving import LiveWorker
 from jobq.sealed import from_json, is_whole, seal, to_json
 from jobq.store.folder import MAKE_AGAIN, PRIVATE_FILE, Folder, make_private_dir, write_all
 from jobq.store.lock import is_held, try_lock
-from jobq.system import hold_new, is_file_at, open_fifo, open_plain
+from jobq.system import LockRecord, hold_new, is_file_at, is_suspended, open_fifo, open_plain
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ WORKERS = "workers"
 LOCK = "lock"
 WAKEUP = "bell"
 SERVES = "serves"
-MOST_SERVES = 1 << 20  # bytes of such a file that are read
+MOST_SERVES = 1 << 20  # bytes of a `serves` file that are read
 ANY_JOB = "w"
 OWN_JOBS = "r"
-CUT_SHORT = 60.0  # seconds after which nobody is making or removing a folder any more
+CUT_SHORT = 60.0  # seconds after which nobody still makes or removes a folder
 
 
 def is_token(name: str) -> bool:
-    """Whether a worker's folder may be called so; what else lies there is not ours."""
+    """Return True if `name` has the form of a worker's token; other names there are not jobq's."""
     return len(name) == 13 and name[0] in {ANY_JOB, OWN_JOBS} and not name[1:].strip("0123456789abcdef")
 
 
 def tokens(root: Folder) -> list[str]:
-    """The worker folders there are, alive or dead."""
+    """Return the tokens of all worker folders, of live and dead workers."""
     folder = root.existing(WORKERS)
     if folder is None:
         return []
@@ -54,7 +54,7 @@ def tokens(root: Folder) -> list[str]:
 
 
 def is_alive(root: Folder, token: str) -> bool:
-    """Whether the worker holds its lock."""
+    """Return True if the worker holds its lock."""
     workers = root.existing(WORKERS)
     if workers is None:
         return False
@@ -65,23 +65,23 @@ def is_alive(root: Folder, token: str) -> bool:
     try:
         return is_held(folder, LOCK)
     except Planted:
-        return False  # nobody can tell; its affairs are left alone until that is moved away
+        return False  # unknown; `DeadWorkerLock` leaves the folder alone until that is moved away
     finally:
         folder.close()
 
 
 def alive(root: Folder) -> list[str]:
-    """The live workers that take any job."""
+    """Return the tokens of the live workers that take any job."""
     return [token for token in tokens(root) if token.startswith(ANY_JOB) and is_alive(root, token)]
 
 
 def live(root: Folder) -> list[LiveWorker]:
-    """The live workers that take any job, and what each serves."""
+    """Return the live workers that take any job, with what each serves."""
     return [described(root, token) for token in alive(root)]
 
 
 def described(root: Folder, token: str) -> LiveWorker:
-    """The worker as it describes itself; it serves every queue if that can't be read."""
+    """Return the worker as it describes itself; it serves every queue if that can't be read."""
     try:
         fd = open_plain(f"{WORKERS}/{token}/{SERVES}", os.O_RDONLY, dir_fd=root.fd)
     except OSError:
@@ -101,21 +101,43 @@ def described(root: Folder, token: str) -> LiveWorker:
             "since": int() | float() as since,
             "stopping": bool() as stopping,
         } if queues is None or all(isinstance(queue, str) for queue in queues):
-            return LiveWorker(token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping)
+            suspended = is_suspended(pid) and _lock_record(root, token, "pid") is not None
+            return LiveWorker(
+                token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping, suspended=suspended
+            )
     return LiveWorker(token)
 
 
+def is_copied(root: Folder, token: str) -> bool:
+    """Return True if the worker's folder is a copy: the worker belongs to the store that this one was copied from."""
+    return bool(_lock_record(root, token, "is_copy"))
+
+
+def _lock_record(root: Folder, token: str, field: str) -> object:
+    """Return a field of the record in the worker's lock file; None where there is none."""
+    try:
+        fd = open_plain(f"{WORKERS}/{token}/{LOCK}", os.O_RDONLY, dir_fd=root.fd)
+    except OSError:
+        return None
+    try:
+        return getattr(LockRecord(fd), field)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def notify(root: Folder) -> None:
-    """Wake every worker. Nobody listening, or a bell full of rings, is fine; never raises: what was saved is saved."""
+    """Wake every worker. Never raises, even if no worker listens or a FIFO is full: the change is already saved."""
     try:
         for token in tokens(root):
             notify_one(root, token)
     except (OSError, StoreError):
-        pass  # they look by themselves after a while
+        pass  # workers read the store by themselves after a while
 
 
 def notify_one(root: Folder, token: str) -> bool:
-    """Wake one worker; False if nobody listens."""
+    """Wake one worker; return False if no process reads its FIFO."""
     try:
         fd = open_fifo(f"{WORKERS}/{token}/{WAKEUP}", dir_fd=root.fd)
     except OSError:
@@ -130,7 +152,7 @@ def notify_one(root: Folder, token: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Delete a file, if it is there. Raises OSError."""
+    """Delete a file, if it exists. Raises OSError."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -138,7 +160,7 @@ def remove(path: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Delete a worker's folder; it is nobody's from the first moment on. What can't be deleted now is swept later."""
+    """Rename a worker's folder, so that it is no worker's any more, and delete it. `sweep` deletes the rest later."""
     gone = f"{os.path.dirname(path)}/.{os.path.basename(path)}"
     try:
         os.rename(path, gone)
@@ -148,13 +170,13 @@ def remove_folder(path: str) -> None:
 
 
 def _delete(path: str) -> None:
-    import shutil  # noqa: PLC0415  # `jobq add` rings, and deletes nothing
+    import shutil  # noqa: PLC0415  # `jobq add` notifies, and deletes nothing
 
     shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(root: Folder, wall: float) -> None:
-    """Delete what was left of folders whose making or removal was cut short."""
+    """Delete the rest of folders whose making or removal was interrupted. `wall`: wall-clock time now."""
     folder = root.existing(WORKERS)
     if folder is None:
         return
@@ -168,7 +190,7 @@ def sweep(root: Folder, wall: float) -> None:
             if old and not is_alive(root, name):
                 _delete(f"{folder.path}/{name}")
     except OSError:
-        pass  # another time
+        pass  # the next sweep tries again
     finally:
         folder.close()
 
@@ -179,7 +201,7 @@ class Registration:
     def __init__(
         self, root: Folder, *, own_jobs: bool = False, queues: Collection[str] | None = None, slots: int = 0
     ) -> None:
-        """`queues` None: all. Raises NotSaved."""
+        """Register the worker; `queues` None: all. Raises NotSaved, StoreForbidden."""
         self._serves = {
             "queues": None if queues is None else sorted(set(queues)),
             "slots": slots,
@@ -193,9 +215,9 @@ class Registration:
         self._register()
 
     def mend(self) -> bool:
-        """Register anew if a cleaner of old files took our folder, or what is in it; whether that was so.
+        """Register again if a cleaner of old files deleted our folder or its files; return True if so.
 
-        Then `wakeup_fd` is another one. Raises NotSaved, StoreForbidden.
+        Then `wakeup_fd` has changed. Raises NotSaved, StoreForbidden.
         """
         lock, wakeup = f"{self.path}/{LOCK}", f"{self.path}/{WAKEUP}"
         if is_file_at(self._lock_fd, lock) and is_file_at(self.wakeup_fd, wakeup):
@@ -207,7 +229,7 @@ class Registration:
         return True
 
     def _register(self) -> None:
-        """Make what is missing of the folder and its files; nobody sees the lock before it is held."""
+        """Make the folder and files that are missing; no other process sees the lock before it is held."""
         workers = self.root.sub(WORKERS)
         workers.close()
         self.path = f"{workers.path}/{self.token}"
@@ -216,7 +238,7 @@ class Registration:
             try:
                 self._make(making)
                 return
-            except FileNotFoundError as e:  # swept away half made, by somebody whose clock is wrong
+            except FileNotFoundError as e:  # swept away half made, by a process with a wrong clock
                 _delete(making)
                 if not tries_left:
                     raise NotSaved(self.path, e) from None
@@ -235,7 +257,7 @@ class Registration:
             remove(f"{folder}/.{WAKEUP}")
             os.mkfifo(f"{folder}/.{WAKEUP}", PRIVATE_FILE)
             os.chmod(f"{folder}/.{WAKEUP}", PRIVATE_FILE)  # whatever the umask
-            # For writing too: never at its end.
+            # For writing too, so that a read never meets the end of the file.
             wakeup = os.open(f"{folder}/.{WAKEUP}", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
             os.rename(f"{folder}/.{WAKEUP}", f"{folder}/{WAKEUP}")
             if is_new:
@@ -247,9 +269,9 @@ class Registration:
         self._lock_fd, self.wakeup_fd = lock, wakeup
 
     def _describe(self, path: str) -> None:
-        """Write what it serves, whole or not at all; not synced: no worker outlives a power cut. Raises OSError."""
+        """Write `serves`, all or nothing; not synced, as no worker outlives a power cut. Raises OSError."""
         new = f"{path}/.{SERVES}"
-        remove(new)  # of a try that the disk did not take
+        remove(new)  # left over from a failed try
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             os.fchmod(fd, PRIVATE_FILE)  # whatever the umask
@@ -259,7 +281,7 @@ class Registration:
         os.rename(new, f"{path}/{SERVES}")
 
     def is_stopping(self) -> None:
-        """Say that it takes no more jobs. What the disk does not take is said by the next call."""
+        """Record that the worker takes no more jobs. If the disk refuses it, the next call tries again."""
         if self._serves["stopping"]:
             return
         self._serves["stopping"] = True
@@ -269,7 +291,7 @@ class Registration:
             self._serves["stopping"] = False
 
     def drain(self) -> None:
-        """Take all rings out of the bell."""
+        """Read all wakeups out of the FIFO."""
         try:
             while len(os.read(self.wakeup_fd, 4096)) == 4096:
                 pass
@@ -277,7 +299,7 @@ class Registration:
             pass
 
     def leave(self, *, remove: bool) -> None:
-        """Give up the lock; `remove` if no supervisor needs the folder any more."""
+        """Release the lock; `remove` the folder if no supervisor needs it any more."""
         if remove:
             remove_folder(self.path)
         os.close(self.wakeup_fd)
@@ -285,7 +307,7 @@ class Registration:
 
 
 class DeadWorkerLock:
-    """The lock of a dead worker, taken: nobody else settles its affairs meanwhile."""
+    """The lock of a dead worker, held so that no other process recovers its jobs meanwhile."""
 
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
@@ -293,7 +315,7 @@ class DeadWorkerLock:
 
     @classmethod
     def take(cls, root: Folder, token: str) -> DeadWorkerLock | None:
-        """None if it lives, if somebody else is at it, or if something else lies there, which tells nothing."""
+        """Take the lock; None if the worker lives, another process has it, or there is no plain file to lock."""
         path = f"{root.path}/{WORKERS}/{token}"
         try:
             fd = open_plain(f"{path}/{LOCK}", os.O_RDONLY)
@@ -305,7 +327,7 @@ class DeadWorkerLock:
         return cls(path, fd)
 
     def close(self, *, remove: bool) -> None:
-        """Done; `remove` if nothing in the folder is needed any more."""
+        """Release the lock; `remove` the folder if nothing in it is needed any more."""
         if remove:
             remove_folder(self.path)
         os.close(self._fd)

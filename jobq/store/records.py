@@ -10,30 +10,13 @@ To change the format:
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from jobq.job import (
-    FUNCTION,
-    Attempt,
-    Call,
-    Command,
-    Due,
-    Ending,
-    Job,
-    Outcome,
-    Record,
-    Spec,
-    State,
-    Step,
-    names_function,
-)
-
-
-class BadRecord(ValueError):
-    """A stored object that is not what this version, or a compatible later one, writes."""
-
+from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
+from jobq.job import Attempt, Due, Ending, Job, Outcome, Spec, State, Step
+from jobq.options.table import OPTIONS
+from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """All that a record may end in that has a right checksum and the wrong things in it, BadRecord included."""
@@ -44,58 +27,23 @@ def why(e: Exception) -> str:
     return str(e) if isinstance(e, ValueError) else f"it does not fit ({type(e).__name__}: {e})"
 
 
-MOST_DEPTH = 100  # of lists and objects in each other, in what this version only passes on
-MOST_ID = (1 << 63) - 1
-NUMBER = (int, float)
-NONE = type(None)
-
-
-class Rule(NamedTuple):
-    """The values that a field can have: their types, and what must hold of those that are not None."""
-
-    types: tuple[type, ...]
-    holds: Callable[[Any], object] | None = None
-
-    def allows(self, value: object) -> bool:
-        """Whether it can have this one. A bool is no number."""
-        types, holds = self  # once a field of every job: a look at an attribute takes as long as all the rest
-        if not isinstance(value, types) or (value.__class__ is bool and bool not in types):
-            return False
-        return holds is None or value is None or bool(holds(value))
-
-    @property
-    def or_none(self) -> Rule:
-        """The same, or None."""
-        return Rule((*self.types, NONE), self.holds)
-
-
 def _between(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: low <= value <= high
 
 
-TEXT = Rule((str,))
-WORD = Rule((str,), re.compile(r"[\w-]*", re.ASCII).fullmatch)  # it becomes part of a path
+MOST_ID = MOST_STORED
+NUMBER = (int, float)
 PLACE = Rule((str,), re.compile(r"[\w-]*(/[\w-]*)?", re.ASCII).fullmatch)
 TIME = Rule(NUMBER, _between(-3e10, 2.5e11))  # wall clock, years 1019 to 9892: all calendars of the system know those
-SPAN = Rule(NUMBER, _between(0, sys.float_info.max))
 CLOCK = Rule(NUMBER, _between(-1e12, 1e12))
-COUNT = Rule((int,), _between(0, MOST_ID))
 BYTE = Rule((int,), _between(0, 255))
 ID = Rule((int,), _between(1, MOST_ID))
 EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
-SPEC_FIELDS = {
-    "cwd": TEXT,
-    "env": WORD,
+SPEC_RULES = {option.name: option.stored for option in OPTIONS} | {
     "umask": Rule((int,), _between(0, 0o777)),
-    "queue": TEXT,
-    "priority": Rule((int,), _between(-MOST_ID, MOST_ID)),
-    "retries": COUNT,
-    "timeout": SPAN.or_none,
-    "grace": SPAN,
-    "log_max": COUNT,
-    "name": TEXT.or_none,
     "runner": WORD.or_none,
 }
+SPEC_FIELDS = {name: SPEC_RULES[name] for name in Spec._fields if name != "extra"}
 ENDING_FIELDS = {
     "outcome": TEXT,
     "status": BYTE.or_none,
@@ -117,38 +65,20 @@ ATTEMPT_FIELDS = {
     "supervisor": PLACE,
     "claimed_at": TIME,
     "boot_id": TEXT,
-    "ending": Rule((dict, NONE)),
+    "ending": Rule((dict,)).or_none,
 }
 CHANGING_FIELDS = {
     "state": TEXT,
     "retries_used": COUNT,
     "lost": COUNT,
-    "due": Rule((list, NONE)),
+    "due": Rule((list,)).or_none,
     "cancel_asked_at": TIME.or_none,
     "finished_at": TIME.or_none,
     "acknowledged": COUNT,
     "anyone": Rule((bool,)),
 }
 JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
-CALL_KEYS = frozenset({"call", "python", "args", "kwargs"})
 R = TypeVar("R", Spec, Ending, Attempt)
-
-
-def depth(value: object) -> int:
-    """How many lists and objects lie in each other."""
-    deepest, level = 0, [value]
-    while level:
-        members = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
-        deepest, level = deepest + 1, members
-    return deepest
-
-
-def unknown(record: Record, known: frozenset[str]) -> Record | None:
-    """The keys of a later version, to be written again as they are. Raises BadRecord for what could not be."""
-    extra = {key: value for key, value in record.items() if key not in known}
-    if extra and depth(extra) > MOST_DEPTH:
-        raise BadRecord(f"{min(extra)} is nested more than {MOST_DEPTH} deep")
-    return extra or None
 
 
 def _fields(known: dict[str, Rule], record: object) -> Record:
@@ -163,7 +93,7 @@ def _fields(known: dict[str, Rule], record: object) -> Record:
                 raise BadRecord(f"{key} can't be {value!r:.60}")
             fields[key] = value
     if len(fields) < len(record):
-        fields["extra"] = unknown(record, frozenset(known))
+        fields["extra"] = unknown_keys(record, frozenset(known))
     return fields
 
 
@@ -268,42 +198,10 @@ def read_history(record: object) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def command_record(command: Command) -> object:
-    """A command as stored: a string, a list of strings, or an object for a call."""
-    if isinstance(command, Call):
-        record: Record = {"call": command.function, "python": command.python}
-        if command.args:
-            record["args"] = command.args
-        if command.kwargs:
-            record["kwargs"] = command.kwargs
-        return record | (command.extra or {})
-    return command
-
-
-def read_command(value: object) -> Command:
-    """The inverse of `command_record`. Raises BadRecord."""
-    if isinstance(value, dict):
-        match {"args": [], "kwargs": {}, **value}:
-            case {
-                "call": str() as function,
-                "python": str() as python,
-                "args": list() as args,
-                "kwargs": dict() as kwargs,
-            }:
-                named = names_function(function) or FUNCTION.fullmatch(function)
-                if named and depth([args, kwargs]) <= MOST_DEPTH:
-                    return Call(function, tuple(args), kwargs, python, unknown(value, CALL_KEYS))
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
-        return tuple(value)
-    raise BadRecord(f"a command can't be {value!r:.60}")
-
-
 def job_record(job: Job) -> Record:
     """The whole of `job` as one object: snapshots and finished jobs are written so."""
     record: Record = {"id": job.id, "spec": spec_record(job.spec)}
-    record |= {"command": command_record(job.command), "added_at": job.added_at}
+    record |= {"command": to_record(job.command), "added_at": job.added_at}
     if changing := changing_record(job):
         record["job"] = changing
     if job.attempts:
@@ -319,13 +217,13 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
         raise BadRecord(f"not a job: {record!r:.60}")
     match record:
         case {"id": job_id, "command": command, "added_at": added_at} if ID.allows(job_id) and TIME.allows(added_at):
-            job = Job(job_id, spec or read_spec(record.get("spec")), read_command(command), added_at)
+            job = Job(job_id, spec or read_spec(record.get("spec")), from_record(command), added_at)
         case _:
             raise BadRecord(f"not a job: {record!r:.60}")
     if len(record) == 3:
         return job
     if not record.keys() <= JOB_KEYS:
-        job = job._replace(more=unknown(record, JOB_KEYS))
+        job = job._replace(more=unknown_keys(record, JOB_KEYS))
     recorded = record.get("attempts", [])
     if not isinstance(recorded, list):
         raise BadRecord(f"attempts can't be {recorded!r:.60}")

@@ -1,4 +1,4 @@
-"""The way back from damage: `jobq doctor --accept-loss` goes on with all that can be read, and keeps the rest."""
+"""Repair of a damaged store: `jobq doctor --accept-loss` keeps everything readable, and a copy of the damaged files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import uuid
 from typing import NamedTuple
 
+from jobq.command import BadRecord, Record
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
-from jobq.job import Record, Step
+from jobq.job import Step
+from jobq.options.values import COUNT
 from jobq.sealed import is_whole
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
@@ -17,25 +19,25 @@ from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
-from jobq.store.records import COUNT, ID, MISFITS, BadRecord
+from jobq.store.records import ID, MISFITS
 from jobq.store.state import Jobs, snapshot
 from jobq.store.store import Store
 from jobq.version import VERSION
 
 
 class Loss(NamedTuple):
-    """What `accept_loss` had to leave out."""
+    """The size of what `repair` had to leave out, and the place of the copy."""
 
     lines: int
     bytes: int
     kept_as: str
-    jobs: int  # in the journal
+    jobs: int  # read from the journal
 
 
 def repair(store: Store, wall: float) -> Loss:
-    """Put a store made of everything readable in the place of a damaged one; what was there is kept in quarantine.
+    """Replace a damaged store with one made of everything readable; keep the damaged files in quarantine.
 
-    Raises NotSaved, LockTimeout, StoreTooNew, and Refused while somebody compacts.
+    Raises NotSaved, LockTimeout, StoreTooNew, and Refused: no store, a compaction is running, the journal has changed.
     """
     root = Folder.open(store.path)
     if root is None:
@@ -54,7 +56,7 @@ def repair(store: Store, wall: float) -> Loss:
         leaving = [job for job in jobs.by_id.values() if job.state.final]
         sizes = _repair_finished(root, salvage)
         sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, jobs.removed, wall)
-        # Two generations on: whoever has followed the old one reads everything anew.
+        # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         header = salvage.header.followed_by(generation, sizes)
         lines = snapshot(jobs.by_id.values(), jobs.seq, jobs.next_id, None, jobs.later)
@@ -73,7 +75,7 @@ def repair(store: Store, wall: float) -> Loss:
 
 
 def _keep(root: Folder, name: str, data: bytes) -> str:
-    """Copy what is damaged into quarantine; its path."""
+    """Copy `data` into quarantine and return the path of the copy."""
     quarantine = root.sub(QUARANTINE)
     try:
         kept = f"{os.urandom(4).hex()}-{name}"
@@ -84,7 +86,7 @@ def _keep(root: Folder, name: str, data: bytes) -> str:
 
 
 class Salvage:
-    """What can be read of a journal, line by line and operation by operation; `lost`: lengths of what can't."""
+    """The readable part of a journal, by lines and operations; `lost`: the lengths of the rest."""
 
     def __init__(self, root: Folder) -> None:
         self.jobs = Jobs()
@@ -93,7 +95,7 @@ class Salvage:
         self._path = root.path
 
     def read(self, data: bytes) -> None:
-        """Raises StoreTooNew."""
+        """Read all that is readable in `data`. Raises StoreTooNew."""
         first, _, rest = data.partition(b"\n")
         try:
             self.header = Header.decode(first, self._path)
@@ -111,7 +113,7 @@ class Salvage:
                 self.lost.append(len(raw))
                 continue
             if "ops" in line:
-                if not line.get("part"):  # the transaction before has lost its last line, but was acknowledged
+                if not line.get("part"):  # the transaction before lost its last line, but was acknowledged
                     self._apply(pending)
                 pending.append(line)
                 if line.get("commit"):
@@ -149,7 +151,7 @@ def _repair_histories(jobs: Jobs, wall: float) -> None:
 
 
 def _ids_elsewhere(root: Folder) -> set[int]:
-    """Ids that were given out, as finished jobs and logs tell."""
+    """Return the ids that were given out, according to finished jobs and logs."""
     archive = finished.Archive(root, finished.days_on_disk(root), lambda _day: True)
     found = {job_id for day in finished.days_on_disk(root) for job_id in archive.ids(day)}
     for _, _, names in os.walk(f"{root.path}/{Logs.NAME}"):
@@ -158,7 +160,7 @@ def _ids_elsewhere(root: Folder) -> set[int]:
 
 
 def _repair_finished(root: Folder, salvage: Salvage) -> dict[str, int]:
-    """Rewrite the files of days that are damaged, without the lines that are; the sizes that count."""
+    """Rewrite the damaged files of days without their damaged lines; return the sizes that count."""
     on_disk = finished.days_on_disk(root)
     sizes = {}
     for day, counted in salvage.header.finished.items():

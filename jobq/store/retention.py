@@ -1,13 +1,13 @@
-"""How long finished jobs are kept: a day of them goes once jobq has seen 7 days pass since the last of them ended.
+"""Retention: a day's finished jobs are removed once jobq has counted 7 days since the last of them ended.
 
-No clock is believed alone. Between two looks as much time has passed as the wall clock and the boot clock agree on, and
-across a reboot no more than the time since it; what nobody can tell (the machine was off) does not count. So a clock
-that is wrong for a while makes finished jobs stay longer, and never makes one go.
+No clock is trusted alone. Between two checks, only as much time counts as the wall clock and the boot clock agree on;
+across a reboot, at most the time since the reboot. Time while the machine was off does not count. So a clock that is
+wrong for a while makes finished jobs stay longer, and never removes one too early.
 
-    ages.json   when the last look was; for each day what there was of it, and how long it had been so
+    ages.json   the time of the last check; for each day its content, and for how long that had been the same
 
-It is a note, overwritten in place and never synced. Without it, or where it does not fit what is there, a day's time
-begins anew. It is read and written under the store's lock.
+It is overwritten in place and never synced. If it is missing, or does not fit the content of a day, the time of that
+day starts again at 0. It is read and written under the store's lock.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from collections.abc import Iterable, Mapping
 from itertools import dropwhile
 from typing import NamedTuple
 
+from jobq.command import Record
 from jobq.errors import StoreError
-from jobq.job import Job, Moment, Record
+from jobq.job import Job, Moment
 from jobq.store.finished import day_of, place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
 from jobq.store.store import Store
 
 NOTE = "ages.json"
-NOTE_BYTES = 1 << 20  # more than thousands of days take
+NOTE_BYTES = 1 << 20  # enough for thousands of days
 DAY = 86_400.0
 KEEP_DAYS = 7
 
 
 class Age(NamedTuple):
-    """What there is of one day, as a number that changes with it; for how many seconds it has been seen to be so."""
+    """The content of one day, as a number that changes with it, and for how many seconds it has been the same."""
 
     content: int
     seconds: float
@@ -42,15 +43,15 @@ Days = Mapping[str, Age]
 
 
 class Ages(NamedTuple):
-    """All days of finished jobs as they were at the last look; None before the first one."""
+    """The ages of all days of finished jobs, as of the last check; `seen` is None before the first one."""
 
     seen: Moment | None
-    files: Days  # their sizes, as far as they count
-    ends: Days  # checksums of the ends that are still in the journal
+    files: Days  # content: bytes of finished/<day>.jsonl that count
+    ends: Days  # content: checksum of the endings that are still in the journal
 
     @classmethod
     def read(cls, root: Folder) -> Ages:
-        """As noted; without any days where the note is missing, torn or of another kind."""
+        """Read the stored ages; return none if the file is missing, torn or of another kind."""
         try:
             fd = root.file(NOTE, os.O_RDONLY)
             try:
@@ -71,7 +72,7 @@ class Ages(NamedTuple):
         return cls(None, {}, {})
 
     def write(self, root: Folder) -> None:
-        """Note it, as far as the disk allows: without it, days stay longer."""
+        """Store the ages. Errors of the disk are ignored: without the file, days stay longer."""
         if self.seen is None:
             return
         record = {**self.seen._asdict(), "files": self.files, "ends": self.ends}
@@ -85,17 +86,17 @@ class Ages(NamedTuple):
             pass
 
     def at(self, now: Moment, files: Mapping[str, int], ends: Mapping[str, int]) -> Ages:
-        """As they are now: the days that are as they were have aged, the others begin anew."""
+        """Return the ages at `now`: unchanged days have grown older, the others start again at 0."""
         if self.seen is None:
             return Ages(now, _aged({}, files, 0.0), _aged({}, ends, 0.0))
         passed = time_between(self.seen, now)
-        # If somebody has looked since `now` was read, what he has counted must not be counted again.
+        # If another process has checked since `now` was read, the time that it counted must not be counted again.
         overtaken = self.seen.boot_id == now.boot_id and self.seen.boot > now.boot and self.seen.wall > now.wall
         seen = self.seen if overtaken else now
         return Ages(seen, _aged(self.files, files, passed), _aged(self.ends, ends, passed))
 
     def filed(self, sizes: Mapping[str, int], today: str) -> Ages:
-        """Once all are in files, of these sizes: a file is as old as the youngest that went into it."""
+        """Return the ages once all are in files of these sizes: a file is as old as the youngest part of it."""
         newest = max(self.files, default="")
         seconds = dict.fromkeys(sizes.keys() - self.files.keys() - self.ends.keys(), 0.0)
         places = [(min(day, today), age) for day, age in self.files.items()]
@@ -105,19 +106,19 @@ class Ages(NamedTuple):
         return Ages(self.seen, {day: Age(sizes.get(day, 0), age) for day, age in sorted(seconds.items())}, {})
 
     def kept(self, keep_days: int) -> Ages:
-        """Without the files whose retention is over: only the first ones, as later ones tell what became of a job."""
+        """Return the ages without the oldest files past their retention: a later file may override an earlier one."""
         files = dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))
         return self._replace(files=files)
 
 
 def time_between(before: Moment, now: Moment) -> float:
-    """Seconds that have passed at least, as far as either clock is right."""
+    """Return the seconds that have passed at least, if either clock is right."""
     since = now.boot - before.boot if now.boot_id == before.boot_id else now.boot
     return max(0.0, min(since, now.wall - before.wall))
 
 
 def ends_in(jobs: Iterable[Job]) -> dict[str, int]:
-    """For each day on which some of these jobs came to their end, a checksum of that."""
+    """Return, for each day on which some of these jobs ended, a checksum of their endings."""
     ends: dict[str, int] = {}
     for job in jobs:
         if job.state.final:
@@ -127,10 +128,10 @@ def ends_in(jobs: Iterable[Job]) -> dict[str, int]:
 
 
 def look(store: Store, now: Moment, keep_days: int = KEEP_DAYS) -> bool:
-    """Note how old the days of finished jobs are; whether compaction has something to do about that.
+    """Record the ages of the days of finished jobs; return True if compaction should act on them.
 
-    It has if one has been kept long enough, or has been over for a day and not left the journal: few jobs come to their
-    end there. Raises as `Store.read_settled`.
+    It should if a day has been kept long enough, or if its endings have stayed in the journal unchanged for a day, as
+    happens where few jobs end. Raises as `Store.read_settled`.
     """
     jobs, header = store.read_settled(), store.header
     if header is None:

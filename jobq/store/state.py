@@ -16,29 +16,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from jobq.job import Attempt, Call, Command, Job, Record, Spec, State, Step
+from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record, unknown_keys
+from jobq.job import Attempt, Job, Spec, State, Step
+from jobq.options.values import COUNT
 from jobq.rules.lifecycle import Event
 from jobq.rules.order import Waiting
 from jobq.store.failures import Failures, Tally, was_open
 from jobq.store.journal import encode_line
 from jobq.store.records import (
-    COUNT,
     ID,
     MOST_ID,
     TIME,
-    BadRecord,
     apply_changing,
     attempt_record,
     changing_record,
-    command_record,
     job_record,
     read_attempt,
-    read_command,
     read_history,
     read_job,
     read_spec,
     spec_record,
-    unknown,
 )
 
 LINE_TARGET = 1 << 18  # bytes of commands or jobs on one line; the limit is 1 MiB
@@ -163,7 +160,7 @@ class Jobs:
     def _apply_op(self, op: Record, at: float, seq: int) -> None:
         match op:
             case {"op": "add", "first": first, "spec": spec, "commands": list() as commands} if ID.allows(first):
-                self._add(first, self.shared(read_spec(spec)), [read_command(command) for command in commands], at)
+                self._add(first, self.shared(read_spec(spec)), [from_record(command) for command in commands], at)
             case {"op": "move", "id": job_id, "steps": steps, "job": changing} if ID.allows(job_id):
                 job = self.by_id.get(job_id)
                 if job is None:
@@ -199,7 +196,7 @@ class Jobs:
         """One snapshot line; True if it was the last. Raises BadRecord."""
         match line:
             case {"specs": list() as specs, "jobs": list() as jobs, **rest}:
-                if later := unknown(rest, IN_EVERY_LINE):
+                if later := unknown_keys(rest, IN_EVERY_LINE):
                     self.later.lines.append(later)
                 read = [self.shared(read_spec(spec)) for spec in specs]
                 for record in jobs:
@@ -211,7 +208,7 @@ class Jobs:
             case {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count, **rest} if COUNT.allows(
                 seq
             ) and ID.allows(next_id):
-                self.later.end.update(unknown(rest, IN_ITS_END) or {})
+                self.later.end.update(unknown_keys(rest, IN_ITS_END) or {})
                 if count != len(self.by_id):
                     raise BadRecord(f"the snapshot says {count} jobs and holds {len(self.by_id)}")
                 self.seq, self.next_id = seq, next_id
@@ -270,7 +267,7 @@ def snapshot(jobs: Iterable[Job], seq: int, next_id: int, failures: Failures | N
             spec_records.append(record["spec"])
         record["spec"] = specs[id(job.spec)]
         batch.append(record)
-        size += _size(job.command) + 300 * len(job.attempts)
+        size += stored_size(job.command) + 300 * len(job.attempts)
         if len(batch) == SNAPSHOT_JOBS or size > LINE_TARGET:
             yield encode_line({"specs": spec_records, "jobs": batch})
             batch, specs, spec_records, size = [], {}, [], 0
@@ -308,30 +305,22 @@ def add_ops(spec: Spec, commands: Sequence[Command], first: int) -> Iterator[Rec
     record = spec_record(spec)
     start, size = 0, 0
     for i, command in enumerate(commands):
-        size += _size(command)
+        size += stored_size(command)
         if size > LINE_TARGET and i > start:
             yield {
                 "op": "add",
                 "first": first + start,
                 "spec": record,
-                "commands": [*map(command_record, commands[start:i])],
+                "commands": [*map(to_record, commands[start:i])],
             }
-            start, size = i, _size(command)
+            start, size = i, stored_size(command)
     if start < len(commands):
         yield {
             "op": "add",
             "first": first + start,
             "spec": record,
-            "commands": [*map(command_record, commands[start:])],
+            "commands": [*map(to_record, commands[start:])],
         }
-
-
-def _size(command: Command) -> int:
-    if isinstance(command, Call):
-        return len(repr(command)) * 2  # a guess that errs on the long side for all but the strangest text
-    words = (command,) if isinstance(command, str) else command
-    # Not ASCII: at most six bytes a UTF-16 unit once escaped.
-    return sum(len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4 for word in words)
 
 
 def _move_op(before: Job, after: Job) -> Record:

@@ -12,6 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from jobq.command import Command
 from jobq.errors import (
     JobqError,
     LockTimeout,
@@ -22,7 +23,7 @@ from jobq.errors import (
     StoreReplaced,
     StoreTooNew,
 )
-from jobq.job import Command, Job, Spec
+from jobq.job import Job, Spec
 from jobq.store import environment, finished, presence
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder, sync_parents
@@ -122,7 +123,7 @@ class Store:
     def _make(self, folder: Folder | None, names: set[str]) -> Folder:
         if names & {HINT, finished.FINISHED, Logs.NAME}:
             raise StoreDamaged(f"{self.path}/{JOURNAL}", 0, "the journal is missing")
-        if strangers := {name for name in names - {StoreLock.NAME} if not name.startswith(f".{JOURNAL}.")}:
+        if strangers := {name for name in names - {StoreLock.NAME} if not _may_precede_journal(folder, name)}:
             raise StoreForbidden(
                 f"{self.path} is not a jobq store, and not empty (it holds {min(strangers)})",
                 "name a missing or empty directory with --store or JOBQ_STORE",
@@ -444,6 +445,21 @@ class Store:
     def environment_path(self, digest: str) -> str:
         """The file that holds it."""
         return f"{self.path}/{environment.ENV}/{digest}.json"
+
+
+def _may_precede_journal(folder: Folder | None, name: str) -> bool:
+    """Return True for what a power cut in the first `jobq add` may have left without a journal.
+
+    Directories reach some disks in any order: a captured environment may be there before the journal is.
+    """
+    if name.startswith(f".{JOURNAL}."):
+        return True
+    if name != environment.ENV or folder is None or (env := folder.existing(name)) is None:
+        return False
+    try:
+        return all(environment.digest_in(entry) for entry in env.names())
+    finally:
+        env.close()
 
 
 def _by_end(job: Job) -> tuple[float, int]:

@@ -1,8 +1,8 @@
-"""The journal as one process knows it: read once, then followed, across compactions, without a lock.
+"""One process's view of the journal: read once, then followed without a lock, across compactions.
 
-What counts is told by the hint. A hint that lags behind the file belongs to a writer at work, or to one that died, or
-to a power cut. What lies behind it is not on the disk for sure, and may still be withdrawn or lost: a view goes no
-further, and says that there is more. Whoever can write makes that durable first (`Store.read`).
+The hint records how much of the file counts. It lags behind the file while a writer is writing, after a writer has
+died, and after a power cut. Bytes behind the hint may not be on the disk, and may still be withdrawn or lost: a view
+does not read them, and reports that there are more. A process that can write makes them durable first (`Store.read`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobq.command import BadRecord, Record
 from jobq.errors import StoreDamaged
-from jobq.job import Record
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import Journal, decode_line, parse_lines
-from jobq.store.records import MISFITS, BadRecord, why
+from jobq.store.records import MISFITS, why
 from jobq.store.state import Jobs
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
@@ -33,25 +33,25 @@ class View:
         self.journal: Journal | None = None
         self.offset = 0  # how far the journal is applied; 0: not read yet
         self.snapshot_end = 0
-        self.loads = 0  # how often all was read, from the start
+        self.loads = 0  # how often the journal was read from its start
 
     def forget(self) -> None:
-        """Begin anew with the next look; until then the jobs are as known before."""
+        """Make the next read start anew; until then the jobs stay as last read."""
         if self.journal is not None:
             self.journal.close()
         self.journal, self.offset = None, 0
 
     def open(self, folder: Folder) -> Journal | None:
-        """The current journal, opened but perhaps not read: for a writer that needs to know no jobs."""
+        """Return the current journal, opened but perhaps not read, for a writer that needs no jobs."""
         if self.journal is None or (not self.offset and not self.journal.is_current()):
             self.forget()
             self.journal = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
         return self.journal
 
     def catch_up(self, folder: Folder, *, locked: bool = False, hint: Hint | None = None) -> bool:
-        """Apply what was acknowledged since the last look. `locked`: we are the writer, so no other is at work.
-        `hint`: read just now. Returns whether that is all there is, and known to be durable.
+        """Apply what was acknowledged since the last read; return True if that is the whole file, known to be durable.
 
+        `locked`: we hold the write lock, so no other process is writing. `hint`: if it was read just now.
         Raises StoreDamaged, StoreTooNew.
         """
         hint = hint or read_hint(folder)
@@ -60,7 +60,7 @@ class View:
         elif self.journal.is_current():
             self._follow_to(hint, self._end(hint, locked))
         else:
-            self.follow(None)  # the old generation to its very end
+            self.follow(None)  # the old generation, to its very end
             self._change_generation(folder, hint, locked)
         journal = self.journal
         if journal is None:
@@ -68,9 +68,9 @@ class View:
         return hint is not None and hint.generation == journal.header.generation and journal.size() == self.offset
 
     def _end(self, hint: Hint | None, locked: bool) -> int | None:
-        """How far to read: up to the hint, or (None) as far as whole transactions go.
+        """Return the offset to read up to, or None: up to the last whole transaction.
 
-        Without a hint nobody can tell what is durable. What we know already is, even if the hint is late.
+        Without a hint, no process knows what is durable. What we have read is durable, even if the hint is late.
         """
         assert self.journal is not None
         if hint is None or hint.generation != self.journal.header.generation:
@@ -99,7 +99,7 @@ class View:
             try:
                 end = self._end(hint, locked)
                 if hint is not None and hint.generation == journal.header.generation and hint.size > journal.size():
-                    end = hint.size  # less than was acknowledged
+                    end = hint.size  # the file lacks acknowledged bytes: `follow` raises
                 self._follow_to(hint, end)
             except BaseException:
                 self.forget()
@@ -112,7 +112,7 @@ class View:
             raise StoreDamaged(self.journal.path, self.offset, "an acknowledged line is not readable")
 
     def follow(self, end: int | None) -> None:
-        """Apply the journal up to `end`, all of which was acknowledged; None: up to the last whole transaction."""
+        """Apply the acknowledged journal up to `end`; None: up to the last whole transaction. Raises StoreDamaged."""
         journal = self.journal
         assert journal is not None
         if end is not None and end < self.offset:
@@ -125,7 +125,7 @@ class View:
             raise StoreDamaged(journal.path, self.offset, "an acknowledged line is not readable")
 
     def _apply_up_to(self, end: int) -> None:
-        """Apply the whole transactions up to there, some at a time: to read a long journal takes no more memory."""
+        """Apply the whole transactions up to `end` in steps, so that a long journal takes no more memory."""
         journal = self.journal
         assert journal is not None
         step = STEP
@@ -133,7 +133,7 @@ class View:
             upto = min(end, self.offset + step)
             parsed = parse_lines(journal.read(self.offset, upto), self.offset, self.jobs.seq)
             if parsed.end == self.offset and upto < end:
-                step *= 2  # a longer transaction, or something is wrong: what follows tells
+                step *= 2  # a longer transaction or damage: more bytes will tell
                 continue
             if parsed.damage is not None:
                 raise StoreDamaged(journal.path, *parsed.damage)
@@ -151,7 +151,7 @@ class View:
             raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {why(e)}") from None
 
     def _change_generation(self, folder: Folder, hint: Hint | None, locked: bool) -> None:
-        """Go on in the journal that compaction has put in the place of ours, without reading its snapshot."""
+        """Continue in the journal that compaction has put in the place of ours, without reading its snapshot."""
         old = self.journal
         assert old is not None
         new = Journal.open(folder, writable=os.access(folder.path, os.W_OK))
@@ -183,7 +183,7 @@ class View:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """While only things that stay are made: looking through them over and over would take half of the time."""
+    """Turn off garbage collection while only lasting objects are made: scanning them would take half of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -194,7 +194,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def touched(line: Record) -> set[int]:
-    """The jobs that a transaction line moves, puts back or removes. Raises BadRecord."""
+    """Return the ids of the jobs that a transaction line moves, puts back or removes. Raises BadRecord."""
     try:
         return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
     except MISFITS as e:
@@ -202,7 +202,7 @@ def touched(line: Record) -> set[int]:
 
 
 def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
-    """What the last line of a snapshot, which ends there, says of failures, and of which line it is the state."""
+    """Return failures and seq from the last line of the snapshot that ends at `end`; None and 0 if unreadable."""
     data = journal.read(max(0, end - LONGEST_END), end)
     try:
         line = decode_line(data[data.rfind(b"\n", 0, -1) + 1 : -1])
@@ -212,7 +212,7 @@ def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
 
 
 def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
-    """The jobs of the snapshot, and the offset behind it. Raises StoreDamaged."""
+    """Return the jobs of the snapshot, and the offset behind it. Raises StoreDamaged."""
     jobs = Jobs()
     at = start = journal.first_line_end
     pending = b""
@@ -232,7 +232,7 @@ def load_snapshot(journal: Journal) -> tuple[Jobs, int]:
 
 
 def first_seq(data: bytes, if_empty: int) -> int:
-    """The seq of the first line of `data`."""
+    """Return the seq of the first line of `data`, or `if_empty`."""
     try:
         return int(decode_line(data.partition(b"\n")[0])["seq"]) if data else if_empty
     except MISFITS:

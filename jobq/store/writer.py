@@ -1,4 +1,4 @@
-"""Appending to the journal, all or nothing: the one way in which every writer writes, `jobq add` included."""
+"""The writer of the journal: it appends every transaction, all or nothing, those of `jobq add` included."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobq.system import sync
 
 
 def append(folder: Folder, name: str, fd: int, data: bytes, at: int) -> None:
-    """Write and sync `data` at `at`, the end of the open file of that name; on any error the file is as before.
+    """Write and sync `data` at `at`, the end of the open file `name`; on any error, cut the file back to `at`.
 
     Raises NotSaved, or SyncFailed: then the kernel may have dropped the bytes, and they must not be trusted. Raises
-    JournalMoved if the name is that of another file by now: what is written is durable, and nobody will ever see it.
-    It is looked at behind the sync, so nothing that was acknowledged has gone to a file that had lost its name before.
+    JournalMoved if another file has the name by now: no process would ever read what was written. The name is checked
+    after the sync, so nothing that was acknowledged has gone to a file that had lost its name before.
     """
     path = f"{folder.path}/{name}"
     try:
@@ -26,15 +26,15 @@ def append(folder: Folder, name: str, fd: int, data: bytes, at: int) -> None:
     except OSError as e:
         raise SyncFailed(path, e, undone=cut(fd, at)) from None
     if not folder.holds(name, fd):
-        cut(fd, at)  # it may come back under its old name
+        cut(fd, at)  # the file may come back under its old name
         raise JournalMoved(path)
 
 
 def cut(fd: int, at: int) -> bool:
-    """Drop everything from `at` on; whether that is durable, so that nothing of it can come back.
+    """Drop everything from `at` on; return True if that is durable, so that nothing of it can come back.
 
-    Where the file can't be made shorter, what lies there is spoiled: a line that begins with NUL is torn, and the next
-    writer tries to cut it off again. It must not be taken for the whole line of somebody who died behind his write.
+    If the file can't be made shorter, the line there is spoiled: a line that begins with NUL is torn, and the next
+    writer tries to cut it off again. It must not be taken for the whole line of a writer that died after writing it.
     """
     try:
         try:

@@ -1,30 +1,33 @@
-"""The process that stands beside one job: starts it, watches it, ends its whole tree, and writes down how it went.
+"""A supervisor: the process that starts one job, watches it, ends its whole process tree, and records its ending.
 
 Run as `python -I -S __main__.py FOLDER K BOUND`, one for each slot of a worker, for the worker's life. It knows
-processes and no store, and loads little beside the standard library. In FOLDER (the worker's), K being the slot:
+processes and no store; it loads only the standard library, `jobq.system` and `jobq.sealed`. Its files are in FOLDER,
+which is the worker's. K is the number of the slot:
 
     K.lock   held for life: as long as it is held, the job that was started last may be running
-    K.ctl    FIFO of orders: "cancel ID N", "stop ID N GRACE" (seconds); "return": what waits goes back; "stopping": the
-             worker was asked to stop; "read ID N END": up to that byte, the log need not be kept for its follower
-    K.ends   what happened, appended: start, pid, end, not_started; emptied when the worker has recorded it all
+    K.ctl    FIFO of orders: "cancel ID N"; "stop ID N GRACE" (seconds); "return": hand back the jobs that wait;
+             "stopping": the worker was asked to stop; "read ID N END": the follower has read the log up to byte END
+    K.ends   record of events, appended: start, pid, end, not_started; a file past 64 KiB is emptied when the worker has
+             recorded all of it
 
-Standard input brings jobs, a JSON object a line: one, or as many short ones as take some milliseconds, so that nobody
-has to wait between them. They run one after the other. The first of such a batch says so, and says thereby that the
-ends of all before it are recorded. Standard output says hello once and takes the end of each job. When the worker dies,
-input hangs up: the job goes on, its end goes to K.ends, those behind it are noted as not started, then this process
-exits; BOUND "1" (`jobq run`) ends the job instead. Its own session keeps it out of the terminal's reach. On Linux it is
-a child subreaper (prctl(2)), so that whatever the job leaves behind, in whatever session, becomes its child.
+Standard input takes jobs, one JSON object a line: one job, or a batch of short jobs that take some milliseconds
+together, so that no time is lost between them. They run one after the other. The first job of a batch has `first` set:
+that also confirms that all earlier endings are recorded. Standard output takes one hello and the ending of each job.
+When the worker dies, input hangs up. The job goes on, its ending is written to K.ends, the jobs behind it are recorded
+as not started, then this process exits; with BOUND "1" (`jobq run`) it ends the job instead. Its own session keeps it
+out of reach of the terminal. On Linux it is a child subreaper (prctl(2)): every process that the job leaves behind, in
+any session, becomes its child.
 
-Every line of K.ends, and every message, is JSON that ends in the CRC-32 of what is before it, as in the journal.
+Every line of K.ends and of standard output is JSON that ends in the CRC-32 of the bytes before it, as in the journal.
 
     supervisor   the loop, and one job from its start to its end
-    channel      jobs and orders in, ends out
-    ends         K.ends
-    spawn        starting a job's main process
-    running      one job while it runs: its limits, and how it is being ended
-    mark         what tells the processes of one attempt from all others
-    logs         its output: the cap, and empty files passed on
-    verdict      what a called function says beside its exit status
+    channel      jobs and orders in, endings out
+    endings      K.ends
+    spawn        the start of a job's main process
+    running      one job while it runs: its limits, and how it is ended
+    mark         a number that only the processes of one attempt carry
+    logs         output: the cap, and empty files passed on
+    verdict      the result file of a function that failed: is another try of use?
     tree         processes: what is left of a tree, and how it is ended
 """
 

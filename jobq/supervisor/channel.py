@@ -1,4 +1,4 @@
-"""What a supervisor hears and tells: jobs on standard input, orders by K.ctl, ends on standard output."""
+"""The messages of a supervisor: jobs on standard input, orders in K.ctl, endings on standard output."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
-SEND_EVERY = 0.02  # seconds that the end of a job may wait for those of the jobs behind it
+SEND_EVERY = 0.02  # seconds that an ending may wait, to be sent together with the next ones
 DECODER = json.JSONDecoder()
 
 
 class Channel:
-    """Both ends of the talk with the worker."""
+    """The connection to the worker, in both directions."""
 
     def __init__(self, control: str, ends: Endings) -> None:
-        """`control` is the path of the FIFO to make. Raises OSError."""
+        """Make the FIFO at the path `control`. Raises OSError."""
         self.ends = ends
         self.hung_up = False
-        self.waiting = b""  # input: jobs that have not begun
+        self.waiting = b""  # input: jobs that have not started
         self.orders = b""
-        self.unsent = b""  # ends that the worker does not know of yet
+        self.unsent = b""  # messages that were not sent to the worker yet
         self.sent_at = float("-inf")
         self.control = control
         self.ctl = -1
@@ -46,7 +46,7 @@ class Channel:
         self.make_control()
 
     def make_control(self) -> None:
-        """Make K.ctl, and listen to it. Raises OSError."""
+        """Make K.ctl, and poll it. Raises OSError."""
         os.mkfifo(self.control, 0o600)
         ctl = os.open(self.control, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
         if self.ctl >= 0:
@@ -56,16 +56,16 @@ class Channel:
         self.poll.register(ctl, select.POLLIN)
 
     def mend(self) -> None:
-        """Make K.ctl anew if it is not there any more. Raises OSError."""
+        """Make K.ctl again if it was removed or replaced. Raises OSError."""
         if not is_file_at(self.ctl, self.control):
             if os.path.lexists(self.control):
-                os.unlink(self.control)  # from a backup, perhaps
+                os.unlink(self.control)  # perhaps restored from a backup
             self.make_control()
 
     # -- in ----------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until there is input, an order, a signal or the time is over (seconds); take it in."""
+        """Sleep until there is input, an order or a signal, at most `timeout` seconds. Read what has arrived."""
         for fd, events in self.poll.poll(None if timeout is None else min(max(timeout, 0.0), LONGEST_POLL) * 1000):
             if fd == 0:
                 data = os.read(0, 1 << 16) if events & select.POLLIN else b""
@@ -80,7 +80,7 @@ class Channel:
                 os.read(self.woken, 4096)
 
     def take_job(self) -> dict[str, Any] | None:
-        """The next job that has come in, if one has."""
+        """Return the next job that has arrived, or None."""
         if b"\n" not in self.waiting:
             return None
         line, _, self.waiting = self.waiting.partition(b"\n")
@@ -88,14 +88,14 @@ class Channel:
         return job
 
     def take_order(self) -> list[str] | None:
-        """The words of the next order that has come in, if one has."""
+        """Return the words of the next order that has arrived, or None."""
         if b"\n" not in self.orders:
             return None
         order, _, self.orders = self.orders.partition(b"\n")
         return order.decode("ascii", "replace").split()
 
     def worker_is_gone(self) -> bool:
-        """Whether input has hung up: a job that was still in the pipe must not start then."""
+        """Return True if input has hung up: a job that was still in the pipe must not start then."""
         if not self.hung_up:
             self.hung_up = any(events & (select.POLLHUP | select.POLLERR) for _, events in self.hang_up.poll(0))
         return self.hung_up
@@ -103,7 +103,7 @@ class Channel:
     # -- out ---------------------------------------------------------------------------------------
 
     def give_back(self, chosen: Callable[[dict[str, Any]], bool]) -> None:
-        """Those of the waiting jobs will not be started here: note it, tell it."""
+        """Record and report as not started the waiting jobs for which `chosen` returns True."""
         *lines, rest = self.waiting.split(b"\n")
         kept = b""
         for line in lines:
@@ -116,13 +116,13 @@ class Channel:
         self.send_endings()
 
     def not_started(self, job: dict[str, Any]) -> None:
-        """Note that nothing was done for this claim of the attempt, and never will be."""
+        """Record that this claim of the attempt was not started, and never will be."""
         line = line_of({"event": "not_started", "id": job["id"], "n": job["n"], "claim": job["claim"]})
         self.ends.save(line)
         self.unsent += line
 
     def report(self, end: dict[str, Any]) -> None:
-        """Write the end of a job down; the worker is told soon."""
+        """Record the ending of a job, and send it to the worker soon."""
         line = line_of({"event": "end", **end})
         self.ends.save_end(line)
         self.unsent += line
@@ -131,20 +131,20 @@ class Channel:
 
     @property
     def send_at(self) -> float:
-        """When the worker is to be told what it does not know yet; infinity if that is nothing."""
+        """Time at which to send what is unsent (monotonic seconds); infinity if that is nothing."""
         return self.sent_at + SEND_EVERY if self.unsent else float("inf")
 
     def send_endings(self) -> None:
-        """Let the worker know what it does not know yet."""
+        """Send the worker all that is unsent."""
         self.sent_at = time.monotonic()
         if self.unsent:
             self.tell(self.unsent)
             self.unsent = b""
 
     def tell(self, line: bytes) -> None:
-        """Send the worker a message; a dead one reads K.ends instead."""
+        """Send the worker a message. If it is dead, its rescuer reads K.ends instead."""
         try:
             while line:
                 line = line[os.write(1, line) :]
         except OSError:
-            self.hung_up = True  # for us, a worker that can't be told is one that is dead
+            self.hung_up = True  # a worker that can't be reached counts as dead

@@ -1,6 +1,6 @@
-"""K.ends, the file in which a supervisor notes what happened, for whoever asks after its worker's death or its own.
+"""K.ends: the file in which a supervisor records what happened, read when its worker or the supervisor has died.
 
-A line is JSON that ends in the CRC-32 of what is before it, as in the journal.
+Each line is JSON that ends in the CRC-32 of the bytes before it, as in the journal.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
-ENDS_LIMIT = 1 << 16  # bytes that are kept although the worker has recorded them
+ENDS_LIMIT = 1 << 16  # bytes that may stay although the worker has recorded them
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def line_of(record: dict[str, Any]) -> bytes:
-    """The record as a line with its checksum."""
+    """Return the record as a line with its checksum."""
     return seal(ENCODER.encode(record)[:-1].encode("ascii"))
 
 
 class Endings:
-    """The file."""
+    """The open file."""
 
     def __init__(self, path: str) -> None:
-        """Raises OSError."""
+        """Open the file at `path`, or make it. Raises OSError."""
         self.path = path
         self.fd = open_plain(path, FLAGS)
-        self.unsaved: list[bytes] = []  # ends that the disk did not take
-        self.patch = b""  # what ends a line that may be torn
+        self.unsaved: list[bytes] = []  # endings that could not be written
+        self.patch = b""  # ends a line that may be torn
 
     def save(self, line: bytes) -> bool:
-        """Append it, whole or not at all; whether it is there."""
+        """Append the line, whole or not at all. Return True if it was written."""
         try:
             before = os.fstat(self.fd).st_size
             if os.write(self.fd, self.patch + line) == len(self.patch + line):
@@ -45,34 +45,34 @@ class Endings:
                 return True
             os.ftruncate(self.fd, before)
         except OSError:
-            self.patch = b"\n"  # something of it may be there
+            self.patch = b"\n"  # a part of the line may be in the file
         return False
 
     def save_end(self, line: bytes) -> None:
-        """Append it; one that the disk does not take now is kept for `save_rest`."""
+        """Append the line, or keep it for `save_rest` if it can't be written now."""
         if not self.save(line):
             self.unsaved.append(line)
 
     def save_rest(self) -> None:
-        """Return when everything is there, however long the disk is full: it is the only copy of a result."""
+        """Write the kept lines; wait as long as the disk is full, as they are the only copy of the endings."""
         for line in self.unsaved:
             while not self.save(line):
                 select.select([], [], [], 1.0)
 
     def mend(self) -> None:
-        """Write it anew, as it is, if the file at its path is not this one any more. Raises OSError."""
+        """Write the file again, with its content, if it was removed or replaced. Raises OSError."""
         if is_file_at(self.fd, self.path):
             return
         folder, _, name = self.path.rpartition("/")
         new = f"{folder}/.{name}"
         if os.path.lexists(new):
-            os.unlink(new)  # of a try that was cut short
+            os.unlink(new)  # left by a try that was cut short
         fd = open_plain(new, FLAGS | os.O_EXCL)
         try:
             data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
             while data:
                 data = data[os.write(fd, data) :]
-            os.fsync(fd)  # the start of a job that must never run twice may be in it
+            os.fsync(fd)  # it may hold the start of a job that must never run twice
             os.rename(new, self.path)
         except OSError:
             os.close(fd)
@@ -81,7 +81,7 @@ class Endings:
         self.fd = fd
 
     def sync(self) -> bool:
-        """Make it durable: that a job which must never run twice has started is not forgotten in a power cut."""
+        """Sync the file, lest a power cut loses the start of a job that must never run twice. Return True if synced."""
         try:
             os.fsync(self.fd)
         except OSError:
@@ -89,10 +89,10 @@ class Endings:
         return True
 
     def recorded(self) -> None:
-        """The worker has recorded all that is in here, and what is not."""
+        """Drop the kept lines, and empty a file past ENDS_LIMIT: the worker has recorded all of it."""
         self.unsaved.clear()
         try:
             if os.fstat(self.fd).st_size > ENDS_LIMIT:
                 os.ftruncate(self.fd, 0)
         except OSError:
-            pass  # another time
+            pass  # the next call tries again

@@ -1,4 +1,4 @@
-"""The output of a job: a log that is not to grow without end, and the empty one of a job that said nothing."""
+"""The logs of jobs: their size is limited, and the empty log of a job that printed nothing is passed on."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import time
 from jobq.supervisor.spawn import LOG_FLAGS
 from jobq.system import is_open_nowhere_else, open_plain, punch_hole
 
-LOG_LOOK = 1.0  # seconds between two looks at how long the log has become
-LOG_BLOCK = 1 << 12  # bytes: holes consist of whole ones
+LOG_LOOK = 1.0  # seconds between two checks of the size of a log
+LOG_BLOCK = 1 << 12  # bytes: a hole consists of whole blocks
 
 
 class Log:
-    """One job's log, of which its beginning and its latest part are kept.
+    """The log of one job. Its beginning and its latest part are kept.
 
-    What lies between is made a hole in the file, which takes no room and moves nothing: the job goes on appending.
+    The part between them becomes a hole in the file. It takes no space and moves no byte: the job goes on appending.
     """
 
     def __init__(self, path: str, fd: int, most: int, *, followed: bool = False) -> None:
-        """`most` bytes are kept, and what a follower has not read; orders say how far it is."""
+        """Keep `most` bytes and, if it is `followed`, what its reader has not read; orders tell how far it has read."""
         self.path = path
         self.fd = fd
         self.head = most // 4 // LOG_BLOCK * LOG_BLOCK
@@ -32,7 +32,7 @@ class Log:
         self.look_at = time.monotonic() + LOG_LOOK
 
     def trim(self) -> None:
-        """Drop what is too much by now. Where the system can't, the log grows."""
+        """Drop the bytes that exceed the limit. Where the system can't make holes, the log grows."""
         self.look_at = time.monotonic() + LOG_LOOK
         size = os.fstat(self.fd).st_size
         if size < self.hole_end:
@@ -43,22 +43,22 @@ class Log:
             self.hole_end = end
 
     def sizes(self) -> dict[str, int]:
-        """As the end of the job records them."""
+        """Return the sizes in bytes, as the ending of the job records them."""
         return {"log_bytes": os.fstat(self.fd).st_size, "log_dropped": self.dropped}
 
 
 class Logs:
-    """Opens and closes the logs of one slot.
+    """The logs of one slot.
 
-    Within a batch, the empty one of a job that said nothing is renamed to be the next one's: that costs a tenth of a
-    new file, and leaves none behind for each silent job.
+    Within a batch, the empty log of a job that printed nothing is renamed for the next job. That costs a tenth of a new
+    file, and no file stays behind for each silent job.
     """
 
     def __init__(self) -> None:
-        self.empty: tuple[str, int] | None = None  # the path and the descriptor of the one to pass on
+        self.empty: tuple[str, int] | None = None  # the path and the descriptor of the log to pass on
 
     def open(self, path: str) -> int:
-        """The log at `path`, made, for us to look at. Raises OSError."""
+        """Make the log at `path`; return the supervisor's own descriptor of it. Raises OSError."""
         if self.empty is not None:
             old, log = self.empty
             self.empty = None
@@ -73,7 +73,7 @@ class Logs:
         return open_plain(path, LOG_FLAGS | os.O_CREAT)
 
     def close(self, log: Log) -> dict[str, int]:
-        """Its sizes. An empty one is passed on, if really nobody can write to it any more."""
+        """Close the log; return its sizes. Keep an empty one, to pass it on, if nobody can write to it any more."""
         log.trim()
         sizes = log.sizes()
         if not sizes["log_bytes"] and is_open_nowhere_else(log.fd) and is_as_new(log.fd):
@@ -83,13 +83,13 @@ class Logs:
         return sizes
 
     def forget(self) -> None:
-        """Pass nothing on: the job of the empty log is recorded, and its log is its own."""
+        """Keep no log to pass on: the job of the empty log is recorded, and the log must stay with it."""
         if self.empty is not None:
             os.close(self.empty[1])
             self.empty = None
 
 
 def is_as_new(fd: int) -> bool:
-    """Whether the file is empty, has one name, and the mode that we made it with."""
+    """Return True if the file is empty, has one name, and still has the mode that it was made with."""
     status = os.fstat(fd)
     return (status.st_size, status.st_nlink, stat.S_IMODE(status.st_mode)) == (0, 1, 0o600)

@@ -1,8 +1,8 @@
-"""One job while it runs: its processes, its limits, and how it is being ended.
+"""One job while it runs: its processes, its limits, and how it is ended.
 
-Whatever the shape of its tree, every process hears TERM once (many programs take a second one for "now"), followed by
-CONT, so that a stopped one hears it too; what is left after the grace is killed. The clock of the grace is the same for
-all of them: it does not begin anew when the main process, often just a shell, has gone.
+Every process of its tree gets TERM once (many programs take a second one for "now"), followed by CONT, so that a
+stopped one handles it too. What is left after the grace is killed. The whole tree has one deadline: it does not start
+again when the main process, often just a shell, has ended.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from jobq.supervisor.logs import Log
 
-LEFTOVER_GRACE = 2.0  # seconds from the job's own end to KILL for what outlives its main process
+LEFTOVER_GRACE = 2.0  # seconds from the end of the main process to KILL for processes that outlive it
 LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
-QUIET = 2.0  # seconds without new output after which what may be a filter is taken for a daemon
-LONGEST_DRAIN = 10.0  # seconds from the job's own end to TERM for a filter that goes on writing
-STUCK_AFTER = 5.0  # seconds from KILL on after which a process is taken for one that can't die now
+QUIET = 2.0  # seconds without new output after which a possible filter counts as a daemon
+LONGEST_DRAIN = 10.0  # seconds from the end of the main process to TERM for a filter that goes on writing
+STUCK_AFTER = 5.0  # seconds from KILL until a process that can't die now counts as stuck
 
 
 class Stop:
-    """Why the job is being ended, and until when it may end by itself."""
+    """The reason why a job is being ended, and the time of KILL (monotonic seconds)."""
 
     def __init__(self, outcome: str, grace: float, *, counted: bool) -> None:
         self.outcome = outcome
@@ -37,7 +37,7 @@ class Stop:
 
 
 class Running:
-    """A job whose main process was started. All times but those told to the worker are monotonic seconds."""
+    """A job whose main process was started. Times are monotonic seconds."""
 
     def __init__(self, job: dict[str, Any], pid: int, log: Log) -> None:
         self.id, self.n = job["id"], job["n"]
@@ -48,7 +48,7 @@ class Running:
         self.timeout_at = None if timeout is None else self.started + timeout
         self.grace: float = job.get("grace", 10.0)
         self.stop: Stop | None = None
-        self.stuck_at: float | None = None  # when to say that it can't be ended
+        self.stuck_at: float | None = None  # when to report that it can't be ended
         self.reported_stuck = False
         self._told: set[Process] = set()
         self._ended_at = self._grown_at = float("inf")
@@ -56,7 +56,7 @@ class Running:
         self._term_at: float | None = None
 
     def begin_stop(self, outcome: str, grace: float, *, counted: bool = True, heard: bool = False) -> None:
-        """Let it end: TERM now, unless all of it has `heard` one from elsewhere, and KILL after `grace` seconds."""
+        """Begin to end the job: TERM now, unless all of it has `heard` one before, and KILL after `grace` seconds."""
         self.stop = Stop(outcome, grace, counted=counted)
         if heard:
             self._told |= tree_of(self.pid)
@@ -64,19 +64,19 @@ class Running:
             self.tell(tree_of(self.pid))
 
     def tell(self, processes: Collection[Process]) -> None:
-        """TERM to those of these processes that have not heard it yet."""
+        """Send TERM to those of these processes that have not had it yet."""
         for process in parents_first(set(processes) - self._told):
             self._told.add(process)
             send(process, signal.SIGTERM)
             send(process, signal.SIGCONT)
 
     def main_has_ended(self) -> None:
-        """The main process is reaped; what is left of the tree is next."""
+        """Record that the main process is reaped; the rest of the tree is next."""
         self._ended_at = self._grown_at = time.monotonic()
         self._log_size = os.fstat(self.log.fd).st_size
 
     def kill_at(self) -> float:
-        """When what outlives the main process is killed."""
+        """Return when to kill the processes that outlive the main process; infinity if that is not known yet."""
         if self.stop is not None:
             return self.stop.kill_at
         if self._term_at is None:
@@ -84,7 +84,7 @@ class Running:
         return max(self._ended_at + LEFTOVER_GRACE, self._term_at + LEAST_GRACE)
 
     def terminate_leftovers(self, left: Collection[Process]) -> None:
-        """TERM to what outlives the main process; what may be a filter is let finish writing before.
+        """Send TERM to the processes that outlive the main process; a possible filter may finish writing first.
 
         `exec > >(helper)`, or a filter in the background, may not have read all of its input yet when the job ends.
         """
@@ -104,7 +104,7 @@ class Running:
         return None in seen or (True in seen and now < self._grown_at + QUIET)
 
     def is_stuck(self, *, dying: bool) -> bool:
-        """Whether it should be said, once, that this job can't be ended: its processes have been `dying` for long."""
+        """Return True, once, if the job can't be ended: its processes have been `dying` for STUCK_AFTER seconds."""
         now = time.monotonic()
         if not dying:
             self.stuck_at = None
@@ -116,11 +116,11 @@ class Running:
         return True
 
     def left(self) -> list[int]:
-        """The numbers of what is left of its tree; of its main process, too, if it is dead to all but a tracer."""
+        """Return the pids of the live processes of its tree, and of the main process as long as it is not reaped."""
         stat = read_stat(self.pid)
         return sorted({pid for pid, _ in tree_of(self.pid)} | ({self.pid} if stat is not None else set()))
 
     def is_dead_to_others(self) -> bool:
-        """Whether the main process has ended and can't be reaped: a tracer has not let go of it (ptrace(2))."""
+        """Return True if the main process has ended and can't be reaped: a tracer still holds it (ptrace(2))."""
         stat = read_stat(self.pid)
         return stat is not None and stat[2]

@@ -1,4 +1,4 @@
-"""Starting a job's main process as its shell would have: session, directory, umask, environment, signals, outputs."""
+"""The start of a job's main process, as by its shell: session, directory, umask, environment, signals, outputs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
-SHORT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # the machine's trouble, not the job's
+SHORT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # not the job's fault
 NOT_FOUND = 127
-SHELL_SAYS = {  # which its line may have chosen all the same
+SHELL_SAYS = {  # the shell line itself may have exited with it, too
     126: "a shell's status for a command that it can't execute; see the log",
     NOT_FOUND: "a shell's status for a command that it does not find; see the log",
 }
 NO_LOADER = "the program that loads it is missing; was it built for another system?"
-WINDOWS = "its first line ends in CR; write it with Unix line ends"
+WINDOWS = "its first line ends in CR; write it with Unix line endings"
 MOST_ENVIRONMENTS = 32  # kept in memory
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
 
 class Spawner:
-    """Starts jobs; knows the environments that it has read."""
+    """Starter of jobs, with a cache of the environments that it has read."""
 
     def __init__(self) -> None:
         self.environments: dict[str, dict[str, str]] = {}
 
     def spawn(self, job: dict[str, Any]) -> int:
-        """The pid of the job, in its own session, directory, umask and environment. Raises OSError, ValueError."""
+        """Start the job in its session, directory, umask, environment; return its pid. Raises OSError, ValueError."""
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
@@ -58,7 +58,7 @@ class Spawner:
             os.chdir("/")
 
     def environment(self, path: str) -> dict[str, str]:
-        """The captured environment in the file at `path`, which is named by its digest. Raises OSError, ValueError."""
+        """Return the captured environment in the file at `path`, named by its digest. Raises OSError, ValueError."""
         if path not in self.environments:
             if len(self.environments) >= MOST_ENVIRONMENTS:
                 self.environments.clear()
@@ -71,16 +71,16 @@ class Spawner:
 
 
 def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
-    """The end of a job that could not be started; statuses as a shell's: 127 not found, else 126."""
+    """Return the ending of a job that could not be started; statuses as in a shell: 127 not found, else 126."""
     if isinstance(error, ValueError):
         return {"outcome": "spawn_error", "status": 126, "error": str(error)}
     number = error.errno or 0
     where = error.filename if isinstance(error.filename, str) else str(job["command"])
     if number == errno.ENOENT and not os.path.exists(job["log"]):
-        where = job["log"]  # which was there a moment ago
+        where = job["log"]  # it was there a moment ago
     shown = where[:200]
     if number in SHORT or (where == job["log"] and number not in PLANTED):
-        # Not the job's fault, and perhaps mended soon: it is handed back.
+        # Not the job's fault, and perhaps over soon: hand the job back.
         return {"outcome": "spawn_error", "error": f"{shown}: {error.strerror}", "counted": False}
     if where == job["env"]:
         return {"outcome": "spawn_error", "status": 126, "error": f"captured environment {shown}: {error.strerror}"}
@@ -92,7 +92,7 @@ def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, A
 
 
 def trouble_with_script(program: str, number: int) -> str:
-    """The reason why execve(2) fails so with a program that is there; "" if `number` says it all."""
+    """Return why execve(2) fails with errno `number` for a program that exists; "" if the errno explains it."""
     if not os.access(program, os.X_OK):
         return ""
     first = first_line(program)
@@ -107,7 +107,7 @@ def trouble_with_script(program: str, number: int) -> str:
 
 
 def first_line(path: str) -> bytes:
-    """The beginning of a file; nothing of what is not a plain file, or can't be read."""
+    """Return the first line of a file, at most 256 bytes; empty if it is not a plain file or can't be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -119,7 +119,7 @@ def first_line(path: str) -> bytes:
 
 
 def what_status_says(job: dict[str, Any], end: dict[str, Any]) -> dict[str, str]:
-    """What the exit status of a command that failed by itself tells of its reason, as the `error` of its end."""
+    """Return {"error": reason} if the exit status of a command that failed by itself tells the reason, else {}."""
     if end["outcome"] != "exit":
         return {}
     if isinstance(job["command"], str):
@@ -132,7 +132,7 @@ def what_status_says(job: dict[str, Any], end: dict[str, Any]) -> dict[str, str]
 
 
 def find_program(name: str, path: str) -> str:
-    """What execvp(3) would run, looked up in the job's PATH and directory. Raises OSError."""
+    """Return the program that execvp(3) would run, by the job's PATH and directory. Raises OSError."""
     if "/" in name:
         return name
     denied = False
@@ -148,14 +148,14 @@ def find_program(name: str, path: str) -> str:
 
 @functools.cache
 def ignored_signals() -> list[int]:
-    """Those that the job must not inherit: what is only caught is reset by execve(2) anyway."""
+    """Return the ignored signals, which the job must not inherit; execve(2) itself resets the caught ones."""
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str) -> int:
-    """posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log.
+    """Call posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log.
 
-    The job opens the log itself, so that it can be told from us by `is_open_nowhere_else`.
+    The job opens the log itself, so that `is_open_nowhere_else` can tell its descriptors from the supervisor's.
     """
     return os.posix_spawn(
         program,

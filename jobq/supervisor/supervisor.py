@@ -1,4 +1,4 @@
-"""The loop of a supervisor, and a job from its start to its end."""
+"""The loop of a supervisor, and one job from its start to its end."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
-ROUND = 0.02  # seconds between two looks for survivors
-SLOW_ROUND = 1.0  # seconds between two looks at what can't die
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # what is sent to everything at once
-TOLD_TO_END = {-number for number in ENDING} | {128 + number for number in ENDING}  # the latter by shells
-TOGETHER = 0.5  # seconds within which worker, supervisor and job hear a TERM that was sent to all of them
+ROUND = 0.02  # seconds between two checks for survivors
+SLOW_ROUND = 1.0  # seconds between two checks of processes that can't die
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # signals that are sent to all processes at once
+TOLD_TO_END = {-number for number in ENDING} | {128 + number for number in ENDING}  # the latter: statuses of shells
+TOGETHER = 0.5  # seconds within which worker, supervisor and job get a TERM that was sent to all of them
 
 
 class Supervisor:
-    """One slot."""
+    """The supervisor of one slot."""
 
     def __init__(self, folder: str, slot: str, bound: bool) -> None:
-        """Raises OSError."""
+        """Take the lock of the slot, and make its files. `bound`: the job ends with the worker. Raises OSError."""
         self.bound = bound
-        self.leaving = False  # told by a signal to end the job and go
-        self.worker_stops = False  # has said that it was asked to stop
-        self.worker_left_at: float | None = None  # when it said so, or was gone (monotonic)
+        self.leaving = False  # it must end its job and exit
+        self.worker_stops = False  # it has reported that it was asked to stop
+        self.worker_left_at: float | None = None  # when it reported that, or died (monotonic seconds)
         self.folder = folder
         self.lock_path = f"{folder}/{slot}.lock"
         self.lock = hold_new(self.lock_path)
@@ -56,7 +56,9 @@ class Supervisor:
         self.logs = Logs()
 
     def mend(self) -> None:
-        """Make anew what a cleaner of old files has taken from our folder: we are found, and heard, by these files."""
+        """Make the slot's files again if a cleaner of old files removed them: workers find and reach us by them."""
+        if not self.channel.worker_is_gone() and not os.path.lexists(f"{self.folder}/lock"):
+            return  # the worker makes its folder first: a job without a worker would be taken over by another one
         try:
             if not is_file_at(self.lock, self.lock_path):
                 if not os.path.isdir(self.folder):
@@ -66,12 +68,12 @@ class Supervisor:
             self.channel.mend()
             self.ends.mend()
         except OSError:
-            pass  # another time
+            pass  # the next call tries again
 
     # -- the loop --------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Run jobs until the worker hangs up or a signal says to go."""
+        """Run jobs until the worker hangs up or a signal ends the supervisor."""
         self.channel.tell(line_of({"hello": PROTOCOL, "pid": os.getpid()}))
         while not self.leaving:
             job = self.next_job()
@@ -82,7 +84,7 @@ class Supervisor:
         self.ends.save_rest()
 
     def next_job(self) -> dict[str, Any] | None:
-        """The next job, or None when there will be no more."""
+        """Wait for the next job and return it; None if there will be no more."""
         while (job := self.channel.take_job()) is None:
             self.channel.send_endings()
             if self.channel.hung_up or self.leaving:
@@ -97,12 +99,12 @@ class Supervisor:
     # -- one job -----------------------------------------------------------------------------------
 
     def run(self, job: dict[str, Any]) -> None:
-        """Start it, see it through, report."""
+        """Start the job, watch it to its end, and report its ending."""
         begun, clock = time.time(), boot_time()
         key = {"id": job["id"], "n": job["n"], "claim": job["claim"]}
         start = {"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot"), "mark": job["mark"]}
         if not self.ends.save(line_of(start)) or (job["once"] and not self.ends.sync()):
-            error = {"outcome": "spawn_error", "error": "no room to note the start", "counted": False}
+            error = {"outcome": "spawn_error", "error": "the start can't be recorded", "counted": False}
             self.channel.report({**key, **error})
             return
         if self.channel.worker_is_gone():
@@ -126,12 +128,12 @@ class Supervisor:
         if end.get("status"):
             end |= verdict(job["result"]) if job.get("result") else what_status_says(job, end)
         self.end_leftovers(running)
-        # By the clock that goes on while the machine sleeps, and is not set as the wall clock is.
+        # By the boot clock: it goes on while the machine sleeps, and nobody sets it, unlike the wall clock.
         ended_at = begun + (boot_time() - clock)
         self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **self.logs.close(running.log)})
 
     def watch(self, job: Running) -> None:
-        """Return when the main process has ended, or when its time after TERM is over."""
+        """Return when the main process has ended, or when its grace after TERM is over."""
         while not self.has_ended(job.pid):
             now = time.monotonic()
             self.carry_out_orders(job)
@@ -156,20 +158,20 @@ class Supervisor:
             self.channel.wait((wake_at if deadline is None else min(deadline, wake_at)) - time.monotonic())
 
     def begin_shutdown(self, job: Running) -> None:
-        """We were sent a TERM. If our worker was sent one as well, so was everything: systemd.kill(5), a shutdown.
+        """End the job, as we got a TERM. If the worker got one, too, all processes did: systemd.kill(5), a shutdown.
 
-        Then the job has heard its own, and a second one might mean "now" to it.
+        Then the job has had its own, and a second one might mean "now" to it.
         """
         told, deaf = self.worker_was_signalled(job), False
         until = time.monotonic() + TOGETHER
         while told and (deaf := any(map(would_die_of_term, tree_of(job.pid)))) and time.monotonic() < until:
-            self.pause(job, ROUND)  # what has heard it is dying
+            self.pause(job, ROUND)  # a process that has got it is dying
         job.begin_stop("interrupted", job.grace, counted=not told, heard=told and not deaf)
 
     def worker_was_signalled(self, job: Running) -> bool:
-        """Whether the worker was just asked to stop as well, or has just gone; waits a moment to know.
+        """Return True if the worker has just been asked to stop as well, or has just died; wait a moment to know.
 
-        What became of it earlier has nothing to do with what the job hears now.
+        An earlier stop has nothing to do with the signals that the job gets now.
         """
         until = time.monotonic() + TOGETHER
         while True:
@@ -181,12 +183,12 @@ class Supervisor:
             self.pause(job, ROUND)
 
     def watch_the_worker(self) -> None:
-        """Note when it has begun to leave us."""
+        """Record when the worker reported its stop, or died."""
         if self.worker_left_at is None and (self.worker_stops or self.channel.worker_is_gone()):
             self.worker_left_at = time.monotonic()
 
     def has_ended(self, pid: int) -> bool:
-        """Whether the main process is dead (it stays unreaped). Orphans of the job that died before are reaped."""
+        """Return True if the main process is dead (it stays unreaped). Reap orphans of the job that died before it."""
         while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if dead.si_pid == pid:
                 return True
@@ -194,12 +196,12 @@ class Supervisor:
         return False
 
     def carry_out_orders(self, job: Running) -> None:
-        """Those for this attempt and those behind it; orders for others are late."""
+        """Carry out orders for this attempt and those behind it; orders for others are too late."""
         while (words := self.channel.take_order()) is not None:
             self.carry_out(words, job)
 
     def carry_out(self, words: list[str], job: Running) -> None:
-        """One of them."""
+        """Carry out one order."""
         mine = words[1:3] == [str(job.id), str(job.n)]
         match words:
             case ["cancel", _, _] if mine:
@@ -213,7 +215,7 @@ class Supervisor:
             case ["read", _, _, end] if mine:
                 job.log.read_to = int(end)
             case ["cancel" | "stop", job_id, n, *_]:
-                self.channel.wait(0)  # it may be in the pipe still
+                self.channel.wait(0)  # the job may still be in the pipe
                 self.channel.give_back(lambda waiting: [str(waiting["id"]), str(waiting["n"])] == [job_id, n])
             case ["return"]:
                 self.channel.wait(0)
@@ -223,16 +225,16 @@ class Supervisor:
                 self.watch_the_worker()
 
     def pause(self, job: Running, seconds: float) -> None:
-        """Sleep that long at most, and carry out what orders come."""
+        """Sleep for at most `seconds`, longer if the job is stuck, and carry out the orders that arrive."""
         self.channel.wait(SLOW_ROUND if job.reported_stuck else seconds)
         self.carry_out_orders(job)
         if time.monotonic() >= self.channel.send_at:
             self.channel.send_endings()
 
     def reap(self, job: Running) -> dict[str, Any]:
-        """Reap the main process, killed if its time is over; how it ended, and why.
+        """Reap the main process; KILL its group first if it still runs. Return how it ended, and why.
 
-        It stays unreaped as long as its group may be signalled: till then nobody else can have its number.
+        It stays unreaped as long as its group may be signalled: until then no other process can get its number.
         """
         while True:
             pid, status, usage = os.wait4(job.pid, os.WNOHANG)
@@ -244,25 +246,25 @@ class Supervisor:
         job.main_has_ended()
         end: dict[str, Any] = {"user_s": round(usage.ru_utime, 6), "system_s": round(usage.ru_stime, 6)}
         if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-            # Else it is our own: until its execve(2), the job has borrowed our memory (vfork(2)).
+            # Else it is the supervisor's own: until its execve(2), the job shares that memory (vfork(2)).
             end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
         code = os.waitstatus_to_exitcode(status)
         end["status" if code >= 0 else "signal"] = abs(code)
         if job.stop is None and code in TOLD_TO_END and (self.worker_was_signalled(job) or self.leaving):
-            # It has heard a signal that was sent to everything at once, a moment before we did.
+            # The job got a signal that was sent to all processes at once, a moment before the supervisor did.
             self.begin_shutdown(job)
         if job.stop is not None:
-            # Even if it ends with success after TERM: it has not done all that it was asked.
+            # Even if it exits with 0 after TERM: its work may not be complete.
             return {**end, "outcome": job.stop.outcome, "counted": job.stop.counted}
         return {**end, "outcome": "exit" if code >= 0 else "signal"}
 
     def end_leftovers(self, job: Running) -> None:
-        """TERM whatever of the tree outlives the main process, KILL it after a while, reap it all."""
+        """Send TERM to the processes that outlive the main process, KILL them after a while, and reap them all."""
         while (left := survivors(job.pid)) is not None:
             if time.monotonic() < job.kill_at():
                 job.terminate_leftovers(left)
             elif left and kill_all(left) == left:
-                self.leaving = True  # it is another user's, and will be nobody's: the next job gets a fresh supervisor
+                self.leaving = True  # another user's, which we may not kill: the next job gets a new supervisor
                 return
             elif not kill_children():
                 continue
@@ -270,7 +272,7 @@ class Supervisor:
             self.pause(job, ROUND)
 
     def report_if_stuck(self, job: Running, *, dying: bool) -> None:
-        """Let the worker know, once, that what it waits for may never come: a process that can't die holds it up."""
+        """Report to the worker, once, that the end of the job may never come: one of its processes can't die."""
         if job.is_stuck(dying=dying):
             self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": job.left()[:10]}))
 
@@ -283,7 +285,7 @@ def main() -> None:
     become_subreaper()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGPIPE, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody opens a log on which we have a lease
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent if a process opens a log while we have a lease on it
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     supervisor = Supervisor(folder, slot, bound == "1")
 

@@ -1,7 +1,7 @@
-"""Trees of processes: what is alive of one, how it is signalled, how it is ended for good.
+"""Process trees: find the live processes of a tree, signal them, and end all of them.
 
-What differs between systems is here. On Linux, a subreaper (prctl(2)) gets whatever its descendants leave behind as its
-own children, in whatever session they are; elsewhere only the job's process group can be seen.
+The differences between systems are here. On Linux, orphaned descendants of a subreaper (prctl(2)) become its own
+children, in whatever session they are; elsewhere only the job's process group can be seen.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-KILL_BURST = 200  # rounds of killing between two looks at everything
+KILL_BURST = 200  # rounds of killing before the caller checks everything again
 
-BLIND = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # nothing is seen then, but may be there
+BLIND = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # errors that hide processes
 Process = tuple[int, int]  # pid and start time in ticks, never reused together within a boot; (-pgid, 0): a group
 SUBREAPING = False
 
 
 def become_subreaper() -> None:
-    """Orphans of the job become children of this process (Linux 3.4; prctl(2))."""
+    """Make the orphans of the job children of this process (Linux 3.4; prctl(2))."""
     global SUBREAPING  # noqa: PLW0603
     if sys.platform == "linux":
         try:
@@ -38,7 +38,7 @@ def become_subreaper() -> None:
 
 @functools.cache
 def proc_is_ours() -> bool:
-    """Whether /proc is there and gives processes the numbers that we know them by, not those of another namespace."""
+    """Return True if /proc is there and shows the pids of this process's namespace, not those of another one."""
     try:
         return os.readlink("/proc/self") == str(os.getpid())
     except OSError:
@@ -46,7 +46,7 @@ def proc_is_ours() -> bool:
 
 
 def pids() -> list[int]:
-    """The numbers of all processes that can be seen. Raises OSError where too little is left to look."""
+    """Return the pids of all visible processes. Raises OSError if resources are too short to look (BLIND)."""
     if not proc_is_ours():
         return []
     try:
@@ -58,7 +58,7 @@ def pids() -> list[int]:
 
 
 def read_proc(pid: int, name: str) -> bytes:
-    """A file of /proc/PID; empty if it can't be read. Raises OSError where too little is left to look."""
+    """Return a file of /proc/PID; empty if it can't be read. Raises OSError if resources are short (BLIND)."""
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as f:
             return f.read(1 << 22)
@@ -69,15 +69,15 @@ def read_proc(pid: int, name: str) -> bytes:
 
 
 def tree_of(leader: int) -> set[Process]:
-    """The live processes of the job whose main process is `leader`; its group where that can't be seen."""
+    """Return the live processes of the job whose main process is `leader`, or its group if they can't be seen."""
     found = descendants(os.getpid()) if SUBREAPING else None
     return {(-leader, 0)} if found is None else found
 
 
 def may_be_filter(process: Process, log: os.stat_result) -> bool | None:
-    """Whether the process has this file open, and a pipe or socket to read from; None if that pipe holds unread data.
+    """Tell whether the process has the log open, and a pipe or socket to read from; None if the pipe holds unread data.
 
-    True where that can't be seen.
+    True if that can't be seen and the process still exists.
     """
     holds_log = has_pipe = unread = False
     folder = f"/proc/{process[0]}/fd"
@@ -96,7 +96,7 @@ def may_be_filter(process: Process, log: os.stat_result) -> bool | None:
 
 
 def would_die_of_term(process: Process) -> bool:
-    """Whether a TERM would end the process at once, so that it has heard none yet; False if that can't be seen."""
+    """Return True if TERM would end the process at once, so that it has had none yet; False if that can't be seen."""
     for line in read_proc(process[0], "status").splitlines():
         name, _, mask = line.partition(b":")
         if (
@@ -110,7 +110,7 @@ def would_die_of_term(process: Process) -> bool:
 
 
 def holds_unread(pipe: str) -> bool:
-    """Whether there is data in the pipe that nobody has read yet; False if that can't be seen."""
+    """Return True if the pipe holds unread data; False if that can't be seen."""
     import fcntl  # noqa: PLC0415  # hardly ever needed
     import termios  # noqa: PLC0415
 
@@ -127,10 +127,10 @@ def holds_unread(pipe: str) -> bool:
 
 
 def survivors(leader: int) -> set[Process] | None:
-    """What can be seen of the tree whose main process, `leader`, has been reaped; None if there is nothing left.
+    """Return the visible rest of the tree whose main process, `leader`, is reaped; None if nothing is left.
 
-    Reaps what is dead of it. With a subreaper, only having no children means that nothing is left: what forks all the
-    time may be missed by every look. Otherwise only the group can be seen; its number is not given away while it has
+    Dead processes are reaped. In a subreaper, only having no children means that nothing is left: every look may miss a
+    process that forks all the time. Otherwise only the group can be seen; its number is not reused while it has
     members.
     """
     children = reap_children()
@@ -147,7 +147,7 @@ def survivors(leader: int) -> set[Process] | None:
 
 
 def own_children() -> set[Process]:
-    """The direct children, unreaped dead ones too, by the quickest way there is (Linux)."""
+    """Return the direct children, dead unreaped ones included, in the fastest way there is (Linux)."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
             pids = [int(word) for word in f.read().split()]
@@ -158,7 +158,7 @@ def own_children() -> set[Process]:
 
 
 def signal_group(leader: int, number: int) -> bool:
-    """Signal the group of an unreaped child; False if all of it is another user's by now, who alone may do that."""
+    """Signal the group of an unreaped child. Return False if we may not: all of it belongs to another user now."""
     try:
         os.killpg(leader, number)
     except ProcessLookupError:
@@ -169,7 +169,7 @@ def signal_group(leader: int, number: int) -> bool:
 
 
 def reap_children() -> bool:
-    """Reap every dead child; whether live ones are left."""
+    """Reap every dead child. Return True if live ones are left."""
     while True:
         try:
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -181,7 +181,7 @@ def reap_children() -> bool:
 
 
 def descendants(*roots: int) -> set[Process] | None:
-    """All live processes below these; None where the system does not tell (no /proc)."""
+    """Return the live processes below `roots`; None if they can't be seen (no /proc, or resources are short)."""
     children: dict[int, list[tuple[Process, bool]]] = {}
     try:
         numbers = pids()
@@ -204,7 +204,7 @@ def descendants(*roots: int) -> set[Process] | None:
 
 
 def read_stat(pid: int) -> tuple[int, int, bool] | None:
-    """Parent, start time in ticks, and whether it is dead already (proc_pid_stat(5)); None if it does not exist."""
+    """Return parent, start time in ticks, and True if it is dead (proc_pid_stat(5)); None if it can't be seen."""
     if not proc_is_ours():
         return None
     try:
@@ -216,9 +216,9 @@ def read_stat(pid: int) -> tuple[int, int, bool] | None:
 
 
 def send(process: Process, number: int) -> bool:
-    """Signal exactly this process, or nobody if it is gone and its number given away; False if we are not allowed to.
+    """Signal exactly this process; none if it is dead and its number reused. Return False if we are not allowed to.
 
-    What a job has started by sudo(8), or any set-user-ID program, only that user may signal.
+    Only another user may signal what a job has started as that user by sudo(8), or by any set-user-ID program.
     """
     pid, started = process
     if pid < 0:
@@ -248,18 +248,18 @@ def send(process: Process, number: int) -> bool:
 
 
 def kill_all(processes: set[Process]) -> set[Process]:
-    """KILL them; those that we are not allowed to. What they fork meanwhile is found by the next look."""
+    """KILL the processes; return those that we may not kill. The next look finds what they fork meanwhile."""
     return {process for process in parents_first(processes) if not send(process, signal.SIGKILL)}
 
 
 def parents_first(processes: Collection[Process]) -> list[Process]:
-    """Them by their age: a shell whose command ends before it has heard the signal would go on with the next one."""
+    """Sort by age: a shell whose command ends before the shell gets the signal would start its next command."""
     return sorted(processes, key=lambda process: (process[1], process[0]))
 
 
 def kill_children(is_ours: Callable[[int], bool] = lambda _pid: True) -> bool:
-    """KILL and reap what becomes a child of this process, without a pause: what forks all the time, and leaves its
-    parents behind, must be caught between two forks. Whether any is left that `is_ours` and may be killed."""
+    """KILL and reap the children that `is_ours` accepts, without a pause: what forks all the time, and leaves its
+    parents behind, must be caught between two forks. Return True if some that we may kill may be left."""
     beyond: set[Process] = set()
     for _ in range(KILL_BURST):
         left = own_children() - beyond
@@ -270,14 +270,14 @@ def kill_children(is_ours: Callable[[int], bool] = lambda _pid: True) -> bool:
         beyond |= kill_all(left)
         for pid, _ in left - beyond:
             try:
-                os.waitpid(pid, os.WNOHANG)  # what is not dead yet is seen again; what hangs must not hold us, too
+                os.waitpid(pid, os.WNOHANG)  # not to hang with a child that hangs; the next round sees it again
             except ChildProcessError:
                 pass
     return True
 
 
 def reap_orphans(spared: Collection[int]) -> None:
-    """Reap dead children that others have left to us, as a subreaper or as PID 1; not those that somebody waits for."""
+    """Reap dead orphans that came to us as a subreaper or as PID 1; not those in `spared`, which have a waiter."""
     try:
         while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in spared:
             os.waitpid(dead.si_pid, 0)
@@ -286,7 +286,7 @@ def reap_orphans(spared: Collection[int]) -> None:
 
 
 def kill_own_child(leader: int) -> None:
-    """KILL the group of a process that has come to us as a child; of nobody else, as only our own can be waited for."""
+    """KILL the group of `leader` if that is a child of ours, as orphans are; any other number may be reused."""
     if leader > 0:
         try:
             os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)

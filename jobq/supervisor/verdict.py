@@ -1,4 +1,4 @@
-"""What a called function says beside its exit status: whether the same call can ever end in another way."""
+"""The verdict of a called function, beside its exit status: the same call can only end in the same way."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
-LONGEST = 1 << 20  # bytes; an error takes less, and only an error says it
+LONGEST = 1 << 20  # bytes; an error takes less, and only errors hold a verdict
 MOST_SAID = 200  # characters of why
 
 
 def verdict(path: str) -> dict[str, Any]:
-    """What the end of a call that failed says besides, by the result file at `path`: {} or why it is permanent."""
+    """Return what the result file at `path` adds to the ending of a failed call: {}, or why it is permanent."""
     try:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             document = json.loads(f.read(LONGEST))

@@ -165,7 +165,7 @@ def unserved(why: str) -> None:
         from jobq.views.text import safe  # noqa: PLC0415
 
         why = safe(why)
-    if why.endswith("?"):
+    if why.endswith(("?", "continues it")):
         info(why)
     else:
         advise(f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}")

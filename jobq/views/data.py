@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jobq.command import to_record
 from jobq.job import Attempt, Job, State
+from jobq.options.table import OPTIONS
 from jobq.python.results import result_of
 from jobq.store.logs import Logs
-from jobq.store.records import command_record
 from jobq.views.text import iso_time
 
 VERSION = 1
@@ -26,15 +27,10 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "name": job.spec.name,
         "state": job.state,
         "reason": reason or None,
-        "command": command_record(job.command),
+        "command": to_record(job.command),
         "cwd": job.spec.cwd,
-        "queue": job.spec.queue,
-        "priority": job.spec.priority,
-        "retries": job.spec.retries,
+        **{option.name: getattr(job.spec, option.name) for option in OPTIONS if option.in_spec},
         "retries_used": job.retries_used,
-        "timeout": job.spec.timeout,
-        "grace": job.spec.grace,
-        "log_max": job.spec.log_max,
         "added_at": iso_time(job.added_at),
         "finished_at": iso_time(job.finished_at),
         "cancel_asked_at": iso_time(job.cancel_asked_at),

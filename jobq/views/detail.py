@@ -6,14 +6,25 @@ import json
 import os
 from collections.abc import Iterator
 
+from jobq.command import kind
 from jobq.errors import StoreDamaged
-from jobq.job import Attempt, Call, Command, Job
+from jobq.job import Attempt, Job
+from jobq.options.table import OPTIONS, JobOption
+from jobq.options.values import span
 from jobq.python.results import Result, result_of
 from jobq.store.store import Store
 from jobq.views.table import Situation, reason
-from jobq.views.text import clock_time, command_line, safe, size, span
+from jobq.views.text import clock_time, command_line, safe, size
 
 MOST_SHOWN = 1 << 20  # bytes of a result that are worth a look
+
+
+SHOWN = [option for option in OPTIONS if option.in_spec and option.name != "name"]  # which stands in the first line
+
+
+def label_of(option: JobOption) -> str:
+    """Return the name of an option as it is shown: that of its long flag."""
+    return option.flags[0].removeprefix("--")
 
 
 def describe(job: Job, situation: Situation, store: Store) -> str:
@@ -23,13 +34,12 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
         ("state", f"{job.state}{f': {note}' if note else ''}"),
         ("command", command_line(job.command)),
-        ("runs as", _runs_as(job.command)),
+        ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
-        ("queue", f"{safe(job.spec.queue)}, priority {job.spec.priority}"),
-        ("retries", f"{job.retries_used} used of {job.spec.retries}"),
-        ("timeout", "none" if job.spec.timeout is None else f"{span(job.spec.timeout)}, grace {span(job.spec.grace)}"),
+        *((label_of(option), safe(option.shown(getattr(job.spec, option.name)))) for option in SHOWN),
         ("environment", f"{_variables(job, store)}, umask {job.spec.umask:03o}"),
         ("added", clock_time(job.added_at)),
+        *([("retries used", str(job.retries_used))] if job.retries_used else []),
         *((safe(step.event), clock_time(step.at)) for step in job.history),
     ]
     width = max(len(name) for name, _ in rows)
@@ -45,12 +55,6 @@ def _variables(job: Job, store: Store) -> str:
         return f"{len(store.load_environment(job.spec.env))} variables"
     except StoreDamaged as e:
         return safe(f"none: {e.what}: {e.path}")  # all else that is known of the job is worth no less
-
-
-def _runs_as(command: Command) -> str:
-    if isinstance(command, Call):
-        return f"a call by {safe(command.python)}"
-    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"
 
 
 def _result_lines(job: Job, result: Result | None) -> Iterator[str]:

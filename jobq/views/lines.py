@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from jobq.job import Job, Moment, State
+from jobq.options.values import span
 from jobq.rules import retry
 from jobq.rules.retry import why_not_retried
-from jobq.views.text import clock_time, command_line, safe, span
+from jobq.views.text import clock_time, command_line, safe
 
 MOST_SHOWN = 200  # characters of a command
 

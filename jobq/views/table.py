@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.job import Job, Moment, State
+from jobq.options.values import span
 from jobq.rules.order import claim_key, why_waiting
 from jobq.rules.serving import LiveWorker
 from jobq.store import presence
 from jobq.store.store import Store
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
-from jobq.views.text import command_line, safe, span
+from jobq.views.text import command_line, safe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +34,7 @@ class Situation(NamedTuple):
     now: Moment
     workers: tuple[LiveWorker, ...] = ()  # the live ones that take any job
     dead: frozenset[str] = frozenset()  # workers that are gone, and still answer for jobs
+    copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
 
 
 def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
@@ -43,7 +45,8 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
     owners = runners | {store.jobs.by_id[job_id].attempts[-1].owner for job_id in store.jobs.running}
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
-    return Situation(now, tuple(presence.live(root)), dead)
+    copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
+    return Situation(now, tuple(presence.live(root)), dead, copied)
 
 
 def at_work(running: Iterable[Job]) -> list[Job]:
@@ -92,7 +95,10 @@ def reason(job: Job, situation: Situation) -> str:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
         notes += ["cancelling"] if job.cancel_asked_at is not None else []
-        notes += ["no worker"] if owner in situation.dead else []
+        if owner in situation.copied:
+            notes.append("belongs to the original of this copy")
+        elif owner in situation.dead:
+            notes.append("no worker")
         return ", ".join(notes)
     if not job.state.final:
         return safe(why_waiting(job, situation.now, workers=situation.workers, dead=situation.dead))

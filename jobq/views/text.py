@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import time
 
-from jobq.job import Call, Command
+from jobq.command import Command, as_typed
 from jobq.views.console import ENCODING
 
 UNICODE = ENCODING == "utf-8"
@@ -62,30 +60,8 @@ SHOWN = _Shown()
 
 
 def command_line(command: Command) -> str:
-    """The command as one would type it, or write it in Python; harmless."""
-    if isinstance(command, Call):
-        words = [json.dumps(arg, ensure_ascii=False) for arg in command.args]
-        words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in command.kwargs.items()]
-        return safe(f"{command.function}({', '.join(words)})")
-    return safe(command if isinstance(command, str) else shlex.join(command))
-
-
-def span(seconds: float) -> str:
-    """A duration in few characters: 0.12 s, 4.5 s, 3m20s, 2h05m, 3d04h."""
-    if seconds < 0.995:
-        return f"{max(seconds, 0.0):.2f} s"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}h{minutes:02d}m"
-    return f"{hours // 24}d{hours % 24:02d}h"
+    """Return the command as one would type it, or write it in Python; harmless."""
+    return safe(as_typed(command))
 
 
 def size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What a worker claims: which jobs, how many of them for each of its slots, and how many slots it uses."""
+"""The claims of a worker: which jobs, how many for each of its slots, and how many slots it uses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Claiming:
         self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
 
     def ready(self, jobs: Jobs, count: int, now: Moment) -> list[Job]:
-        """Up to `count` jobs that could be claimed now; they keep their places."""
+        """Return up to `count` jobs that could be claimed now; they keep their places."""
         if count <= 0:
             return []
         jobs.waiting.wake(jobs.by_id, now)
@@ -40,28 +40,28 @@ class Claiming:
         return found
 
     def pass_over(self, job: Job, why: str, now: Moment) -> None:
-        """Leave the job where it is for a while: it could not start, and others could."""
+        """Pass over the job for PASS_OVER seconds: it could not start, and others could."""
         self._passed_over[job.id] = now.boot + PASS_OVER, why
 
     def troubles(self) -> list[str]:
-        """Why jobs are passed over."""
+        """Return the reasons why jobs are passed over."""
         return sorted({why for _, why in self._passed_over.values()})
 
     def about_ready(self, jobs: Jobs) -> int:
-        """About how many jobs could be claimed now."""
+        """Return about how many jobs could be claimed now."""
         return jobs.waiting.about_ready(runner=self._runner, queues=self._queues)
 
     def claims(self, jobs: Jobs, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
-        """Jobs for these slots, claimed: for each some milliseconds' worth, as long as there is plenty for everybody.
+        """Yield jobs for these slots, claimed: for each some milliseconds of work, if enough jobs are ready.
 
-        Each has to show in `jobs` before the next is asked for.
+        Each has to show in `jobs` before the next is requested.
         """
         jobs.waiting.wake(jobs.by_id, now)
         for name in names:
             for at in range(self.pace.batch_size(self.about_ready(jobs) // (2 * self._slots))):
                 job = next(self._take(jobs, 1, now), None)
                 if job is None:
-                    return  # somebody else was quicker
+                    return  # another worker was faster
                 alone = runs_alone(job)
                 if at and alone:
                     jobs.waiting.push(job)
@@ -71,7 +71,7 @@ class Claiming:
                     break
 
     def _take(self, jobs: Jobs, count: int, now: Moment) -> Iterator[Job]:
-        """Ready jobs, taken out of their order; what runs already, though the store does not know, stays in it."""
+        """Yield ready jobs, taken out of their order. Jobs that run unrecorded, or are passed over, stay in it."""
         if self._started.is_outdated:
             return
         self._passed_over = {job_id: v for job_id, v in self._passed_over.items() if v[0] > now.boot}
@@ -92,7 +92,7 @@ class Claiming:
                 jobs.waiting.push(job)
 
     def learn(self, ended: list[Ended], now: Moment) -> str:
-        """Learn how long jobs take, and how many slots there is enough for; returns what there was too little of."""
+        """Learn how long jobs take, and how many slots the machine can serve; return what it was short of, or ""."""
         endings = [end.ending for end in ended]
         for ending in endings:
             if ending.started_at is not None and ending.ended_at is not None:

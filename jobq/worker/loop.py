@@ -10,12 +10,12 @@ import gc
 from collections.abc import Callable, Collection, Iterator
 
 from jobq import clock
-from jobq.engine.local.adoption import may_still_run
+from jobq.command import Call
 from jobq.engine.local.caller import Caller
 from jobq.engine.local.engine import LATE, LocalEngine
 from jobq.engine.task import Ended, Key, Task
 from jobq.errors import LockTimeout, NotSaved, PythonGone, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Call, Job, Moment, State
+from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.rules.order import may_claim
 from jobq.store import presence
@@ -67,7 +67,7 @@ class Worker:
         self.drain = drain
         self.failed = 0
         self._break = ""  # why it is taking a break, if it is
-        self._held: list[int] = []  # jobs of dead workers of which something may still run
+        self._held: list[str] = []  # why jobs of dead workers are not recovered, a sentence each
         self._own_jobs = own_jobs
         self._followed = followed
         self._report = report
@@ -83,7 +83,7 @@ class Worker:
         self._stopping = Stopping(self._engine, after=stop_after, then=OnStop.HAND_BACK if own_jobs else on_stop)
         self.left: list[Job] = []  # jobs that still run now that it has left
         self._upkeep = Upkeep(store)
-        self._started = Started(store, self._engine)
+        self._started = Started(store, self._engine, self.token)
         self._claiming = Claiming(self.token, slots, self._started, own_jobs=own_jobs, queues=queues)
 
     @property
@@ -91,8 +91,7 @@ class Worker:
         """What hinders it, if anything does."""
         said = [self._break] if self._break else []
         said += self._engine.troubles() + self._claiming.troubles()
-        said += [may_still_run(job_id, "worker") for job_id in self._held]
-        return "; ".join(said)
+        return "; ".join(said + self._held)
 
     @property
     def token(self) -> str:
@@ -188,7 +187,7 @@ class Worker:
             self._claiming.pace.reset()
         if now.boot < self._paused_until:
             return min(self._paused_until - now.boot, CHECK_EVERY)
-        ended = self._engine.ended()
+        ended = [*self._engine.ended(), *self._started.forgotten]
         names = self._engine.reserve(self._room(jobs, now)) if not signals.count else []
         if ended or names:
             self._turn(now, ended, names)
@@ -231,7 +230,7 @@ class Worker:
         def decide(jobs: Jobs) -> Iterator[Job]:
             for end in ended:
                 job = jobs.by_id.get(end.key.job_id)
-                trace = self._engine.trace(end.key)
+                trace = self._engine.trace(end.key) or self._started.trace(end.key)
                 if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
                     # A backup was restored, from before its claim.
                     job = lifecycle.claim(job, now, owner=self.token, supervisor=trace.attempt.supervisor)
@@ -246,6 +245,9 @@ class Worker:
 
         self.store.update(decide, now.wall, notify=False)
         self._break = ""
+        self._started.recorded(
+            (trace, end.ending) for end in ended if (trace := self._engine.trace(end.key)) is not None
+        )
         self._engine.recorded(ended)
         self._asked_to_cancel -= {end.key for end in ended}
         for name, claims in claimed.items():

@@ -1,7 +1,7 @@
-"""What is done about dead workers, by whoever notices first: a worker, `wait`, `cancel`, `requeue` or `run`.
+"""Rescue: recover the jobs of dead workers, as soon as a worker, `wait`, `cancel`, `requeue` or `run` notices.
 
-A worker is dead if and only if its lock is free. Each attempt that it answered for either still has a live supervisor,
-and goes on (a worker that rescues adopts it), or has one that ended, and its end is taken from what that left.
+A worker is dead if and only if its lock is free. An attempt that it answered for goes on if its supervisor is alive: a
+worker that rescues adopts it. If its supervisor is dead, the evidence that this left tells how the attempt ended.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
+from jobq.engine.local.adoption import may_still_run, runs_elsewhere
 from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Key, Trace
 from jobq.errors import StoreError, StoreForbidden
@@ -31,18 +33,18 @@ class Adoption(NamedTuple):
 
 
 class Rescued(NamedTuple):
-    """What a rescue has done."""
+    """The result of a rescue."""
 
     adopted: list[Adoption]
     settled: list[Job]
-    held: list[int]  # jobs of which something may still run, that nobody can prove to be ours
+    held: list[str]  # a sentence for each job whose processes nobody can find or prove to be ours
 
 
 def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
-    """Settle the affairs of every dead worker; `adopter` is the token of the live worker that takes over what runs.
+    """Recover the jobs of every dead worker; `adopter` is the token of the live worker that takes over what runs.
 
-    Raises as `Store.update` does, unless something was settled before: then that is returned, and the rest is for the
-    next time.
+    Raises OSError, and as `Store.update` does. If something was recovered before the error, return that instead: the
+    next call recovers the rest.
     """
     done = Rescued([], [], [])
     jobs = store.read()
@@ -51,7 +53,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     try:
         store.check_workers_place()
     except StoreForbidden:
-        return done  # what lives on another machine can't be told from what is dead there
+        return done  # a worker that lives on another machine looks like a dead one
     root = store.root
     presence.sweep(root, now.wall)
     tokens = {*presence.tokens(root), *_tokens_in(jobs)} - {adopter}
@@ -66,7 +68,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
 
 
 def _tokens_in(jobs: Jobs) -> Iterator[str]:
-    """The workers that answer for a running job, or that waiting jobs belong to."""
+    """Yield the tokens of workers that answer for a running job, or that waiting jobs belong to."""
     for job_id in jobs.running:
         yield jobs.by_id[job_id].attempts[-1].owner
     for (_, runner), count in jobs.waiting.active.items():
@@ -79,13 +81,15 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     exists = os.path.isdir(f"{workers}/{token}")
     dead_lock = presence.DeadWorkerLock.take(store.root, token)
     if exists and dead_lock is None and os.path.exists(f"{workers}/{token}/{presence.LOCK}"):
-        return  # somebody else is at it, or it has come and gone
+        return  # another process rescues it, or it is alive after all
     locks: dict[SupervisorFiles, int | None] = {}
     needed = True
     try:
         endings, alive = _look_at(store, _answered_for(store.read_settled(), token), locks, now)
         known = endings.keys() | alive.keys()
-        done.held.extend(job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known)
+        unknown = [job.id for job in _answered_for(store.jobs, token) if Trace.of(job, store).key not in known]
+        why = runs_elsewhere if presence.is_copied(store.root, token) else partial(may_still_run, who="worker")
+        done.held.extend(map(why, unknown))
         adopted: list[Adoption] = []
         settled: list[Job] = []
 
@@ -121,7 +125,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
 def _look_at(
     store: Store, running: Iterable[Job], locks: dict[SupervisorFiles, int | None], now: Moment
 ) -> tuple[dict[Key, Ending], dict[Key, SupervisorFiles]]:
-    """How these attempts ended, and which go on; `locks` takes the locks of dead supervisors, to be kept."""
+    """Return how these attempts ended, and which go on; `locks` gets the locks of dead supervisors, to be held."""
     endings: dict[Key, Ending] = {}
     alive: dict[Key, SupervisorFiles] = {}
     for job in running:
@@ -143,13 +147,13 @@ def _look_at(
 
 
 def _is_given_up(job: Job, lock: int, now: Moment) -> bool:
-    """Whether a person has cancelled a job that can't be ended from here, or not for some time."""
+    """Return True if a person has cancelled a job that can't be ended from here, or not for STUCK_AFTER seconds."""
     asked_at = job.cancel_asked_at
     return asked_at is not None and (lock < 0 or abs(now.wall - asked_at) > STUCK_AFTER)
 
 
 def _forward_cancels(jobs: Jobs, alive: Mapping[Key, SupervisorFiles]) -> None:
-    """Nobody answers for these attempts: the wish to cancel one goes to its supervisor directly."""
+    """Forward cancel requests to the supervisors, as no worker answers for these attempts."""
     for key, supervision in alive.items():
         job = jobs.by_id.get(key.job_id)
         if job is not None and job.state is State.RUNNING and job.cancel_asked_at is not None:
@@ -162,7 +166,7 @@ def _answered_for(jobs: Jobs, token: str) -> list[Job]:
 
 
 def _still_running(jobs: Jobs, keys: Iterable[Key], owner: str) -> Iterator[tuple[Job, Key]]:
-    """Those of the attempts that nobody has settled meanwhile."""
+    """Yield those of the attempts that still run under `owner`, as nobody has recorded their ending meanwhile."""
     for key in keys:
         job = jobs.by_id.get(key.job_id)
         if job is not None and job.state is State.RUNNING and job.attempts[-1][:2] == (key.n, owner):
@@ -170,12 +174,12 @@ def _still_running(jobs: Jobs, keys: Iterable[Key], owner: str) -> Iterator[tupl
 
 
 def is_needed(jobs: Jobs, token: str) -> bool:
-    """Whether a running attempt has its supervisor's files in the folder of this worker."""
+    """Return True if a running attempt has its supervisor's files in the folder of this worker."""
     return any(jobs.by_id[job_id].attempts[-1].supervisor.startswith(f"{token}/") for job_id in jobs.running)
 
 
 def orphans_of_run(jobs: Jobs, token: str, now: Moment) -> Iterator[Job]:
-    """The waiting jobs of a `jobq run` that is over, cancelled: nobody else may run them."""
+    """Yield the waiting jobs of a `jobq run` that is over, cancelled: no other worker may run them."""
     if token.startswith(presence.OWN_JOBS):
         for job in list(jobs.unfinished()):
             if job.runner == token and job.state is not State.RUNNING:

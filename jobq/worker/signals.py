@@ -11,13 +11,13 @@ from typing import NoReturn
 from jobq.errors import Interrupted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-TOGETHER = 0.05  # seconds within which the same signal twice is one: timeout(1) and others pass on what we heard, too
+TOGETHER = 0.05  # seconds within which the same signal twice counts once: timeout(1) and others repeat what we also got
 
 
 def end_by(number: int) -> NoReturn:
     """End this process by the signal (0: SIGINT), as if it had never been caught.
 
-    Only that tells a shell which runs us in a loop that the user wants to end all of it, and not just this turn.
+    Only this tells a shell which runs us in a loop that the user wants to end the loop, and not just this turn.
     """
     number = number or signal.SIGINT
     signal.signal(number, signal.SIG_DFL)
@@ -27,15 +27,15 @@ def end_by(number: int) -> NoReturn:
 
 
 def raise_interrupted(number: int, _frame: FrameType | None) -> NoReturn:
-    """Handler of SIGINT where nothing has to be wound up. The option parser makes an exit code of KeyboardInterrupt."""
+    """Handle SIGINT where no clean-up is needed: raise Interrupted, as the option parser exits on KeyboardInterrupt."""
     raise Interrupted(number)
 
 
 class StopSignals:
-    """Once entered: `count` is how often the process was asked to stop; `fd` becomes readable with each time.
+    """The stop signals of the process, once entered. `count`: how often it was asked; `fd` is readable after each.
 
-    HUP never asks a second time: when a terminal is closed, its shell and the system both send one. Afterwards the
-    process is expected to exit, and hears them no more.
+    HUP never asks a second time: when a terminal is closed, its shell and the system both send one. On leaving, the
+    signals are ignored, as the process is expected to exit.
     """
 
     def __init__(self) -> None:
@@ -49,18 +49,18 @@ class StopSignals:
 
     @property
     def count(self) -> int:
-        """How often the process was asked to stop."""
+        """The number of times that the process was asked to stop."""
         return max(self._asked, self._hung_up)
 
     @property
     def last(self) -> int:
-        """The number of the last signal; 0 if only we ourselves have asked."""
+        """The number of the last signal; 0 if only `ask` was called."""
         return self._last[0]
 
     def __enter__(self) -> StopSignals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # whoever started us may have blocked them
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the process that started us may have blocked them
         self._old_wakeup = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        # What is ignored stays so: nohup(1) has set it.
+        # An ignored signal stays ignored: nohup(1) has set it.
         self._heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         for number in self._heard:
             signal.signal(number, self._note)
@@ -78,7 +78,7 @@ class StopSignals:
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         for number in self._heard:
-            signal.signal(number, signal.SIG_IGN)  # it is leaving already: another one must not spoil the exit code
+            signal.signal(number, signal.SIG_IGN)  # it exits already: another signal must not change the exit code
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(self._old_wakeup)
         os.close(self.fd)
@@ -90,7 +90,7 @@ class StopSignals:
         os.write(self._wake, b"!")
 
     def drain(self) -> None:
-        """Make `fd` quiet again."""
+        """Empty `fd`, so that it is not readable any more."""
         try:
             while len(os.read(self.fd, 512)) == 512:
                 pass

@@ -1,8 +1,9 @@
-"""How a worker stops when it is asked to: what becomes of the jobs that still run.
+"""The stop of a worker, and what becomes of the jobs that still run.
 
-Asked once, it claims nothing more and gives running jobs some time. What runs then is left to its supervisors, which
-see it through (a person pressed ^C, or closed the terminal), or is stopped and handed back (TERM: service managers and
-containers will end everything anyway). Asked twice, it stops them at once. It never waits for what can't be ended.
+Asked once, it claims nothing more and gives running jobs some time. Jobs that run then are left to their supervisors,
+which finish them (a person pressed ^C, or closed the terminal), or are stopped and handed back (TERM: service managers
+and containers will end everything anyway). Asked twice, it stops them at once. It never waits for a job that can't be
+ended.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from jobq.worker.signals import StopSignals
 
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
-PATIENCE = 5.0  # seconds after KILL that it waits for ends before it leaves without them
+PATIENCE = 5.0  # seconds after KILL that it waits for endings before it exits without them
 
 
 class OnStop(StrEnum):
-    """What becomes of jobs that still run when their time is over."""
+    """The choices for jobs that still run when their time is over."""
 
     LEAVE = "leave"
     HAND_BACK = "hand-back"
@@ -30,16 +31,16 @@ class Stopping:
     """The stop of one worker. Times are seconds since boot."""
 
     def __init__(self, engine: LocalEngine, *, after: float = STOP_AFTER, then: OnStop | None = None) -> None:
-        """`after`: seconds that running jobs get first; `then` None: by the signal."""
+        """`after`: seconds that running jobs get first; `then` None: the signal decides."""
         self._engine = engine
         self._after = after
         self._then = then
         self._asked_at: float | None = None
-        self._last = False  # they are being stopped because it was asked twice
-        self._leave_at: float | None = None  # since they are being stopped: when to leave, whatever happens
+        self._last = False  # it was asked twice, and stops the jobs
+        self._leave_at: float | None = None  # once the jobs are being stopped: when to exit, whatever still runs
 
     def begin(self, now: Moment, signals: StopSignals) -> bool:
-        """Whether this is the first step after it was asked; what only waits for its turn is asked back then."""
+        """Begin the stop if one was requested: ask back jobs that wait in slots. Return True if it begins now."""
         if not signals.count or self._asked_at is not None:
             return False
         self._asked_at = now.boot
@@ -48,7 +49,7 @@ class Stopping:
         return True
 
     def hurry(self) -> None:
-        """The time that running jobs get is over."""
+        """End the time that running jobs get."""
         self._asked_at = float("-inf")
 
     def step(self, now: Moment, signals: StopSignals, jobs: Jobs) -> None:
@@ -71,12 +72,12 @@ class Stopping:
         self._leave_at = now.boot + longest + PATIENCE
 
     def leaves(self, signals: StopSignals) -> bool:
-        """Whether it leaves the jobs that still run to their supervisors when their time is over."""
+        """Return True if jobs that still run when their time is over are left to their supervisors."""
         wanted = OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE
         return (self._then or wanted) is OnStop.LEAVE
 
     def is_over(self, now: Moment, signals: StopSignals) -> bool:
-        """Whether the worker leaves now, whatever still runs."""
+        """Return True if the worker exits now, whatever still runs."""
         if self._asked_at is None:
             return False
         if self._leave_at is not None:
@@ -84,7 +85,7 @@ class Stopping:
         return signals.count == 1 and self.leaves(signals) and now.boot >= self._asked_at + self._after
 
     def wait(self, now: Moment) -> float:
-        """Seconds until there is something to do."""
+        """Return the seconds until there is something to do."""
         if self._asked_at is None:
             return float("inf")
         at = self._leave_at if self._leave_at is not None else self._asked_at + self._after

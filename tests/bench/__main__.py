@@ -1,7 +1,8 @@
-"""Figures beside those of other programs, taken turn about in one run: `python -m tests.bench [--runs N] [ROW ...]`.
+"""Compare jobq with other programs: `python -m tests.bench [--runs N] [--scale] [ROW ...]`.
 
-What counts is the ratio to the first contender of a row; raw figures hold for this machine and this minute. The other
-programs are installed if that is possible, jobq into an environment of its own. Prints a table in markdown.
+The contenders of a row run in turn. Compare the ratios to the first contender: raw figures hold only for this machine at
+this time. The other programs are installed if that is possible, and jobq into its own environment. Prints a table in
+markdown.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from tests.bench import peers
 from tests.bench.measure import Contender, Row, noise
 from tests.bench.rows import rows
 
-Samples = dict[str, dict[str, list[float]]]  # by contender, by what is measured
+Samples = dict[str, dict[str, list[float]]]  # by contender, by figure
 
 
 def measure(row: Row, runs: int) -> Samples:
-    """The figures of every contender, turn about; a contender that fails is said to, and left out."""
+    """Measure every contender in turn; return the samples. A contender that fails is reported and left out."""
     samples: Samples = {contender.name: {} for contender in row.contenders}
     out: set[str] = set()
     for _ in range(min(runs, row.runs)):
@@ -29,14 +30,14 @@ def measure(row: Row, runs: int) -> Samples:
             if contender.name not in out:
                 try:
                     note(samples[contender.name], contender)
-                except Exception as e:  # a peer's trouble is not ours
+                except Exception as e:  # a failure of one peer must not end the run
                     print(f"{row.name}: {contender.name} failed: {type(e).__name__}: {e!s:.200}", flush=True)
                     out.add(contender.name)
     return {name: figures for name, figures in samples.items() if figures}
 
 
 def note(figures: dict[str, list[float]], contender: Contender) -> None:
-    """One more measurement."""
+    """Measure the contender once, in an empty folder, and append the figures."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         found = contender.measure(folder)
@@ -47,7 +48,7 @@ def note(figures: dict[str, list[float]], contender: Contender) -> None:
 
 
 def show(row: Row, samples: Samples) -> None:
-    """The lines of one row, figure by figure."""
+    """Print the lines of one row, figure by figure."""
     units = row.unit.split(", ")
     names = list(next(iter(samples.values()), {}))
     for at, name in enumerate(names):
@@ -62,16 +63,16 @@ def show(row: Row, samples: Samples) -> None:
 
 
 def number(value: float) -> str:
-    """With as many digits as mean something."""
+    """Format the value with a precision that fits its size."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def main() -> None:
-    """Measure the rows that are named, or all."""
+    """Measure the rows that the command line names, or all."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=15, help="of each contender, at most")
-    parser.add_argument("--scale", action="store_true", help="with a million jobs, too")
-    parser.add_argument("rows", nargs="*", help="words that the names of the wanted rows hold")
+    parser.add_argument("--runs", type=int, default=15, help="most runs of each contender")
+    parser.add_argument("--scale", action="store_true", help="add rows with a million jobs")
+    parser.add_argument("rows", nargs="*", help="only the rows whose names contain one of these words")
     asked = parser.parse_args()
     there, left_out = peers.install()
     for reason in left_out:

@@ -1,4 +1,4 @@
-"""What is measured, and how: jobq on a store of its own, other programs in a folder of their own, one act at a time."""
+"""The measurements: jobq on a fresh store, other programs in a fresh folder, one action at a time."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from jobq.api import Queue
 from tests.bench import peers
 from tests.conftest import wait_until
 
-Figures = float | Mapping[str, float]  # one, or several by what they are
+Figures = float | Mapping[str, float]  # one figure, or several by name
 
 
 class Contender(NamedTuple):
-    """One program in a row: `measure` gets an empty folder."""
+    """A program in a row; `measure` gets an empty folder."""
 
     name: str
     measure: Callable[..., Figures]
 
 
 class Row(NamedTuple):
-    """One comparison; the first contender is what the ratios are to."""
+    """A comparison; the ratios are to its first contender."""
 
     name: str
-    unit: str  # "ms", "s", "jobs/s", "MiB" ...; by figure if there are several: "ms, jobs/s"
+    unit: str  # "ms", "s", "jobs/s", "MiB" ...; one for each of several figures: "ms, jobs/s"
     contenders: list[Contender]
-    runs: int = 5  # of each contender, at most
+    runs: int = 5  # most runs of each contender
 
 
 @functools.cache
 def jobq_words() -> list[str]:
-    """jobq as its users have it."""
+    """Return the command of an installed jobq, as users have it."""
     return [str(peers.install_jobq() / "jobq")]
 
 
 @functools.cache
 def floor() -> str | None:
-    """The C program that nothing can beat; None without a compiler."""
+    """Compile the C program that does the least possible work; return its path, or None without a compiler."""
     program = Path(tempfile.mkdtemp(prefix="floor-")) / "floor"
     source = Path(__file__).with_name("floor.c")
     try:
@@ -62,7 +62,7 @@ def floor() -> str | None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """For jobq on the store of the folder."""
+    """Return the environment for jobq on the store of the folder."""
     return os.environ | {"JOBQ_STORE": f"{folder}/store"}
 
 
@@ -72,21 +72,21 @@ def jobq(folder: Path, *words: str, stdin: str = "", check: bool = True) -> None
 
 
 def run(*words: str, env: dict[str, str] | None = None, stdin: str = "", check: bool = True) -> None:
-    """Run any program to its end, its output thrown away."""
+    """Run any program to its end, and throw its output away."""
     subprocess.run(
         words, input=stdin, text=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=check
     )
 
 
 def timed(act: Callable[[], object], *, scale: float = 1.0) -> float:
-    """Seconds that the act takes, times `scale`."""
+    """Return the seconds that the call takes, times `scale`."""
     begun = time.perf_counter()
     act()
     return (time.perf_counter() - begun) * scale
 
 
 def cpu(act: Callable[[], object]) -> float:
-    """Milliseconds of CPU that the children of the act took."""
+    """Return the milliseconds of CPU that the child processes of the call take."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     act()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -94,12 +94,12 @@ def cpu(act: Callable[[], object]) -> float:
 
 
 def share(times: list[float], part: float) -> float:
-    """The value below which that part of the times lies."""
+    """Return the value below which this part of the times lies: 0.5 for the median."""
     return sorted(times)[min(len(times) - 1, int(part * len(times)))]
 
 
 def fill(folder: Path, count: int, *, line: str = "true", finished: bool = False) -> Queue:
-    """A store with that many jobs, waiting or cancelled, added in this process."""
+    """Make a store with that many jobs, waiting or (`finished`) cancelled."""
     queue = Queue(f"{folder}/store")
     for start in range(0, count, 100_000):
         queue.add_many([line] * min(100_000, count - start), queue.spec)
@@ -110,7 +110,7 @@ def fill(folder: Path, count: int, *, line: str = "true", finished: bool = False
 
 
 def fill_mixed(folder: Path, count: int, line: str) -> Queue:
-    """The same of three priorities; a tenth of them fails, and a tenth of those is tried again."""
+    """Make a store with waiting jobs of three priorities; a tenth fails, a tenth of those with one retry."""
     queue = Queue(f"{folder}/store")
     for priority, part in (("low", 0.3), ("normal", 0.4), ("high", 0.2)):
         queue.add_many([line] * int(count * part), functools.partial(queue.spec, priority=priority))
@@ -121,7 +121,7 @@ def fill_mixed(folder: Path, count: int, line: str) -> Queue:
 
 @contextlib.contextmanager
 def worker(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that listens, stopped at the end."""
+    """Run a worker; enter the block when it listens, stop it at the end."""
     process = subprocess.Popen(
         [*jobq_words(), "worker", *words],
         env=environment(folder),
@@ -139,17 +139,17 @@ def worker(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def size(path: Path) -> int:
-    """Bytes; 0 if it is not there."""
+    """Return the size of the file in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory a process has had."""
+    """Return the highest memory of the process so far, in MiB."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def drain_rate(folder: Path, held: int, seconds: float) -> Mapping[str, float]:
-    """Attempts a second of two slots while that many jobs wait, and the most memory that the worker has."""
+    """Return the attempts per second of two slots while `held` jobs wait, and the worker's peak memory in MiB."""
     fill_mixed(folder, held, f"echo >> {folder}/ticks").store.close()
     ticks = folder / "ticks"
     with worker(folder, "-j", "2") as process:
@@ -161,8 +161,8 @@ def drain_rate(folder: Path, held: int, seconds: float) -> Mapping[str, float]:
 
 
 def idle(folder: Path, *words: str, terminal: bool = False, seconds: float = 10.0) -> Mapping[str, float]:
-    """Wake-ups (voluntary context switches of all threads) and CPU of a command that has nothing to do."""
-    jobq(folder, "add", "-q", "later", "sleep 600")  # which nobody takes
+    """Return wake-ups (voluntary context switches of all threads) and ms of CPU per second of an idle command."""
+    jobq(folder, "add", "-q", "later", "sleep 600")  # only a worker without -q takes it
     ours, its = pty.openpty() if terminal else (-1, subprocess.DEVNULL)
     if terminal:
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -171,7 +171,7 @@ def idle(folder: Path, *words: str, terminal: bool = False, seconds: float = 10.
         [*jobq_words(), *words], env=environment(folder) | {"TERM": "xterm"}, stdin=its, stdout=its, stderr=its
     )
     try:
-        time.sleep(4.0)  # it looks around, and would tidy up
+        time.sleep(4.0)  # the first checks and the tidying are over then
         before, begun = switches(process.pid), cpu_ms(process.pid)
         time.sleep(seconds)
         return {
@@ -192,7 +192,7 @@ def _read_all(fd: int) -> None:
 
 
 def switches(pid: int) -> int:
-    """Voluntary context switches of all threads of a process so far."""
+    """Return the voluntary context switches of all threads of the process so far."""
     return sum(
         int(path.read_text().partition("voluntary_ctxt_switches:")[2].split()[0])
         for path in Path(f"/proc/{pid}/task").glob("*/status")
@@ -200,22 +200,22 @@ def switches(pid: int) -> int:
 
 
 def cpu_ms(pid: int) -> float:
-    """Milliseconds of CPU that a process has taken so far."""
+    """Return the milliseconds of CPU that the process has taken so far."""
     return sum(
-        float(path.read_text().split()[0]) / 1e6  # nanoseconds on a processor
+        float(path.read_text().split()[0]) / 1e6  # first field: nanoseconds on a processor
         for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
     )
 
 
 def noise() -> str:
-    """The state of the machine: what starting /bin/true costs, and the load."""
+    """Describe the state of the machine: the time to start /bin/true, and the load."""
     costs = sorted(timed(lambda: run("/bin/true"), scale=1000) for _ in range(100))
     load = os.getloadavg()[0]
     return f"starting /bin/true: median {statistics.median(costs):.1f} ms, p99 {costs[98]:.1f} ms; load {load:.1f}"
 
 
 class Session:
-    """A peer at work in a folder of its own."""
+    """A run of a peer in its own folder."""
 
     def __init__(self, peer: peers.Peer, folder: Path, redis: str) -> None:
         self.peer = peer
@@ -233,24 +233,24 @@ class Session:
             flush(redis)
 
     def shell(self, line: str) -> None:
-        """Run a line of the peer's row to its end."""
+        """Run a shell line of the peer to its end."""
         run("sh", "-c", self.filled(line), env=self.env, check=False)
 
     def filled(self, line: str) -> str:
-        """The line with its places filled."""
+        """Return the line with its placeholders replaced."""
         places = {"V": peers.venv(self.peer), "W": self.folder, "REDIS": self.redis, "LIST": self.folder / "list"}
         for place, value in places.items():
             line = line.replace(f"{{{place}}}", str(value))
         return line
 
     def put(self, kind: str, argument: str, count: int = 1) -> None:
-        """Enqueue through the library, in a process of its own."""
+        """Enqueue `count` tasks through the library, in a new process."""
         code = f"import app\nfor _ in range({count}): app.put_{kind}({argument!r})"
         run(str(peers.venv(self.peer) / "bin/python"), "-c", code, env=self.env)
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[None]:
-        """Its worker, with all that it starts."""
+        """Run the peer's worker; at the end, stop it and all that it started."""
         process = subprocess.Popen(
             ["sh", "-c", self.filled(self.peer.worker)],
             env=self.env, cwd=self.folder, start_new_session=True,
@@ -269,7 +269,7 @@ class Session:
 
 
 def flush(redis: str) -> None:
-    """Empty the server."""
+    """Delete all data of the Redis server."""
     import socket  # noqa: PLC0415
 
     with socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2]))) as server:

@@ -1,7 +1,8 @@
-"""The programs that jobq is measured beside: one row a peer, installed where that is possible.
+"""The programs that jobq is compared with: one row for each peer, installed where that is possible.
 
-A Python library is an app with two tasks, enqueued by `put_command(line)` and `put_function(path)`; `{V}` stands for
-its virtual environment, `{REDIS}` for a server on the loopback device, `{LIST}` for a file of shell lines.
+A Python library is an app with two tasks, enqueued by `put_command(line)` and `put_function(path)`. `{V}` stands for
+its virtual environment, `{W}` for the folder of the run, `{REDIS}` for the URL of a local server, `{LIST}` for a file of
+shell lines.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Peer(NamedTuple):
-    """One program, and how to have it do what is measured; "" for what it can't do."""
+    """A program, and its commands for the measured actions; "" for an action that it does not have."""
 
     name: str
-    program: str = ""  # what has to be on the PATH
+    program: str = ""  # must be on the PATH
     debian: str = ""
     pypi: str = ""
     needs_redis: bool = False
-    run: str = ""  # runs {LIST}, two at a time, and ends
-    prepare: str = ""  # readies a server
-    add: str = ""  # submits one line, which is the last word
-    end: str = ""  # ends the server
+    run: str = ""  # runs the lines of {LIST}, two at a time, and ends
+    prepare: str = ""  # starts or configures a server
+    add: str = ""  # submits one line, which is appended as the last word
+    end: str = ""  # stops the server
     app: str = ""
-    worker: str = ""  # two at a time, in the foreground
+    worker: str = ""  # runs two tasks at a time, in the foreground
 
 
 APP = """
@@ -125,12 +126,12 @@ put_function = dramatiq.actor(tick).send
 
 
 def venv(peer: Peer) -> Path:
-    """Where its packages are."""
+    """Return the path of the peer's virtual environment."""
     return VENVS / peer.pypi.partition("[")[0]
 
 
 def install() -> tuple[list[Peer], list[str]]:
-    """The peers that are there, installed if need be; and what is left out, and why."""
+    """Install the peers; return those that can run, and for each other one its name and the reason."""
     programs = {peer.debian: peer.program for peer in PEERS if peer.debian} | {
         "redis-server": "redis-server",
         "gcc": "cc",
@@ -152,18 +153,18 @@ def install() -> tuple[list[Peer], list[str]]:
 
 
 def why_not(peer: Peer) -> str:
-    """Why a peer can't take part, after an attempt to install it; "" if it can."""
+    """Install the peer's packages from PyPI; return why it can't take part, or ""."""
     if peer.program and shutil.which(peer.program) is None:
-        return f"{peer.program} is not installed, and can't be here"
+        return f"{peer.program} is not installed, and can't be installed here"
     if peer.needs_redis and shutil.which("redis-server") is None:
-        return "redis-server is not installed, and can't be here"
+        return "redis-server is not installed, and can't be installed here"
     if peer.pypi:
         return make_venv(venv(peer), peer.pypi)
     return ""
 
 
 def make_venv(path: Path, *packages: str) -> str:
-    """An environment with these packages; why there is none, or ""."""
+    """Make a virtual environment with these packages; return why that failed, or ""."""
     if not (path / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=False)
         done = subprocess.run(
@@ -176,7 +177,7 @@ def make_venv(path: Path, *packages: str) -> str:
 
 
 def install_jobq() -> Path:
-    """An environment that holds this jobq as its users have it, not as its developers do."""
+    """Install this jobq into a virtual environment as users do, not as an editable package; return its bin folder."""
     path = VENVS / "jobq"
     (path / "ready").unlink(missing_ok=True)
     reason = make_venv(path, str(ROOT))
@@ -187,7 +188,7 @@ def install_jobq() -> Path:
 
 @contextlib.contextmanager
 def redis(peers: list[Peer]) -> Iterator[str]:
-    """The address of a server, if any of these needs one."""
+    """Run a Redis server if a peer needs one; yield its URL, or ""."""
     if not any(peer.needs_redis for peer in peers):
         yield ""
         return

@@ -1,4 +1,4 @@
-"""Every row of the table: jobq beside the programs that do the same best, and beside what a C program needs."""
+"""The rows of the table: jobq, the best programs for the same work, and the least that a C program needs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from tests.conftest import wait_until
 TICK = "def tick(path):\n    open(path, 'a').write('\\n')\n"
 
 
-# -- what the contenders do --------------------------------------------------------------------------
+# -- the contenders ----------------------------------------------------------------------------------
 
 
 def drain_jobq(count: int) -> Callable[[Path], float]:
-    """Process start to exit of a worker that does them all; added before."""
+    """Seconds from start to exit of a worker that runs all jobs; they are added before."""
 
     def measure(folder: Path) -> float:
         fill(folder, count, line=f"echo >> {folder}/ticks").store.close()
@@ -53,7 +53,7 @@ def drain_jobq(count: int) -> Callable[[Path], float]:
 
 
 def drain_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
-    """A runner: start to exit with the same lines. A library: start of the worker to the last job; enqueued before."""
+    """Seconds of a runner from start to exit, or of a library's worker from start to the last job, enqueued before."""
 
     def measure(folder: Path) -> float:
         session = Session(peer, folder, redis)
@@ -75,12 +75,12 @@ def drain_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
 
 
 def drain_floor(count: int) -> Callable[[Path], float]:
-    """Two at a time from a loop in C."""
+    """Seconds of a loop in C that runs the lines, two at a time."""
     return lambda folder: timed(lambda: run(floor() or "", "spawn", str(count), f"echo >> {folder}/ticks"))
 
 
 def functions_jobq(count: int) -> Callable[[Path], float]:
-    """Calls a second of a drain."""
+    """Calls per second of a drain."""
 
     def measure(folder: Path) -> float:
         (folder / "bench_tick.py").write_text(TICK)
@@ -95,7 +95,7 @@ def functions_jobq(count: int) -> Callable[[Path], float]:
 
 
 def functions_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
-    """The same, in the processes that a library keeps."""
+    """Calls per second of a library's worker, which keeps its processes."""
 
     def measure(folder: Path) -> float:
         session = Session(peer, folder, redis)
@@ -109,7 +109,7 @@ def functions_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float
 
 
 def add_jobq(held: int) -> Callable[[Path], float]:
-    """One more job beside those that wait; the whole process."""
+    """Milliseconds of the whole `jobq add` while `held` jobs wait."""
 
     def measure(folder: Path) -> float:
         if held:
@@ -121,7 +121,7 @@ def add_jobq(held: int) -> Callable[[Path], float]:
 
 
 def add_peer(peer: Peer, redis: str) -> Callable[[Path], float]:
-    """A command, or a script that enqueues one."""
+    """Milliseconds of the peer's command, or of a script that enqueues one job."""
 
     def measure(folder: Path) -> float:
         session = Session(peer, folder, redis)
@@ -138,19 +138,19 @@ def add_peer(peer: Peer, redis: str) -> Callable[[Path], float]:
 
 
 def cpu_of_add(folder: Path) -> float:
-    """Without what the machine's other work does to the clock."""
+    """Milliseconds of CPU: other work on the machine changes them little."""
     jobq(folder, "add", "true")
     return cpu(lambda: jobq(folder, "add", "true"))
 
 
 def bulk_jobq(count: int) -> Callable[[Path], float]:
-    """From a file, in one transaction; the whole process."""
+    """Jobs per second of one `jobq add --from`, the whole process."""
     lines = "true\n" * count
     return lambda folder: count / timed(lambda: jobq(folder, "add", "--from", "-", stdin=lines))
 
 
 def bulk_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
-    """One process that enqueues them one by one."""
+    """Jobs per second of one process that enqueues them one by one."""
 
     def measure(folder: Path) -> float:
         session = Session(peer, folder, redis)
@@ -160,12 +160,12 @@ def bulk_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float]:
 
 
 def bulk_floor(folder: Path) -> float:
-    """Lines, one write, one sync."""
+    """Lines per second of a C program: one write, one sync."""
     return 100_000 / timed(lambda: run(floor() or "", "bulk", "100000", f"{folder}/q"))
 
 
 def list_jobq(count: int, *words: str, finished: bool) -> Callable[[Path], float]:
-    """The whole process of `jobq list`."""
+    """Milliseconds of the whole `jobq list`."""
 
     def measure(folder: Path) -> float:
         fill(folder, count, finished=finished).store.close()
@@ -175,13 +175,13 @@ def list_jobq(count: int, *words: str, finished: bool) -> Callable[[Path], float
 
 
 def dispatch_jobq(folder: Path) -> Mapping[str, float]:
-    """An idle worker."""
+    """Milliseconds until an idle worker of jobq starts a job."""
     with worker(folder, "-j", "1"):
         return dispatch(folder, lambda line: jobq(folder, "add", line))
 
 
 def dispatch_peer(peer: Peer, redis: str) -> Callable[[Path], Mapping[str, float]]:
-    """The same of a spooler, or of a library's idle worker."""
+    """Milliseconds until a spooler, or a library's idle worker, starts a job."""
 
     def measure(folder: Path) -> Mapping[str, float]:
         session = Session(peer, folder, redis)
@@ -199,7 +199,7 @@ def dispatch_peer(peer: Peer, redis: str) -> Callable[[Path], Mapping[str, float
 
 
 def dispatch_floor(folder: Path) -> Mapping[str, float]:
-    """A C program that waits at a FIFO."""
+    """Milliseconds until a C program that waits at a FIFO starts a job."""
     os.mkfifo(folder / "fifo")
     server = threading.Thread(
         target=run, args=(floor() or "", "serve", f"{folder}/fifo"), kwargs={"check": False}, daemon=True
@@ -214,12 +214,12 @@ def dispatch_floor(folder: Path) -> Mapping[str, float]:
 
 
 def dispatch(folder: Path, add: Callable[[str], object]) -> Mapping[str, float]:
-    """Medians of 20: from the return of add, and from its start, to the job's first instruction."""
+    """Return medians of 20 in ms: from the return of `add`, and from its start, to the job's first instruction."""
     stamps = folder / "stamps"
     line = f"date +%s.%N >> {stamps}"
     from_return, from_start = [], []
     for n in range(20):
-        time.sleep(0.05)  # idle again
+        time.sleep(0.05)  # the worker is idle again
         started = time.time()
         add(line)
         returned = time.time()
@@ -231,7 +231,7 @@ def dispatch(folder: Path, add: Callable[[str], object]) -> Mapping[str, float]:
 
 
 def contend(adders: int, workers: int) -> Callable[[Path], Mapping[str, float]]:
-    """200 adds by that many adders beside workers that run them; how long they wait, and for the slowest adder."""
+    """Rate and times of 200 adds by so many adders, while workers run the jobs; seconds until all have run."""
 
     def measure(folder: Path) -> Mapping[str, float]:
         fill(folder, 1).store.close()
@@ -266,7 +266,7 @@ def contend(adders: int, workers: int) -> Callable[[Path], Mapping[str, float]]:
 
 
 def peak_memory(folder: Path, held: int) -> float:
-    """MiB that a worker has at most with that many jobs waiting, a thousand of which it runs."""
+    """Return the peak memory of a worker in MiB while `held` jobs wait; it runs a thousand of them."""
     fill(folder, held, line=f"echo >> {folder}/ticks").store.close()
     with worker(folder, "-j", "2") as process:
         wait_until(lambda: size(folder / "ticks") > min(held, 1000) - 1)
@@ -277,7 +277,7 @@ def peak_memory(folder: Path, held: int) -> float:
 
 
 def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
-    """Every comparison; `scale`: with a million jobs, too."""
+    """Return every comparison; `scale` adds those with a million jobs."""
     python = os.path.dirname(jobq_words()[0]) + "/python"
 
     def of(
@@ -304,7 +304,7 @@ def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
             *of(drain_peer, lambda peer: peer.name in quick, 10_000),
             *at_least("a loop in C", drain_floor(10_000)),
         ], runs=3),
-        Row("two slots, by jobs that wait: attempts, memory", "/s, MiB", [
+        Row("two slots, by number of waiting jobs: attempts, memory", "/s, MiB", [
             Contender(f"{n:,} of all kinds", lambda f, n=n: drain_rate(f, n, min(5.0, n / 2500))) for n in held
         ], runs=3),
         Row("functions of Python", "jobs/s", [
@@ -342,7 +342,7 @@ def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
         Row("memory of a worker, at most", "MiB", [
             Contender(f"{n:,} waiting", lambda f, n=n: peak_memory(f, n)) for n in (1, *held[2:])
         ], runs=1),
-        Row("with nothing to do: a second's", "times, ms", [
+        Row("nothing to do: per second", "times, ms", [
             Contender("idle worker", lambda f: idle(f, "worker", "-q", "other")),
             Contender("idle worker, live table", lambda f: idle(f, "worker", "-q", "other", terminal=True)),
             Contender("worker with one long job, live table", lambda f: idle(f, "worker", terminal=True)),

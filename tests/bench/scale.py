@@ -1,4 +1,4 @@
-"""A million jobs in one store: what everything costs then."""
+"""A million jobs in one store: the cost of each action."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 
 class Prober(threading.Thread):
-    """Adds a job again and again, and notes how long that takes: nobody may hold the lock for long."""
+    """Adds a job again and again, and records the times: they show how long others hold the lock."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -39,14 +39,14 @@ class Prober(threading.Thread):
             self.times.append(timed(lambda: self._queue.store.enqueue(spec, ["true"], time.time()), scale=1000))
 
     def stop(self) -> list[float]:
-        """The milliseconds."""
+        """Stop adding; return the times in milliseconds."""
         self._over.set()
         self.join()
         return self.times
 
 
 def million(folder: Path) -> Mapping[str, float]:
-    """Add them from a file, look, start a worker, drain a part, compact; adds go on beside that."""
+    """Add the jobs from a file, list, start a worker, drain a part, compact, while another thread adds jobs."""
     figures = {}
     lines = f"echo >> {folder}/ticks\n" * COUNT
     figures["add from a file"] = timed(lambda: jobq(folder, "add", "--from", "-", stdin=lines))

@@ -71,7 +71,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fix the time and the environment, because pytest changes its own environment."""
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
-    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.common"):
+    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.options"):
         monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
 
 
@@ -164,7 +164,7 @@ def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
     assert added == "True", done.stderr
     own = {name for name in loaded if name.startswith("jobq.")}
     assert own == {
-        "jobq.version", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
+        "jobq.version", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
         "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
     }  # fmt: skip

@@ -1,7 +1,8 @@
-"""All faults, in figures: `python -m tests.faults [--full] [--jobs N] [--number N ...] [--seeds] [--list]`.
+"""Run the fault cases: `python -m tests.faults [--full] [--jobs N] [--case NAME_OR_NUMBER ...] [--seeds] [--list]`.
 
-Prints one table: case, how often it was tried, how often it went wrong, and the 50th and 99th percentile of what is
-promised (milliseconds) beside its limit. Exits with 1 if anything went wrong. What can't run here says why.
+Prints one table: the case, how often it was tried, how often it went wrong, and the 50th and 99th percentile of the
+times that jobq promises (milliseconds), with their limit. A case that can't run here is listed with the reason. Exits
+with 1 if anything went wrong.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tests.faults.case import ROOT, Case, Figures
-from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, Covered, run_case
+from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, Covered, Waiting, name_of, run_case
 from tests.faults.seed import plant_all
 
 
-def order(number: str) -> tuple[int, str]:
-    """22 before 22b before 100."""
-    found = re.match(r"\d+", number)
-    return (int(found[0]) if found else 0, number)
+def order(case: Case | Covered | Waiting) -> tuple[int, str]:
+    """Return the key that sorts cases by number: 22 before 22b before 100, S1 before all."""
+    found = re.match(r"\d+", case.number)
+    return (int(found[0]) if found else 0, case.number)
 
 
 def run_covered(covered: Iterable[Covered]) -> dict[str, Figures]:
-    """The ordinary tests that stand for a case, all in one run of pytest; by the number of the case."""
+    """Run the tests of these cases in one run of pytest; return the figures by the name of the case."""
     covered = list(covered)
     tests = sorted({test for c in covered for test in c.tests})
     if not tests:
@@ -41,36 +42,37 @@ def run_covered(covered: Iterable[Covered]) -> dict[str, Figures]:
             cwd=ROOT, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         root = ET.parse(report.name).getroot()
-    figures = {c.number: Figures() for c in covered}
+    figures = {c.name: Figures() for c in covered}
     for found in root.iter("testcase"):
         name = f"{found.get('classname', '').replace('.', '/')}.py::{found.get('name', '').partition('[')[0]}"
         if found.find("skipped") is not None:
             continue
         for c in covered:
             if any(name == test or name.startswith(f"{test}::") for test in c.tests):
-                figures[c.number].n += 1
+                figures[c.name].n += 1
                 if found.find("failure") is not None or found.find("error") is not None:
-                    figures[c.number].bad.append(f"{name} fails")
+                    figures[c.name].bad.append(f"{name} fails")
     return figures
 
 
 def milliseconds(seconds: float | None) -> str:
-    """For the table."""
+    """Format seconds as milliseconds; "" for None."""
     if seconds is None:
         return ""
     return f"{seconds * 1000:.0f}" if seconds >= 0.01 else f"{seconds * 1000:.1f}"
 
 
-def show(number: str, subject: str, name: str, figures: Figures | str) -> bool:
-    """One line of the table, and what went wrong below it; whether all is well."""
+def show(case: Case | Covered, figures: Figures | str) -> bool:
+    """Print one line of the table, and below it what went wrong. Return True if nothing did."""
+    cells = [case.name, case.number, case.subject, case.sentence]
     if isinstance(figures, str):
-        print(f"| {number} | {subject} | {name} | 0 | | | | | skipped: {figures} |", flush=True)
+        print(f"| {' | '.join(cells)} | 0 | | | | | skipped: {figures} |", flush=True)
         return True
     p50, p99 = figures.percentile(0.5), figures.percentile(0.99)
     if figures.limit is not None and p99 is not None:
         figures.check(p99 <= figures.limit, f"p99 {milliseconds(p99)} ms is over the limit")
     figures.check(figures.n, "nothing was tried")
-    cells = [number, subject, name, str(figures.n), str(len(figures.bad))]
+    cells += [str(figures.n), str(len(figures.bad))]
     cells += [milliseconds(p50), milliseconds(p99), milliseconds(figures.limit), figures.note]
     print("| " + " | ".join(cells) + " |", flush=True)
     for complaint in figures.bad[:10]:
@@ -78,9 +80,9 @@ def show(number: str, subject: str, name: str, figures: Figures | str) -> bool:
     return not figures.bad
 
 
-def run_seeds(numbers: list[str]) -> bool:
-    """Plant every seeded fault; whether all were caught."""
-    chosen = [seed for seed in SEEDS if not numbers or seed.caught_by in numbers or seed.harness in numbers]
+def run_seeds(names: set[str]) -> bool:
+    """Plant the seeds of these harnesses and cases, or all seeds. Return True if every one was caught."""
+    chosen = [seed for seed in SEEDS if not names or not names.isdisjoint({seed.harness, name_of(seed.caught_by)})]
     with tempfile.TemporaryDirectory(prefix="seeds-", ignore_cleanup_errors=True) as scratch:
         verdicts = plant_all(chosen, Path(scratch))
     print("| harness | seeded fault | caught by | how |\n|---|---|---|---|")
@@ -91,47 +93,62 @@ def run_seeds(numbers: list[str]) -> bool:
     return all(verdict.caught for verdict in verdicts)
 
 
+def selected(parser: argparse.ArgumentParser, words: list[str], *, seeds: bool) -> set[str]:
+    """Return the names of the cases that the words select, and of harnesses for `seeds`. Exits if one is unknown."""
+    names = {word: name_of(word) for word in words}
+    if seeds:
+        names |= {word: word for word in words if word in {seed.harness for seed in SEEDS}}
+    unknown = [word for word, name in names.items() if name is None]
+    if unknown:
+        parser.error(f"there is no case {', '.join(unknown)}: see --list")
+    return {name for name in names.values() if name is not None}
+
+
 def main() -> int:
-    """The command."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="the long form of every case, and the seeded faults")
-    parser.add_argument("--seeds", action="store_true", help="only the seeded faults")
-    parser.add_argument("--number", nargs="*", default=[], help="only the cases of these numbers")
-    parser.add_argument("--jobs", type=int, default=1, help="how many cases at a time, each in a process of its own")
-    parser.add_argument("--list", action="store_true", help="say what there is")
-    asked = parser.parse_args()
-    cases = [
-        c
-        for c in CASES
-        if c.number in asked.number or (not asked.number and (c.in_suite or (asked.full and not c.alone)))
-    ]
-    covered = [c for c in COVERED if not asked.number or c.number in asked.number]
-    if asked.list:
-        for number, name in sorted(
-            [*((c.number, c.name) for c in CASES), *((c.number, c.name) for c in COVERED)], key=lambda x: order(x[0])
-        ):
-            print(number, name)
+    parser.add_argument("--full", action="store_true", help="run the full form of every case, and the seeded faults")
+    parser.add_argument("--seeds", action="store_true", help="run only the seeded faults")
+    parser.add_argument(
+        "--case", nargs="*", action="extend", default=[], metavar="NAME_OR_NUMBER", help="run only these cases"
+    )
+    parser.add_argument("--number", nargs="*", action="extend", default=[], dest="case", help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", type=int, default=1, help="number of cases at a time, each in its own process")
+    parser.add_argument("--list", action="store_true", help="list the cases: name, number, sentence")
+    options = parser.parse_args()
+    if options.list:
+        known: list[Case | Covered | Waiting] = [*CASES, *COVERED, *WAITING]
+        for c in sorted(known, key=order):
+            print(f"{c.name:32} {c.number:4} {c.sentence}")
         return 0
-    if asked.seeds:
-        return 0 if run_seeds(asked.number) else 1
+    names = selected(parser, options.case, seeds=options.seeds)
+    if options.seeds:
+        return 0 if run_seeds(names) else 1
+    cases = [c for c in CASES if c.name in names or (not names and (c.in_suite or (options.full and not c.alone)))]
+    covered = [c for c in COVERED if c.name in names or not names]
+    sys.path.insert(
+        0, str(ROOT)
+    )  # for the processes of the pool: they run the code of this tree, whatever is installed
     begun = time.monotonic()
     print(
-        "times in milliseconds\n\n| | subject | case | n | bad | p50 | p99 | limit | |\n|---|---|---|---|---|---|---|---|---|"
+        "times in milliseconds\n\n| case | number | subject | sentence | n | bad | p50 | p99 | limit | |\n"
+        "|---|---|---|---|---|---|---|---|---|---|"
     )
     fine = True
     by_test = run_covered(covered)
-    with ProcessPoolExecutor(asked.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        in_order = sorted(cases, key=lambda c: (order(c.number), c.name))
-        running = {c: pool.submit(run_case, CASES.index(c), full=asked.full) for c in in_order}
-        lines: list[Case | Covered] = [*cases, *covered]
-        for c in sorted(lines, key=lambda c: (order(c.number), c.name)):
-            figures = running[c].result() if isinstance(c, Case) else by_test[c.number]
-            fine &= show(c.number, c.subject, c.name, figures)
-    for waiting in WAITING if not asked.number else []:
-        print(f"| {waiting.number} | | {waiting.name} | 0 | | | | | waits for: {waiting.feature} |")
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = {c: pool.submit(run_case, CASES.index(c), full=options.full) for c in sorted(cases, key=order)}
+        tried: list[Case | Covered] = [*cases, *covered]
+        for one in sorted(tried, key=order):
+            fine &= show(one, running[one].result() if isinstance(one, Case) else by_test[one.name])
+    for waiting in WAITING:
+        if not names or waiting.name in names:
+            print(
+                f"| {waiting.name} | {waiting.number} | | {waiting.sentence} | 0 | | | | | waits for: {waiting.feature} |"
+            )
     print(f"\n{time.monotonic() - begun:.0f} s", flush=True)
-    if asked.full and not asked.number:
-        fine &= run_seeds([])
+    if options.full and not names:
+        fine &= run_seeds(set())
     return 0 if fine else 1
 
 

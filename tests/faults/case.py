@@ -1,7 +1,7 @@
-"""What a fault case is: a fault that is tried n times, what went wrong, and how long what is promised took.
+"""Fault cases: each tries a fault n times, counts what went wrong, and measures the times that jobq promises.
 
-Each case is a function of a `Bench`, registered by `@case`. It runs in two sizes: quick in the test suite
-(`test_cases.py`), full by `python -m tests.faults --full`. A case that can't run here raises Skipped with the reason.
+A case is a function of a `Bench`, registered by `@case`. It has two sizes: the test suite runs the quick one
+(`test_cases.py`), `python -m tests.faults --full` the full one. A case that can't run here raises Skipped with the reason.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from pathlib import Path
 
 from tests.conftest import Cli
 
-ROOT = Path(__file__).resolve().parents[2]  # of the project that is tested: a copy, if faults are seeded
+ROOT = Path(__file__).resolve().parents[2]  # of the project under test: a copy while a fault is seeded
 
 
 class Skipped(Exception):
-    """This machine can't run the case; the message says why."""
+    """Raised if this machine can't run the case; the message is the reason."""
 
 
 @dataclass
 class Figures:
-    """What a case came to."""
+    """The results of a case."""
 
-    n: int = 0  # how often the fault was tried
-    bad: list[str] = field(default_factory=list)  # what went wrong, a sentence each
-    times: list[float] = field(default_factory=list)  # seconds: what the promise is about
-    limit: float | None = None  # seconds that the 99th percentile of `times` may take
-    note: str = ""  # further figures, in words
+    n: int = 0  # number of tries
+    bad: list[str] = field(default_factory=list)  # one sentence for each thing that went wrong
+    times: list[float] = field(default_factory=list)  # seconds, as the promise counts them
+    limit: float | None = None  # seconds, for the 99th percentile of `times`
+    note: str = ""  # other figures, as text
 
     def check(self, fine: object, complaint: str) -> None:
-        """Note the complaint unless it is fine."""
+        """Record the complaint unless `fine` is true."""
         if not fine:
             self.bad.append(complaint)
 
     def percentile(self, share: float) -> float | None:
-        """Of the times; None without any."""
+        """Return this percentile (0 to 1) of the times; None if there are none."""
         return sorted(self.times)[min(len(self.times) - 1, int(share * len(self.times)))] if self.times else None
 
 
 class Bench:
-    """Where one run of a case takes place: a private folder, its size, its dice."""
+    """One run of a case: its private folder, its size, its random numbers."""
 
     def __init__(self, folder: Path, *, full: bool, seed: int = 0) -> None:
         self.folder = folder
@@ -53,24 +53,24 @@ class Bench:
         self._started: list[Cli] = []
 
     def size(self, quick: int, full: int) -> int:
-        """How much of something, by the size of the run."""
+        """Return the count that belongs to the size of the run."""
         return full if self.full else quick
 
     def cli(self, name: str = "store") -> Cli:
-        """The real command on a store of this folder; what it starts ends with the case."""
+        """Return the real command on a store in this folder; `close` ends the processes it starts."""
         command = Cli(self.folder / name, self.folder)
         command.env = environment(self.folder / name)
         self._started.append(command)
         return command
 
     def close(self) -> None:
-        """End what is still running."""
+        """End the processes that are still running."""
         for command in self._started:
             command.stop()
 
 
 def environment(store: Path) -> dict[str, str]:
-    """For processes that are to run the tree under test on this store, and no other; small and always the same."""
+    """Return the environment of processes that run the tree under test on this store: small, and always the same."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(store.parent),
@@ -86,43 +86,46 @@ Run = Callable[[Bench], Figures]
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table."""
+    """A fault case: one line of the table."""
 
-    number: str  # where cases belong together they share it, "22", "22b"
+    name: str  # short, in kebab case: what is broken, "worker-killed-adopted"
+    number: str  # an alias of the name; cases that belong together share its digits: "22", "22b"
     subject: str
-    name: str
+    sentence: str
     run: Run
-    in_suite: bool  # whether its quick form is part of the test suite
-    alone: bool  # whether it only runs when it is asked for by its number: it takes half an hour
+    in_suite: bool  # its quick form is part of the test suite
+    alone: bool  # it runs only if it is selected by its name: it takes half an hour
 
 
 CASES: list[Case] = []
 
 
-def case(number: str, subject: str, name: str, *, in_suite: bool = True, alone: bool = False) -> Callable[[Run], Run]:
+def case(
+    name: str, number: str, subject: str, sentence: str, *, in_suite: bool = True, alone: bool = False
+) -> Callable[[Run], Run]:
     """Register the function that runs the case."""
 
     def register(run: Run) -> Run:
-        CASES.append(Case(number, subject, name, run, in_suite and not alone, alone))
+        CASES.append(Case(name, number, subject, sentence, run, in_suite and not alone, alone))
         return run
 
     return register
 
 
 def need_root() -> None:
-    """Raises Skipped unless this is root."""
+    """Check that this process is root. Raises Skipped."""
     if os.geteuid() != 0:
         raise Skipped("needs root")
 
 
 def need_linux() -> None:
-    """Raises Skipped elsewhere."""
+    """Check that this is Linux. Raises Skipped."""
     if sys.platform != "linux":
         raise Skipped("needs Linux")
 
 
 def need_tool(*names: str) -> None:
-    """Raises Skipped if a program is missing."""
+    """Check that these programs are installed. Raises Skipped."""
     for name in names:
         if shutil.which(name) is None:
             raise Skipped(f"needs {name}")

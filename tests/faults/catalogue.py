@@ -1,4 +1,4 @@
-"""All fault cases by subject, all seeded faults, what ordinary tests cover already, and what waits for its feature."""
+"""The catalogue: all fault cases, those that are ordinary tests, those that wait for a feature, and all seeds."""
 
 from __future__ import annotations
 
@@ -24,34 +24,37 @@ from tests.faults import (
     words,
     writes,
 )
-from tests.faults.case import CASES, Bench, Figures, Skipped
+from tests.faults.case import CASES, Bench, Case, Figures, Skipped
 from tests.faults.seed import Seed
 
-__all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "run_case"]
+__all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "Covered", "Waiting", "name_of", "run_case"]
 
 
 class Covered(NamedTuple):
-    """A case that is an ordinary test, or several: each test is a try."""
+    """A case that consists of ordinary tests: each test counts as a try."""
 
+    name: str
     number: str
     subject: str
-    name: str
+    sentence: str
     tests: tuple[str, ...]
 
 
 class Waiting(NamedTuple):
-    """A case whose feature is not there yet."""
+    """A case for a feature that does not exist yet."""
 
-    number: str
     name: str
+    number: str
+    sentence: str
     feature: str
 
 
 COVERED: list[Covered] = [
     Covered(
+        "records-round-trip",
         "57c",
         "store",
-        "what is stored comes back as it was; noise and hostile JSON are refused",
+        "stored records are read back unchanged; noise and hostile JSON are refused",
         (
             "tests/store/test_records.py",
             "tests/store/test_journal.py",
@@ -59,27 +62,31 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "signals-inherited",
         "49",
         "supervision",
-        "worker with ignored and blocked signals: the job has default ones, and an empty mask",
+        "worker with ignored and blocked signals: the job gets the default actions and an empty mask",
         ("tests/process/test_supervision.py::test_a_job_starts_in_the_state_that_a_shell_would_give_it",),
     ),
     Covered(
+        "acknowledgement-not-printed",
         "47",
         "words",
-        "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job is there once",
+        "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job exists once",
         ("tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed",),
     ),
     Covered(
+        "store-modes",
         "S1",
         "security",
-        "folders 0700, files 0600, whatever the umask",
+        "folders have mode 0700, files 0600, with any umask",
         ("tests/commands/test_bad_input.py::test_the_store_is_private_whatever_the_umask",),
     ),
     Covered(
+        "shell-line-or-argv",
         "S7",
         "security",
-        "one argument is a shell line, several are an exact argv; shown as one would type it",
+        "one argument is a shell line, several are an exact argv; shown as one would type them",
         (
             "tests/process/test_supervision.py::test_arguments_arrive_byte_for_byte",
             "tests/process/test_supervision.py::test_a_single_argument_goes_through_the_shell",
@@ -87,33 +94,37 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "terminal-output-filtered",
         "S10",
         "security",
         "output on a terminal: lines, tabs and colours only",
         ("tests/screens/test_screen.py::test_output_for_a_terminal_keeps_lines_tabs_and_colours_only",),
     ),
     Covered(
+        "journal-any-bytes",
         "S12",
         "security",
-        "the journal's reader takes any bytes",
+        "the reader of the journal does not crash on any bytes",
         (
             "tests/store/test_journal.py::test_no_bytes_crash_the_reader",
             "tests/store/test_journal.py::test_hostile_json_with_a_right_checksum_is_a_bad_line",
         ),
     ),
     Covered(
+        "records-invalid",
         "S13",
         "security",
-        "records that are no jobs are refused",
+        "records that are not jobs are refused",
         (
             "tests/store/test_records.py::test_a_record_that_is_no_job_is_refused",
             "tests/store/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
         ),
     ),
     Covered(
+        "worker-stopped-twice",
         "23b",
         "supervision",
-        "a worker that is asked once takes nothing new, asked twice it hands back at once; --drain tells that work is left",
+        "the first stop: a worker takes no new jobs; the second: it hands back at once; --drain reports that jobs are left",
         (
             "tests/process/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
             "tests/process/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
@@ -121,15 +132,17 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "network-filesystem",
         "S14",
         "security",
-        "a store on a network filesystem: told; made on another machine: no worker, but it is read",
+        "a store on a network filesystem: reported; a store of another machine: no worker starts, reading works",
         ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem_is_for_the_machine_that_made_it",),
     ),
     Covered(
+        "grace-cut-short",
         "68",
         "supervision",
-        "seven shapes of tree ended in four ways: every process hears TERM once and has the whole grace",
+        "seven shapes of tree ended in four ways: every process gets TERM once and has the whole grace",
         (
             "tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace",
             "tests/process/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
@@ -138,9 +151,10 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "term-to-everything",
         "63",
         "supervision",
-        "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry used, nothing destroyed",
+        "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry is used, no job is lost",
         (
             "tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once",
             "tests/process/test_grace.py::test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named",
@@ -148,9 +162,10 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "store-copied-or-moved",
         "64",
         "supervision",
-        "a copied, moved or new store, processes that hide: killed is what is ours, all of it and nothing else",
+        "a copied, moved or new store, processes that hide: all processes of the store are killed, and no others",
         (
             "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_every_command_on_a_copy",
             "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one",
@@ -159,15 +174,17 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "backup-restored",
         "65",
         "supervision",
-        "a backup restored under a worker, three ways: nothing is started twice",
+        "a backup restored under a worker, in three ways: no job is started twice",
         ("tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
     ),
     Covered(
+        "cleaner-removes-files",
         "66",
         "supervision",
-        "a cleaner takes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
+        "a cleaner removes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
         (
             "tests/process/test_ownership.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
             "tests/process/test_ownership.py::test_a_cancel_works_after_a_cleaner_removed_the_fifo_of_the_supervisor",
@@ -175,15 +192,17 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "process-unkillable",
         "67",
         "supervision",
-        "what can't die is told and holds nobody up; a worker as PID 1 reaps strangers and kills none",
+        "a job that can't die is reported and blocks no other; a worker as PID 1 reaps foreign processes and kills none",
         (
             "tests/process/test_ownership.py::test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job",
             "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones",
         ),
     ),
     Covered(
+        "disk-full-add",
         "7",
         "disk and limits",
         "disk full while adding",
@@ -193,16 +212,26 @@ COVERED: list[Covered] = [
 
 WAITING = [
     Waiting(
+        "kill-every-write-of-schedules",
         "1b",
         "SIGKILL at every write point of an add with dependencies, of a fired schedule, of a migration",
         "dependencies, schedules, a second format",
     ),
-    Waiting("33", "three days down with an hourly schedule", "schedules"),
-    Waiting("50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"),
-    Waiting("S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
-    Waiting("S8b", "which part of the environment is captured, and shown", "`--env-capture`, `--reveal`"),
-    Waiting("S17b", "what a settings file in the working directory may not set", "settings files"),
-    Waiting("47b", "a repeated `--key` adds none", "idempotency keys"),
+    Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
+    Waiting(
+        "dependency-cycles", "50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"
+    ),
+    Waiting("exec-shell-options", "S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
+    Waiting(
+        "environment-capture-options",
+        "S8b",
+        "the part of the environment that is captured, and shown",
+        "`--env-capture`, `--reveal`",
+    ),
+    Waiting(
+        "settings-file-limits", "S17b", "settings that a file in the working directory may not set", "settings files"
+    ),
+    Waiting("key-repeated", "47b", "a repeated `--key` adds no job", "idempotency keys"),
 ]
 
 SEEDS: list[Seed] = [
@@ -225,9 +254,15 @@ SEEDS: list[Seed] = [
 ]
 
 
-def run_case(number: int, *, full: bool) -> Figures | str:
-    """The figures of one of CASES, or why it was skipped."""
-    case = CASES[number]
+def name_of(word: str) -> str | None:
+    """Return the name of the case with this name or number; None if there is none."""
+    cases: list[Case | Covered | Waiting] = [*CASES, *COVERED, *WAITING]
+    return next((case.name for case in cases if word in {case.name, case.number}), None)
+
+
+def run_case(index: int, *, full: bool) -> Figures | str:
+    """Run one of CASES; return its figures, or why it was skipped."""
+    case = CASES[index]
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), full=full)
         try:
@@ -237,5 +272,5 @@ def run_case(number: int, *, full: bool) -> Figures | str:
                 bench.close()
         except Skipped as reason:
             return str(reason)
-        except Exception as e:  # whatever broke the case, or its end, was not meant to
+        except Exception as e:  # any other exception is a failure of the case
             return Figures(1, [f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"])

@@ -1,4 +1,4 @@
-"""Commands of jobq as processes of their own, forked off one that has loaded it: quick to start, and killable."""
+"""Run jobq commands as processes that are forked off one that has loaded jobq: they start quickly and can be killed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.faults.case import environment
 
 PATIENCE = 120.0  # seconds that any one command may take
 
-# Started with the numbers of sockets: each becomes a client, a process that reads orders and runs one command at a
-# time, in a fork. When the socket is closed (or its owner dies), the command is killed and the client ends.
+# Arguments: the descriptors of sockets. Each gets a client: a process that reads orders and runs one command at a time,
+# in a fork. When the other end of the socket is closed (or its process dies), the client kills the command and ends.
 ZYGOTE = """
 import gc, importlib, json, os, pkgutil, select, signal, socket, sys, tempfile, time, traceback
 import jobq.__main__, jobq.cli, jobq.commands, jobq.worker.signals, jobq.views, jobq.worker.loop, typer
@@ -28,7 +28,7 @@ from jobq.store.store import Store
 for package in (jobq.commands, jobq.views):
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
-app = typer.main.get_command(jobq.cli.app_for([]))  # once: it takes as long as all the rest of a command
+app = typer.main.get_command(jobq.cli.app_for([]))  # built once: it takes as long as all the rest of a command
 jobq.cli.app_for = lambda words: app
 gc.freeze()
 
@@ -111,12 +111,12 @@ for connection in connections:
 
 
 def boot_now() -> float:
-    """Seconds since boot."""
+    """Return the seconds since boot."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Done(NamedTuple):
-    """One command, and what it came to."""
+    """A command that has ended, and its result; times are seconds since boot."""
 
     words: tuple[str, ...]
     code: int
@@ -130,7 +130,7 @@ class Done(NamedTuple):
 
 
 class Client:
-    """One process that runs commands for us, one at a time, each in a process of its own."""
+    """A process that runs commands one at a time, each in its own process."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -140,43 +140,43 @@ class Client:
         self.pid = 0
 
     def __call__(self, *words: str, kill_after: float | None = None) -> Done:
-        """Run the command to its end, which is a SIGKILL if it takes longer than that (seconds)."""
+        """Run the command to its end; kill it after `kill_after` seconds."""
         self.start(*words, kill_after=kill_after)
         return self.wait()
 
     def start(self, *words: str, kill_after: float | None = None) -> None:
-        """Begin a command: words for jobq; "compact"; "hold", which keeps the lock for so many seconds, as a slow disk does."""
+        """Start a command: words for jobq, "compact", or "hold SECONDS", which keeps the lock as a slow disk does."""
         self._words = words
         self._connection.sendall(json.dumps({"words": words, "kill_after": kill_after}).encode() + b"\n")
         self.pid = int(self._answers.readline())
 
     def signal(self, number: int) -> None:
-        """Signal the command; in vain if it is over."""
+        """Signal the command; do nothing if it has ended."""
         self._connection.sendall(bytes([number]))
 
     def is_over(self) -> bool:
-        """Whether it has ended by itself; then `wait` does not wait."""
+        """Return True if the command has ended by itself; then `wait` returns at once."""
         return bool(select.select([self._connection], [], [], 0)[0])
 
     def wait(self) -> Done:
-        """How the command ended."""
+        """Wait for the command to end; return its result. Raises TimeoutError after PATIENCE seconds."""
         try:
             return Done(self._words, *json.loads(self._answers.readline()))
         except TimeoutError:
             where = Path(f"/proc/{self.pid}/wchan").read_text()
             raise TimeoutError(
-                f"jobq {' '.join(self._words)} is not over after {PATIENCE} s; it is in {where}"
+                f"jobq {' '.join(self._words)} has not ended after {PATIENCE} s; it waits in {where}"
             ) from None
 
     def close(self) -> None:
-        """Kill what it runs, and end it."""
+        """End the client, and kill its command."""
         self._answers.close()
         self._connection.close()
 
 
 @contextmanager
 def clients(store: Path, count: int) -> Iterator[list[Client]]:
-    """So many of them, for this store."""
+    """Run `count` clients for this store; end them on exit."""
     ours, theirs = zip(*(socket.socketpair() for _ in range(count)), strict=True)
     fds = [end.fileno() for end in theirs]
     process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Clocks that are wrong: what they must not remove, and what they must not make wait.
+"""Wrong clocks: they must not remove finished jobs, nor make retries wait.
 
-The commands are real processes that read their clocks through a file: seconds that are added to the wall clock, seconds
-that are added to the boot clock, and the id of the boot.
+The commands are real processes that read their clocks through a file: seconds to add to the wall clock, seconds to add
+to the boot clock, and the id of the boot.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ jobq.__main__.main()
 
 
 class Clocks:
-    """The clocks of the processes that are started here."""
+    """The clocks of the processes that this object starts."""
 
     def __init__(self, cli: Cli, file: Path) -> None:
         self.cli = cli
@@ -51,13 +51,13 @@ class Clocks:
         self.set()
 
     def set(self, wall: float = 0.0, boot: float = 0.0, boot_id: str = "boot") -> None:
-        """Seconds that each of them is off; the id counts for processes that start from now on."""
+        """Set the error of each clock in seconds; the boot id applies to processes that start later."""
         new = self.file.with_suffix(".new")
         new.write_text(f"{wall} {boot} {boot_id}")
         new.replace(self.file)
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
-        """A worker that is up, and sees these clocks."""
+        """Start a worker that sees these clocks; return when it listens."""
         before = set(self.queue.workers())
         command = [sys.executable, "-c", MOVED, str(self.file), "worker", *words]
         process = subprocess.Popen(
@@ -70,13 +70,13 @@ class Clocks:
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """Have the worker leave."""
+    """Stop the worker, and wait until it has ended."""
     process.send_signal(signal.SIGTERM)
     process.wait(30)
 
 
 def finished(store: Path) -> set[int]:
-    """The finished jobs there are."""
+    """Return the ids of the finished jobs."""
     opened = Store(str(store))
     try:
         opened.read()
@@ -86,18 +86,18 @@ def finished(store: Path) -> set[int]:
 
 
 def logs(store: Path) -> set[int]:
-    """The jobs whose output is there."""
+    """Return the ids of the jobs that have a log."""
     return {int(path.name.partition(".")[0]) for path in store.glob("runs/*/*.log")}
 
 
 def seen_at(store: Path) -> float:
-    """By which wall clock finished jobs were looked at last."""
+    """Return the wall-clock time of the last check of the finished jobs' ages; 0.0 if there was none."""
     with suppress(OSError, ValueError):
         return float(json.loads((store / NOTE).read_bytes().partition(b"\n")[0])["wall"])
     return 0.0
 
 
-WRONG = {  # off by so much while jobs finish, for a moment afterwards, and then
+WRONG = {  # error of the wall clock in seconds: while jobs finish, for a moment afterwards, and then
     "years ahead for a moment": (0.0, YEARS, 0.0),
     "two weeks ahead for a moment": (0.0, 14 * DAY, 0.0),
     "two weeks behind for a moment": (0.0, -14 * DAY, 0.0),
@@ -107,7 +107,12 @@ WRONG = {  # off by so much while jobs finish, for a moment afterwards, and then
 }
 
 
-@case("70", SUBJECT, "the wall clock is wrong for a moment, or at boot: finished jobs and logs that are gone")
+@case(
+    "clock-wrong-retention",
+    "70",
+    SUBJECT,
+    "the wall clock is wrong for a moment, or at boot: lost finished jobs and logs",
+)
 def wrong_for_a_moment(bench: Bench) -> Figures:
     figures = Figures()
     for turn in range(bench.size(1, 5)):
@@ -118,7 +123,7 @@ def wrong_for_a_moment(bench: Bench) -> Figures:
 
 
 def be_wrong(bench: Bench, name: str, offsets: tuple[float, ...], figures: Figures) -> None:
-    """A worker with so many finished jobs that it files them; then its clock moves, twice."""
+    """Let a worker finish enough jobs that it moves them out of the journal; then move its clock, twice."""
     cli = bench.cli(name)
     clocks = Clocks(cli, bench.folder / f"{name}.clock")
     queue = clocks.queue
@@ -135,13 +140,16 @@ def be_wrong(bench: Bench, name: str, offsets: tuple[float, ...], figures: Figur
     stop(worker)
     stop(clocks.worker("--drain"))
     gone = ids - finished(cli.store)
-    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} jobs are gone")
+    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} jobs are lost")
     gone = ids - logs(cli.store)
-    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} logs are gone")
+    figures.check(not gone, f"{name}: {len(gone)} of {len(ids)} logs are lost")
 
 
 @case(
-    "70b", SUBJECT, "a clock is wrong when a retry is decided, right after a reboot; a boot clock of another container"
+    "clock-wrong-retry",
+    "70b",
+    SUBJECT,
+    "a clock is wrong when a retry is decided, then a reboot; the boot clock of another container: seconds until the retry",
 )
 def wrong_before_a_retry(bench: Bench) -> Figures:
     figures = Figures(limit=1.1 + 1.0)
@@ -169,7 +177,7 @@ def wrong_before_a_retry(bench: Bench) -> Figures:
 
 
 def decided_to_retry(bench: Bench, clocks: Clocks) -> Job:
-    """A job that is to be tried again in a second, and no worker any more."""
+    """Return a job that waits one second for its retry, in a store without a worker."""
     cli, queue = clocks.cli, clocks.queue
     ready = bench.folder / f"{cli.store.name}.ready"
     while True:
@@ -184,9 +192,14 @@ def decided_to_retry(bench: Bench, clocks: Clocks) -> Job:
         queue.cancel([job.id])
 
 
-@case("70c", SUBJECT, "7 days pass, on both clocks: finished jobs, logs and bytes that stay")
+@case(
+    "days-pass-retention",
+    "70c",
+    SUBJECT,
+    "7 days pass on both clocks: finished jobs and logs that stay, bytes of the store",
+)
 def days_pass(bench: Bench) -> Figures:
-    """Few jobs, which no compaction is due for; the worker lives on, or another one comes, also after a reboot."""
+    """Too few jobs for a compaction; the worker stays, or another one starts, also after a reboot."""
     figures = Figures()
     for name in ("lives on", "another", "rebooted"):
         cli = bench.cli(name)
@@ -202,7 +215,7 @@ def days_pass(bench: Bench) -> Figures:
         if name != "lives on":
             worker = clocks.worker()
         wait_until(lambda cli=cli: seen_at(cli.store) > time.time() + 5 * DAY)
-        figures.check(finished(cli.store) == logs(cli.store) == set(old), f"{name}: jobs are gone after 6 days")
+        figures.check(finished(cli.store) == logs(cli.store) == set(old), f"{name}: jobs are lost after 6 days")
         if name == "rebooted":
             stop(worker)
             clocks.set(8 * DAY, 2 * DAY - boot_time(), "next")
@@ -212,23 +225,23 @@ def days_pass(bench: Bench) -> Figures:
         try:
             wait_until(lambda cli=cli: not finished(cli.store) and not logs(cli.store), timeout=20)
         except AssertionError:
-            figures.bad.append(f"{name}: after 8 days, jobs {sorted(finished(cli.store))} are there")
+            figures.bad.append(f"{name}: after 8 days, jobs {sorted(finished(cli.store))} are still there")
         size = sum(path.stat().st_size for path in cli.store.rglob("*") if path.is_file())
         figures.check(size < 100_000, f"{name}: the store takes {size} bytes")
     return figures
 
 
 SEEDS = [
-    Seed("70", "finished jobs age by the wall clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "now.wall - before.wall", "70"),
-    Seed("70", "finished jobs are as old as the name of their file says", "store/retention.py", "            seconds[day] = min(seconds.get(day, age.seconds), age.seconds)", '            seconds[day] = 1e9 if day < today else 0.0', "70"),
-    Seed("70", "finished jobs age by the boot clock alone", "store/retention.py", "min(since, now.wall - before.wall)", "since", "tests/store/test_retention.py"),
-    Seed("70", "a reboot says nothing of the time before", "store/retention.py", "else now.boot\n", "else 0.0\n", "70c"),
-    Seed("70", "what has just finished is as old as the rest of its day", "store/retention.py", " if age.content == contents.get(day)}", " if day in contents}", "tests/store/test_retention.py"),
-    Seed("70", "a late file goes before earlier ones, and with it what was said of their jobs", "store/retention.py", "dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))", "{day: age for day, age in sorted(self.files.items()) if age.seconds < keep_days * DAY}", "tests/store/test_retention.py"),
-    Seed("70", "time is counted again by whoever read the clocks before", "store/retention.py", "seen = self.seen if overtaken else now", "seen = now", "tests/store/test_retention.py"),
-    Seed("70", "files are made for days to come", "store/finished.py", "return min(max(day, newest), today)", "return max(day, newest)", "tests/store/test_retention.py"),
-    Seed("70b", "after a reboot a retry waits for the wall clock", "job.py", "            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", "            pass\n        return wall\n", "70b"),
-    Seed("70b", "after a reboot a wait that can not be true is none", "job.py", "wall = min(wall, longest - now.boot)", "pass", "tests/rules/test_lifecycle.py"),
-    Seed("70b", "any boot clock is believed", "job.py", "if same_boot and boot <= possible:", "if same_boot:", "70b"),
-    Seed("70c", "nothing goes as long as no compaction is due", "worker/upkeep.py", " or self._is_due_by_age(now, idle=idle)", "", "70c"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs age by the wall clock alone", file="store/retention.py", old="min(since, now.wall - before.wall)", new="now.wall - before.wall", caught_by="clock-wrong-retention"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs are as old as the name of their file says", file="store/retention.py", old="            seconds[day] = min(seconds.get(day, age.seconds), age.seconds)", new='            seconds[day] = 1e9 if day < today else 0.0', caught_by="clock-wrong-retention"),
+    Seed(harness="clock-wrong-retention", fault="finished jobs age by the boot clock alone", file="store/retention.py", old="min(since, now.wall - before.wall)", new="since", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="a reboot counts no time", file="store/retention.py", old="else now.boot\n", new="else 0.0\n", caught_by="days-pass-retention"),
+    Seed(harness="clock-wrong-retention", fault="a job that has just finished is as old as the rest of its day", file="store/retention.py", old=" if age.content == contents.get(day)}", new=" if day in contents}", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="a later file is removed before earlier ones, with later records of their jobs", file="store/retention.py", old="dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))", new="{day: age for day, age in sorted(self.files.items()) if age.seconds < keep_days * DAY}", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="a process that read the clocks earlier counts the time again", file="store/retention.py", old="seen = self.seen if overtaken else now", new="seen = now", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retention", fault="files are made for future days", file="store/finished.py", old="return min(max(day, newest), today)", new="return max(day, newest)", caught_by="tests/store/test_retention.py"),
+    Seed(harness="clock-wrong-retry", fault="after a reboot a retry waits for the wall clock", file="job.py", old="            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", new="            pass\n        return wall\n", caught_by="clock-wrong-retry"),
+    Seed(harness="clock-wrong-retry", fault="after a reboot an impossible wait is not ignored", file="job.py", old="wall = min(wall, longest - now.boot)", new="pass", caught_by="tests/rules/test_lifecycle.py"),
+    Seed(harness="clock-wrong-retry", fault="any boot clock is trusted", file="job.py", old="if same_boot and boot <= possible:", new="if same_boot:", caught_by="clock-wrong-retry"),
+    Seed(harness="days-pass-retention", fault="nothing is removed as long as no compaction is due", file="worker/upkeep.py", old=" or self._is_due_by_age(now, idle=idle)", new="", caught_by="days-pass-retention"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Many at once: adders at the lock, a holder that stands still, workers that die or are told to stop at any moment."""
+"""Many processes at once: adders at the lock, a stopped holder, workers that die or stop at any moment."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.faults.seed import Seed
 REAL = ("add, from its start",)
 
 
-@case("14", "store", "50 adders at once")
+@case("fifty-adders", "14", "store", "50 adders at once")
 def fifty_adders(bench: Bench) -> Figures:
-    """Most of them are processes that go on adding, some are the real command from its start.
+    """Most adders are processes that add again and again; two threads start the real command.
 
-    Time: of an add of the former; most of the latter's is the start of Python.
+    Time: of an add by the former; most time of the latter is the start of Python.
     """
     need_linux()
     each = bench.size(3, 20)
@@ -55,7 +55,7 @@ def fifty_adders(bench: Bench) -> Figures:
     with clients(cli.store, 48) as made:
         threads = [threading.Thread(target=persistent, args=(client,)) for client in made]
         threads += [threading.Thread(target=lambda: [real() for _ in range(reals // 2)]) for _ in range(2)]  # type: ignore[func-returns-value]
-        with cli.queue.store.lock:  # until all stand before it
+        with cli.queue.store.lock:  # until all wait for it
             for thread in threads:
                 thread.start()
             wait_until(lambda: all(client.pid for client in made))
@@ -69,14 +69,14 @@ def fifty_adders(bench: Bench) -> Figures:
         ids == list(range(1, 50 * each + 1)),
         f"the ids are not 1 to {50 * each}, each once: {len(set(ids))} different ones",
     )
-    figures.check([job.id for job in cli.queue.jobs()] == ids, "the store does not hold what was acknowledged")
+    figures.check([job.id for job in cli.queue.jobs()] == ids, "the store does not hold the acknowledged jobs")
     figures.times = [add.acked - add.invoked for add in done if add.words != REAL]
     slowest = max(add.acked - add.invoked for add in done if add.words == REAL)
     figures.note = f"{len(ids)} ids; longest {max(figures.times) * 1000:.0f} ms; of the {reals} real commands {slowest * 1000:.0f} ms"
     return figures
 
 
-# Adds a job, and stops itself inside the lock, when that was decided and nothing is written.
+# Adds a job, and stops itself inside the lock, before anything is written.
 HOLDER = """
 import os, signal, sys
 from jobq.api import Queue
@@ -88,7 +88,7 @@ def decide(jobs):
     yield Add(spec, ["true"])
 print(*queue.store.update(decide, 0.0))
 """
-# The real command, with less patience than 10 s; its last word is how long it has stood before the lock, in all.
+# The real command with a shorter lock timeout than 10 s; its last word on stderr is the total wait for the lock.
 IMPATIENT = """
 import sys, time
 from jobq.store.lock import StoreLock
@@ -112,9 +112,9 @@ finally:
 """
 
 
-@case("21", "store", "the holder of the lock is stopped")
+@case("lock-holder-stopped", "21", "store", "the holder of the lock is stopped")
 def stopped_holder(bench: Bench) -> Figures:
-    """The others say who holds it, change nothing and exit with 75; a worker waits; then all goes on.
+    """The others report the pid of the holder, change nothing and exit with 75; a worker waits; then all go on.
 
     Time: of the wait for the lock, without the start of Python, which takes seconds on a busy machine.
     """
@@ -150,7 +150,7 @@ def stopped_holder(bench: Bench) -> Figures:
 
 
 def impatient(cli: Cli, patience: float, words: tuple[str, ...], holder: int, figures: Figures) -> None:
-    """A command that may not get the lock."""
+    """Run a command that can't get the lock."""
     done = subprocess.run(
         [sys.executable, "-c", IMPATIENT, str(patience), *words],
         env=cli.env, cwd=cli.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
@@ -164,16 +164,16 @@ def impatient(cli: Cli, patience: float, words: tuple[str, ...], holder: int, fi
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Of every file of the store but those of its workers."""
+    """Return the content of each file of the store, except those of its workers."""
     return {str(path): path.read_bytes() for path in store.rglob("*") if path.is_file() and "workers" not in path.parts}
 
 
 # -- workers ------------------------------------------------------------------------------------------
 
 
-@case("22c", "supervision", "a dead worker is noticed by another one")
+@case("worker-killed-noticed", "22c", "supervision", "a dead worker is noticed by another one")
 def noticed(bench: Bench) -> Figures:
-    """Time: from the SIGKILL until all of its running jobs have a new owner. The other one is not rung by anybody."""
+    """Time: from the SIGKILL until all of its running jobs have a new owner. Nothing notifies the other worker."""
     need_history()
     figures, cli, notes = Figures(n=bench.size(2, 50), limit=2.0), bench.cli(), Notes(bench.folder)
     cli.queue.add_many([notes.command("sleep 600", f"tag{n}") for n in range(2)], lambda: cli.queue.spec(retries=0))
@@ -184,7 +184,7 @@ def noticed(bench: Bench) -> Figures:
         for _ in range(figures.n):
             other.start("worker", "-j", "2")
             wait_until(lambda: len(cli.queue.workers()) == 2)
-            time.sleep(bench.dice.uniform(0, 1.5))  # at any point of its round
+            time.sleep(bench.dice.uniform(0, 1.5))  # at any point of its loop
             (before,) = owners(cli)
             doomed.signal(signal.SIGKILL)
             doomed.wait()
@@ -202,16 +202,16 @@ def noticed(bench: Bench) -> Figures:
 
 
 def owners(cli: Cli) -> set[str]:
-    """The workers that answer for running jobs."""
+    """Return the workers that own running jobs."""
     return {job.attempts[-1].owner for job in cli.queue.jobs() if job.state is State.RUNNING}
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@case("48", "supervision", "one signal or two to a worker, at random times")
+@case("worker-signalled-at-random", "48", "supervision", "one signal or two to a worker, at random times")
 def signalled(bench: Bench) -> Figures:
-    """Each run adds jobs to what the runs before have left, starts a worker and stops it. Time: until it has ended."""
+    """Each run adds jobs to those that are left, starts a worker and stops it. Time: until it has ended."""
     need_history()
     store, facts, notes = bench.folder / "store", Facts(), Notes(bench.folder)
     figures, queue = Figures(n=bench.size(8, 200)), Queue(str(store))
@@ -239,7 +239,7 @@ def signalled(bench: Bench) -> Figures:
 
 
 def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Figures) -> float:
-    """Start a worker, send it a signal or two; the seconds from the first until it has ended."""
+    """Start a worker, and send it one or two signals; return the seconds from the first until it has ended."""
     drains, before = dice.random() < 0.5, set(queue.workers())
     worker.start("worker", "-j", "2", *(["--drain"] if drains else []))
     wait_until(lambda: set(queue.workers()) - before or worker.is_over())
@@ -254,9 +254,9 @@ def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Fig
     return max(0.0, done.acked - asked)
 
 
-@case("48b", "supervision", "a second signal while the worker is leaving already")
+@case("worker-signalled-while-leaving", "48b", "supervision", "a second signal while the worker ends: wrong exit codes")
 def signalled_late(bench: Bench) -> Figures:
-    """The real command, with nothing to do: closing a terminal may send more than one signal. It exits with 0 all the same."""
+    """A worker with nothing to do exits with 0 after two signals, too: closing a terminal may send several."""
     figures, cli = Figures(n=bench.size(6, 100)), bench.cli()
     for n in range(figures.n):
         worker = cli.worker("-j", "1")
@@ -268,7 +268,7 @@ def signalled_late(bench: Bench) -> Figures:
 
 
 def handed_back_for_free(job: Job) -> list[str]:
-    """These jobs succeed if they are let; being cut short costs none of their retries."""
+    """Complain if a job that could succeed did not, or was cut short and lost a retry."""
     last = job.ending.outcome if job.ending else None
     if job.spec.retries:
         fine = job.state is State.SUCCEEDED and job.retries_used == 0
@@ -281,9 +281,15 @@ def handed_back_for_free(job: Job) -> list[str]:
     )
 
 
-@case("23", "supervision", "a worker that is asked once gives running jobs 30 s, then hands them back", in_suite=False)
+@case(
+    "worker-stopped-hands-back",
+    "23",
+    "supervision",
+    "a worker that is stopped once gives running jobs 30 s, then hands them back",
+    in_suite=False,
+)
 def drained(bench: Bench) -> Figures:
-    """With retries left that costs none; without, the job has failed. Time: from the signal until the worker has ended."""
+    """Handing back costs no retry; a job with none left fails. Time: from the signal until the worker has ended."""
     need_history()
     figures, cli, notes = Figures(n=2, limit=STOP_AFTER + 2), bench.cli(), Notes(bench.folder)
     for retries in (2, 0):
@@ -309,36 +315,43 @@ def drained(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "E",
-        "a lock that is given to whoever has waited long enough",
-        "store/lock.py",
-        '                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
-        "                return",
-        "21",
+        harness="history",
+        fault="a process that has waited long enough gets the lock",
+        file="store/lock.py",
+        old='                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
+        new="                return",
+        caught_by="lock-holder-stopped",
     ),
     Seed(
-        "E",
-        "little patience at the lock",
-        "store/store.py",
-        "path: str, *, lock_timeout: float = 10.0",
-        "path: str, *, lock_timeout: float = 0.02",
-        "14",
-    ),
-    Seed("E", "a rare look for dead workers", "worker/loop.py", "CHECK_EVERY = 1.5 ", "CHECK_EVERY = 15.0 ", "22c"),
-    Seed(
-        "E",
-        "handing back counts as an attempt",
-        "supervisor/supervisor.py",
-        'job.begin_stop("interrupted", seconds, counted=False)',
-        'job.begin_stop("interrupted", seconds)',
-        "48",
+        harness="history",
+        fault="a short lock timeout",
+        file="store/store.py",
+        old="path: str, *, lock_timeout: float = 10.0",
+        new="path: str, *, lock_timeout: float = 0.02",
+        caught_by="fifty-adders",
     ),
     Seed(
-        "E",
-        "what was cut short is handed back, with or without retries left",
-        "rules/lifecycle.py",
-        "(not ending.counted and not full and left)",
-        "(not ending.counted and not full)",
-        "48",
+        harness="history",
+        fault="too rare checks for dead workers",
+        file="worker/loop.py",
+        old="CHECK_EVERY = 1.5 ",
+        new="CHECK_EVERY = 15.0 ",
+        caught_by="worker-killed-noticed",
+    ),
+    Seed(
+        harness="history",
+        fault="handing back counts as an attempt",
+        file="supervisor/supervisor.py",
+        old='job.begin_stop("interrupted", seconds, counted=False)',
+        new='job.begin_stop("interrupted", seconds)',
+        caught_by="worker-signalled-at-random",
+    ),
+    Seed(
+        harness="history",
+        fault="jobs that were cut short are handed back, with or without retries left",
+        file="rules/lifecycle.py",
+        old="(not ending.counted and not full and left)",
+        new="(not ending.counted and not full)",
+        caught_by="worker-signalled-at-random",
     ),
 ]

@@ -1,15 +1,17 @@
-"""Every state that a power cut may leave: the system calls of real commands are recorded, and what was not yet synced
-is lost, torn, zero-filled or reordered; each state that comes of it is laid out as a store, and must be one.
+"""Every state that a power cut may leave.
 
-A sync that fails is the last that anybody hears of these bytes: the kernel takes them for clean, and a further sync
-does nothing for them unless they are written again (fsyncgate; fsync(2), NOTES).
+The system calls of real commands are recorded. Data that was not yet synced is lost, torn, zero-filled or reordered; each
+resulting state is written out as a store, and must be a valid one.
 
-Two models of a disk. *Ordered*, as ext4's journal: directory entries, modes and lengths reach the disk in their order,
-and any sync takes along all that are older; bytes come when they like. *Weak*, all that POSIX promises: a sync of a file
-saves that file, a sync of a directory its entries, and of everything else any subset is there. Every state must hold
-exactly what the store held after some whole change, not before the last one that a command had told of.
+After a failed sync the kernel takes the bytes for clean: a further sync does nothing for them unless they are written
+again (fsyncgate; fsync(2), NOTES).
 
-Job logs and workers' folders are left out: nothing that was acknowledged is there.
+There are two models of a disk. *Ordered*, as ext4's journal: directory entries, modes and lengths reach the disk in
+their order, and any sync saves all older ones, too; bytes arrive at any time. *Weak*, all that POSIX promises: a sync of
+a file saves that file, a sync of a directory its entries, and any subset of the rest arrives. Every state must hold
+exactly what the store held after some whole change, the last acknowledged one or a later one.
+
+Job logs and workers' folders are left out: they hold nothing acknowledged.
 """
 
 from __future__ import annotations
@@ -41,16 +43,16 @@ CALLS = (
     "mkdir", "mkdirat", "open", "openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat", "renameat2",
     "link", "linkat", "unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat",
 )  # fmt: skip
-SECTOR = 512  # bytes that a disk writes whole
+SECTOR = 512  # bytes that a disk writes as a unit
 LEFT_OUT = {"runs", "workers"}
 WEAK, ORDERED = "weak", "ordered"
 
 
-# -- what a command has done -------------------------------------------------------------------------
+# -- the calls of a command --------------------------------------------------------------------------
 
 
 class Call(NamedTuple):
-    """A system call that succeeded; or a sync that failed, which changes what later ones do."""
+    """A system call that succeeded, or a sync that failed: it changes the effect of later ones."""
 
     pid: int
     name: str
@@ -59,17 +61,17 @@ class Call(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What it does to the disk, or tells the world; paths are relative to the folder that holds the store."""
+    """A change of the disk, or an output; paths are relative to the folder that holds the store."""
 
     kind: str  # make, write, cut, sync, lose, rename, remove, mode, say
     path: str = ""
-    number: int = 0  # offset (-1: the end), length or mode; make: whether a directory; sync: whether also the mode
+    number: int = 0  # offset (-1: the end), length or mode; make: 1 for a directory; sync: 1 if it saves the mode, too
     data: bytes = b""
     to: str = ""
 
 
 def calls_of(recording: Path) -> Iterator[Call]:
-    """In the order in which they returned. The recording is made with -xx: no text in it has a comma."""
+    """Read the calls in the order in which they returned. The recording is made with -xx: no text in it has a comma."""
     begun: dict[str, str] = {}
     with recording.open() as lines:
         for line in lines:
@@ -86,18 +88,18 @@ def calls_of(recording: Path) -> Iterator[Call]:
 
 
 def text_of(arg: str) -> bytes:
-    """A string, or the path of a descriptor, that strace has written in hexadecimal."""
+    """Decode a string, or the path of a descriptor, that strace has written in hexadecimal."""
     inside = re.search(r"[\"<](.*)[\">]", arg)
     return bytes.fromhex(inside[1].replace("\\x", "")) if inside else b""
 
 
 def path_of(folder: str, name: str = "") -> str:
-    """Of a descriptor, or of a name relative to one."""
+    """Return the path of a descriptor, or of a name relative to one."""
     return os.path.normpath(os.path.join(os.fsdecode(text_of(folder)), os.fsdecode(text_of(name))))
 
 
 def step_of(call: Call, main: int) -> Step | None:
-    """What the call does; None for what changes nothing."""
+    """Return the step that the call makes; None if it changes nothing."""
     args = call.args
     match call.name.removesuffix("at"), args:
         case "write", [fd, *_] if call.pid == main and fd.startswith(("1<", "2<")):
@@ -132,7 +134,7 @@ def step_of(call: Call, main: int) -> Step | None:
 
 
 def steps_of(recording: Path, root: Path) -> Iterator[Step]:
-    """What a recorded command did below `root`, and what it said."""
+    """Yield the changes of a recorded command below `root`, and its output."""
     main = None
     for call in calls_of(recording):
         main = main or call.pid
@@ -148,7 +150,7 @@ def steps_of(recording: Path, root: Path) -> Iterator[Step]:
 
 
 class Node:
-    """A file or directory as it surely is on the disk."""
+    """A file or directory, as it is on the disk for certain."""
 
     def __init__(self, is_dir: bool, mode: int, data: bytes = b"") -> None:
         self.is_dir = is_dir
@@ -161,7 +163,7 @@ Files = dict[str, tuple[int, bytes | None]]  # path -> mode and content; None: a
 
 
 class Image:
-    """A disk, or what is left of it: changes on top of the nodes."""
+    """A state of a disk: changes on top of the nodes."""
 
     def __init__(self, root: Node) -> None:
         self.root = root
@@ -173,11 +175,11 @@ class Image:
         return self.datas.get(node, node.data)
 
     def folder(self, node: Node) -> dict[str, Node]:
-        """To be changed."""
+        """Return the entries of the directory; the caller may change them."""
         return self.folders.setdefault(node, dict(node.entries))
 
     def settle(self) -> None:
-        """All of this surely is on the disk."""
+        """Move the changes into the nodes: they are on the disk for certain."""
         for node, mode in self.modes.items():
             node.mode = mode
         for node, data in self.datas.items():
@@ -186,7 +188,7 @@ class Image:
             node.entries = entries
 
     def files(self) -> Files:
-        """All that can be reached."""
+        """Return all files and directories by path."""
         found: Files = {}
         todo = [(".", self.root)]
         for path, node in todo:
@@ -196,11 +198,11 @@ class Image:
 
 
 class Change:
-    """Something on its way to the disk; `ways` counts how it may arrive: 0 not at all, 1 whole, others torn."""
+    """A change that may not be on the disk yet; `ways` is the number of ways: 0 not at all, 1 whole, others torn."""
 
     metadata = True
     ways = 2
-    lost = False  # a sync of it has failed: who knows whether it has arrived; a further sync does nothing for it
+    lost = False  # a sync of it has failed: it may be on the disk or not, and a further sync does nothing for it
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -210,7 +212,7 @@ class Change:
 
 
 class Entry(Change):
-    """A name in a directory: given to `child`, taken from `old`."""
+    """A name in a directory: it now means `child` (None: nothing), and the name `old` is removed."""
 
     def __init__(self, node: Node, name: str, child: Node | None, old: str = "") -> None:
         super().__init__(node)
@@ -226,7 +228,7 @@ class Entry(Change):
 
 
 class Mode(Change):
-    """Another mode."""
+    """A new mode."""
 
     def __init__(self, node: Node, mode: int) -> None:
         super().__init__(node)
@@ -237,7 +239,7 @@ class Mode(Change):
 
 
 class Cut(Change):
-    """Another length."""
+    """A new length."""
 
     def __init__(self, node: Node, size: int) -> None:
         super().__init__(node)
@@ -248,7 +250,7 @@ class Cut(Change):
 
 
 class Data(Change):
-    """Bytes: all, only the length, or with a tear at a sector only those before it or only those behind it."""
+    """Written bytes: all arrive, only the length does, or only the bytes before or behind the start of a sector."""
 
     metadata = False
 
@@ -260,7 +262,7 @@ class Data(Change):
         self.ways = 3 + 2 * len(self.tears)
 
     def reaches(self, start: int, end: float) -> bool:
-        """Whether some of it lies there."""
+        """Return True if some of the bytes lie between these offsets."""
         return self.at < end and start < self.at + len(self.bytes)
 
     def apply(self, image: Image, way: int) -> None:
@@ -277,14 +279,14 @@ class Data(Change):
 
 
 class Disk:
-    """Follows the steps: what is surely there, and what is on its way."""
+    """The disk after some steps: the nodes that are there for certain, and the pending changes."""
 
     def __init__(self, folder: Path, tears: int) -> None:
         self.root = Node(True, 0o700)
         self.paths = {".": self.root}  # as processes see it
         self.pending: list[Change] = []
-        self.old = 0  # so many of them are older than the last sync
-        self.sizes: dict[Node, int] = {}  # of files that were written to
+        self.old = 0  # number of pending changes that are older than the last sync
+        self.sizes: dict[Node, int] = {}  # bytes, of files that were written to
         self.tears = tears
         for path, (mode, data) in read_tree(folder).items():
             if path != ".":
@@ -292,7 +294,7 @@ class Disk:
                 self.paths[os.path.dirname(path) or "."].entries[os.path.basename(path)] = node
 
     def take(self, step: Step) -> None:
-        """One step further."""
+        """Apply the next step."""
         parent, name = self.paths.get(os.path.dirname(step.path) or "."), os.path.basename(step.path)
         node = self.paths.get(step.path)
         match step.kind:
@@ -327,7 +329,7 @@ class Disk:
         return [change for change in self.pending if change.node is node and isinstance(change, Data)]
 
     def _touch(self, node: Node, start: int, end: float) -> None:
-        """What was lost there is on its way again. (A kernel takes whole pages; nobody may count on their size.)"""
+        """Make lost bytes there pending again. (A kernel writes whole pages, but their size varies.)"""
         for change in self._data_of(node):
             if change.reaches(start, end):
                 change.lost = False
@@ -345,7 +347,7 @@ class Disk:
         self.old = len(self.pending)
 
     def image(self, ways: Sequence[int]) -> Files:
-        """The disk when each of the pending changes has arrived in this way."""
+        """Return the disk if each pending change has arrived in this way."""
         image = Image(self.root)
         for change, way in zip(self.pending, ways, strict=True):
             if way:
@@ -353,12 +355,12 @@ class Disk:
         return image.files()
 
     def seen(self) -> Files:
-        """As processes see it now: what SIGKILL of all of them leaves."""
+        """Return the disk as processes see it now: the state after SIGKILL of all of them."""
         return self.image([1] * len(self.pending))
 
 
 def read_tree(folder: Path) -> Files:
-    """Of directories and plain files, parents first."""
+    """Read directories and regular files, parents first."""
     found: Files = {}
     for path in sorted([folder, *folder.rglob("*")]):
         relative = os.path.relpath(path, folder)
@@ -370,7 +372,7 @@ def read_tree(folder: Path) -> Files:
 
 
 def write_tree(folder: Path, files: Files) -> None:
-    """The inverse of `read_tree`."""
+    """Write the files, as `read_tree` reads them, in place of the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     for path, (mode, data) in files.items():
         if data is None:
@@ -380,12 +382,14 @@ def write_tree(folder: Path, files: Files) -> None:
             (folder / path).chmod(mode)
 
 
-# -- what may be left ------------------------------------------------------------------------------------
+# -- the states ------------------------------------------------------------------------------------------
 
 
 def weak(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
-    """Ways for the pending changes to arrive: all of them if there are few; else none, all, all but one, only one, and
-    a sample."""
+    """Yield ways for the pending changes to arrive: every combination if there are few, else the typical and a sample.
+
+    Typical are none, all, all but one, and only one.
+    """
     counts = [change.ways for change in disk.pending]
     total = 1
     for count in counts:
@@ -403,9 +407,9 @@ def weak(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
 
 
 def ordered(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
-    """Names, modes and lengths up to some point, bytes anyhow; but those that make a file longer come with its length."""
+    """Yield ways where names, modes and lengths arrive up to a point; bytes arrive freely, but after their length."""
     places = [i for i, change in enumerate(disk.pending) if change.metadata and i >= disk.old]
-    for end in [*places, len(disk.pending)]:  # the first that is not there
+    for end in [*places, len(disk.pending)]:  # the first that has not arrived
 
         def way(i: int, change: Change, wanted: int, end: int = end) -> int:
             if change.metadata:
@@ -418,26 +422,26 @@ def ordered(disk: Disk, limit: int, bench: Bench) -> Iterator[tuple[int, ...]]:
             yield tuple(way(i, change, bench.dice.randrange(change.ways)) for i, change in enumerate(disk.pending))
 
 
-# -- what must hold of it ----------------------------------------------------------------------------------
+# -- the checks of a state --------------------------------------------------------------------------------
 
 
 class Examined(NamedTuple):
-    """What a state is, as the store itself sees it."""
+    """A state, as the store itself reads it."""
 
-    view: str  # all jobs, with everything that is known of them
+    view: str  # repr of all jobs, with all of their fields
     next_id: int
     complaints: list[str]
 
 
 def view(store: Store) -> dict[int, object]:
-    """Every job that there is."""
+    """Return all jobs by id."""
     jobs = store.read()
     found: dict[int, object] = {job.id: job for job in jobs.unfinished()}
     return found | {job.id: job for job in store.finished_jobs()}
 
 
 def examine(path: Path, now: Moment) -> Examined:
-    """Open it, and go on with it: doctor, environments, another job, a compaction."""
+    """Open the store and use it: doctor, environments, another job, a compaction."""
     complaints: list[str] = []
     there: dict[int, object] = {}
     next_id = 0
@@ -465,13 +469,13 @@ def examine(path: Path, now: Moment) -> Examined:
 
 @contextlib.contextmanager
 def without_syncs() -> Iterator[None]:
-    """The states are not kept: no need to wait for the disk."""
+    """Replace syncs by nothing: the states are temporary, so waiting for the disk is useless."""
     with mock.patch("os.fsync"), mock.patch("os.fdatasync"):
         yield
 
 
 class Chapter(NamedTuple):
-    """A command, the disk before it, and what it did."""
+    """A command, the disk before it, and its steps."""
 
     name: str
     before: Files
@@ -479,7 +483,7 @@ class Chapter(NamedTuple):
 
 
 class Exam:
-    """Examines the states of recorded commands, each distinct one once."""
+    """Examines the states of recorded commands, each different state once."""
 
     def __init__(self, bench: Bench, figures: Figures) -> None:
         self.bench = bench
@@ -490,7 +494,7 @@ class Exam:
         self.states = {WEAK: 0, ORDERED: 0}
 
     def of(self, files: Files) -> Examined:
-        """What is known of this state."""
+        """Examine this state, or return the earlier result."""
         digest = hash(frozenset(files.items()))
         if digest not in self.known:
             write_tree(self.store, files)
@@ -498,12 +502,12 @@ class Exam:
         return self.known[digest]
 
     def follow(self, chapter: Chapter, limit: int) -> None:
-        """Take the steps one by one, and examine what may be left after each."""
+        """Apply the steps one by one, and examine the states that each may leave."""
         name = chapter.name
         write_tree(self.store, chapter.before)
         disk = Disk(self.store, tears=self.bench.size(6, 12))
-        levels = [self.of(disk.seen())]  # after each whole change
-        told = 0  # up to which of them somebody was told
+        levels = [self.of(disk.seen())]  # the state after each whole change
+        told = 0  # the index of the last acknowledged one
         for number, step in enumerate(chapter.steps):
             disk.take(step)
             if step.kind == "say":
@@ -529,7 +533,7 @@ class Exam:
             return
         if all(found.view != level.view for level in allowed):
             self.figures.bad.append(
-                f"{where}, {model} disk, {ways}: not what it held after any change since the last one told of"
+                f"{where}, {model} disk, {ways}: not the state after any change since the last acknowledged one"
             )
         elif found.next_id < allowed[0].next_id:
             self.figures.bad.append(f"{where}, {model} disk, {ways}: the next id fell to {found.next_id}")
@@ -537,14 +541,14 @@ class Exam:
     def _check_said(self, name: str, said: bytes, level: Examined) -> None:
         if said.strip().isdigit():
             self.figures.check(
-                f"Job(id={int(said)}," in level.view, f"{name}: told of job {int(said)} before it is written"
+                f"Job(id={int(said)}," in level.view, f"{name}: job {int(said)} was acknowledged before it was written"
             )
 
 
 # -- the commands ------------------------------------------------------------------------------------------
 
 COMPACT = "import sys; from jobq import clock; from jobq.store import compaction; compaction.compact(sys.argv[1], clock.now())"
-# Somebody adds a job while the snapshot is written: it is copied behind it.
+# Adds a job while the snapshot is written: the job is copied behind the snapshot.
 COMPACT_AND_ADD = """
 import sys
 from jobq import clock
@@ -561,7 +565,7 @@ compaction.compact(sys.argv[1], clock.now())
 
 
 class Recorder:
-    """Runs commands on one store, and notes what they do."""
+    """Runs commands on one store, and records their steps."""
 
     def __init__(self, folder: Path) -> None:
         self.recording = folder / "recording"
@@ -578,13 +582,13 @@ class Recorder:
         faults: Sequence[str] = (),
         code: int = 0,
     ) -> Chapter:
-        """What this command does; `after` another, of which not all may have reached the disk.
+        """Run the command and record its steps; `after` another, whose steps may not all be on the disk.
 
-        It ends with this exit code. With `faults` (as strace takes them) it tells nothing that anybody may count on.
+        It must exit with `code`. With `faults` (in the syntax of strace), its output acknowledges nothing.
         """
         before = after.before if after else read_tree(self.root)
         injections = [*faults, *([f"{kill_at}:signal=KILL:when=1"] if kill_at else [])]
-        # --seccomp-bpf spares all other calls, but strace forgets the signal then.
+        # --seccomp-bpf stops at these calls only, but strace then does not inject signals.
         options = [word for fault in injections for word in ("-e", f"inject={fault}")] or ["--seccomp-bpf"]
         done = strace.trace(
             [*command], self.recording, environment(self.store), "-xx", "-s", "5000000", *options, calls=CALLS
@@ -607,15 +611,15 @@ class Recorder:
         faults: Sequence[str] = (),
         code: int = 0,
     ) -> Chapter:
-        """The real command."""
+        """Record the real command."""
         return self.record(name, *strace.jobq(*words), after=after, kill_at=kill_at, faults=faults, code=code)
 
     def python(self, name: str, code: str) -> Chapter:
-        """A few lines on the store."""
+        """Record a few lines of Python on the store."""
         return self.record(name, sys.executable, "-c", code, str(self.store))
 
     def tear(self) -> Chapter:
-        """Somebody dies while he writes."""
+        """Record a writer that dies in the middle of a line."""
         before, journal = read_tree(self.root), self.store / "journal.jsonl"
         step = Step("write", "store/journal.jsonl", journal.stat().st_size, b'{"seq":' + b"9" * 600)
         with journal.open("ab") as file:
@@ -624,7 +628,7 @@ class Recorder:
 
 
 def record_life(recorder: Recorder, *, full: bool) -> Iterator[Chapter]:
-    """One command after another on one store."""
+    """Record one command after another on one store."""
     many = recorder.root.parent / "many"
     many.write_text("".join(f"echo {letter * (70_000 if full else 900)}\n" for letter in "abcd"))
     yield recorder.jobq("init", "add", "true")
@@ -646,7 +650,7 @@ def record_life(recorder: Recorder, *, full: bool) -> Iterator[Chapter]:
         yield recorder.python("compaction", COMPACT)
 
 
-@case("6", "store", "crash states of a real trace")
+@case("crash-states", "6", "store", "crash states of real commands: wrong stores")
 def crash_states(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -658,7 +662,9 @@ def crash_states(bench: Bench) -> Figures:
             exam.follow(chapter, limit=bench.size(60, 400))
         if bench.full:
             everything = [step for chapter in chapters for step in chapter.steps]
-            exam.follow(Chapter("all of it, nothing settled between", chapters[0].before, everything), limit=150)
+            exam.follow(
+                Chapter("all commands, with nothing settled between", chapters[0].before, everything), limit=150
+            )
     figures.note = f"{len(chapters)} traces; {exam.states[ORDERED]} states of an ordered disk, {exam.states[WEAK]} more of a weak one"
     return figures
 
@@ -666,30 +672,30 @@ def crash_states(bench: Bench) -> Figures:
 _APPEND = "        sync(fd)\n    except OSError as e:\n        raise SyncFailed("
 _HINT = "        self.journal.append(data, hint.size)\n"
 SEEDS = [
-    Seed("C", "the journal is not synced", "store/writer.py", _APPEND, _APPEND.replace("sync(fd)", "pass"), "6"),
-    Seed("C", "acknowledged before the sync", "store/writer.py", _APPEND,
-         _APPEND.replace("sync(fd)", "__import__('atexit').register(os.fdatasync, os.dup(fd))"), "6"),
-    Seed("C", "the hint is ahead of the sync", "store/store.py", _HINT,
-         "        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))\n" + _HINT, "6"),
-    Seed("C", "what a dead writer left is not synced", "store/store.py", "            journal.renew(synced, parsed.end)\n", "            pass\n", "6"),
-    Seed("C", "the name that a dead writer gave is not synced", "store/store.py", "            os.fsync(root.fd)\n", "            pass\n", "6"),
-    Seed("C", "no sync of the directory after compaction's rename", "store/compaction.py",
-         "dst_dir_fd=root.fd)\n                os.fsync(root.fd)\n", "dst_dir_fd=root.fd)\n", "6"),
-    Seed("C", "no sync of the new journal before its rename", "store/compaction.py",
-         "from jobq.system import sync\n", "from os import fstat as sync\n", "6"),
-    Seed("C", "what was added during the compaction is not synced", "store/compaction.py",
-         "                sync(fd)\n                if not root.holds", "                if not root.holds", "6"),
-    Seed("C", "no sync of finished jobs before they leave the journal", "store/finished.py",
-         "                end += len(block)\n            sync(fd)\n", "                end += len(block)\n", "6"),
-    Seed("C", "no sync of the names of finished days", "store/finished.py",
-         "                os.fsync(folder.fd)\n", "", "6"),
-    Seed("C", "no sync of a new file before its rename", "store/folder.py",
-         "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "6"),
-    Seed("C", "no sync of the directory after a new file's rename", "store/folder.py",
-         "            os.fsync(self.fd)\n        except OSError as e:\n", "        except OSError as e:\n", "6"),
-    Seed("C", "environments are not synced", "store/environment.py",
-         "            folder.write_new(name, data)\n",
-         "            open(f'{folder.path}/{name}', 'wb').write(data)\n", "6"),
-    Seed("C", "no sync of the parent of a new subdirectory", "store/folder.py",
-         "            os.fsync(self.fd)  # always", "            # always", "6"),
+    Seed(harness="crash-states", fault="the journal is not synced", file="store/writer.py", old=_APPEND, new=_APPEND.replace("sync(fd)", "pass"), caught_by="crash-states"),
+    Seed(harness="crash-states", fault="acknowledged before the sync", file="store/writer.py", old=_APPEND,
+         new=_APPEND.replace("sync(fd)", "__import__('atexit').register(os.fdatasync, os.dup(fd))"), caught_by="crash-states"),
+    Seed(harness="crash-states", fault="the hint is ahead of the sync", file="store/store.py", old=_HINT,
+         new="        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))\n" + _HINT, caught_by="crash-states"),
+    Seed(harness="crash-states", fault="what a dead writer left is not synced", file="store/store.py", old="            journal.renew(synced, parsed.end)\n", new="            pass\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="a rename by a dead writer is not synced", file="store/store.py", old="            os.fsync(root.fd)\n", new="            pass\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the directory after compaction's rename", file="store/compaction.py",
+         old="dst_dir_fd=root.fd)\n                os.fsync(root.fd)\n", new="dst_dir_fd=root.fd)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the new journal before its rename", file="store/compaction.py",
+         old="from jobq.system import sync\n", new="from os import fstat as sync\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="what was added during the compaction is not synced", file="store/compaction.py",
+         old="                sync(fd)\n                if not root.holds", new="                if not root.holds", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of finished jobs before they leave the journal", file="store/finished.py",
+         old="                end += len(block)\n            sync(fd)\n", new="                end += len(block)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the names of finished days", file="store/finished.py",
+         old="                os.fsync(folder.fd)\n", new="", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of a new file before its rename", file="store/folder.py",
+         old="            write_all(fd, data, 0)\n            sync(fd)\n", new="            write_all(fd, data, 0)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the directory after a new file's rename", file="store/folder.py",
+         old="            os.fsync(self.fd)\n        except OSError as e:\n", new="        except OSError as e:\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="environments are not synced", file="store/environment.py",
+         old="            folder.write_new(name, data)\n",
+         new="            open(f'{folder.path}/{name}', 'wb').write(data)\n", caught_by="crash-states"),
+    Seed(harness="crash-states", fault="no sync of the parent of a new subdirectory", file="store/folder.py",
+         old="            os.fsync(self.fd)  # always", new="            # always", caught_by="crash-states"),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Bytes that are gone or changed: every truncation and every damaged byte of a small store, and a death while mending.
+"""Missing or changed bytes: every truncation and every damaged byte of a small store, and SIGKILL during a recovery.
 
-A store of every kind of line is made once. Then its files are cut off at every length, or every byte of them is
-replaced, and it is read as every command reads it, added to, and repaired as by `jobq doctor --accept-loss`. What was
-acknowledged is there, or its loss is told, with file and offset; never is anything wrong shown in silence.
+A store with every kind of line is made once. Then its files are cut off at every length, or each of their bytes is
+replaced. The store is read as every command reads it, gets another job, and is repaired as by `jobq doctor
+--accept-loss`. Each acknowledged change is there, or its loss is reported, with file and offset; wrong data is never shown.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import NamedTuple
 from unittest import mock
 
 from jobq.api import Queue
+from jobq.command import Record
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged
-from jobq.job import Attempt, Ending, Job, Moment, Outcome, Record, Spec
+from jobq.job import Attempt, Ending, Job, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store import check, compaction
 from jobq.store.format import JOURNAL
@@ -35,30 +36,30 @@ from tests.faults.writes import Lab, Workload, five, jobq, no_umask
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 ENVIRONMENT = {"A": "1"}
-TAILS = (b"", b"\0" * 50, b'{"seq":7,"at', b"\n")  # what may follow the place where a file was cut off
+TAILS = (b"", b"\0" * 50, b'{"seq":7,"at', b"\n")  # the bytes that may follow a truncation
 
 
 class Kept(NamedTuple):
-    """A small store, and what it holds."""
+    """A small store, and its content after each change."""
 
     path: Path
     journal: bytes
-    ends: list[int]  # of the whole changes of the journal, the snapshot's first
-    hints: list[bytes]  # as it was then
-    views: list[dict[int, Job]]  # all jobs then
+    ends: list[int]  # offsets where whole changes of the journal end, the snapshot first
+    hints: list[bytes]  # the hint after each of them
+    views: list[dict[int, Job]]  # all jobs after each of them
     next_ids: list[int]
     old_journal: bytes  # of the generation before
     spec: Spec
 
 
 def view(store: Store) -> dict[int, Job]:
-    """Every job that there is."""
+    """Return all jobs by id."""
     found = {job.id: job for job in store.read().unfinished()}
     return found | {job.id: job for job in store.finished_jobs()}
 
 
 def small_store(path: Path) -> Kept:
-    """Jobs that wait, run, are finished (once, and twice), were removed; in a snapshot, a finished day, and lines."""
+    """Make a store of jobs that wait, run, have finished (once or twice) or were removed, in all kinds of lines."""
     store = Store(str(path))
     spec = Spec("/", store.save_environment(ENVIRONMENT), retries=0)
 
@@ -112,7 +113,7 @@ def requeue(job: Job) -> Job:
 
 
 def read(path: Path) -> dict[int, Job] | StoreDamaged:
-    """All jobs, as every command gets them, or why it does not."""
+    """Return all jobs, as every command reads them, or the error."""
     store = Store(str(path))
     try:
         return view(store)
@@ -123,7 +124,7 @@ def read(path: Path) -> dict[int, Job] | StoreDamaged:
 
 
 def add(kept: Kept, path: Path) -> int | StoreDamaged:
-    """The id of another job, or why there is none."""
+    """Add another job; return its id, or the error."""
     store = Store(str(path))
     try:
         return store.enqueue(kept.spec, ["more"], NOW.wall)[0]
@@ -136,7 +137,7 @@ def add(kept: Kept, path: Path) -> int | StoreDamaged:
 def complaints_after_repair(
     path: Path, expected: dict[int, Job], added: int | StoreDamaged, next_id: int
 ) -> Iterator[str]:
-    """What is wrong with a store after `doctor --accept-loss`: these jobs must be as they were."""
+    """Repair the store as `doctor --accept-loss` does, and yield what is wrong; the expected jobs must be unchanged."""
     store = Store(str(path))
     try:
         repair(store, NOW.wall)
@@ -154,7 +155,7 @@ def complaints_after_repair(
 
 
 def caught(figures: Figures, where: str, complaints: Callable[..., Iterator[str]]) -> None:
-    """Note the complaints; an exception is one, too."""
+    """Record the complaints; an exception is one, too."""
     figures.n += 1
     try:
         figures.bad += [f"{where}: {complaint}" for complaint in complaints()]
@@ -165,7 +166,7 @@ def caught(figures: Figures, where: str, complaints: Callable[..., Iterator[str]
 # -- the end of the journal ----------------------------------------------------------------------------
 
 
-@case("16", "store", "torn tail at every byte")
+@case("journal-tail-torn", "16", "store", "end of the journal torn at every byte")
 def torn_tail(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -180,7 +181,7 @@ def torn_tail(bench: Bench) -> Figures:
 
 
 def torn(kept: Kept, copy: Path, size: int, tail: bytes, hint: int | None) -> Iterator[str]:
-    """The journal ends after `size` bytes, with a tail; the hint (None: lost) is as after that change."""
+    """Cut the journal after `size` bytes and append the tail; the hint is that of change `hint` (None: lost)."""
     data = kept.journal[:size] + tail
     (copy / JOURNAL).write_bytes(data)
     (copy / HINT).unlink(missing_ok=True)
@@ -192,9 +193,9 @@ def torn(kept: Kept, copy: Path, size: int, tail: bytes, hint: int | None) -> It
     found = read(copy)
     if lost:
         if not isinstance(found, StoreDamaged):
-            yield "the loss is not told"
+            yield "the loss is not reported"
         elif f"byte {found.offset}:" not in str(found) or found.offset > len(data):
-            yield f"where the loss is, is not told: {found}"
+            yield f"the offset of the loss is not reported: {found}"
     elif found != kept.views[levels[-1]]:
         yield f"found {found}"
     if (copy / JOURNAL).read_bytes() != data:
@@ -213,7 +214,7 @@ def torn(kept: Kept, copy: Path, size: int, tail: bytes, hint: int | None) -> It
         yield f"the next id is {added}"
 
 
-@case("19", "store", "acknowledged tail missing")
+@case("journal-tail-missing", "19", "store", "acknowledged end of the journal missing")
 def missing_tail(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -230,12 +231,12 @@ def missing_tail(bench: Bench) -> Figures:
         figures.check(
             done.returncode == 65 and "byte" in done.stderr, f"{words} exits with {done.returncode}: {done.stderr}"
         )
-    figures.note = "flagged by reading and by adding"
+    figures.note = "reported by reading and by adding"
     return figures
 
 
 def missing(kept: Kept, data: bytes) -> Iterator[str]:
-    """The journal is an older one."""
+    """Read and add with an older journal; both must report it."""
     if not isinstance(read(kept.path), StoreDamaged):
         yield "reading does not notice"
     if not isinstance(add(kept, kept.path), StoreDamaged):
@@ -248,7 +249,7 @@ def missing(kept: Kept, data: bytes) -> Iterator[str]:
 
 
 def damages(bench: Bench, path: Path, values: int) -> Iterator[tuple[int, int]]:
-    """Every byte of the file is replaced, one after another, by so many others; where, and by what."""
+    """Replace every byte of the file, one after another, by `values` others; yield offset and new byte."""
     data = path.read_bytes()
     mode = path.stat().st_mode
     path.chmod(0o600)
@@ -257,7 +258,10 @@ def damages(bench: Bench, path: Path, values: int) -> Iterator[tuple[int, int]]:
     try:
         for at, byte in enumerate(data):
             others = [value for value in range(256) if value not in {byte, byte ^ 1}]
-            for value in [byte ^ 1, *bench.dice.sample(others, values - 1)]:  # the first makes a digit of a digit
+            for value in [
+                byte ^ 1,
+                *bench.dice.sample(others, values - 1),
+            ]:  # the first turns a digit into another digit
                 os.pwrite(fd, bytes([value]), at)
                 yield at, value
             os.pwrite(fd, bytes([byte]), at)
@@ -265,9 +269,9 @@ def damages(bench: Bench, path: Path, values: int) -> Iterator[tuple[int, int]]:
         os.close(fd)
 
 
-@case("18", "store", "one byte of acknowledged data damaged")
+@case("journal-byte-damaged", "18", "store", "one byte of acknowledged data damaged")
 def damaged_journal(bench: Bench) -> Figures:
-    """Told with file and line, by everybody who reads; `doctor --accept-loss` loses what the line held, and no more."""
+    """Every reader reports file and offset of the line; `doctor --accept-loss` loses only the jobs of that line."""
     figures = Figures()
     kept = small_store(bench.folder / "store")
     flagged = 0
@@ -280,8 +284,8 @@ def damaged_journal(bench: Bench) -> Figures:
             figures.bad.append(f"byte {at} = {value}: it is read as if nothing were wrong")
         except StoreDamaged as e:
             flagged += 1
-            figures.check(e.offset in lines and e.offset <= at, f"byte {at} = {value}: the place is wrong: {e}")
-        except Exception as e:  # whatever it is, it is not what a user should see
+            figures.check(e.offset in lines and e.offset <= at, f"byte {at} = {value}: the offset is wrong: {e}")
+        except Exception as e:  # a user should see no other exception
             figures.bad.append(f"byte {at} = {value}: {type(e).__name__}: {e}")
         finally:
             store.close()
@@ -295,12 +299,12 @@ def damaged_journal(bench: Bench) -> Figures:
                 f"byte {at}, then an add and a repair",
                 lambda at=at: repaired_after(kept, bench.folder / "copy", at),
             )
-    figures.note = f"{flagged} flagged; {len({*repaired, *last_bytes})} repairs"
+    figures.note = f"{flagged} reported; {len({*repaired, *last_bytes})} repairs"
     return figures
 
 
 def line_starts(data: bytes) -> dict[int, bytes]:
-    """The lines by their offset."""
+    """Return the lines by their offset."""
     lines, at = {}, 0
     for line in data.split(b"\n"):
         lines[at] = line
@@ -309,7 +313,7 @@ def line_starts(data: bytes) -> dict[int, bytes]:
 
 
 def named(line: bytes) -> set[int]:
-    """The jobs of which a line of the journal says something."""
+    """Return the ids of the jobs that a line of the journal changes; none for a damaged line."""
     try:
         record = decode_line(line)
     except BadLine:
@@ -322,7 +326,7 @@ def named(line: bytes) -> set[int]:
 
 
 def repaired_after(kept: Kept, copy: Path, at: int) -> Iterator[str]:
-    """A byte is damaged, somebody adds a job or is refused, and the damage is accepted."""
+    """Damage a byte, try to add a job, then repair the store; yield what is wrong."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(kept.path, copy)
     data = bytearray(kept.journal)
@@ -338,7 +342,12 @@ def repaired_after(kept: Kept, copy: Path, at: int) -> Iterator[str]:
     yield from complaints_after_repair(copy, expected, added, kept.next_ids[-1])
 
 
-@case("18b", "store", "one byte damaged in the hint, a finished day, an environment, a record of ends")
+@case(
+    "other-file-byte-damaged",
+    "18b",
+    "store",
+    "one byte damaged in the hint, a finished day, an environment, a record of endings",
+)
 def damaged_side_files(bench: Bench) -> Figures:
     figures = Figures()
     kept = small_store(bench.folder / "store")
@@ -361,14 +370,14 @@ def damaged_side_files(bench: Bench) -> Figures:
 
 
 def same(truth: object, find: Callable[[], object]) -> Iterator[str]:
-    """What is found must be true, or the damage is told."""
+    """Complain unless the true value is found, or the damage is reported."""
     found = find()
     if found != truth and not isinstance(found, StoreDamaged):
         yield f"found {found!r:.200}"
 
 
 def damaged_hint(kept: Kept) -> Iterator[str]:
-    """It is as if there were none: all jobs are seen, and the next one gets the next id."""
+    """Complain unless a damaged hint acts as a missing one: all jobs are read, and the next id is right."""
     yield from same(kept.views[-1], lambda: read(kept.path))
     hint = (kept.path / HINT).read_bytes()
     added = add(kept, kept.path)
@@ -380,7 +389,7 @@ def damaged_hint(kept: Kept) -> Iterator[str]:
 
 
 def damaged_day(kept: Kept, truth: dict[int, Job]) -> Iterator[str]:
-    """Finished jobs are looked up one by one, and listed."""
+    """List the finished jobs, and find each of them by its id."""
     yield from same(truth, lambda: read(kept.path))
     store = Store(str(kept.path))
     store.read()
@@ -390,12 +399,12 @@ def damaged_day(kept: Kept, truth: dict[int, Job]) -> Iterator[str]:
         except StoreDamaged:
             continue
         if found != truth.get(job_id):
-            yield f"looking for job {job_id} finds {f'it {found.state}, as it once was' if found else 'nothing'}"
+            yield f"looking for job {job_id} finds {f'it {found.state}, an old state' if found else 'nothing'}"
     store.close()
 
 
 def load_environment(kept: Kept) -> object:
-    """The captured environment, or why it can't be had."""
+    """Return the captured environment, or the error."""
     store = Store(str(kept.path))
     try:
         return store.load_environment(kept.spec.env)
@@ -406,7 +415,7 @@ def load_environment(kept: Kept) -> object:
 
 
 def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]]]:
-    """What dead supervisors have left: of an attempt that has ended, and of one that was running."""
+    """Write the records of dead supervisors: one with an attempt that has ended, one with a running attempt."""
     key: Record = {"id": 1, "n": 1}
     start = line_of({"event": "start", **key, "at": 1.0, "boot_s": 1.0, "boot": "boot"})
     pid = line_of({"event": "pid", **key, "pid": 7, "from": 1.0, "to": 1.0})
@@ -422,7 +431,7 @@ def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]
 
 
 def settled(supervision: evidence.SupervisorFiles, truth: list[Outcome]) -> Iterator[str]:
-    """A started attempt ends as it did, or as lost: never as one that was not started, which would run again."""
+    """Complain unless a started attempt ends as it did, or as lost: one that counts as not started would run again."""
     trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
     with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
         ending = evidence.determine_ending(supervision, trace, 0)
@@ -430,11 +439,11 @@ def settled(supervision: evidence.SupervisorFiles, truth: list[Outcome]) -> Iter
         yield f"it ends as {ending}"
 
 
-# -- death while mending -----------------------------------------------------------------------------------
+# -- SIGKILL during a recovery -----------------------------------------------------------------------------
 
 
 def left_behind(tail: bytes, *, hint: bool = True, unsettled: int = 0) -> Callable[[Path], None]:
-    """A store whose last writer died: whole changes that the hint does not know, then a tail; perhaps no hint."""
+    """Return a function that makes a store of a dead writer: `unsettled` changes behind the hint, then a tail."""
 
     def prepare(path: Path) -> None:
         five(path)
@@ -453,7 +462,7 @@ def left_behind(tail: bytes, *, hint: bool = True, unsettled: int = 0) -> Callab
 
 
 def half_a_transaction(path: Path) -> None:
-    """The first of two lines is whole, the second is missing."""
+    """Make a store whose last transaction has the first of its two lines, but not the second."""
     five(path)
     known, size = (path / HINT).read_bytes(), (path / JOURNAL).stat().st_size
     queue = Queue(str(path))
@@ -465,7 +474,7 @@ def half_a_transaction(path: Path) -> None:
 
 
 def half_compacted(path: Path) -> None:
-    """A compaction died before it renamed; another one has just renamed, and left no hint."""
+    """Make a store where one compaction died before its rename, and another after it, before the new hint."""
     five(path)
     known = (path / HINT).read_bytes()
     compaction.compact(str(path), NOW)
@@ -486,9 +495,9 @@ RECOVERIES = [  # the first three are the quick form
 ]
 
 
-@case("2", "store", "SIGKILL at each write of a recovery")
+@case("kill-during-recovery", "2", "store", "SIGKILL at each write of a recovery")
 def kill_while_mending(bench: Bench) -> Figures:
-    """An add (or a cancel) on a store that somebody left torn is killed at each call; the next one must find its way."""
+    """Kill an add on a torn store at each of its calls; the next add must succeed."""
     need_linux()
     need_tool("strace")
     figures = Figures()
@@ -507,33 +516,33 @@ def kill_while_mending(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("F", "compaction believes its memory and drops a damaged journal", "store/compaction.py",
-         "                store.journal.check_intact(known.upto)\n", "", "tests/store/test_compaction.py"),
-    Seed("F", "compaction writes what was known of an older generation", "store/compaction.py",
-         "                if store.journal.header != known.header:\n                    return False\n", "",
-         "tests/store/test_compaction.py"),
-    Seed("F", "a torn line in the middle of what is read at once ends the reading", "store/view.py",
-         "            if upto == end:\n                return\n", "            return\n", "tests/store/test_journal.py"),
-    Seed("F", "no torn-tail repair", "store/journal.py",
-         "            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))",
-         "            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", "16"),
-    Seed("F", "a torn line with a newline is damage", "store/journal.py",
-         "            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", "            if True:", "16"),
-    Seed("F", "whole changes behind the hint are cut off", "store/store.py",
-         "                os.ftruncate(journal.fd, parsed.end)", "                os.ftruncate(journal.fd, hint.size)", "2"),
-    Seed("F", "no checksum", "sealed.py",
-         "    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
-         "    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", "18"),
-    Seed("F", "a gap in the numbers is not noticed", "store/journal.py",
-         "or line[\"seq\"] != last + 1:", "or line[\"seq\"] <= last:", "tests/store/test_journal.py"),
-    Seed("F", "the hint is ignored", "store/hint.py",
-         "        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))", "        return None", "19"),
-    Seed("F", "a journal of an older generation is taken", "store/view.py",
-         "            if hint is not None and hint.generation > journal.header.generation and journal.is_current():",
-         "            if False:", "19"),
-    Seed("F", "the hint has no checksum", "store/hint.py", "        if len(data) != HINT_BYTES or not is_whole(line):", "        if len(data) != HINT_BYTES:", "18b"),
-    Seed("F", "a changed environment is used", "store/environment.py",
-         "    if sha256(data) != digest:", "    if False:", "18b"),
-    Seed("F", "a torn record of a start is not seen", "engine/local/evidence.py",
-         "                    recorded[TORN] = {}", "                    pass", "18b"),
+    Seed(harness="damage", fault="compaction trusts its memory and drops a damaged journal", file="store/compaction.py",
+         old="                store.journal.check_intact(known.upto)\n", new="", caught_by="tests/store/test_compaction.py"),
+    Seed(harness="damage", fault="compaction writes the jobs of an older generation", file="store/compaction.py",
+         old="                if store.journal.header != known.header:\n                    return False\n", new="",
+         caught_by="tests/store/test_compaction.py"),
+    Seed(harness="damage", fault="a torn line in the middle of a block ends the reading", file="store/view.py",
+         old="            if upto == end:\n                return\n", new="            return\n", caught_by="tests/store/test_journal.py"),
+    Seed(harness="damage", fault="no torn-tail repair", file="store/journal.py",
+         old="            return Parsed(lines[:committed], end, seq, torn=bool(raw) or committed < len(lines))",
+         new="            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", caught_by="journal-tail-torn"),
+    Seed(harness="damage", fault="a torn line with a newline is damage", file="store/journal.py",
+         old="            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", new="            if True:", caught_by="journal-tail-torn"),
+    Seed(harness="damage", fault="whole changes behind the hint are cut off", file="store/store.py",
+         old="                os.ftruncate(journal.fd, parsed.end)", new="                os.ftruncate(journal.fd, hint.size)", caught_by="kill-during-recovery"),
+    Seed(harness="damage", fault="no checksum", file="sealed.py",
+         old="    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
+         new="    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", caught_by="journal-byte-damaged"),
+    Seed(harness="damage", fault="a gap in the numbers is not noticed", file="store/journal.py",
+         old="or line[\"seq\"] != last + 1:", new="or line[\"seq\"] <= last:", caught_by="tests/store/test_journal.py"),
+    Seed(harness="damage", fault="the hint is ignored", file="store/hint.py",
+         old="        return Hint.decode(os.pread(fd, HINT_BYTES, 0)) or Hint.decode(os.pread(fd, HINT_BYTES, 0))", new="        return None", caught_by="journal-tail-missing"),
+    Seed(harness="damage", fault="a journal of an older generation is accepted", file="store/view.py",
+         old="            if hint is not None and hint.generation > journal.header.generation and journal.is_current():",
+         new="            if False:", caught_by="journal-tail-missing"),
+    Seed(harness="damage", fault="the hint has no checksum", file="store/hint.py", old="        if len(data) != HINT_BYTES or not is_whole(line):", new="        if len(data) != HINT_BYTES:", caught_by="other-file-byte-damaged"),
+    Seed(harness="damage", fault="a changed environment is used", file="store/environment.py",
+         old="    if sha256(data) != digest:", new="    if False:", caught_by="other-file-byte-damaged"),
+    Seed(harness="damage", fault="a torn record of a start is not noticed", file="engine/local/evidence.py",
+         old="                    recorded[TORN] = {}", new="                    pass", caught_by="other-file-byte-damaged"),
 ]  # fmt: skip

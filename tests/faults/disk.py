@@ -1,8 +1,8 @@
 """Disks that are full, read-only, failing or slow, and machines with no descriptors, processes or memory left.
 
-Full disks are small tmpfs mounts. No system makes a disk read-only under a file that is open for writing unless the disk
-itself has failed, and then for good: commands get a mount that is read-only, a worker and its supervisors get EROFS from
-strace(1) for as long as it is attached. Slow and failing syncs are strace's, too. Limits are real ones.
+Full disks are small tmpfs mounts. A system makes a disk read-only under a file that is open for writing only if the disk
+has failed, and then permanently. So commands get a read-only mount; a worker and its supervisors get EROFS from strace(1)
+while it is attached. strace also makes the slow and failing syncs. The limits are real.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from tests.helpers.disk import fill
 from tests.helpers.processes import marked
 
 SUBJECT = "disk and limits"
-LONGEST_PAUSE = 4.0  # seconds between two tries of a worker in trouble
-CHECK_EVERY = 1.5  # and of one that nobody rings
+LONGEST_PAUSE = 4.0  # seconds between two tries of a worker that can't write
+CHECK_EVERY = 1.5  # seconds between two checks of a worker without notifications
 SOON = LONGEST_PAUSE + 2 * CHECK_EVERY
-UNREAD = "unread"  # a queue that nobody works for
+UNREAD = "unread"  # a queue that no worker serves
 MIB = 1 << 20
 
 
-# -- setting the scene ------------------------------------------------------------------------------------------------------
+# -- helpers ----------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def tmpfs(at: Path, options: str) -> Iterator[Path]:
-    """A small disk at a new private folder, or over one."""
+    """Mount a small disk at a private folder, which may exist. Raises Skipped."""
     need_linux()
     need_root()
     at.mkdir(mode=0o700, exist_ok=True)
@@ -61,7 +61,7 @@ def tmpfs(at: Path, options: str) -> Iterator[Path]:
 
 @contextmanager
 def tampered(pids: list[int], to: Path, *options: str) -> Iterator[Callable[[], int]]:
-    """strace(1) attached to these processes and their threads; how often it has interfered."""
+    """Attach strace(1) to these processes; yield a function that counts its injections. Raises Skipped."""
     need_tool("strace")
     words = ["strace", "-f", "-o", str(to), *options, *(word for pid in pids for word in ("-p", str(pid)))]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
@@ -76,7 +76,7 @@ def tampered(pids: list[int], to: Path, *options: str) -> Iterator[Callable[[], 
 
 
 def is_traced(pid: int) -> bool:
-    """Whether a debugger is attached."""
+    """Return True if a debugger is attached, or the process has ended."""
     try:
         return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -84,25 +84,25 @@ def is_traced(pid: int) -> bool:
 
 
 def patient(folder: Path, status: int) -> str:
-    """A job that notes its start and ends with the status as soon as the file `go` is there; it is read outside."""
+    """Return a job that notes its start, and exits with the status when the file `go` exists in the folder."""
     where = shlex.quote(str(folder))
     return f'echo "$JOBQ_JOB_ID" >> {where}/ran; while ! [ -e {where}/go ]; do sleep 0.02; done; exit {status}'
 
 
 def ran(folder: Path) -> list[int]:
-    """The jobs that have noted a start."""
+    """Return the jobs that have noted a start, one entry for each start."""
     path = folder / "ran"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
 def let_go(folder: Path, store: Path) -> None:
-    """Let the patient jobs end; returns when they are gone."""
+    """Let the patient jobs end; return when they have ended."""
     (folder / "go").touch()
     wait_until(lambda: not marked(store))
 
 
 def finished(queue: Queue, job_id: int) -> Job:
-    """The job as soon as it is finished, or as it is after a long while."""
+    """Return the job when it is finished; after 2 * SOON seconds, return it as it is."""
     try:
         return queue.wait(job_id, timeout=2 * SOON)
     except WaitTimeout:
@@ -110,7 +110,7 @@ def finished(queue: Queue, job_id: int) -> Job:
 
 
 def run_once(figures: Figures, folder: Path, jobs: list[Job]) -> None:
-    """Complain about jobs that used an attempt for nothing, or were started twice."""
+    """Complain about jobs that wasted an attempt or were started twice."""
     starts = ran(folder)
     for job in jobs:
         figures.check(starts.count(job.id) == 1, f"job {job.id} was started {starts.count(job.id)} times")
@@ -119,7 +119,7 @@ def run_once(figures: Figures, folder: Path, jobs: list[Job]) -> None:
 
 
 def is_sound(figures: Figures, store: Path) -> None:
-    """Complain about what `jobq doctor` finds."""
+    """Complain about all that `jobq doctor` finds."""
     queue = Queue(str(store))
     figures.bad += list(check.problems(queue.store))
     queue.store.close()
@@ -128,7 +128,7 @@ def is_sound(figures: Figures, store: Path) -> None:
 # -- full disks ---------------------------------------------------------------------------------------------------------------
 
 
-@case("8", SUBJECT, "disk full while jobs end, then space returns")
+@case("disk-full-job-ends", "8", SUBJECT, "disk full while jobs end, then space returns")
 def full_while_ending(bench: Bench) -> Figures:
     figures = Figures(limit=SOON)
     ends = 0
@@ -142,7 +142,7 @@ def full_while_ending(bench: Bench) -> Figures:
 
 
 def full_once(cli: Cli, folder: Path, small: Path, figures: Figures, *, killed: bool) -> int:
-    """One disk; how many ends were recorded. The worker may be killed while there is no room."""
+    """Fill one disk while jobs end; with `killed`, kill the worker then. Return the number of recorded ends."""
     worker = cli.worker("-j", "4", "-q", "default")
     statuses = {cli.queue.add(patient(folder, status), retries=0).id: status for status in (0, 3, 0, 4)}
     wait_until(lambda: len(ran(folder)) == len(statuses))
@@ -169,15 +169,15 @@ def full_once(cli: Cli, folder: Path, small: Path, figures: Figures, *, killed: 
     figures.n += len(jobs)
     run_once(figures, folder, jobs)
     left = {job.id for job in cli.queue.jobs()}
-    figures.check(left == set(added), f"added while there was room: {sorted(added)}; there are: {sorted(left)}")
-    figures.check(killed or worker.poll() is None, "the worker did not live through it")
+    figures.check(left == set(added), f"added while there was room: {sorted(added)}; in the store: {sorted(left)}")
+    figures.check(killed or worker.poll() is None, "the worker has ended")
     is_sound(figures, cli.store)
     cli.stop()
     return sum(job.state.final for job in jobs)
 
 
 def fill_journal(queue: Queue) -> list[int]:
-    """Add jobs until the last page of the journal is full, too; those that were acknowledged."""
+    """Add jobs until the last page of the journal is full; return the acknowledged ones."""
     added: list[int] = []
     while True:
         try:
@@ -186,7 +186,7 @@ def fill_journal(queue: Queue) -> list[int]:
             return added
 
 
-@case("9", SUBJECT, "no room for logs, jobs go on writing")
+@case("disk-full-log-write", "9", SUBJECT, "no room for logs, and jobs go on writing")
 def full_logs(bench: Bench) -> Figures:
     figures = Figures()
     cli = bench.cli()
@@ -209,7 +209,7 @@ def full_logs(bench: Bench) -> Figures:
     return figures
 
 
-@case("9b", SUBJECT, "logs can't even be created, then room returns")
+@case("disk-full-log-creation", "9b", SUBJECT, "logs can't even be created, then room returns")
 def no_room_for_a_log(bench: Bench) -> Figures:
     figures = Figures(limit=SOON)
     cli = bench.cli()
@@ -222,7 +222,7 @@ def no_room_for_a_log(bench: Bench) -> Figures:
 
 
 def one_log(cli: Cli, first: int, second: int, figures: Figures) -> None:
-    """The second job finds no room for its log until that of the first is gone."""
+    """Run two jobs: the second finds no room for its log until the log of the first is deleted."""
     worker = cli.worker("-j", "1")
     cli.queue.wait(first, timeout=30)
     wait_until(lambda: [attempt for attempt in cli.queue.job(second).attempts if attempt.ending])
@@ -233,7 +233,7 @@ def one_log(cli: Cli, first: int, second: int, figures: Figures) -> None:
     figures.check(job.state is State.SUCCEEDED, f"job {job.id} is {job.state}: {job.ending}")
     run_once(figures, cli.cwd, [job])
     figures.n += 1
-    figures.check(worker.poll() is None, "the worker did not live through it")
+    figures.check(worker.poll() is None, "the worker has ended")
     cli.stop()
 
 
@@ -242,7 +242,7 @@ def one_log(cli: Cli, first: int, second: int, figures: Figures) -> None:
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 
 
-@case("10", SUBJECT, "store on a disk that is read-only: commands")
+@case("disk-read-only-command", "10", SUBJECT, "store on a disk that is read-only: commands")
 def read_only_commands(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -253,7 +253,7 @@ def read_only_commands(bench: Bench) -> Figures:
     waiting = cli.id("true")
     hint = (cli.store / "journal.hint").read_bytes()
     unsynced = cli.id("true")
-    (cli.store / "journal.hint").write_bytes(hint)  # its writer has died, and nobody can see to what he left
+    (cli.store / "journal.hint").write_bytes(hint)  # as if its writer had died: no command can settle this tail now
     before = (cli.store / "journal.jsonl").read_bytes()
     expected = {
         ("list",): 0, ("list", "--all", "--json"): 0, ("show", "1"): 0, ("log", "1"): 0, ("doctor",): 0, ("wait", "1"): 0, (): 0,
@@ -269,16 +269,17 @@ def read_only_commands(bench: Bench) -> Figures:
             done.returncode == code, f"jobq {shlex.join(words)} exits with {done.returncode}: {done.stderr.strip()}"
         )
         figures.check(
-            not code or "Read-only" in done.stderr, f"jobq {shlex.join(words)} does not say why: {done.stderr!r}"
+            not code or "Read-only" in done.stderr,
+            f"jobq {shlex.join(words)} does not report the reason: {done.stderr!r}",
         )
         figures.check("Traceback" not in done.stderr, done.stderr)
         shown = f'"id":{unsynced},' in done.stdout.replace(" ", "")
-        figures.check(not shown, f"jobq {shlex.join(words)} shows what may be lost")
+        figures.check(not shown, f"jobq {shlex.join(words)} shows a job that may be lost")
     figures.check((cli.store / "journal.jsonl").read_bytes() == before, "the journal is not as before")
     return figures
 
 
-@case("10b", SUBJECT, "disk becomes read-only under a worker, then writable again")
+@case("disk-read-only-worker", "10b", SUBJECT, "disk becomes read-only under a worker, then writable again: lost ends")
 def read_only_worker(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -291,7 +292,7 @@ def read_only_worker(bench: Bench) -> Figures:
 
 
 def read_only_once(cli: Cli, folder: Path, figures: Figures) -> None:
-    """Three jobs end while neither their supervisors nor the worker can write."""
+    """Let three jobs end while neither their supervisors nor the worker can write."""
     worker = cli.worker("-j", "3")
     statuses = {cli.queue.add(patient(folder, status), retries=0).id: status for status in (0, 5, 0)}
     wait_until(lambda: len(ran(folder)) == 3)
@@ -311,7 +312,7 @@ def read_only_once(cli: Cli, folder: Path, figures: Figures) -> None:
         figures.check(job.ending and job.ending.status == statuses[job.id], f"job {job.id}: {job.ending}")
     run_once(figures, folder, jobs)
     figures.n += len(jobs)
-    figures.check(worker.poll() is None, "the worker did not live through it")
+    figures.check(worker.poll() is None, "the worker has ended")
     cli.stop()
     is_sound(figures, cli.store)
 
@@ -321,7 +322,7 @@ def read_only_once(cli: Cli, folder: Path, figures: Figures) -> None:
 JOURNAL_SYNC = "inject=fdatasync:error=EIO:when="
 
 
-@case("4", SUBJECT, "a sync fails with EIO, the next would succeed: commands")
+@case("sync-error-command", "4", SUBJECT, "a sync fails with EIO, the next would succeed: commands")
 def failed_sync(bench: Bench) -> Figures:
     figures = Figures()
     cli = bench.cli()
@@ -333,7 +334,7 @@ def failed_sync(bench: Bench) -> Figures:
         trace = bench.folder / "trace"
         done = strace.trace(strace.jobq("add", "true"), trace, cli.env, "-e", JOURNAL_SYNC + when)
         figures.n += 1
-        figures.check((done.returncode, done.stdout) == (74, ""), f"exit {done.returncode}, said {done.stdout!r}")
+        figures.check((done.returncode, done.stdout) == (74, ""), f"exit {done.returncode}, stdout {done.stdout!r}")
         figures.check(journal.read_bytes() == before, "the line is still in the journal")
         again += syncs_of_lost_data(trace, journal)
         kept.append(cli.id("true"))
@@ -349,7 +350,7 @@ def failed_sync(bench: Bench) -> Figures:
 
 
 def syncs_of_lost_data(trace: Path, journal: Path) -> int:
-    """How often the journal was synced after a failed sync with the same bytes still in it."""
+    """Count the syncs of the journal after a failed one, with the same bytes still in it."""
     lost, count = False, 0
     for call in strace.read(trace):
         if str(journal) not in call.text:
@@ -363,7 +364,7 @@ def syncs_of_lost_data(trace: Path, journal: Path) -> int:
 
 
 def failed_environment(cli: Cli, call: str, figures: Figures, trace: Path) -> None:
-    """The file of a new environment, or its name, can't be made durable: no job; the next time it works."""
+    """Make the sync of a new environment's file or folder fail: the add must fail, and the next one work."""
     words = ("add", "--env", f"NEW={call}.{figures.n}", "true")
     before = {path.name: path.stat().st_mode for path in (cli.store / "env").iterdir()}
     done = strace.trace(strace.jobq(*words), trace, cli.env, "-e", f"inject={call}:error=EIO:when=1")
@@ -373,11 +374,11 @@ def failed_environment(cli: Cli, call: str, figures: Figures, trace: Path) -> No
     new = left.keys() - before.keys()
     figures.check(not any(name.startswith(".") for name in new), f"{call} of env: {new} is left")
     figures.check(not (call == "fdatasync" and new), f"{call} of env: {new} is left")
-    figures.check(all(left[name] & 0o200 for name in new), f"{call} of env: {new} passes for durable")
+    figures.check(all(left[name] & 0o200 for name in new), f"{call} of env: {new} counts as durable")
     cli.id(*words[1:])
 
 
-@case("4b", SUBJECT, "a sync fails with EIO, the next would succeed: worker")
+@case("sync-error-worker", "4b", SUBJECT, "a sync fails with EIO, the next would succeed: worker")
 def failed_sync_of_a_worker(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -389,7 +390,7 @@ def failed_sync_of_a_worker(bench: Bench) -> Figures:
 
 
 def failed_claim(cli: Cli, folder: Path, figures: Figures) -> None:
-    """A worker with a running job can't claim another: it leaves, the running job goes on, the next worker does both."""
+    """Make the sync of a claim fail: the worker ends, its running job goes on, the next worker finishes both jobs."""
     worker = cli.worker("-j", "2")
     running = cli.queue.add(patient(folder, 6), retries=0).id
     wait_until(lambda: ran(folder) == [running])
@@ -429,7 +430,7 @@ for _ in range(rounds):
 """
 
 
-@case("13", SUBJECT, "slow disk, 200 ms a sync, 20 adders at once")
+@case("disk-slow-adders", "13", SUBJECT, "slow disk, 200 ms a sync, 20 adders at once")
 def slow_disk(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -459,21 +460,21 @@ def slow_disk(bench: Bench) -> Figures:
             added.append((int(said), float(begun), float(ended)))
         else:
             figures.bad.append(f"an add ended with {said} after {figures.times[-1]:.1f} s")
-    figures.check(figures.n == adders * rounds, f"{figures.n} of {adders * rounds} adds came to an end")
-    figures.check(sorted(i for i, _, _ in added) == list(range(2, 2 + len(added))), "ids are missing, or twice there")
+    figures.check(figures.n == adders * rounds, f"{figures.n} of {adders * rounds} adds have ended")
+    figures.check(sorted(i for i, _, _ in added) == list(range(2, 2 + len(added))), "ids are missing, or given twice")
     latest = 0.0
     for job_id, asked_at, sent_at in sorted(added):
-        figures.check(sent_at >= latest, f"job {job_id} was acknowledged before one with a lower id was asked for")
+        figures.check(sent_at >= latest, f"job {job_id} was acknowledged before the add of a lower id began")
         latest = max(latest, asked_at)
     figures.note = f"{figures.n - len(added)} timeouts"
     return figures
 
 
-# -- machines that have run out of something -------------------------------------------------------------------------------
+# -- limits of the machine -----------------------------------------------------------------------------------------------
 
 
 def limited(cli: Cli, figures: Figures, count: int, limits: Callable[[], None], become: tuple[str, ...] = ()) -> None:
-    """A worker for 16 jobs at once within these limits, run as `become` says: no attempt is burnt."""
+    """Run a worker for 16 jobs at once within these limits, below the command `become`; no attempt may be wasted."""
     command = [*become, *strace.jobq()]
     job = f'echo "$JOBQ_JOB_ID" >> {shlex.quote(str(cli.cwd / "ran"))}; exec sleep 0.2'  # one process
     options = {"env": cli.env, "cwd": cli.cwd, "text": True, "capture_output": True}
@@ -486,7 +487,7 @@ def limited(cli: Cli, figures: Figures, count: int, limits: Callable[[], None], 
         done = subprocess.run(work, preexec_fn=limits, check=False, timeout=patience, **options)  # type: ignore[call-overload]
         figures.check(done.returncode == 0, f"the worker exits with {done.returncode}: {done.stderr[-500:]}")
     except subprocess.TimeoutExpired:
-        figures.bad.append(f"the worker is not done after {patience:.0f} s")
+        figures.bad.append(f"the worker has not ended after {patience:.0f} s")
     took = time.monotonic() - since
     subprocess.run(["chown", "-R", "0:0", cli.store], check=True)
     jobs = [cli.queue.job(job_id) for job_id in range(1, count + 1)]
@@ -497,11 +498,11 @@ def limited(cli: Cli, figures: Figures, count: int, limits: Callable[[], None], 
         not left, f"{len(left)} of {count} jobs have not succeeded: {[str(jobs[i - 1].ending) for i in left[:3]]}"
     )
     paused = sum(step.event == lifecycle.Event.HAND_BACK for job in jobs for step in job.history)
-    figures.note = f"{paused} starts were put off, {count} jobs took {took:.1f} s"
+    figures.note = f"{paused} starts were postponed, {count} jobs took {took:.1f} s"
     is_sound(figures, cli.store)
 
 
-@case("11", SUBJECT, "worker for 16 jobs with 24 descriptors")
+@case("descriptors-exhausted", "11", SUBJECT, "worker for 16 jobs with 24 descriptors: wasted attempts")
 def few_descriptors(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -510,15 +511,15 @@ def few_descriptors(bench: Bench) -> Figures:
     return figures
 
 
-@case("12", SUBJECT, "worker for 16 jobs with 12 processes")
+@case("processes-exhausted", "12", SUBJECT, "worker for 16 jobs with 12 processes: wasted attempts")
 def few_processes(bench: Bench) -> Figures:
     need_linux()
     need_root()
     need_tool("setpriv")
     figures = Figures()
     cli = bench.cli()
-    user = str(50_000 + os.getpid() % 10_000)  # nobody else's: the limit counts all processes of a user
-    reach = "+dac_override"  # whatever folders the interpreter and the store are in; for access(2) the securebits, too
+    user = str(50_000 + os.getpid() % 10_000)  # a user of its own: the limit counts all processes of a user
+    reach = "+dac_override"  # to read the interpreter and the store in any folder; access(2) needs the securebits, too
     become = (
         "setpriv", "--reuid", user, "--regid", user, "--clear-groups",
         "--inh-caps", reach, "--ambient-caps", reach, "--securebits", "+no_setuid_fixup",
@@ -531,7 +532,7 @@ def few_processes(bench: Bench) -> Figures:
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[Path]:
-    """A cgroup below our own with so many bytes of memory (version 1, or 2 where it may have one). Raises Skipped."""
+    """Make a cgroup below our own with so many bytes of memory (version 1, or 2 where allowed). Raises Skipped."""
     lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     ours = {name: path for _, names, path in lines for name in names.split(",")}
     if "memory" in ours:
@@ -553,7 +554,7 @@ def memory_group(limit: int) -> Iterator[Path]:
         group.rmdir()
 
 
-@case("27", SUBJECT, "job killed for want of memory, in a cgroup")
+@case("memory-exhausted-job", "27", SUBJECT, "job killed because its cgroup has no memory left")
 def out_of_memory(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -576,12 +577,12 @@ def out_of_memory(bench: Bench) -> Figures:
     return figures
 
 
-# -- much of everything -----------------------------------------------------------------------------------------------------
+# -- large stores -----------------------------------------------------------------------------------------------------------
 
 MOST_RSS = 150 * MIB
 
 
-@case("55", SUBJECT, "100,000 finished and 10,000 live jobs", in_suite=False)
+@case("large-store", "55", SUBJECT, "100,000 finished and 10,000 live jobs: seconds from add to claim", in_suite=False)
 def large_store(bench: Bench) -> Figures:
     need_linux()
     figures = Figures(limit=1.0)  # from the add to the claim
@@ -620,7 +621,7 @@ def large_store(bench: Bench) -> Figures:
 
 
 def finish_many(queue: Queue, count: int) -> None:
-    """Jobs that have run, moved out of the journal."""
+    """Add so many jobs, finish them, and move them out of the journal."""
     queue.add_many(["true"] * count, queue.spec)
     now = clock.now()
     ending = Ending(Outcome.EXIT, 0, started_at=now.wall, ended_at=now.wall)
@@ -638,7 +639,7 @@ def finish_many(queue: Queue, count: int) -> None:
 # -- output that never ends -------------------------------------------------------------------------------------------------
 
 LINE = 100  # bytes
-LOOK = 1.0  # seconds between two looks of a supervisor at the size of a log
+LOOK = 1.0  # seconds between two checks of a log's size by its supervisor
 CHATTY = """
 import os, sys, time
 burst, turns, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -654,7 +655,7 @@ for part in range(2):
 """
 
 
-@case("34c", SUBJECT, "output without end: --log-max keeps its beginning and its end")
+@case("log-max-endless-output", "34c", SUBJECT, "endless output: a log larger than --log-max, lost first or last lines")
 def endless_output(bench: Bench) -> Figures:
     need_linux()
     figures = Figures(limit=2 * LOOK)
@@ -674,7 +675,7 @@ def endless_output(bench: Bench) -> Figures:
 
 
 def chatter(bench: Bench, folder: Path, figures: Figures, name: str) -> int:
-    """One job that writes much, waits, and writes as much again; the most that its log has taken of the disk."""
+    """Run a job that writes much, waits, and writes as much again; return the most bytes that its log took."""
     most = bench.size(4, 64) * MIB
     burst, turns, pause = (100_000, 50, 0.1) if bench.full else (20_000, 8, 0.0)
     script = folder / "chatty.py"
@@ -686,12 +687,12 @@ def chatter(bench: Bench, folder: Path, figures: Figures, name: str) -> int:
     job = cli.queue.add(command, log_max=most, cwd=str(folder), retries=0)
     log = Path(cli.queue.store.logs.path(job.id, 1))
     wait_until(log.exists)
-    heard = bench.folder / f"{name}.followed"  # not where there is little room
+    heard = bench.folder / f"{name}.followed"  # not on the small disk
     with heard.open("wb") as followed:
         follower = cli.start("log", "--follow", str(job.id), stdout=followed)
         peak = watch_log(log, folder / "part0")
         written = time.monotonic()
-        if name != "xfs":  # which gives back what it keeps ready behind the end of an open file when that is closed
+        if name != "xfs":  # xfs frees the space behind the end of an open file only when it is closed
             wait_until(lambda: on_disk(log) <= most + most // 2)
         figures.times.append(time.monotonic() - written)
         (folder / "go").touch()
@@ -706,7 +707,7 @@ def chatter(bench: Bench, folder: Path, figures: Figures, name: str) -> int:
     kept = lines * LINE - ending.log_dropped if ending else 0
     figures.check(most - MIB <= kept <= most + MIB, f"{name}: {kept} bytes are kept")
     done = cli("log", str(job.id))
-    figures.check("dropped" in done.stderr, f"{name}: log does not say that something is missing")
+    figures.check("dropped" in done.stderr, f"{name}: log does not report the missing part")
     figures.bad += [f"{name}: log: {c}" for c in is_beginning_and_end(done.stdout.encode(), lines, most)]
     figures.bad += [f"{name}: log --follow: {c}" for c in is_beginning_and_end(heard.read_bytes(), lines, MIB)]
     heard.unlink()
@@ -717,7 +718,7 @@ def chatter(bench: Bench, folder: Path, figures: Figures, name: str) -> int:
 
 
 def watch_log(log: Path, until: Path) -> int:
-    """The most that the log takes of the disk until that file is there."""
+    """Wait until that file exists; return the most bytes that the log took on the disk."""
     peak = 0
 
     def is_there() -> bool:
@@ -730,63 +731,63 @@ def watch_log(log: Path, until: Path) -> int:
 
 
 def on_disk(path: Path) -> int:
-    """Bytes, without holes."""
+    """Return the bytes that the file takes on the disk, without holes."""
     return path.stat().st_blocks * 512
 
 
 def is_beginning_and_end(said: bytes, lines: int, most: int) -> Iterator[str]:
-    """Complain unless it begins with the first lines and ends with the last ones, as many as have room in `most`."""
+    """Complain unless the output begins with the first lines and ends with the last: a fifth and a half of `most`."""
     if b"\0" in said:
-        yield "there are NUL bytes in it"
+        yield "the output has NUL bytes"
     first, last = most // 5 // LINE, most // 2 // LINE
     if not said.startswith(b"".join(b"%099d\n" % n for n in range(first))):
-        yield "the first lines are not there"
+        yield "the first lines are missing"
     if not said.endswith(b"".join(b"%099d\n" % n for n in range(lines - last, lines))):
-        yield "the last lines are not there"
+        yield "the last lines are missing"
 
 
 SEEDS = [
     Seed(
-        "disk", "an end that the disk does not take is dropped by the worker",
-        "worker/loop.py", "        ended = self._engine.ended()\n        names",
-        "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "8",
+        harness="disk", fault="an end that the disk does not take is dropped by the worker",
+        file="worker/loop.py", old="        ended = [*self._engine.ended(), *self._started.forgotten]\n        names",
+        new="        ended = [*self._engine.ended(), *self._started.forgotten]\n        self._engine.recorded(ended)\n        names", caught_by="disk-full-job-ends",
     ),
     Seed(
-        "disk", "an end that the disk does not take is dropped on a read-only disk",
-        "worker/loop.py", "        ended = self._engine.ended()\n        names",
-        "        ended = self._engine.ended()\n        self._engine.recorded(ended)\n        names", "10b",
+        harness="disk", fault="an end that the disk does not take is dropped on a read-only disk",
+        file="worker/loop.py", old="        ended = [*self._engine.ended(), *self._started.forgotten]\n        names",
+        new="        ended = [*self._engine.ended(), *self._started.forgotten]\n        self._engine.recorded(ended)\n        names", caught_by="disk-read-only-worker",
     ),
     Seed(
-        "disk", "a worker that could not write gives up",
-        "worker/loop.py", "except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", "except (OSError, StoreForbidden) as e:", "8",
+        harness="disk", fault="a worker that could not write gives up",
+        file="worker/loop.py", old="except (OSError, StoreForbidden, NotSaved, LockTimeout) as e:", new="except (OSError, StoreForbidden) as e:", caught_by="disk-full-job-ends",
     ),
     Seed(
-        "disk", "a job that could not be started for want of room has used its attempt",
-        "supervisor/spawn.py", 'if number in SHORT or (where == job["log"] and number not in PLANTED):', "if number in SHORT:", "9b",
+        harness="disk", fault="a job that could not start because the disk was full has used its attempt",
+        file="supervisor/spawn.py", old='if number in SHORT or (where == job["log"] and number not in PLANTED):', new="if number in SHORT:", caught_by="disk-full-log-creation",
     ),
     Seed(
-        "disk", "a failed sync is repeated",
-        "store/writer.py", "    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
-        "    except OSError:\n        sync(fd)\n", "4",
+        harness="disk", fault="a failed sync is repeated",
+        file="store/writer.py", old="    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        new="    except OSError:\n        sync(fd)\n", caught_by="sync-error-command",
     ),
     Seed(
-        "disk", "a worker whose sync has failed goes on",
-        "worker/loop.py", "        except SyncFailed:\n            raise\n        except (OSError", "        except (OSError", "4b",
+        harness="disk", fault="a worker whose sync has failed goes on",
+        file="worker/loop.py", old="        except SyncFailed:\n            raise\n        except (OSError", new="        except (OSError", caught_by="sync-error-worker",
     ),
     Seed(
-        "disk", "nobody waits for the lock for long",
-        "store/store.py", "lock_timeout: float = 10.0", "lock_timeout: float = 1.0", "13",
+        harness="disk", fault="a short lock timeout",
+        file="store/store.py", old="lock_timeout: float = 10.0", new="lock_timeout: float = 1.0", caught_by="disk-slow-adders",
     ),
     Seed(
-        "disk", "a job that could not be started for want of processes has used its attempt",
-        "supervisor/spawn.py", "{errno.EAGAIN, errno.ENOMEM,", "{errno.ENOMEM,", "12",
+        harness="disk", fault="a job that could not start because of the process limit has used its attempt",
+        file="supervisor/spawn.py", old="{errno.EAGAIN, errno.ENOMEM,", new="{errno.ENOMEM,", caught_by="processes-exhausted",
     ),
     Seed(
-        "disk", "a log is cut only when its job has ended",
-        "supervisor/supervisor.py", "            if now >= job.log.look_at:\n", "            if False:\n", "34c",
+        harness="disk", fault="a log is cut only after its job has ended",
+        file="supervisor/supervisor.py", old="            if now >= job.log.look_at:\n", new="            if False:\n", caught_by="log-max-endless-output",
     ),
     Seed(
-        "disk", "the hole in a log is printed",
-        "views/logs.py", "        if start > at:\n            return next_block(fd, start)\n", "        if start > at:\n            return at, block\n", "34c",
+        harness="disk", fault="the hole in a log is printed",
+        file="views/logs.py", old="        if start > at:\n            return next_block(fd, start)\n", new="        if start > at:\n            return at, block\n", caught_by="log-max-endless-output",
     ),
 ]  # fmt: skip

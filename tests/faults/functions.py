@@ -1,4 +1,4 @@
-"""Python functions under the faults that only they know: jobq replaced under a worker, no room for what they return."""
+"""Faults that affect only Python functions: jobq is replaced under a worker, the disk has no room for results."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def no_json(x):
 
 
 def call(cli: Cli, function: str, x: int, **asked: object) -> int:
-    """The id of a call of one of CALLS."""
+    """Add a call of one of CALLS; return its id."""
     folder = str(cli.store.parent)
     return cli.queue.call(f"calls:{function}", [x], python=sys.executable, cwd=folder, env=cli.env, **asked).id  # type: ignore[arg-type]
 
 
 def calls_that_ran(folder: Path) -> list[int]:
-    """The arguments of every call that has begun, sorted."""
+    """Return the arguments of all calls that have begun, sorted."""
     path = folder / "ran"
     return sorted(map(int, path.read_text().split())) if path.exists() else []
 
@@ -57,12 +57,12 @@ def calls_that_ran(folder: Path) -> list[int]:
 
 
 def move(package: Path) -> None:
-    """As an upgrade begins."""
+    """Rename the package, as the start of an upgrade does."""
     package.rename(package.with_name("moved"))
 
 
 def replace(package: Path) -> None:
-    """By a version that calls functions in another way."""
+    """Replace the package with a version that calls functions in another way."""
     move(package)
     shutil.copytree(package.with_name("moved"), package)
     (package / "python/child.py").write_text("raise SystemExit(2)\n")
@@ -71,7 +71,12 @@ def replace(package: Path) -> None:
 WAYS: dict[str, Callable[[Path], object]] = {"moved": move, "replaced": replace, "removed": shutil.rmtree}
 
 
-@case("61", SUBJECT, "jobq is moved, replaced or removed under a worker: calls that fail for it, are lost or run twice")
+@case(
+    "jobq-replaced-under-worker",
+    "61",
+    SUBJECT,
+    "jobq is moved, replaced or removed under a worker: calls that fail, are lost or run twice",
+)
 def upgraded(bench: Bench) -> Figures:
     figures = Figures()
     for turn in range(bench.size(1, 5)):
@@ -86,7 +91,7 @@ def upgraded(bench: Bench) -> Figures:
 def upgrade_once(
     cli: Cli, folder: Path, change: Callable[[Path], object], slots: int, figures: Figures, *, first: bool
 ) -> None:
-    """One worker, whose package changes; whether its `first` job was a call, too."""
+    """Run one worker, and change its package; with `first`, its first job is a call, too."""
     (folder / "calls.py").write_text(CALLS)
     package = folder / "lib" / "jobq"
     shutil.copytree(ROOT / "jobq", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,7 +101,7 @@ def upgrade_once(
     count = 4
     ids = [call(cli, "at_once", n) for n in range(1, count + 1)]
     wait_until(lambda: worker.poll() is not None or all(cli.queue.job(job_id).state.final for job_id in ids))
-    if worker.poll() is not None:  # it can't start more supervisors, and says so: another one does the rest
+    if worker.poll() is not None:  # it can't start more supervisors, and has reported it: another worker runs the rest
         start_worker(cli, "-j", "2")
     for job in cli.queue.wait_all(ids, timeout=60):
         figures.n += 1
@@ -106,11 +111,14 @@ def upgrade_once(
     cli.stop()
 
 
-# -- what can't be kept ------------------------------------------------------------------------------------------------
+# -- results that can't be kept ------------------------------------------------------------------------------------------------
 
 
 @case(
-    "8b", SUBJECT, "disk full while functions return, then space returns: results that are lost, calls that run again"
+    "disk-full-function-result",
+    "8b",
+    SUBJECT,
+    "disk full while functions return, then space returns: lost results, calls that run again",
 )
 def no_room_for_results(bench: Bench) -> Figures:
     figures = Figures()
@@ -123,7 +131,7 @@ def no_room_for_results(bench: Bench) -> Figures:
 
 
 def return_once(cli: Cli, small: Path, figures: Figures, *, killed: bool) -> None:
-    """One disk; the worker may be killed while there is no room."""
+    """Fill one disk while calls return; with `killed`, kill the worker while there is no room."""
     (small / "calls.py").write_text(CALLS)
     worker = start_worker(cli, "-j", "3")
     ids = {call(cli, "when_told", n): n for n in range(3)}
@@ -148,7 +156,12 @@ def return_once(cli: Cli, small: Path, figures: Figures, *, killed: bool) -> Non
     cli.stop()
 
 
-@case("62", SUBJECT, "functions whose result is no JSON, with retries left: how often they run")
+@case(
+    "function-result-not-json",
+    "62",
+    SUBJECT,
+    "functions whose result is not JSON, with retries left: number of runs",
+)
 def unkept_results(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     (bench.folder / "calls.py").write_text(CALLS)
@@ -156,20 +169,22 @@ def unkept_results(bench: Bench) -> Figures:
     start_worker(cli, "-j", "2")
     for job in cli.queue.wait_all(ids, timeout=60):
         figures.n += 1
-        figures.check(job.state is State.FAILED and len(job.attempts) == 1, f"job {job.id}: {len(job.attempts)} tries")
+        figures.check(
+            job.state is State.FAILED and len(job.attempts) == 1, f"job {job.id}: {len(job.attempts)} attempts"
+        )
         figures.check(
             job.ending is not None and job.ending.permanent,
-            f"job {job.id} does not say why it is not retried: {job.ending}",
+            f"job {job.id} does not give the reason why it is not retried: {job.ending}",
         )
-    figures.check(calls_that_ran(bench.folder) == list(range(len(ids))), "a call ran twice, or not at all")
+    figures.check(calls_that_ran(bench.folder) == list(range(len(ids))), "a call ran twice, or never")
     return figures
 
 
 SEEDS = [
-    Seed("61", "calls are made by the script of the package, not by the worker's copy", "engine/local/caller.py", 'self.path = f"{folder}/{NAME}"', "self.path = SCRIPT", "61"),
-    Seed("8b", "a result that there is no room for is given up", "python/child.py", "if e.errno not in MAY_BE_MENDED:", "if e.errno:", "8b"),
-    Seed("62", "what can only end the same way is tried again", "rules/retry.py", "    if ending.permanent:\n        return str(ending)\n", "", "62"),
-    Seed("62", "nobody asks whether trying again is of use", "supervisor/supervisor.py", 'if end.get("status"):', "if False:", "62"),
-    Seed("62", "TERM ends a function where it stands", "python/child.py", "        signal.signal(signal.SIGTERM, self.handler)\n", "", "tests/python/test_child.py::test_a_cancelled_function_runs_its_cleanup"),
-    Seed("62", "modules of the user take the place of those that calls are made with", "python/child.py", "if place.startswith(LIBRARY)]", "if place]", "tests/python/test_child.py::test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script"),
+    Seed(harness="jobq-replaced-under-worker", fault="calls are made by the script of the package, not by the worker's copy", file="engine/local/caller.py", old='self.path = f"{folder}/{NAME}"', new="self.path = SCRIPT", caught_by="jobq-replaced-under-worker"),
+    Seed(harness="disk-full-function-result", fault="a result is given up if there is no room for it", file="python/child.py", old="if e.errno not in MAY_BE_MENDED:", new="if e.errno:", caught_by="disk-full-function-result"),
+    Seed(harness="function-result-not-json", fault="a job that can only fail again is tried again", file="rules/retry.py", old="    if ending.permanent:\n        return str(ending)\n", new="", caught_by="function-result-not-json"),
+    Seed(harness="function-result-not-json", fault="the supervisor does not check whether a retry is useful", file="supervisor/supervisor.py", old='if end.get("status"):', new="if False:", caught_by="function-result-not-json"),
+    Seed(harness="function-result-not-json", fault="TERM ends a function at once", file="python/child.py", old="        signal.signal(signal.SIGTERM, self.handler)\n", new="", caught_by="tests/python/test_child.py::test_a_cancelled_function_runs_its_cleanup"),
+    Seed(harness="function-result-not-json", fault="modules of the user replace those that make the calls", file="python/child.py", old="if place.startswith(LIBRARY)]", new="if place]", caught_by="tests/python/test_child.py::test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script"),
 ]  # fmt: skip

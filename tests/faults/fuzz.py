@@ -1,8 +1,8 @@
-"""Every parser of what others have written, given anything: it reads it or refuses it by its documented error.
+"""Fuzz every parser of stored data and of words: it reads any input, or raises its documented error.
 
-Bytes come in three kinds: noise; records of a real store with something else in some place, and a right checksum, as a
-later version or a hostile hand may write them; and words as a person may type them. Nothing else is raised, nothing
-takes longer than two seconds of processor time, and what was taken from a command line can be read back by everybody.
+There are three kinds of input: noise; records of a real store with a changed value and a right checksum, as a later
+version or an attacker may write them; and words as a person may type them. A parser raises no other exception and takes
+at most two seconds of processor time. Input that a command line accepts can be read back by every command.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from hypothesis import strategies as st
 from jobq import cli
 from jobq.__main__ import main
 from jobq.api import Queue
+from jobq.command import Call, Record
 from jobq.commands.call import parse
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
-from jobq.job import Attempt, Call, Ending, Outcome, Record
-from jobq.options import table
+from jobq.job import Attempt, Ending, Outcome
+from jobq.options import values
 from jobq.options.request import call_command
 from jobq.options.selectors import select
+from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle
 from jobq.store import check, environment
 from jobq.store.format import JOURNAL
@@ -80,7 +82,7 @@ WORDS = (
 
 
 class Fuzz:
-    """Tries a parser with so many examples; what it raises beside the documented is bad."""
+    """Tries a parser with examples; any exception that is not documented is bad."""
 
     def __init__(self, bench: Bench, figures: Figures) -> None:
         self.bench = bench
@@ -118,7 +120,7 @@ class Fuzz:
 
         try:
             try_one()
-        except Exception as e:  # whatever it is, it is not documented
+        except Exception as e:  # any other exception is not documented
             for one in getattr(e, "exceptions", [e]):
                 example = " ".join(" ".join(getattr(one, "__notes__", [])).split())
                 at = traceback.extract_tb(one.__traceback__)[-1]
@@ -127,14 +129,14 @@ class Fuzz:
 
 
 def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """The paths to everything in a record."""
+    """Return the paths to all values in a record."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [*([path] if path else []), *(place for key, child in inner for place in places(child, (*path, key)))]
 
 
 @st.composite
 def altered(draw: st.DrawFn, records: list[Record]) -> list[Record]:
-    """The records with something else, or nothing, in one or two places."""
+    """Draw the records with one or two values changed or removed."""
     result = copy.deepcopy(records)
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from([place for place in places(result) if len(place) > 1]))
@@ -151,7 +153,7 @@ def altered(draw: st.DrawFn, records: list[Record]) -> list[Record]:
 
 
 def records_of(data: bytes) -> list[Record]:
-    """The lines of a file, without their checksums."""
+    """Return the records of a file's lines, without their checksums."""
     records = [decode_line(line) for line in data.splitlines()]
     for record in records:
         del record["crc"]
@@ -159,12 +161,12 @@ def records_of(data: bytes) -> list[Record]:
 
 
 def lines_of(records: list[Record]) -> bytes:
-    """The inverse."""
+    """Encode the records as lines: the inverse of `records_of`."""
     return b"".join(map(encode_line, records))
 
 
 class Victim:
-    """A small store whose files are replaced."""
+    """A small store; each example replaces one of its files."""
 
     def __init__(self, folder: Path) -> None:
         self.kept: Kept = small_store(folder / "store")
@@ -186,7 +188,7 @@ class Victim:
         (self.kept.path / "workers").mkdir(mode=0o700)
 
     def with_file(self, name: str, data: bytes, *, hint: bool = False) -> Path:
-        """A copy with another file of that name, and without a hint unless that is what is tried."""
+        """Make a copy of the store where this file holds `data`; the copy has no hint unless `hint` is true."""
         shutil.rmtree(self.copy, ignore_errors=True)
         shutil.copytree(self.kept.path, self.copy)
         if not hint:
@@ -196,7 +198,7 @@ class Victim:
         return self.copy
 
     def use(self, path: Path) -> None:
-        """Read all of it, add to it, mend it: each may be refused, and must not crash."""
+        """Read the store, add to it, repair it; each may raise a StoreError, and must not crash."""
         for step in (
             view,
             lambda store: list(check.problems(store)),
@@ -215,30 +217,30 @@ class Victim:
                 self.look(path)
 
     def look(self, path: Path) -> None:
-        """By every command that reads: none takes what is stored for a bug of its own, or passes on what a terminal obeys."""
-        for words in (next(self.turn), next(self.turn)):  # all of them take two seconds
+        """Run two of the reading commands: they must not crash, nor print terminal sequences from the store."""
+        for words in (next(self.turn), next(self.turn)):  # in turn: all of them take two seconds
             if complaint := read_by(path, words):
                 raise AssertionError(complaint)
 
     def log(self, content: bytes) -> None:
-        """What a Python function has left, with a job that says it succeeded."""
+        """Try the result file of a Python function whose job has succeeded."""
         self.use(self.with_file(f"runs/0/{self.call}.1.result.json", content, hint=True))
 
     def _add(self, store: Store) -> None:
         store.enqueue(self.kept.spec, ["more"], NOW.wall)
 
     def journal(self, records: list[Record]) -> None:
-        """Altered, with right checksums; then the same behind a tear."""
+        """Try a changed journal with right checksums; then the same lines behind a torn one."""
         data = lines_of(records)
         self.use(self.with_file(JOURNAL, data))
         parse_lines(b"torn\n" + data, 0, 0)
 
     def hint(self, numbers: list[int]) -> None:
-        """A hint that is wrong, but whole."""
+        """Try a hint that is wrong, but has a right checksum."""
         self.use(self.with_file(HINT, Hint(*numbers).encode(), hint=True))
 
     def finished(self, records: list[Record]) -> None:
-        """A finished day of the length that counts."""
+        """Try a changed finished day of the same length."""
         (day,) = (self.kept.path / "finished").iterdir()
         size = day.stat().st_size
         self.use(self.with_file(f"finished/{day.name}", lines_of(records).ljust(size, b"\n")))
@@ -254,8 +256,8 @@ FINE = {0, 1, 2, 65, 77, 78, 124, 125}
 
 
 def read_by(path: Path, words: list[str]) -> str:
-    """Run the command in this process; what is wrong with its exit code, or with what it says; "" if nothing is."""
-    cli.app.registered_commands.clear()  # a process runs one command, and adds it there
+    """Run the command in this process; return what is wrong with its exit code or output, or ""."""
+    cli.app.registered_commands.clear()  # jobq adds its one command there, in each call
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
     code: object = 0
     with (
@@ -272,34 +274,32 @@ def read_by(path: Path, words: list[str]) -> str:
 
 
 def complaint(words: list[str], code: object, said: bytes) -> str:
-    """What is wrong with this answer."""
+    """Return what is wrong with this exit code or output, or ""."""
     if code not in FINE or b"Traceback" in said:
         return f"{words}: exit {code}: {said[-300:]!r}"
-    return f"{words}: passes on ESC: {said!r:.300}" if b"\x1b" in said else ""
+    return f"{words}: prints ESC: {said!r:.300}" if b"\x1b" in said else ""
 
 
 def ends(folder: Path, records: list[Record]) -> None:
-    """What a supervisor has left."""
+    """Try the records of a dead supervisor: the attempt must get an ending that can be stored."""
     (folder / "0.ends").write_bytes(b"".join(map(line_of, records)))
     with mock.patch.object(evidence, "kill_leftovers", lambda *_: True):
         trace = Trace(Key(1, 1), Attempt(1, "w", "w/0", 1.0), 1, "/")
         ending = evidence.determine_ending(evidence.SupervisorFiles(str(folder), "0"), trace, 0)
     assert ending is not None
     attempt = Attempt(1, "w", "w/0", 1.0, ending=ending)
-    assert read_attempt(json.loads(json.dumps(attempt_record(attempt)))) == attempt, (
-        "it can't be read once it is recorded"
-    )
+    assert read_attempt(json.loads(json.dumps(attempt_record(attempt)))) == attempt, "the recorded ending can't be read"
 
 
 def lock_file(folder: Path, data: bytes) -> None:
-    """What a supervisor's lock says of its process."""
+    """Try the lock file of a supervisor, which holds its pid."""
     (folder / "0.lock").write_bytes(data)
     pid = evidence.SupervisorFiles(str(folder), "0").pid()
     assert pid is None or 0 < pid < 1 << 31
 
 
 def environment_file(store: Store, data: bytes) -> None:
-    """A file whose name tells what it holds, whatever that is."""
+    """Try an environment file with this content; its name is the right digest."""
     digest = hashlib.sha256(data).hexdigest()
     path = Path(store.path, environment.ENV, f"{digest}.json")
     path.write_bytes(data)
@@ -307,19 +307,19 @@ def environment_file(store: Store, data: bytes) -> None:
     try:
         loaded = store.load_environment(digest)
         assert all(isinstance(word, str) for pair in loaded.items() for word in pair), (
-            f"that is no environment: {loaded}"
+            f"this is not an environment: {loaded}"
         )
     finally:
         path.unlink()
 
 
 def take_call(words: list[str]) -> None:
-    """As `jobq call` does, up to the line of the journal, which everybody must be able to read."""
+    """Parse the arguments as `jobq call` does, up to the call that the journal would hold."""
     args, kwargs = parse(words)
     call_command("m:f", args, kwargs, "/usr/bin/python3")
 
 
-@case("57", "store", "fuzz of everything that is stored")
+@case("fuzz-stored-files", "57", "store", "fuzz of all stored files: crashes, slow parsers")
 def fuzz_of_files(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
@@ -375,7 +375,7 @@ OTHERS: list[object] = [{}, DEEP, None]
 
 
 def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
-    """Something else in every place there is, one after the other: read in this process, some of it by real ones."""
+    """Change each value of the journal in turn, and read it: in this process, and a sample in real ones."""
     records = records_of(victim.kept.journal)
     spots = {
         tuple("*" if type(key) is int else key for key in place): place for place in places(records) if len(place) > 1
@@ -392,7 +392,9 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
                     figures.bad.append(f"{other!r:.40} at {place}: {wrong}")
             if bench.dice.random() < bench.size(1, 20) / 100:
                 figures.n += 1
-                words = next(words for words in victim.turn if words[:1] != ["wait"])  # which may signal what is named
+                words = next(
+                    words for words in victim.turn if words[:1] != ["wait"]
+                )  # wait may signal a pid that the store names
                 done = subprocess.run(
                     [sys.executable, "-m", "jobq", *words], env=environment_of(path), capture_output=True, check=False
                 )
@@ -400,18 +402,11 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
                     figures.bad.append(f"{other!r:.40} at {place}: a process: {wrong}")
 
 
-@case("57b", "command line", "fuzz of words")
+@case("fuzz-command-words", "57b", "command line", "fuzz of the words of commands: crashes, slow parsers")
 def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
-    for reader in (
-        table.duration,
-        table.positive_duration,
-        table.priority,
-        table.retries,
-        table.parse_name,
-        table.variable,
-    ):
+    for reader in (values.duration, *(option.parse for option in OPTIONS)):
         fuzz(reader.__name__, WORDS, reader, UsageError)
     queue = Queue(str(small_store(bench.folder / "store").path))
     fuzz("handles", st.lists(WORDS, max_size=3), lambda words: select(queue, words), JobqError)
@@ -437,7 +432,7 @@ def fuzz_of_words(bench: Bench) -> Figures:
 
 
 def nested(figures: Figures, path: Path, depth: int) -> None:
-    """A call with an argument of this depth is refused, or can be read wherever it is read from."""
+    """Add a call with an argument of this depth: it is refused, or every reader can read it."""
     queue = Queue(str(path))
     figures.n += 1
     try:
@@ -446,36 +441,36 @@ def nested(figures: Figures, path: Path, depth: int) -> None:
     except UsageError:
         return
     except (RecursionError, JobqError) as e:
-        figures.bad.append(f"an argument of depth {depth} is not refused, but: {type(e).__name__}: {e}")
+        figures.bad.append(f"an argument of depth {depth} is not refused, but raises {type(e).__name__}: {e}")
     finally:
         queue.store.close()
     try:
         below(60, lambda: view(Store(str(path))))
     except JobqError as e:
-        figures.bad.append(f"an argument of depth {depth} is taken, and can't be read: {e}")
+        figures.bad.append(f"an argument of depth {depth} is accepted, and can't be read: {e}")
     shutil.rmtree(path, ignore_errors=True)
 
 
 def below(frames: int, look: Callable[[], object]) -> object:
-    """Look from so much deeper in the stack."""
+    """Call `look` so many frames deeper in the stack."""
     return below(frames - 1, look) if frames else look()
 
 
 SEEDS = [
-    Seed("H", "a time that no calendar knows is read", "store/records.py", "TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", "TIME = Rule(NUMBER)", "57"),
-    Seed("H", "a name of a folder is read as it is", "store/records.py",
-         'WORD = Rule((str,), re.compile(r"[\\w-]*", re.ASCII).fullmatch)', "WORD = Rule((str,))", "57"),
-    Seed("H", "what a supervisor noted is recorded as it is", "engine/local/evidence.py", "            if not _fits(record):", "            if False:", "57"),
-    Seed("G21", "the keys of a later version are dropped by compaction", "store/state.py", '"jobs": count, **later.end}', '"jobs": count}', "tests/store/test_versions.py"),
-    Seed("G21", "the format of a later version is lowered", "store/journal.py", "format=max(self.format, FORMAT)", "format=FORMAT", "tests/store/test_versions.py"),
-    Seed("41", "a log is opened in a way that blocks", "views/logs.py", "self._fd = open_checked(self._path, os.O_RDONLY)", "self._fd = os.open(self._path, os.O_RDONLY)", "tests/store/test_planted.py"),
-    Seed("41", "any second name is trusted", "system.py", "return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", "return True", "tests/store/test_planted.py"),
-    Seed("6", "an environment that can't be read again is taken", "store/environment.py", "if stored > MAX_LINE or", "if", "tests/commands/test_bounds.py"),
-    Seed("H", "a parser that lets RecursionError out", "store/journal.py",
-         "    except (ValueError, RecursionError) as e:\n        raise BadLine", "    except ValueError as e:\n        raise BadLine",
-         "tests/store/test_journal.py"),
-    Seed("H", "arguments that are nested too deeply end in RecursionError", "commands/call.py",
-         "    except (ValueError, RecursionError) as e:", "    except ValueError as e:", "57b"),
-    Seed("H", "a duration that ends in ValueError", "options/table.py", "    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
-         "    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", "57b"),
+    Seed(harness="fuzz", fault="a time that no calendar has is read", file="store/records.py", old="TIME = Rule(NUMBER, _between(-3e10, 2.5e11))", new="TIME = Rule(NUMBER)", caught_by="fuzz-stored-files"),
+    Seed(harness="fuzz", fault="a name of a folder is not checked", file="options/values.py",
+         old="WORD = Rule((str,), WORD_CHARACTERS.issuperset)", new="WORD = Rule((str,))", caught_by="fuzz-stored-files"),
+    Seed(harness="fuzz", fault="what a supervisor recorded is not checked", file="engine/local/evidence.py", old="            if not _fits(record):", new="            if False:", caught_by="fuzz-stored-files"),
+    Seed(harness="versions", fault="the keys of a later version are dropped by compaction", file="store/state.py", old='"jobs": count, **later.end}', new='"jobs": count}', caught_by="tests/store/test_versions.py"),
+    Seed(harness="versions", fault="the format of a later version is lowered", file="store/journal.py", old="format=max(self.format, FORMAT)", new="format=FORMAT", caught_by="tests/store/test_versions.py"),
+    Seed(harness="planted-files", fault="a log is opened in a way that blocks", file="views/logs.py", old="self._fd = open_checked(self._path, os.O_RDONLY)", new="self._fd = os.open(self._path, os.O_RDONLY)", caught_by="tests/store/test_planted.py"),
+    Seed(harness="planted-files", fault="any hard link is trusted", file="system.py", old="return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", new="return True", caught_by="tests/store/test_planted.py"),
+    Seed(harness="crash-states", fault="an environment that can't be read again is accepted", file="store/environment.py", old="if stored > MAX_LINE or", new="if", caught_by="tests/commands/test_bounds.py"),
+    Seed(harness="fuzz", fault="a parser that lets RecursionError out", file="store/journal.py",
+         old="    except (ValueError, RecursionError) as e:\n        raise BadLine", new="    except ValueError as e:\n        raise BadLine",
+         caught_by="tests/store/test_journal.py"),
+    Seed(harness="fuzz", fault="arguments that are nested too deeply end in RecursionError", file="commands/call.py",
+         old="    except (ValueError, RecursionError) as e:", new="    except ValueError as e:", caught_by="fuzz-command-words"),
+    Seed(harness="fuzz", fault="a duration that ends in ValueError", file="options/values.py", old="    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
+         new="    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", caught_by="fuzz-command-words"),
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""History under load: adders, cancellers, a requeuer, workers and a compactor at once, killed at random; then every rule.
+"""Histories: adders, cancellers, a requeuer, workers and a compactor at once, killed at random; then all rules.
 
-Every command is a real process, forked off one that has loaded jobq before: so the load is heavy although Python starts
-slowly. What each was asked and answered is kept with its times; the jobs note their begins and ends in a file outside
-the store, and hold a lock that only the end of their whole tree releases. After the load a last worker drains the
-store, and all of it has to fit together: see RULES.
+Every command is a real process, forked off one that has already loaded jobq, so the load is heavy although Python starts
+slowly. Each command, its result and its times are kept. The jobs note their begins and ends in a file outside the store,
+and hold a lock that is released only when their whole tree has ended. After the load a last worker drains the store, and
+the history must obey RULES.
 
 All times here are seconds since boot, the clock of /proc/uptime.
 """
@@ -36,15 +36,15 @@ from tests.conftest import wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.clients import PATIENCE, Client, clients
-from tests.faults.history_rules import Add, Facts, JobOption, Notes, broken
+from tests.faults.history_rules import Add, Asked, Facts, Notes, broken
 from tests.faults.seed import Seed
 from tests.helpers.processes import is_alive
 
-# -- when it is over ------------------------------------------------------------------------------------
+# -- after the load -------------------------------------------------------------------------------------
 
 
 def living(stores: Iterable[Path]) -> dict[int, tuple[int, int]]:
-    """The live processes that were started for these stores: by pid, the job and its attempt (0: of no job)."""
+    """Return the live processes of these stores: by pid, the job and its attempt (0 and 0: of no job)."""
     wanted = {f"JOBQ_STORE={store}" for store in stores}
     found = {}
     for name in filter(str.isdecimal, os.listdir("/proc")):
@@ -59,7 +59,7 @@ def living(stores: Iterable[Path]) -> dict[int, tuple[int, int]]:
 
 
 def drain(store: Path, facts: Facts, notes: Notes) -> None:
-    """A last worker, alone, twice: a job that follows when all are finished, and compacted away, is like any other."""
+    """Drain the store with a worker, compact it, and drain another job; record the jobs and notes in `facts`."""
     with clients(store, 1) as (last,):
         first = last("worker", "--drain", "-j", "8", kill_after=PATIENCE / 2)
         facts.others.append(last("compact"))
@@ -74,7 +74,7 @@ def drain(store: Path, facts: Facts, notes: Notes) -> None:
 
 
 def leftovers(stores: Iterable[Path]) -> Iterator[str]:
-    """Processes and folders of workers that ought to be gone."""
+    """Yield each process and each worker's folder that should not exist any more."""
     stores = list(stores)
     deadline = time.monotonic() + 10
     while (left := living(stores)) and time.monotonic() < deadline:
@@ -85,7 +85,7 @@ def leftovers(stores: Iterable[Path]) -> Iterator[str]:
 
 
 def command_line(pid: int) -> str:
-    """Of a process; "" if it is gone."""
+    """Return the command line of a process; "" if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
@@ -93,11 +93,11 @@ def command_line(pid: int) -> str:
 
 
 def supervisor_name(pid: int) -> str:
-    """As attempts record it, if the process is a supervisor; else ""."""
+    """Return the name of the supervisor, as attempts record it; "" if the process is none."""
     words = command_line(pid).split()
     if len(words) < 4 or not words[-4].endswith("/supervisor/__main__.py"):
         return ""
-    try:  # a job that it is just starting still looks the same
+    try:  # a job that it is just starting has the same command line
         is_one = Path(f"{words[-3]}/{words[-2]}.lock").read_text() == f"{pid}\n"
     except OSError:
         return ""
@@ -105,7 +105,7 @@ def supervisor_name(pid: int) -> str:
 
 
 def judge(stores: list[Path], facts: Facts, notes: Notes) -> Figures:
-    """Drain the store, and see whether everything fits together."""
+    """Drain the store, and check the history; return the figures."""
     counts = {}
     figures = Figures(n=len(facts.commands))
     try:
@@ -130,7 +130,7 @@ def judge(stores: list[Path], facts: Facts, notes: Notes) -> Figures:
 
 
 class Crew:
-    """Threads that repeat what they do until the shift is over."""
+    """Threads that repeat their work until `close`."""
 
     def __init__(self) -> None:
         self.bad: list[str] = []
@@ -138,13 +138,13 @@ class Crew:
         self._threads: list[threading.Thread] = []
 
     def hire(self, work: Callable[[], float]) -> None:
-        """`work` returns for how many seconds to rest before it is done again. What it raises is a complaint."""
+        """Start a thread that repeats `work`, which returns the seconds to rest. An exception is a complaint."""
 
         def repeat() -> None:
             try:
                 while not self._over.wait(work()):
                     pass
-            except Exception as e:  # a thread has no caller
+            except Exception as e:  # no caller would see the exception of a thread
                 self.bad.append(f"{type(e).__name__}: {e}")
 
         self._threads.append(threading.Thread(target=repeat))
@@ -157,14 +157,14 @@ class Crew:
         self.close()
 
     def close(self) -> None:
-        """The shift is over: return when all have put down their tools."""
+        """Stop the threads; return when all have ended."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
 
 KINDS = (
-    # (what the job does, the exit statuses that it may have, how often)
+    # (shell line, the exit statuses that the job may have, weight)
     ("true", (0,), 3),
     ("sleep 0.05", (0,), 3),
     ("sleep 0.3", (0,), 3),
@@ -172,12 +172,12 @@ KINDS = (
     ("false", (1,), 2),
     ("setsid sleep 60 & sleep 0.1", (0,), 2),
 )
-MOST_WAITING = 80  # jobs; then the adders take it slower
+MOST_WAITING = 80  # jobs; above it the adders slow down
 CROWD = {"adders": 6, "cancellers": 2, "requeuers": 1, "compactors": 1, "holders": 1, "workers": 3}
 
 
 class Load:
-    """All at once on one store, which may go by several paths; the first of them is the one that is looked at."""
+    """All clients at once on one store, which may have several paths; the checks use the first."""
 
     def __init__(self, bench: Bench, stores: list[Path]) -> None:
         self.bench = bench
@@ -190,7 +190,7 @@ class Load:
         self._backlog = 0
 
     def run(self, seconds: float, *, kills: bool = True, crowd: dict[str, int] = CROWD) -> Figures:
-        """So long; then everything is judged."""
+        """Run the load for so many seconds, then check the history; return the figures."""
         with clients(self.stores[0], sum(crowd.values())) as made, Crew() as crew:
             free = iter(made)
             workers = [next(free) for _ in range(crowd["workers"])]
@@ -222,12 +222,12 @@ class Load:
         return lambda: work(*tools, dice)
 
     def words(self, dice: random.Random, *words: str) -> tuple[str, ...]:
-        """For a command on the store, by any of its paths."""
+        """Return the words of a command on the store, by any of its paths."""
         store = dice.choice(self.stores)
         return words if store is self.stores[0] else ("--store", str(store), *words)
 
     def add(self, client: Client, dice: random.Random) -> float:
-        """A job of any kind; now and then the command is killed."""
+        """Add a job of any kind; now and then kill the command."""
         ((shell, statuses, _),) = dice.choices(KINDS, [often for _, _, often in KINDS])
         tag, retries = f"tag{dice.getrandbits(60)}", dice.choice((0, 0, 1, 1 if not self.bench.full else 3))
         options = ["--retries", str(retries), "--grace", "0.3"]
@@ -244,37 +244,37 @@ class Load:
         return dice.uniform(0.03, 0.15) if self._backlog < MOST_WAITING else 0.5
 
     def cancel(self, client: Client, queue: Queue, dice: random.Random) -> float:
-        """One of those that are about to be claimed, or of the last."""
+        """Cancel a job that is about to be claimed, or one of the last jobs."""
         queued = [job.id for job in queue.jobs() if job.state is State.QUEUED] if dice.random() < 0.5 else []
         if ids := queued[:4] or self.ids[-25:]:
             job_id = dice.choice(ids)
-            self.facts.cancels.append(JobOption(job_id, client(*self.words(dice, "cancel", str(job_id)))))
+            self.facts.cancels.append(Asked(job_id, client(*self.words(dice, "cancel", str(job_id)))))
         return dice.uniform(0, 0.05)
 
     def requeue(self, client: Client, dice: random.Random) -> float:
-        """Any job: most of them can't be."""
+        """Requeue any of the last jobs; most of them can't be requeued."""
         if self.ids:
             job_id = dice.choice(self.ids[-60:])
-            self.facts.requeues.append(JobOption(job_id, client(*self.words(dice, "requeue", str(job_id)))))
+            self.facts.requeues.append(Asked(job_id, client(*self.words(dice, "requeue", str(job_id)))))
         return dice.uniform(0.05, 0.2)
 
     def compact(self, client: Client, dice: random.Random) -> float:
-        """Now and then it is killed."""
+        """Compact the store; now and then kill the command."""
         self.facts.others.append(client("compact", kill_after=dice.uniform(0, 0.03) if dice.random() < 0.2 else None))
         self.facts.kills["compactions"] += self.facts.others[-1].code == -signal.SIGKILL
         return dice.uniform(0.05, 0.3)
 
     def hold(self, client: Client, dice: random.Random) -> float:
-        """Those who wait for the lock meanwhile see it change hands at once."""
+        """Hold the lock for a while: the processes that wait for it then get it one right after another."""
         self.facts.others.append(client("hold", "0.03"))
         return dice.uniform(0.03, 0.1)
 
     def start_worker(self, worker: Client) -> None:
-        """By any path."""
+        """Start a worker on any path of the store."""
         worker.start(*self.words(self.bench.dice, "worker", "-j", "2"))
 
     def kill_worker(self, worker: Client) -> None:
-        """It may not have ended by itself."""
+        """Kill a worker, which must not have ended by itself."""
         worker.signal(signal.SIGKILL)
         done = worker.wait()
         self.facts.others.append(done)
@@ -283,7 +283,7 @@ class Load:
             self.facts.seen.append(f"a worker has ended by itself: {done}")
 
     def kill(self, workers: list[Client], dice: random.Random) -> float:
-        """A worker, which is started again, or a supervisor."""
+        """Kill a worker and start it again, or kill a supervisor."""
         if dice.random() < 0.6:
             worker = dice.choice(workers)
             self.kill_worker(worker)
@@ -293,7 +293,7 @@ class Load:
         return dice.uniform(0.15, 0.3)
 
     def kill_supervisor(self, dice: random.Random) -> None:
-        """Any that is alive."""
+        """Kill any live supervisor."""
         names = {pid: supervisor_name(pid) for pid, (job_id, _) in living(self.stores).items() if not job_id}
         if victims := [(pid, name) for pid, name in names.items() if name]:
             pid, name = dice.choice(victims)
@@ -302,7 +302,7 @@ class Load:
             os.kill(pid, signal.SIGKILL)
 
     def watch(self, queue: Queue) -> float:
-        """A job that is over has no process any more."""
+        """Check that finished jobs have no processes."""
         jobs = queue.store.read()
         self._backlog = sum(1 for _ in jobs.unfinished())
         final = (job for job in jobs.by_id.values() if job.state.final)
@@ -310,7 +310,7 @@ class Load:
         for pid, (job_id, n) in living(self.stores).items() if over else ():
             if job_id in over:
                 job = queue.job(job_id)
-                if len(job.history) == over[job_id]:  # so it was over when the process was seen
+                if len(job.history) == over[job_id]:  # so it was finished when the process was seen
                     self.facts.seen.append(
                         f"job {job_id} is {job.state}, and process {pid} of its attempt {n} is alive"
                     )
@@ -319,31 +319,31 @@ class Load:
         return 0.05
 
     def watch_folders(self) -> None:
-        """As long as a worker lives, so does its folder."""
+        """Check that live workers have their folders."""
         for path in (self.stores[0] / presence.WORKERS).glob(f"{presence.ANY_JOB}*/{presence.LOCK}"):
             with suppress(OSError, ValueError):
                 self._workers[path] = int(path.read_text())
         for path in [path for path in self._workers if not path.exists()]:
             if is_alive(pid := self._workers.pop(path)):
-                self.facts.seen.append(f"worker {pid} is alive, and its folder is gone")
+                self.facts.seen.append(f"worker {pid} is alive, and its folder is missing")
 
 
 def need_history() -> None:
-    """What the jobs and their clients need."""
+    """Check that the jobs and their clients can run here. Raises Skipped."""
     need_linux()
     need_tool("flock", "setsid")
 
 
-@case("15", "store", "history under load with random kills")
+@case("random-kills-history", "15", "store", "history under load with random kills")
 def history_under_load(bench: Bench) -> Figures:
-    """Six adders, three workers, two cancellers, a requeuer and a compactor."""
+    """Six adders, three workers, two cancellers, a requeuer, a compactor and a holder of the lock."""
     need_history()
     return Load(bench, [bench.folder / "store"]).run(bench.size(3, 300))
 
 
-@case("54", "store", "one store by two paths")
+@case("store-by-two-paths", "54", "store", "one store by two paths")
 def two_paths(bench: Bench) -> Figures:
-    """A symlink to the parent, and in the full form a bind mount: one lock, one truth."""
+    """A symlink to the parent, and in the full form a bind mount: both paths must use one lock and one journal."""
     need_history()
     stores = [bench.folder / "store", bench.folder / "a-longer-way" / "store"]
     stores[1].parent.symlink_to(bench.folder)
@@ -356,7 +356,7 @@ def two_paths(bench: Bench) -> Figures:
 
 @contextmanager
 def bound(store: Path, to: Path) -> Iterator[Path]:
-    """The store at another place, by mount(8)."""
+    """Make the store visible at another path, by mount(8)."""
     for path in (store, to):
         path.mkdir(mode=0o700)
     subprocess.run(["mount", "--bind", store, to], check=True)
@@ -366,9 +366,14 @@ def bound(store: Path, to: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", to], check=True)
 
 
-@case("20", "store", "a change is visible to every command that starts after it is acknowledged")
+@case(
+    "acknowledged-change-invisible",
+    "20",
+    "store",
+    "a change is visible to every command that starts after it is acknowledged",
+)
 def visible(bench: Bench) -> Figures:
-    """One process changes, another looks; others write and compact all the time. A reader that stays does not lag, either."""
+    """One process changes, another reads; others write and compact all the time. A long-lived reader is checked, too."""
     need_history()
     load, figures, store = Load(bench, [bench.folder / "store"]), Figures(), bench.folder / "store"
     with clients(store, 5) as (changer, looker, compactor, *adders), Crew() as crew:
@@ -395,7 +400,7 @@ def visible(bench: Bench) -> Figures:
                 job = (staying.store.read(), staying.store.find(int(job_id)))[1]
                 figures.check(
                     (job and job.state) == expected,
-                    f"after {done or 'add'}, a reader that stays sees {job and job.state}",
+                    f"after {done or 'add'}, a long-lived reader sees {job and job.state}",
                 )
                 figures.n += 1
     figures.bad += crew.bad
@@ -406,9 +411,9 @@ SAYS = "i=0; while [ $i -lt {0} ]; do echo line $i; i=$((i + 1)); sleep 0.02; do
 LOOKS = (("list", "--json"), ("list", "--all", "--json"), ("show", "1", "--json"), (), ("log", "1"), ("doctor",))
 
 
-@case("53", "store", "compaction while ten readers, a live table and `log -f` run")
+@case("compaction-under-readers", "53", "store", "compaction while ten readers, a live table and `log -f` run")
 def compaction_under_readers(bench: Bench) -> Figures:
-    """No reader fails, the table misses no end, the log no line."""
+    """No reader may fail, the table must count every end, the log must show every line."""
     need_history()
     load, figures, cli = Load(bench, [bench.folder / "store"]), Figures(), bench.cli()
     lines = bench.size(60, 2000)
@@ -438,15 +443,15 @@ def compaction_under_readers(bench: Bench) -> Figures:
     )
     for state in (State.SUCCEEDED, State.FAILED):
         count, shown = sum(job.state is state for job in jobs), [int(number) for number, name in said if name == state]
-        figures.check(count == (shown or [0])[-1], f"{count} jobs have {state}, the table says {shown[-3:]}")
+        figures.check(count == (shown or [0])[-1], f"{count} jobs have {state}, the table shows {shown[-3:]}")
     figures.bad += [*crew.bad, *(str(done) for done in load.facts.others if done.code)]
-    figures.note = f"{figures.n} looks, {len(load.facts.others)} compactions, {len(jobs)} jobs"
+    figures.note = f"{figures.n} reads, {len(load.facts.others)} compactions, {len(jobs)} jobs"
     return figures
 
 
 @contextmanager
 def terminal() -> Iterator[tuple[int, bytearray]]:
-    """A terminal for a command, and what has come to its screen so far."""
+    """Open a terminal for a command; yield it and all bytes that it gets."""
     screen = bytearray()
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -466,21 +471,21 @@ def terminal() -> Iterator[tuple[int, bytearray]]:
 
 
 def look(reader: Client, figures: Figures, dice: random.Random) -> float:
-    """One reading command, which has to succeed."""
+    """Run one reading command, which must succeed."""
     done = reader(*dice.choice(LOOKS))
     figures.n += 1
     figures.check(done.code == 0 and "Traceback" not in done.err, str(done))
     return dice.uniform(0, 0.1)
 
 
-@case("53b", "store", "a worker looks at a line whose sync then fails")
+@case("sync-error-seen-by-worker", "53b", "store", "a worker reads a line whose sync then fails: the job runs")
 def withdrawn(bench: Bench) -> Figures:
-    """The disk takes 0.2 s to refuse; meanwhile the worker is rung all the time. What is withdrawn never runs."""
+    """The sync takes 0.2 s to fail; meanwhile the worker is notified. That job must never run."""
     need_history()
     need_tool("strace")
     figures, cli, ran = Figures(n=bench.size(1, 20)), bench.cli(), bench.folder / "ran"
     worker = cli.worker("-j", "2")
-    cli.id("true")  # so that the environment is saved
+    cli.id("true")  # saves the environment
     root = cli.queue.store.existing()
     assert root is not None
     with Crew() as crew:
@@ -493,107 +498,107 @@ def withdrawn(bench: Bench) -> Figures:
             figures.check(done.returncode == 74, f"the add exits with {done.returncode}: {done.stderr}")
     after = cli.queue.wait(cli.id("true"), timeout=30)
     figures.check(not ran.exists(), "a job that was withdrawn has run")
-    figures.check(after.id == 2, f"there have been {after.id} jobs, not 2")
+    figures.check(after.id == 2, f"the last id is {after.id}, not 2")
     figures.check(worker.poll() is None, "the worker has ended")
     return figures
 
 
 SEEDS = [
     Seed(
-        "E",
-        "no lock at all",
-        "store/lock.py",
-        "            busy = self._try()\n",
-        "            busy = None\n",
-        "15",
+        harness="history",
+        fault="no lock at all",
+        file="store/lock.py",
+        old="            busy = self._try()\n",
+        new="            busy = None\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a claim that is decided outside the lock",
-        "worker/loop.py",
-        "        self.store.update(decide, now.wall, notify=False)\n        self._break",
-        "        decided = list(decide(self.store.jobs))\n"
+        harness="history",
+        fault="a claim that is decided outside the lock",
+        file="worker/loop.py",
+        old="        self.store.update(decide, now.wall, notify=False)\n        self._break",
+        new="        decided = list(decide(self.store.jobs))\n"
         "        self.store.update(lambda _jobs: decided, now.wall, notify=False)\n        self._break",
-        "15",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a cancel that does not look again under the lock",
-        "api.py",
-        "                if job_id in jobs.by_id:\n",
-        "                if job_id in known:\n                    return known[job_id]\n                if job_id in jobs.by_id:\n",
-        "15",
+        harness="history",
+        fault="a cancel that does not read again under the lock",
+        file="api.py",
+        old="                if job_id in jobs.by_id:\n",
+        new="                if job_id in known:\n                    return known[job_id]\n                if job_id in jobs.by_id:\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "compaction that forgets the next id",
-        "store/state.py",
-        '"next_id": next_id, "jobs": count, **later.end',
-        '"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
-        "15",
+        harness="history",
+        fault="compaction that forgets the next id",
+        file="store/state.py",
+        old='"next_id": next_id, "jobs": count, **later.end',
+        new='"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a rescue that ignores the lock of a live worker",
-        "store/lock.py",
-        "    except BlockingIOError:\n        return False\n",
-        '    except BlockingIOError:\n        return os.readlink(f"/proc/self/fd/{fd}").endswith("/lock")\n',
-        "15",
+        harness="history",
+        fault="a rescue that ignores the lock of a live worker",
+        file="store/lock.py",
+        old="    except BlockingIOError:\n        return False\n",
+        new='    except BlockingIOError:\n        return os.readlink(f"/proc/self/fd/{fd}").endswith("/lock")\n',
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "what a dead worker was running is run again instead of adopted",
-        "worker/rescue.py",
-        "            if ending is None:\n",
-        "            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
-        "15",
+        harness="history",
+        fault="a job of a dead worker runs again instead of being adopted",
+        file="worker/rescue.py",
+        old="            if ending is None:\n",
+        new="            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "an end that is told before the tree is gone",
-        "supervisor/supervisor.py",
-        "        self.end_leftovers(running)\n",
-        "",
-        "15",
+        harness="history",
+        fault="an end that is reported before the tree has ended",
+        file="supervisor/supervisor.py",
+        old="        self.end_leftovers(running)\n",
+        new="",
+        caught_by="random-kills-history",
     ),
     Seed(
-        "E",
-        "a reader that does not notice a new generation",
-        "store/view.py",
-        "        elif self.journal.is_current():\n            self._follow_to(",
-        "        elif self.journal.is_current() or not locked:\n            self._follow_to(",
-        "20",
+        harness="history",
+        fault="a reader that does not notice a new generation",
+        file="store/view.py",
+        old="        elif self.journal.is_current():\n            self._follow_to(",
+        new="        elif self.journal.is_current() or not locked:\n            self._follow_to(",
+        caught_by="acknowledged-change-invisible",
     ),
     Seed(
-        "E",
-        "compaction that leaves out what was written meanwhile",
-        "store/compaction.py",
-        "write_all(fd, tail, snapshot_end)",
-        'tail = b""',
-        "20",
+        harness="history",
+        fault="compaction that drops the changes made meanwhile",
+        file="store/compaction.py",
+        old="write_all(fd, tail, snapshot_end)",
+        new='tail = b""',
+        caught_by="acknowledged-change-invisible",
     ),
     Seed(
-        "E",
-        "a reader that believes what is not synced",
-        "store/view.py",
-        "None if locked and self.journal.size()",
-        "None if self.journal.size()",
-        "53b",
+        harness="history",
+        fault="a reader that trusts data that is not synced",
+        file="store/view.py",
+        old="None if locked and self.journal.size()",
+        new="None if self.journal.size()",
+        caught_by="sync-error-seen-by-worker",
     ),
     Seed(
-        "E",
-        "a reader that takes the hint of another generation",
-        "store/view.py",
-        "        if hint is None or hint.generation != self.journal.header.generation:\n",
-        "        if hint is None:\n",
-        "53",
+        harness="history",
+        fault="a reader that takes the hint of another generation",
+        file="store/view.py",
+        old="        if hint is None or hint.generation != self.journal.header.generation:\n",
+        new="        if hint is None:\n",
+        caught_by="compaction-under-readers",
     ),
     Seed(
-        "E",
-        "a lock for each path of the store",
-        "store/lock.py",
-        "            return self._folder.file(self.NAME,",
-        '            self.NAME = f"store{len(self._folder.path)}.lock"\n            return self._folder.file(self.NAME,',
-        "54",
+        harness="history",
+        fault="a lock for each path of the store",
+        file="store/lock.py",
+        old="            return self._folder.file(self.NAME,",
+        new='            self.NAME = f"store{len(self._folder.path)}.lock"\n            return self._folder.file(self.NAME,',
+        caught_by="store-by-two-paths",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What must hold of a history: what was asked and answered, what the store says in the end, what the jobs have noted."""
+"""The rules of a history of commands and their results, the jobs in the store at the end, and the notes of the jobs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from jobq.job import Call, Job, Outcome, State
+from jobq.command import Call
+from jobq.job import Job, Outcome, State
 from tests.faults.clients import Done
 
-CANCELLED = 125  # what `run` exits with if somebody cancels its job
+CANCELLED = 125  # exit code of `run` if its job is cancelled
 
-# -- jobs that note what happens to them ------------------------------------------------------------
+# -- jobs that write notes ---------------------------------------------------------------------------
 
-# Arguments: what to do, in shell; a tag. The descriptor 9 is handed down to the whole tree.
+# Arguments: a shell line, and a tag. The whole tree inherits descriptor 9.
 JOB = """\
 say() {{ read -r now _ < /proc/uptime; echo "$1 $JOBQ_JOB_ID $JOBQ_JOB_ATTEMPT $now" >> {runs}; }}
 exec 9>> "{locks}/$JOBQ_JOB_ID"
@@ -31,7 +32,7 @@ exit $code
 
 
 class Line(NamedTuple):
-    """What a job has noted: "begin", "end", or "overlap" if a process of another attempt was alive. In this order."""
+    """A note of a job: "begin", "end", or before them "overlap" if a process of another attempt was alive."""
 
     what: str
     id: int
@@ -40,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Notes:
-    """The script of the jobs, and what they have written, outside the store."""
+    """The script of the jobs, and the file of their notes, outside the store."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "locks").mkdir()
@@ -50,11 +51,11 @@ class Notes:
         self.script.write_text(JOB.format(runs=self.runs, locks=folder / "locks"))
 
     def command(self, shell: str, tag: str) -> tuple[str, ...]:
-        """The words of a job that does this and can be told by its tag."""
+        """Return the command of a job that runs this shell line; the tag identifies it."""
         return ("/bin/sh", str(self.script), shell, tag)
 
     def lines(self) -> list[Line]:
-        """All that was noted so far."""
+        """Return all notes so far."""
         words = (line.split() for line in self.runs.read_text().splitlines())
         return [Line(what, int(job_id), int(n), float(at)) for what, job_id, n, at in words]
 
@@ -63,7 +64,7 @@ class Notes:
 
 
 class Add(NamedTuple):
-    """A job that was asked for; `statuses` are the exit statuses that it may have."""
+    """An add of a job; `statuses` are the exit statuses that the job may have."""
 
     tag: str
     retries: int
@@ -72,11 +73,11 @@ class Add(NamedTuple):
 
     @property
     def id(self) -> int | None:
-        """What was acknowledged; `run` names no id."""
+        """Return the id that was acknowledged; None without one, and for `run`, which prints none."""
         return int(self.done.out) if self.done.code == 0 and "run" not in self.done.words else None
 
 
-class JobOption(NamedTuple):
+class Asked(NamedTuple):
     """A cancel or a requeue of one job."""
 
     job_id: int
@@ -85,31 +86,31 @@ class JobOption(NamedTuple):
 
 @dataclass
 class Facts:
-    """What was asked and answered, and, once it is over, what the store says and what the jobs have noted."""
+    """The facts of a history: the commands, and after the drain the jobs and their notes."""
 
     adds: list[Add] = field(default_factory=list)
-    cancels: list[JobOption] = field(default_factory=list)
-    requeues: list[JobOption] = field(default_factory=list)
+    cancels: list[Asked] = field(default_factory=list)
+    requeues: list[Asked] = field(default_factory=list)
     others: list[Done] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)  # supervisors, as attempts name them
-    seen: list[str] = field(default_factory=list)  # complaints of those who watched
+    seen: list[str] = field(default_factory=list)  # complaints of the checks during the load
     jobs: dict[int, Job] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
     @property
     def commands(self) -> list[Done]:
-        """All that were given."""
+        """Return all commands."""
         return [ask.done for asks in (self.adds, self.cancels, self.requeues) for ask in asks] + self.others
 
     @cached_property
     def acked(self) -> dict[int, Add]:
-        """By id; of two with one id, the later."""
+        """Return the acknowledged adds by id; of two with one id, the later."""
         return {add.id: add for add in self.adds if add.id is not None}
 
     @cached_property
     def begins(self) -> dict[int, list[Line]]:
-        """By job, in order."""
+        """Return the notes of begins by job, in order."""
         found: dict[int, list[Line]] = defaultdict(list)
         for line in self.lines:
             if line.what == "begin":
@@ -118,7 +119,7 @@ class Facts:
 
     @cached_property
     def _requeues(self) -> dict[int, list[Done]]:
-        """By job. A killed command may have done it."""
+        """Return the requeues by job; a killed one may have happened."""
         found: dict[int, list[Done]] = defaultdict(list)
         for ask in self.requeues:
             if ask.done.code in {0, -signal.SIGKILL}:
@@ -126,16 +127,16 @@ class Facts:
         return found
 
     def requeued(self, job_id: int, since: float = 0.0, until: float = float("inf")) -> int:
-        """How often that may have happened, and been felt between these times."""
+        """Return how many requeues of the job may have had an effect between these times."""
         return sum(done.acked > since and done.invoked < until for done in self._requeues.get(job_id, ()))
 
     def by_tag(self) -> dict[str, Add]:
-        """Every add, acknowledged or not."""
+        """Return every add by its tag, acknowledged or not."""
         return {add.tag: add for add in self.adds}
 
 
 def tag_of(job: Job) -> str:
-    """What tells the jobs of a test from each other."""
+    """Return the tag, which identifies the jobs of a test."""
     return str(job.command.args[-1] if isinstance(job.command, Call) else job.command[-1])
 
 
@@ -154,7 +155,7 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 
 
 def broken(facts: Facts) -> dict[str, list[object]]:
-    """What breaks each rule."""
+    """Return, for each rule, what breaks it."""
     return {name: list(rule(facts)) for name, rule in RULES.items()}
 
 
@@ -173,7 +174,7 @@ def _duplicate(facts: Facts) -> Iterator[object]:
 
 @rule("unexpected")
 def _unexpected(facts: Facts) -> Iterator[object]:
-    """A job that nobody asked for, that was refused, or that is there twice; of a killed add, one may be there."""
+    """A job that no command added, that was refused, or that exists twice; a killed add may have added one."""
     asked = facts.by_tag()
     tags = Counter(map(tag_of, facts.jobs.values()))
     for job_id, job in facts.jobs.items():
@@ -188,7 +189,7 @@ def _unexpected(facts: Facts) -> Iterator[object]:
 
 @rule("out of order")
 def _order(facts: Facts) -> Iterator[object]:
-    """What was acknowledged before the other was asked for has the lower id."""
+    """A job that was acknowledged before another add began has the lower id."""
     events = [(add.done.acked, 0, job_id) for job_id, add in facts.acked.items()]
     events += [(add.done.invoked, 1, job_id) for job_id, add in facts.acked.items()]
     highest = 0
@@ -196,12 +197,12 @@ def _order(facts: Facts) -> Iterator[object]:
         if not is_invoke:
             highest = max(highest, job_id)
         elif job_id < highest:
-            yield f"job {job_id} was asked for after job {highest} had been acknowledged"
+            yield f"job {job_id} was added after job {highest} was acknowledged"
 
 
 @rule("not visible")
 def _invisible(facts: Facts) -> Iterator[object]:
-    """Whoever names an acknowledged job finds it."""
+    """Every command finds an acknowledged job."""
     for ask in [*facts.cancels, *facts.requeues]:
         if "there is no job" in ask.done.err:
             yield str(ask.done)
@@ -215,7 +216,7 @@ def _double(facts: Facts) -> Iterator[object]:
 
 @rule("too many attempts")
 def _too_many(facts: Facts) -> Iterator[object]:
-    """With retries, those cut short by a stopping worker are not counted; without, what has begun never begins again."""
+    """Attempts that a stopping worker cuts short count only for jobs without retries, which never begin twice."""
     for job_id, begins in facts.begins.items():
         add, job = facts.acked.get(job_id), facts.jobs.get(job_id)
         if add is None or job is None:
@@ -239,7 +240,7 @@ def _overlap(facts: Facts) -> Iterator[object]:
 
 @rule("cancelled, then begun")
 def _cancelled_then_begun(facts: Facts) -> Iterator[object]:
-    """A cancel that found it running leaves room for the one begin that was under way."""
+    """A cancel of a running job allows one later begin: the attempt was just starting."""
     for ask in facts.cancels:
         if ask.done.code == 0:
             later = [line for line in facts.begins.get(ask.job_id, []) if line.at > ask.done.acked]
@@ -248,7 +249,7 @@ def _cancelled_then_begun(facts: Facts) -> Iterator[object]:
                 yield str(ask.done), later
 
 
-@rule("cancelled by nobody")
+@rule("cancelled without a command")
 def _cancelled_unasked(facts: Facts) -> Iterator[object]:
     asked = {ask.job_id for ask in facts.cancels if ask.done.code in {0, -signal.SIGKILL}}
     yield from (job_id for job_id, job in facts.jobs.items() if job.state is State.CANCELLED and job_id not in asked)
@@ -271,7 +272,7 @@ def _hollow_success(facts: Facts) -> Iterator[object]:
 
 @rule("wrong result")
 def _wrong_result(facts: Facts) -> Iterator[object]:
-    """Nobody signals a job but its supervisor, so it exits as it was meant to, or jobq is the cause."""
+    """Only its supervisor signals a job, so any other exit status or signal is the fault of jobq."""
     asked = facts.by_tag()
     for job in facts.jobs.values():
         for ending in filter(None, (attempt.ending for attempt in job.attempts)):
@@ -293,7 +294,7 @@ def _lost_attempts(facts: Facts) -> Iterator[object]:
 
 @rule("exit codes")
 def _codes(facts: Facts) -> Iterator[object]:
-    """75: the lock, which only happens on a machine that is far too slow."""
+    """No command crashes; 75 is the lock timeout, which happens only on a machine that is far too slow."""
     for done in facts.commands:
         if done.code == CANCELLED and "run" in done.words:
             continue

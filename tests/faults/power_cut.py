@@ -1,11 +1,11 @@
-"""Power cuts under load: what reached the disk at some instant is all that is left, and nothing acknowledged is gone.
+"""Power cuts under load: only what reached the disk at one instant is left, and nothing acknowledged is lost.
 
-The store lies on a file system in an image file, on a loop device. The image lies on an xfs that can clone files: a
-clone (FICLONE, ioctl_ficlone(2)) is what the device held at one instant, in the middle of whatever was being written
-then; what only the cache of the file system knows is not in it. Adders, cancellers, an observer who removes jobs, two
-workers and a compactor go on meanwhile and note what they are told outside of the image (`power_cut_load.py`). The
-clone is mounted, as after the reboot, and whatever had been noted before it was made has to hold there. Another boot is
-another boot id: a file is mounted over that of the kernel for the worker that works off what is left.
+The store lies on a file system in an image file, on a loop device. The image lies on an xfs that can clone files. A
+clone (FICLONE, ioctl_ficlone(2)) holds what the device held at one instant, in the middle of any write; it does not hold
+what is only in the cache of the file system. Meanwhile adders, a canceller, an observer that removes jobs, two workers
+and a compactor go on; they note the changes that are acknowledged outside of the image (`power_cut_load.py`). The clone
+is mounted, as after the reboot, and everything noted before the clone must hold there. The reboot is another boot id: a
+file is mounted over that of the kernel for the worker that runs the remaining jobs.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from tests.faults.seed import Seed
 
 FICLONE = 0x40049409  # linux/fs.h
 MIB = 1 << 20
-ENOUGH = 1500  # bytes of notes between two cuts: dozens of operations and starts
+ENOUGH = 1500  # bytes of notes between two cuts: dozens of changes and starts
 OUTER = 4096  # MiB, sparse: room for the image and what a clone changes of it
 CLIENTS = ("adder", "adder", "adder", "commander", "canceller", "observer", "compactor")
 AS_AFTER_REBOOT = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"'
 
 
 class Filesystem(NamedTuple):
-    """What the store lies on."""
+    """A kind of file system for the store."""
 
     make: tuple[str, ...]
     size: int  # MiB
     options: tuple[str, ...]
-    options_of_clone: tuple[str, ...] = ()  # there are two of the same uuid then
+    options_of_clone: tuple[str, ...] = ()  # extra options: the clone has the uuid of the live one
 
 
 EXT4 = ("mkfs.ext4", "-q", "-F", "-J", "size=16")
@@ -58,7 +58,7 @@ BTRFS = Filesystem(("mkfs.btrfs", "-q", "-f"), 512, ("commit=300",))
 
 
 def format_image(image: Path, make: tuple[str, ...], size: int) -> None:
-    """A file system in a sparse file of `size` MiB."""
+    """Make a file system in a sparse file of `size` MiB. Raises Skipped, CalledProcessError."""
     need_tool(make[0])
     with image.open("wb") as f:
         f.truncate(size * MIB)
@@ -67,7 +67,7 @@ def format_image(image: Path, make: tuple[str, ...], size: int) -> None:
 
 @contextmanager
 def mounted(image: Path, at: Path, options: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The file system in the image. Raises CalledProcessError."""
+    """Mount the file system in the image; unmount it on exit. Raises CalledProcessError."""
     at.mkdir(exist_ok=True)
     command = ["mount", "-o", ",".join(("loop", *options)), str(image), str(at)]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -79,27 +79,27 @@ def mounted(image: Path, at: Path, options: tuple[str, ...] = ()) -> Iterator[Pa
 
 @dataclass
 class Checkpoint:
-    """What was acknowledged, by the notes; and the starts of jobs of that store."""
+    """The changes that the notes acknowledge, and the starts of the jobs of one store."""
 
     store: str
     added: dict[int, tuple[int, str]] = field(default_factory=dict)  # id -> retries, queue
     final: dict[int, str] = field(default_factory=dict)  # id -> state
-    leaving: set[int] = field(default_factory=set)  # somebody has asked to remove them
+    leaving: set[int] = field(default_factory=set)  # their removal has begun
     removed: set[int] = field(default_factory=set)
-    missing: set[int] = field(default_factory=set)  # somebody wanted to cancel them, and was told that there are none
+    missing: set[int] = field(default_factory=set)  # a cancel did not find them
     starts: Counter[int] = field(default_factory=Counter)
     operations: int = 0
 
     @classmethod
     def from_notes(cls, notes: bytes, store: Path) -> Checkpoint:
-        """Starts in other stores do not count."""
+        """Read the notes; starts in other stores do not count."""
         known = cls(str(store))
         for line in notes.decode().splitlines():
             known.take(line.split(" ", 3))
         return known
 
     def take(self, note: list[str]) -> None:
-        """One more note."""
+        """Add one note, split into its words."""
         job_id = int(note[1])
         match note:
             case ["added", _, retries, queue]:
@@ -120,7 +120,7 @@ class Checkpoint:
 
 
 class Load:
-    """Everybody who works on the live store."""
+    """The clients and workers of the live store."""
 
     def __init__(self, bench: Bench, store: Path) -> None:
         self.notes = bench.folder / "notes"
@@ -141,17 +141,17 @@ class Load:
             )
 
     def go_on(self) -> None:
-        """Return when enough has happened since the last time."""
+        """Return when the notes have grown by ENOUGH since the last call, or a process has ended."""
         wait_until(lambda: self.size() >= self._seen + ENOUGH or self.complaints())
         self._seen = self.size()
 
     def size(self) -> int:
-        """Of the notes."""
+        """Return the size of the notes in bytes."""
         return self.notes.stat().st_size if self.notes.exists() else 0
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Leave the processors to others."""
+        """Stop clients and workers, so that they take no processor time; continue them on exit."""
         self._signal(signal.SIGSTOP)
         try:
             yield
@@ -168,15 +168,15 @@ class Load:
         yield from (("worker", worker) for worker in self._workers)
 
     def complaints(self) -> list[str]:
-        """Clients and workers end only if something went wrong."""
+        """Return a complaint if clients or workers have ended: none of them should."""
         ended = [name for name, process in self._everyone() if process.poll() is not None]
         if not ended:
             return []
         self._errors.seek(0)
-        return [f"ended: {', '.join(ended)}; the last said: {self._errors.read()[-300:].strip()!r}"]
+        return [f"ended: {', '.join(ended)}; the last lines of stderr: {self._errors.read()[-300:].strip()!r}"]
 
     def close(self) -> None:
-        """End them all, so that nothing holds the mount."""
+        """End all clients and workers, so that none keeps the mount busy."""
         for client in self._clients:
             if client.poll() is None:
                 os.killpg(client.pid, signal.SIGKILL)
@@ -186,7 +186,7 @@ class Load:
 
 
 class Scene:
-    """The live file system with its load, and how to cut its power."""
+    """The live file system with its load, and the power cuts."""
 
     def __init__(self, bench: Bench, kind: Filesystem, held: ExitStack) -> None:
         self.bench = bench
@@ -206,7 +206,7 @@ class Scene:
         self.boot_id.write_text(f"{uuid.uuid4()}\n")
 
     def cut(self, number: int) -> tuple[Checkpoint, Path]:
-        """What was known, and a clone of the image as of the instant after that."""
+        """Read the notes, then clone the image; return both."""
         clone = self.disk / f"{number}.img"
         with self.image.open("rb") as image, clone.open("wb") as copy:
             notes = self.load.notes.read_bytes()
@@ -214,7 +214,7 @@ class Scene:
         return Checkpoint.from_notes(notes, self.load.store), clone
 
     def work_off(self, store: Path) -> str:
-        """Run what is left in the store, on this machine after its reboot; what went wrong."""
+        """Run the remaining jobs of the store, as after a reboot; return what went wrong, or ""."""
         worker = [sys.executable, "-m", "jobq", "worker", "--drain", "-j", "4", "-q", WORK]
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-c", AS_AFTER_REBOOT, self.boot_id, *worker],
@@ -224,7 +224,7 @@ class Scene:
 
 
 def verdict(scene: Scene, known: Checkpoint, store: Path) -> Iterator[str]:
-    """Every complaint about the store as the cut left it, and about what becomes of it."""
+    """Yield each complaint about the store after the cut, and about the run of its remaining jobs."""
     queue = Queue(str(store))
     try:
         yield from stored(known, queue)
@@ -242,12 +242,12 @@ def verdict(scene: Scene, known: Checkpoint, store: Path) -> Iterator[str]:
 
 
 def stored(known: Checkpoint, queue: Queue) -> Iterator[str]:
-    """What is missing or went back, of what had been acknowledged."""
+    """Yield each acknowledged change that is missing or undone."""
     queue.store.read()
     found = queue.store.find_all(sorted(known.added))
     yield from (f"job {job_id} is lost" for job_id in known.added.keys() - found.keys() - known.leaving)
     yield from (f"job {job_id} was not found before it was removed" for job_id in known.missing - known.leaving)
-    yield from (f"job {job_id} was removed, and is back" for job_id in known.removed & found.keys())
+    yield from (f"job {job_id} was removed, and exists again" for job_id in known.removed & found.keys())
     for job_id, state in known.final.items():
         if job_id in found and found[job_id].state != state:
             yield f"job {job_id} was {state}, and is {found[job_id].state}"
@@ -257,10 +257,10 @@ def stored(known: Checkpoint, queue: Queue) -> Iterator[str]:
 
 
 def worked_off(known: Checkpoint, after: Checkpoint, queue: Queue) -> Iterator[str]:
-    """What ran that should not have, or did not that should. `after` knows the starts since the cut."""
+    """Yield each job that ran and should not, or should and did not. `after` holds the starts since the cut."""
     queue.store.read()
     unfinished: list[Job] = [job for job in queue.jobs() if job.spec.queue != LATER]
-    yield from (f"job {job.id} is {job.state}, although there is nothing left to do" for job in unfinished)
+    yield from (f"job {job.id} is {job.state}, although the worker has ended" for job in unfinished)
     for job in queue.store.find_all(sorted(known.added)).values():
         if job.attempts and (end := job.attempts[-1].ending) and end.outcome is Outcome.SPAWN_ERROR:
             yield f"job {job.id} can't be started: {end.error}"
@@ -274,7 +274,7 @@ def worked_off(known: Checkpoint, after: Checkpoint, queue: Queue) -> Iterator[s
 
 
 def after_reboot(scene: Scene, known: Checkpoint, clone: Path) -> list[str]:
-    """Every complaint about what the cut has left."""
+    """Mount the clone, and return each complaint about its store."""
     try:
         with mounted(clone, scene.bench.folder / clone.stem, scene.kind.options + scene.kind.options_of_clone) as at:
             return list(verdict(scene, known, at / "store"))
@@ -283,7 +283,7 @@ def after_reboot(scene: Scene, known: Checkpoint, clone: Path) -> list[str]:
 
 
 def run(bench: Bench, kind: Filesystem) -> Figures:
-    """Cut after cut of the same live store."""
+    """Cut the power of the same live store again and again."""
     need_root()
     need_linux()
     need_tool("mkfs.xfs", "unshare", kind.make[0])
@@ -293,7 +293,7 @@ def run(bench: Bench, kind: Filesystem) -> Figures:
         scene = Scene(bench, kind, held)
         for number in range(bench.size(2, 50)):
             scene.load.go_on()
-            time.sleep(bench.dice.uniform(0, 0.3))  # any moment is as good as any other
+            time.sleep(bench.dice.uniform(0, 0.3))  # cut at a random moment
             known, clone = scene.cut(number)
             operations = known.operations
             with scene.load.frozen():
@@ -305,46 +305,46 @@ def run(bench: Bench, kind: Filesystem) -> Figures:
     return figures
 
 
-@case("5", "store", "power cut under load, ext4 commit=300")
+@case("power-cut-ext4", "5", "store", "power cut under load, ext4 commit=300")
 def ext4(bench: Bench) -> Figures:
-    """Whatever is not synced stays in memory for five minutes."""
+    """Data that is not synced stays in memory for five minutes."""
     return run(bench, LAZY_EXT4)
 
 
-@case("5b", "store", "power cut under load, ext4 noauto_da_alloc", in_suite=False)
+@case("power-cut-ext4-noauto", "5b", "store", "power cut under load, ext4 noauto_da_alloc", in_suite=False)
 def ext4_without_help(bench: Bench) -> Figures:
-    """The file system does not guess that a rename asks for a sync."""
+    """The file system does not sync a file because it is renamed."""
     return run(bench, PLAIN_EXT4)
 
 
-@case("5c", "store", "power cut under load, xfs", in_suite=False)
+@case("power-cut-xfs", "5c", "store", "power cut under load, xfs", in_suite=False)
 def xfs(bench: Bench) -> Figures:
-    """Sizes are on the disk later than names."""
+    """Sizes of files reach the disk later than their names."""
     return run(bench, XFS)
 
 
-@case("5d", "store", "power cut under load, btrfs", in_suite=False)
+@case("power-cut-btrfs", "5d", "store", "power cut under load, btrfs", in_suite=False)
 def btrfs(bench: Bench) -> Figures:
-    """A sync of one file tells nothing of another."""
+    """A sync of one file does not save another."""
     return run(bench, BTRFS)
 
 
 SEEDS = [
     Seed(
-        "power cut", "nothing is synced",
-        "system.py", "        os.fdatasync(fd)\n        return\n", "        return\n", "5",
+        harness="power-cut", fault="nothing is synced",
+        file="system.py", old="        os.fdatasync(fd)\n        return\n", new="        return\n", caught_by="power-cut-ext4",
     ),
     Seed(
-        "power cut", "a change is acknowledged before it is synced",
-        "store/writer.py", "    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
-        "", "5",
+        harness="power-cut", fault="a change is acknowledged before it is synced",
+        file="store/writer.py", old="    try:\n        sync(fd)\n    except OSError as e:\n        raise SyncFailed(path, e, undone=cut(fd, at)) from None\n",
+        new="", caught_by="power-cut-ext4",
     ),
     Seed(
-        "power cut", "a captured environment is not synced before the job that names it",
-        "store/folder.py", "            write_all(fd, data, 0)\n            sync(fd)\n", "            write_all(fd, data, 0)\n", "5b",
+        harness="power-cut", fault="a captured environment is not synced before the job that names it",
+        file="store/folder.py", old="            write_all(fd, data, 0)\n            sync(fd)\n", new="            write_all(fd, data, 0)\n", caught_by="power-cut-ext4-noauto",
     ),
     Seed(
-        "power cut", "what was running before the reboot is run again",
-        "engine/local/evidence.py", 'if "not_started" in recorded or (', 'if "not_started" in recorded or not same_boot or (', "5",
+        harness="power-cut", fault="a job that was running before the reboot runs again",
+        file="engine/local/evidence.py", old='if "not_started" in recorded or (', new='if "not_started" in recorded or not same_boot or (', caught_by="power-cut-ext4",
     ),
 ]  # fmt: skip

@@ -1,10 +1,10 @@
-"""The load under which the power is cut: one client of a store, until it is killed.
+"""The load of the power cuts: one client of a store, until it is killed.
 
-`python -m tests.faults.power_cut_load ROLE STORE NOTES`. Each client appends to NOTES, which lies outside of the file
-system that is cut, a line once something is acknowledged; the jobs note their starts there themselves:
+`python -m tests.faults.power_cut_load ROLE STORE NOTES`. NOTES lies outside of the file system that is cut. Each client
+appends a line to it when a change is acknowledged; the jobs append their starts:
 
     added ID RETRIES QUEUE      start ID ATTEMPT STORE      ended ID STATE      cancelled ID
-    removing ID                 removed ID                  missing ID (was waiting, and is not found)
+    removing ID                 removed ID                  missing ID (it was waiting, and was not found)
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from jobq.errors import NotFound
 from jobq.job import Job, State
 from jobq.store import compaction
 
-BACKLOG = 12  # jobs that may wait: what is left at a cut has to be run before its verdict
-WORK, LATER = "default", "later"  # queues; nobody works for the second: what is in there waits to be cancelled
-PAUSE = 0.01  # seconds between two looks
+BACKLOG = 12  # jobs that may wait: those left at a cut must run before its verdict
+WORK, LATER = "default", "later"  # queues; no worker serves the second: its jobs wait to be cancelled
+PAUSE = 0.01  # seconds between two checks
 ENDS = ("exit 0", "sleep 0.3", "exit 126", "sleep 0.1", "exit 0")  # 126 is never retried
 
 
 class Notes:
-    """What is known to have happened."""
+    """The file of the notes."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def add(self, *lines: str) -> None:
-        """In one write: nobody reads half of it."""
+        """Append the lines in one write: no reader sees half of them."""
         os.write(self._fd, "".join(f"{line}\n" for line in lines).encode())
 
     def command(self, turn: int) -> str:
-        """A job that notes its start."""
+        """Return the command of a job that notes its start."""
         note = 'echo "start $JOBQ_JOB_ID $JOBQ_JOB_ATTEMPT $JOBQ_STORE"'
         return f"{note} >> {shlex.quote(self.path)}; {ENDS[turn % len(ENDS)]}"
 
 
 def waiting(queue: Queue, name: str) -> list[Job]:
-    """The jobs that are queued there."""
+    """Return the jobs that are queued there."""
     return [job for job in queue.jobs() if job.spec.queue == name and job.state is State.QUEUED]
 
 
 def turns(queue: Queue) -> Iterator[int]:
-    """0, 1, 2 ..., each when there is room for another job."""
+    """Yield 0, 1, 2 ..., each when there is room for another job."""
     for turn in itertools.count():
         while len(waiting(queue, WORK)) >= BACKLOG:
             time.sleep(PAUSE)
@@ -61,7 +61,7 @@ def turns(queue: Queue) -> Iterator[int]:
 
 
 def adder(queue: Queue, notes: Notes) -> None:
-    """Adds one to three jobs at once, every other time with an environment of their own."""
+    """Add one to three jobs at once; two turns share one new environment."""
     for turn in turns(queue):
         name, retries = LATER if turn % 3 == 0 else WORK, int(turn % 8 == 7)  # a retry costs each verdict a second
         env = {"TURN": f"{os.getpid()}.{turn // 2}"}
@@ -72,7 +72,7 @@ def adder(queue: Queue, notes: Notes) -> None:
 
 
 def commander(queue: Queue, notes: Notes) -> None:
-    """The same by the real commands, which wait for the end, too."""
+    """Add jobs with the real command, and wait for their ends with it."""
 
     def jobq(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "jobq", *words]
@@ -87,7 +87,7 @@ def commander(queue: Queue, notes: Notes) -> None:
 
 
 def canceller(queue: Queue, notes: Notes) -> None:
-    """Cancels what nobody works for, and now and then what somebody does."""
+    """Cancel jobs that no worker serves, and now and then one that a worker serves."""
     for turn in itertools.count():
         chosen = waiting(queue, LATER)[3:4] or waiting(queue, WORK)[-1 : -1 if turn % 4 else None]
         for job in chosen:
@@ -102,7 +102,7 @@ def canceller(queue: Queue, notes: Notes) -> None:
 
 
 def observer(queue: Queue, notes: Notes) -> None:
-    """Notes the ends that it sees, and removes every fourth of these jobs."""
+    """Note the ends of jobs, and remove every fourth of these jobs."""
     seen = 0
     ended: set[int] = set()
     while True:
@@ -119,10 +119,10 @@ def observer(queue: Queue, notes: Notes) -> None:
 
 
 def compactor(queue: Queue, _notes: Notes) -> None:
-    """Gives the journal a fresh start, again and again."""
+    """Compact the store again and again."""
     while True:
         compaction.compact(queue.store.path, clock.now())
-        time.sleep(20 * PAUSE)  # a sync of its own covers up what others forget
+        time.sleep(20 * PAUSE)  # not too often: its syncs hide missing syncs of others
 
 
 ROLES: dict[str, Callable[[Queue, Notes], None]] = {

@@ -1,7 +1,7 @@
-"""What nobody else may read, change or make us do: the rules of the store and of text that comes from jobs, row by row.
+"""Security: the rules of the store and of text that comes from jobs, and attacks on them.
 
-S1 to S20 are the rules; 40 to 46 try to break them: names that look like paths, things planted under every name of the
-store by the user and by another one, every umask, marked secrets, foreign files.
+Cases S1 to S20 check the rules; 40 to 46 attack them: names that look like paths, links and FIFOs planted under every
+name of the store by the user and by another one, every umask, marked secrets, foreign files.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jobq import clock
+from jobq.command import BadRecord
 from jobq.engine.local.evidence import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
 from jobq.job import Moment
-from jobq.options import table
+from jobq.options import values
 from jobq.store import compaction
-from jobq.store.records import BadRecord, job_record, read_job
+from jobq.store.records import job_record, read_job
 from jobq.supervisor import tree
 from tests.conftest import Cli, command, wait_until
 from tests.faults import strace
@@ -42,13 +43,16 @@ from tests.helpers.processes import is_alive
 SUBJECT = "security"
 T = TypeVar("T")
 NOBODY = 65534
-PATIENCE = 10.0  # seconds; what takes longer hangs
+PATIENCE = 10.0  # seconds; a command that takes longer hangs
 WAIT = "while ! [ -e go ]; do sleep 0.02; done"
 
 
 def run(cli: Cli, *words: str, limit: float = PATIENCE) -> tuple[int | None, str]:
-    """Exit code, and all that it said. What does not end within the limit is asked to, as with ^C twice; if it does not
-    even do that, it hangs (None), and is killed with all that it started."""
+    """Run jobq; return its exit code and output.
+
+    After `limit` seconds it gets SIGTERM and SIGINT, as from ^C twice. If it does not end then, it and its supervisors are
+    killed, and the exit code is None.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "jobq", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=cli.env, cwd=cli.cwd, start_new_session=True, text=True, errors="replace",
@@ -64,7 +68,7 @@ def run(cli: Cli, *words: str, limit: float = PATIENCE) -> tuple[int | None, str
 
 
 def end(pid: int, store: Path) -> None:
-    """KILL the process and the supervisors of its store."""
+    """Kill the process and the supervisors of its store."""
     pids = [pid]
     for lock in (store / "workers").glob("*/*.lock"):
         with suppress(OSError, ValueError):
@@ -75,15 +79,15 @@ def end(pid: int, store: Path) -> None:
 
 
 def drained(cli: Cli) -> None:
-    """Let a worker do all there is."""
+    """Let a worker run all jobs."""
     code, said = run(cli, "worker", "--drain", limit=60)
     assert code in {0, 1}, said
 
 
 def everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What is in the folder, at any depth."""
+    """Yield the folder and everything in it, at any depth."""
     yield folder, folder.lstat()
-    for place, folders, files in os.walk(folder):  # which minds nothing that is renamed meanwhile
+    for place, folders, files in os.walk(folder):  # os.walk raises nothing if a file is renamed meanwhile
         for name in folders + files:
             path = Path(place, name)
             with suppress(FileNotFoundError):
@@ -93,7 +97,12 @@ def everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 # -- the store's own files ----------------------------------------------------------------------------------------------
 
 
-@case("S2", SUBJECT, "a store that others can write to is refused, whatever the bits; what only they can read is not")
+@case(
+    "store-writable-by-others",
+    "S2",
+    SUBJECT,
+    "a store that others can write to is refused, with any mode; one that they can only read is not",
+)
 def modes_of_the_root(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.queue.add("true", env=cli.env)
@@ -105,13 +114,18 @@ def modes_of_the_root(bench: Bench) -> Figures:
         except StoreForbidden as e:
             refused, said = True, e.hint
         figures.n += 1
-        figures.check(refused == bool(mode & 0o022), f"mode {mode:04o}: {'refused' if refused else 'taken'}")
+        figures.check(refused == bool(mode & 0o022), f"mode {mode:04o}: {'refused' if refused else 'accepted'}")
         figures.check(not refused or said == f"chmod 700 {cli.store}", f"mode {mode:04o}: hint {said!r}")
     cli.store.chmod(0o700)
     return figures
 
 
-@case("S3", SUBJECT, "every open in the store: no link followed, closed on exec, nothing that is there truncated")
+@case(
+    "store-open-flags",
+    "S3",
+    SUBJECT,
+    "every open in the store: follows no link, is closed on exec, truncates no file",
+)
 def opens(bench: Bench) -> Figures:
     need_linux()
     figures, cli = Figures(), bench.cli()
@@ -137,7 +151,7 @@ OPEN = re.compile(r'(?:AT_FDCWD(?:<[^>]*>)?|\d+<([^>]*)>), "([^"]*)", ([A-Z_|]+)
 
 
 def check_open(text: str, store: str, who: str, figures: Figures) -> int:
-    """One successful openat(2); whether it was in the store at all."""
+    """Check one successful openat(2); return 1 if it was in the store, else 0."""
     found = OPEN.match(text)
     if found is None:
         return 0
@@ -147,16 +161,21 @@ def check_open(text: str, store: str, who: str, figures: Figures) -> int:
         return 0
     short = re.sub(r"[0-9a-f]{12,}", "*", path.removeprefix(f"{store}/"))
     if short == "workers/w*/child.py" and "O_RDWR" not in flags and "O_WRONLY" not in flags:
-        return 1  # by the interpreter that runs it, as any script: in a folder that nobody else can write to
+        return 1  # the interpreter opens its script: in a folder that only the user can write to
     where = f"{short}, opened by '{who}' with {'|'.join(sorted(flags))}"
-    removed = re.fullmatch(r"workers/\.\w\*", short)  # shutil.rmtree compares what it has opened with what it saw
+    removed = re.fullmatch(r"workers/\.\w\*", short)  # shutil.rmtree checks that it has opened the file that it saw
     figures.check("O_NOFOLLOW" in flags or "O_DIRECTORY" in flags or removed, f"follows links: {where}")
     figures.check("O_CLOEXEC" in flags or short.endswith(".log"), f"stays open in children: {where}")
     figures.check("O_TRUNC" not in flags or "O_EXCL" in flags, f"truncates: {where}")
     return 1
 
 
-@case("S4", SUBJECT, "a place that everybody can write to, without the sticky bit, is refused; nothing is made in it")
+@case(
+    "store-in-shared-folder",
+    "S4",
+    SUBJECT,
+    "a folder that others can write to, without the sticky bit, is refused as the place of a store",
+)
 def shared_places(bench: Bench) -> Figures:
     figures = Figures()
     for mode, fine in ((0o1777, True), (0o777, False), (0o773, False), (0o755, True)):
@@ -178,9 +197,10 @@ def shared_places(bench: Bench) -> Figures:
 
 
 @case(
+    "names-invalid",
     "S6",
     SUBJECT,
-    "names: what is taken is 1 to 128 printable characters, no number, range, '@...' or '-...'; and found again",
+    "names: only 1 to 128 printable characters, no number, range, '@...' or '-...', are accepted, and found again",
 )
 def names(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
@@ -212,11 +232,11 @@ def names(bench: Bench) -> Figures:
         text = "".join(bench.dice.choices(pieces, k=bench.dice.randint(0, 4)))
         figures.n += 1
         try:
-            name = table.parse_name(text)
+            name = values.parse_name(text)
         except UsageError:
             continue
-        figures.check(0 < len(name) <= 128 and name.isprintable(), f"{text!r} is taken")
-        figures.check(not name.replace("-", "").isdecimal() and name[0] not in "@-", f"{text!r} is taken")
+        figures.check(0 < len(name) <= 128 and name.isprintable(), f"{text!r} is accepted")
+        figures.check(not name.replace("-", "").isdecimal() and name[0] not in "@-", f"{text!r} is accepted")
         figures.check(unicodedata.is_normalized("NFC", name), f"{text!r} is kept as {name!r}")
     for text in ("e\u0301", "é", "日本", "../../x", "%s{}*", "a b"):
         job = cli.queue.add("true", name=text, env=cli.env)
@@ -230,7 +250,12 @@ def names(bench: Bench) -> Figures:
     return figures
 
 
-@case("S8", SUBJECT, "the environment is captured once, without what changes from prompt to prompt; its file is sealed")
+@case(
+    "environment-capture",
+    "S8",
+    SUBJECT,
+    "the environment is captured once, without the variables that change at each prompt; its file is read-only",
+)
 def captured_environment(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     for number in range(bench.size(3, 30)):
@@ -246,7 +271,7 @@ def captured_environment(bench: Bench) -> Figures:
         figures.n += 1
     files = list((cli.store / "env").iterdir())
     figures.check(len(files) == 1, f"{len(files)} files for one environment")
-    figures.check(all(stat.S_IMODE(path.stat().st_mode) == 0o400 for path in files), "it can be changed")
+    figures.check(all(stat.S_IMODE(path.stat().st_mode) == 0o400 for path in files), "the file can be changed")
     drained(cli)
     seen = dict(
         line.partition("=")[::2]
@@ -262,10 +287,15 @@ HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egnp\x7f\U000e0041[/][link=x]y[/li
 SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r")
 
 
-@case("S9", SUBJECT, "hostile text in every place that a terminal shows: what reaches it unescaped")
+@case(
+    "hostile-text",
+    "S9",
+    SUBJECT,
+    "hostile text in every place that a terminal shows: characters that reach it unescaped",
+)
 def hostile_text(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
-    hidden = os.fsdecode(HOSTILE.replace("/", "|").encode())  # where it is to be one name
+    hidden = os.fsdecode(HOSTILE.replace("/", "|").encode())  # for use as one file name
     place = bench.folder / hidden
     place.mkdir()
     (bench.folder / "tasks.py").write_text(f"def f(x): raise ValueError({HOSTILE!r})\n")
@@ -287,7 +317,7 @@ def hostile_text(bench: Bench) -> Figures:
         ["--store", f"/dev/null/{hidden}", "list"],
         ["wait", "1"],
     ]
-    where = bench.cli(f"store{hidden}")  # its path is in many a sentence
+    where = bench.cli(f"store{hidden}")  # its path is in many messages
     where.id("--retries", "0", "exit 3")
     where("worker", "--drain", code=1)
     where("add", "-n", "x", "true")
@@ -312,7 +342,7 @@ def hostile_text(bench: Bench) -> Figures:
 
 
 def check_shown(figures: Figures, words: list[str], screen: str) -> None:
-    """Nothing in it but what jobq draws itself, and what can be seen."""
+    """Complain if the screen has control characters that jobq does not use itself, or a traceback."""
     shown = SGR.sub("", screen)
     raw = {char for char in shown if not char.isprintable() and char not in "\n\t"}
     figures.check(not raw, f"jobq {' '.join(words)!r}: {sorted(raw)} in {shown[:300]!r}")
@@ -322,7 +352,7 @@ def check_shown(figures: Figures, words: list[str], screen: str) -> None:
 
 
 def on_terminal(cli: Cli, *words: str) -> str:
-    """All that the command writes to a terminal of its own."""
+    """Run the command in its own terminal; return its output."""
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(cli.cwd)
@@ -340,7 +370,7 @@ def on_terminal(cli: Cli, *words: str) -> str:
     return data.decode("utf-8", "replace").replace("\ufffd", "")
 
 
-@case("S11", SUBJECT, "no pickle, no eval, nothing imported by a name that the store holds")
+@case("code-from-store", "S11", SUBJECT, "no pickle, no eval, nothing imported by a name that the store holds")
 def nothing_is_evaluated(bench: Bench) -> Figures:
     figures = Figures()
     forbidden = {"pickle", "marshal", "shelve", "yaml", "dill", "runpy"}
@@ -353,7 +383,7 @@ def nothing_is_evaluated(bench: Bench) -> Figures:
             figures.check(called not in {"eval", "exec", "compile"}, f"{path.name} calls {called}")
             if called == "__import__":
                 told_by = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)} - {"__import__", "sys"}
-                figures.check(not told_by, f"{path.name} imports what {told_by} says")
+                figures.check(not told_by, f"{path.name} imports the module that {told_by} names")
             if "importlib" in names:
                 figures.check(path.name == "child.py", f"{path.name} imports by name")
     cli = bench.cli()
@@ -381,14 +411,14 @@ def nothing_is_evaluated(bench: Bench) -> Figures:
             figures.bad.append(f"the store may name {function!r}")
         with suppress(UsageError):
             cli.queue.call(function, env=cli.env)
-            figures.bad.append(f"a call of {function!r} is taken")
+            figures.bad.append(f"a call of {function!r} is accepted")
     return figures
 
 
 # -- what is touched outside ------------------------------------------------------------------------------------------------
 
 
-@case("S15", SUBJECT, "a number that was given away is never signalled: by start ticks, session, lock")
+@case("pid-reused", "S15", SUBJECT, "a pid that another process has now is never signalled: by start ticks and mark")
 def reused_numbers(bench: Bench) -> Figures:
     need_linux()
     figures = Figures()
@@ -401,20 +431,25 @@ def reused_numbers(bench: Bench) -> Figures:
             for wrong in (ticks - 1, ticks + 5, 0):
                 tree.send((stranger.pid, wrong), signal.SIGKILL)
                 figures.n += 1
-            # It carries the mark of nobody, or of another attempt.
+            # Nothing has these marks, so no process may be killed.
             for mark in (1 << 60, 1 << 60 | 1):
-                figures.check(kill_leftovers(mark), "it is waited for")
+                figures.check(kill_leftovers(mark), "kill_leftovers waits for it")
                 figures.n += 1
             figures.check(is_alive(stranger.pid), "a stranger was killed")
             tree.send((stranger.pid, ticks), signal.SIGKILL)
-            figures.check(stranger.wait(PATIENCE) == -signal.SIGKILL, "not even the right one is killed")
+            figures.check(stranger.wait(PATIENCE) == -signal.SIGKILL, "the right process is not killed")
         finally:
             stranger.kill()
             stranger.wait()
     return figures
 
 
-@case("S17", SUBJECT, "no network, no listening socket, no program but Python, the supervisor and the job")
+@case(
+    "network-access",
+    "S17",
+    SUBJECT,
+    "no network, no listening socket, no program but Python, the supervisor and the job",
+)
 def no_network(bench: Bench) -> Figures:
     need_linux()
     figures, cli = Figures(), bench.cli()
@@ -442,7 +477,7 @@ def no_network(bench: Bench) -> Figures:
     return figures
 
 
-@case("S18", SUBJECT, "what is out of scope is told")
+@case("scope-documented", "S18", SUBJECT, "the README names what is out of scope")
 def scope_is_told(_bench: Bench) -> Figures:
     told = "A process of the same user can always write to the files" in " ".join(
         (ROOT / "README.md").read_text(encoding="utf-8").split()
@@ -450,7 +485,7 @@ def scope_is_told(_bench: Bench) -> Figures:
     return Figures(n=1, bad=[] if told else ["the README does not say that the same user can write to the files"])
 
 
-@case("S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
+@case("dependency-floors", "S19", SUBJECT, "dependencies have a floor; a lock library has the floor that it needs")
 def dependency_floors(_bench: Bench) -> Figures:
     figures = Figures()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -462,7 +497,12 @@ def dependency_floors(_bench: Bench) -> Figures:
     return figures
 
 
-@case("S20", SUBJECT, "a bug, with and without JOBQ_DEBUG: values of the environment in what is printed")
+@case(
+    "secrets-in-crash-report",
+    "S20",
+    SUBJECT,
+    "a crash, with and without JOBQ_DEBUG: values of the environment in the output",
+)
 def crashes(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.env |= {"API_KEY": "mark-of-a-secret", "PLAIN": "mark-of-a-value"}
@@ -509,7 +549,9 @@ PATHS = [
 ]
 
 
-@case("40", SUBJECT, "paths as name, queue, function, variable, handle, store: files outside the store")
+@case(
+    "path-traversal", "40", SUBJECT, "paths as name, queue, function, variable, handle, store: files outside the store"
+)
 def traversal(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     work = bench.folder / "work"
@@ -539,7 +581,7 @@ def traversal(bench: Bench) -> Figures:
 
 
 class Plant(NamedTuple):
-    """Something that lies where a file of the store is to be."""
+    """A link, FIFO or directory in the place of a file of the store."""
 
     name: str  # below the store; {} is the digest of the environment, {day} today
     kind: str
@@ -561,10 +603,15 @@ FILES = [
 FILES += ["runs/0/1.1.log", "runs/0/1.1.result.json", "runs/0/1.1.result.json.tmp"]
 FOLDERS = ["env", "finished", "runs", "runs/0", "workers", "quarantine"]
 KINDS = ["symlink", "fifo", "hard link", "directory"]
-SEEN_BY_TESTS = {"store.lock", "journal.jsonl", "journal.hint"}  # planted by the user, with every kind
+SEEN_BY_TESTS = {"store.lock", "journal.jsonl", "journal.hint"}  # ordinary tests plant every kind there, as the user
 
 
-@case("41", SUBJECT, "link, FIFO or directory in the place of every path of the store: followed, changed, waited for")
+@case(
+    "planted-files",
+    "41",
+    SUBJECT,
+    "link, FIFO or directory in the place of every path of the store: followed, changed, hangs",
+)
 def planted(bench: Bench) -> Figures:
     plants = [
         Plant(name, kind, stranger)
@@ -585,7 +632,7 @@ def planted(bench: Bench) -> Figures:
 
 
 def grow(bench: Bench, folder: Path, plant: Plant, figures: Figures) -> None:
-    """Plant it in a store with one job that can't be done yet, then use the store in every way."""
+    """Plant it in a store with one waiting job, then use the store in every way."""
     folder.mkdir()
     cli = bench.cli(f"{folder.name}/store")
     cli.cwd = folder
@@ -617,7 +664,7 @@ def grow(bench: Bench, folder: Path, plant: Plant, figures: Figures) -> None:
 
 
 def lay(store: Path, plant: Plant, victim: Path, garden: Path) -> None:
-    """In the place of what is there, if anything is. Another user does it while everybody may write to the store."""
+    """Put the plant at the path. Another user can do it because the folder is open to all meanwhile."""
     digest = next((store / "env").iterdir()).stem
     path = store / plant.name.format(digest, day=time.strftime("%Y-%m-%d", time.gmtime()))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -644,14 +691,17 @@ def lay(store: Path, plant: Plant, victim: Path, garden: Path) -> None:
                 case "directory":
                     os.mkdir(path.name, 0o777, dir_fd=parent)
         finally:
-            os._exit(0)  # where the system itself forbids it, nothing is planted
+            os._exit(0)  # if the system forbids it, nothing is planted
     os.waitpid(pid, 0)
     os.close(parent)
     path.parent.chmod(0o700)
 
 
 @case(
-    "42", SUBJECT, "umask 000, 022, 077, 0777 when the store is made, when jobs are added, when they run: wrong modes"
+    "umask-modes",
+    "42",
+    SUBJECT,
+    "umask 000, 022, 077, 0777 when the store is made, when jobs are added, when they run: wrong modes",
 )
 def umasks(bench: Bench) -> Figures:
     figures = Figures()
@@ -678,7 +728,7 @@ WANTED = {
 
 
 def run_under(cli: Cli, adding: int, working: int, figures: Figures) -> None:
-    """Look at every file while one job runs, and another has left its result."""
+    """Check the mode of every file while one job runs, and another has left its result."""
     cli.cwd = cli.store.parent
     cli.cwd.mkdir()
     (cli.cwd / "tasks.py").write_text("def f(): return 1\n")
@@ -695,20 +745,20 @@ def run_under(cli: Cli, adding: int, working: int, figures: Figures) -> None:
             mode == expected, f"umask {adding:03o}, {working:03o}: {path.relative_to(cli.store)} has {mode:04o}"
         )
         kinds.add("env" if sealed else re.sub(r"^\d+", "N", path.name))
-    figures.check(kinds >= WANTED, f"not seen: {WANTED - kinds}")
+    figures.check(kinds >= WANTED, f"missing: {WANTED - kinds}")
     (cli.cwd / "go").touch()
     worker.send_signal(signal.SIGTERM)
     worker.wait(30)
 
 
 def make_jobs(cli: Cli) -> None:
-    """A job that goes on, and a call."""
+    """Add a job that goes on, and a call."""
     cli("add", "--retries", "0", f"(umask 0; : > began); {WAIT}")
     cli("call", "tasks:f")
 
 
 def under(mask: int, do: Callable[[], T]) -> T:
-    """Do it under that umask."""
+    """Call `do` under this umask; return its result."""
     before = os.umask(mask)
     try:
         return do()
@@ -716,7 +766,12 @@ def under(mask: int, do: Callable[[], T]) -> T:
         os.umask(before)
 
 
-@case("43", SUBJECT, "20 marked secrets in the environment: printed, stored outside env/, kept after rm or retention")
+@case(
+    "secrets-leaked",
+    "43",
+    SUBJECT,
+    "20 marked secrets in the environment: printed, stored outside env/, left after rm or retention",
+)
 def secrets(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     marks = [f"mark{number:02d}{bench.dice.randrange(1 << 64):016x}" for number in range(20)]
@@ -748,7 +803,7 @@ def secrets(bench: Bench) -> Figures:
     for what, output in said:
         figures.n += 1
         figures.check(not any(mark in output for mark in marks), f"printed by {what}")
-    compaction.compact(str(cli.store), clock.now())  # into the archive of finished jobs
+    compaction.compact(str(cli.store), clock.now())  # moves finished jobs into their files
     figures.n += 1
     figures.check(holders(cli.store, marks) == {"env"}, f"stored in {holders(cli.store, marks)}")
     cli.queue.remove([1])
@@ -765,13 +820,13 @@ def secrets(bench: Bench) -> Figures:
 
 
 def days_later(days: float) -> Moment:
-    """When so many days will have passed, on both clocks."""
+    """Return the moment so many days from now, on both clocks."""
     now = clock.now()
     return now._replace(wall=now.wall + days * 86_400, boot=now.boot + days * 86_400)
 
 
 def holders(store: Path, marks: list[str]) -> set[str]:
-    """The top folders, or files, of the store that hold any of them."""
+    """Return the top folders, or files, of the store that hold any of the marks."""
     found = set()
     for path, status in everything(store):
         if stat.S_ISREG(status.st_mode) and any(mark.encode() in path.read_bytes() for mark in marks):
@@ -779,7 +834,12 @@ def holders(store: Path, marks: list[str]) -> set[str]:
     return found
 
 
-@case("46", SUBJECT, "foreign files in every folder of the store: opened, removed, unseen by doctor; list takes longer")
+@case(
+    "foreign-files",
+    "46",
+    SUBJECT,
+    "foreign files in every folder of the store: changed, removed, not listed by doctor; list takes longer",
+)
 def foreign_files(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.queue.add("true", env=cli.env)
@@ -802,7 +862,7 @@ def foreign_files(bench: Bench) -> Figures:
         except OSError as e:
             figures.bad.append(f"compaction fails after {days} days: {e}")
     figures.check(code in {0, 65}, f"doctor exits with {code}")
-    figures.check(cli.queue.jobs() == [], "a job was not done")
+    figures.check(cli.queue.jobs() == [], "a job did not run")
     for path, status in before.items():
         figures.n += 1
         name = path.relative_to(cli.store)
@@ -817,7 +877,7 @@ def foreign_files(bench: Bench) -> Figures:
 
 
 def litter(folder: Path, many: int) -> list[Path]:
-    """What editors, file systems and people leave behind."""
+    """Make files as editors, file systems and people leave them; return their paths."""
     folder.mkdir(mode=0o700, exist_ok=True)
     left = [folder / name for name in ("work.txt~", ".nfs0001", "readme.json", ".#lock", "1.notes", "w1")]
     for path in left:
@@ -843,7 +903,7 @@ def litter(folder: Path, many: int) -> list[Path]:
 
 
 def listing_time(cli: Cli, times: int) -> float:
-    """Seconds of the whole command, the least of several."""
+    """Return the seconds of the whole list command, the least of several."""
     took = []
     for _ in range(times):
         since = time.monotonic()
@@ -854,14 +914,14 @@ def listing_time(cli: Cli, times: int) -> float:
 
 
 SEEDS = [
-    Seed("S2", "a store that the group can write to is taken", "store/folder.py", "if mode & 0o022:", "if mode & 0o002:", "S2"),
-    Seed("41", "links are followed", "system.py", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK", "tests/commands/test_bad_input.py::test_a_link_fifo_or_folder_in_place_of_a_store_file_is_never_used"),
-    Seed("42", "files that all can read", "store/folder.py", "PRIVATE_FILE = 0o600", "PRIVATE_FILE = 0o644", "42"),
-    Seed("42", "folders by the umask", "store/folder.py", "    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", "    os.mkdir(path)\n", "42"),
-    Seed("S9", "text is printed as it is", "views/text.py", 'return text.translate(SHOWN)', "return text", "S9"),
-    Seed("S15", "a number is signalled whoever has it now", "supervisor/tree.py", "if stat is None or stat[1] != started:", "if stat is None:", "S15"),
-    Seed("S8", "what changes from prompt to prompt is captured", "store/environment.py", 'frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', 'frozenset({"PWD", "SHLVL", "_"})', "S8"),
-    Seed("S11", "the store may name any function", "job.py", r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', r'[A-Za-z_.][\w.]*:.*"', "S11"),
-    Seed("43", "rm leaves the environment of the last job that named it", "api.py", "            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", "            pass", "43"),
-    Seed("43", "values are shown", "views/detail.py", 'f"{len(store.load_environment(job.spec.env))} variables', 'f"{store.load_environment(job.spec.env)} variables', "tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
+    Seed(harness="store-writable-by-others", fault="a store that the group can write to is accepted", file="store/folder.py", old="if mode & 0o022:", new="if mode & 0o002:", caught_by="store-writable-by-others"),
+    Seed(harness="planted-files", fault="links are followed", file="system.py", old="flags | os.O_NOFOLLOW | os.O_NONBLOCK", new="flags | os.O_NONBLOCK", caught_by="tests/commands/test_bad_input.py::test_a_link_fifo_or_folder_in_place_of_a_store_file_is_never_used"),
+    Seed(harness="umask-modes", fault="files that every user can read", file="store/folder.py", old="PRIVATE_FILE = 0o600", new="PRIVATE_FILE = 0o644", caught_by="umask-modes"),
+    Seed(harness="umask-modes", fault="the umask sets the mode of folders", file="store/folder.py", old="    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", new="    os.mkdir(path)\n", caught_by="umask-modes"),
+    Seed(harness="hostile-text", fault="text is printed unescaped", file="views/text.py", old='return text.translate(SHOWN)', new="return text", caught_by="hostile-text"),
+    Seed(harness="pid-reused", fault="a pid is signalled though another process has it now", file="supervisor/tree.py", old="if stat is None or stat[1] != started:", new="if stat is None:", caught_by="pid-reused"),
+    Seed(harness="environment-capture", fault="variables that change at each prompt are captured", file="store/environment.py", old='frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', new='frozenset({"PWD", "SHLVL", "_"})', caught_by="environment-capture"),
+    Seed(harness="code-from-store", fault="the store may name any function", file="command.py", old=r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', new=r'[A-Za-z_.][\w.]*:.*"', caught_by="code-from-store"),
+    Seed(harness="secrets-leaked", fault="rm leaves the environment of the last job that named it", file="api.py", old="            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", new="            pass", caught_by="secrets-leaked"),
+    Seed(harness="secrets-leaked", fault="values are shown", file="views/detail.py", old='f"{len(store.load_environment(job.spec.env))} variables', new='f"{store.load_environment(job.spec.env)} variables', caught_by="tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
 ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Seeded faults: small patches that break a promise, each of which a harness must catch.
+"""Seeded faults: small patches that break a promise; a harness must catch each of them.
 
-`python -m tests.faults --seeds` applies every one in a copy of the project and runs what ought to catch it.
+`python -m tests.faults --seeds` applies each in a copy of the project, and runs the case or test that must catch it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LIMIT_S = 300.0  # a harness that hangs on a fault has caught it
 
 @dataclass(frozen=True)
 class Seed:
-    """In `file`, `old` (which stands there once) becomes `new`; then `caught_by` has to fail."""
+    """A patch: `old`, which occurs once in `file`, becomes `new`; then `caught_by` must fail."""
 
-    harness: str  # which it is to prove
+    harness: str  # the case or group of cases that the seed tests
     fault: str  # in words
     file: str  # below jobq/
     old: str
     new: str
-    caught_by: str  # a case's number ("1"), or a test ("tests/store/test_model.py")
+    caught_by: str  # the name or number of a case ("soak"), or a test ("tests/store/test_journal.py")
 
     @property
     def path(self) -> Path:
@@ -35,13 +35,13 @@ class Seed:
         return ROOT / "jobq" / self.file
 
     def applies(self) -> bool:
-        """Whether the patch still fits the code, once."""
+        """Return True if `old` occurs exactly once in the file."""
         return self.path.read_text(encoding="utf-8").count(self.old) == 1
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one seed."""
+    """The result of one seed."""
 
     seed: Seed
     caught: bool
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def plant(seed: Seed, scratch: Path) -> Verdict:
-    """Apply the seed in a copy below `scratch`, and see whether it is caught."""
+    """Apply the seed in a copy below `scratch`, and run what must catch it."""
     if not seed.applies():
         return Verdict(seed, caught=False, how="the patch does not fit the code any more")
     copy = scratch / str(abs(hash(seed)))
@@ -61,7 +61,7 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
     if seed.caught_by.startswith("tests/"):
         words = ["-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider", seed.caught_by]
     else:
-        words = ["-m", "tests.faults", "--number", seed.caught_by]
+        words = ["-m", "tests.faults", "--case", seed.caught_by]
     environment = os.environ | {"PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(
@@ -84,6 +84,6 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
 
 
 def plant_all(seeds: list[Seed], scratch: Path) -> list[Verdict]:
-    """All of them, two at a time."""
+    """Plant all seeds, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda seed: plant(seed, scratch), seeds))

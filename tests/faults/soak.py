@@ -1,8 +1,8 @@
-"""Half an hour of everything: does anything grow that should not, and does everything fit together at its end?
+"""The soak: half an hour of everything; nothing may grow, and the history must be right at the end.
 
-20,000 jobs of all kinds for two workers, one of which is killed every 5 seconds, and a third that is spared: it lives
-as long as the soak, adopts what the dead ones were running, and its memory and descriptors tell whether anything leaks.
-JOBQ_SOAK_S sets another length in seconds; the number of jobs and the samples follow.
+20,000 jobs of all kinds run on three workers. One of the first two is killed every 5 seconds. The third is never killed:
+it lives as long as the soak and adopts the jobs of dead workers; its memory and descriptors show leaks. JOBQ_SOAK_S sets
+another length in seconds; the number of jobs and the times of the samples follow.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.faults.seed import Seed
 JOBS_PER_S = 20_000 / 1800
 SAMPLES = 180
 MIB = 1 << 20
-LATE = MIB // 2  # bytes of the journal that are written before a worker looks at its size, and compacts it
+LATE = MIB // 2  # bytes that the journal may grow before a worker checks its size, and compacts it
 
-# What a function of Python notes is what the shell jobs note.
+# The Python function writes the same notes as the shell jobs.
 MODULE = """
 import os, time
 
@@ -47,7 +47,7 @@ def work(tag):
 
 
 class Kind(NamedTuple):
-    """What a job does, with which options, which exit statuses it may have, and how often there is one."""
+    """A kind of job: its command, its options, the exit statuses that it may have, and its share of all jobs."""
 
     shell: str
     retries: int | None  # None: 0, 1 or 3
@@ -71,12 +71,12 @@ KINDS = (
 
 
 class Sample(NamedTuple):
-    """One look: what may grow, and the bounds of the journal. Bytes."""
+    """The sizes at one time: bytes for memory and files, numbers for the rest."""
 
     at: float
     worker_rss: int
     worker_fds: int
-    supervisor_rss: int  # the largest of the spared worker's
+    supervisor_rss: int  # the largest supervisor of the spared worker
     supervisor_fds: int
     processes: int
     zombies: int
@@ -85,8 +85,8 @@ class Sample(NamedTuple):
     store: int
 
 
-# By how much the straight line through the second half may rise from its beginning to its end. The worker knows the
-# jobs since the last snapshot, so that its memory goes up and down with the journal.
+# The most that each may grow in the second half, by the straight line through its samples. The worker keeps the jobs
+# since the last snapshot, so its memory goes up and down with the journal.
 TOLERANCE = {
     "worker_rss": 16 * MIB,
     "worker_fds": 4,
@@ -97,9 +97,9 @@ TOLERANCE = {
 }
 
 
-@case("56", "soak", "half an hour of everything", alone=True)
+@case("soak", "56", "soak", "half an hour of everything", alone=True)
 def soak(bench: Bench) -> Figures:
-    """Everything at once, then the checks of the history, and that nothing has grown. Times: of one add."""
+    """Run everything at once, then check the history and the growth. Times: of one add."""
     need_history()
     seconds = float(os.environ.get("JOBQ_SOAK_S", bench.size(20, 1800)))
     run = Soak(bench, seconds)
@@ -108,13 +108,13 @@ def soak(bench: Bench) -> Figures:
     figures.bad += growth(run.samples)
     lasted = run.samples[-1].at
     rate = len(run.load.facts.jobs) / lasted
-    figures.check(lasted > 0.95 * seconds, f"it was over after {lasted:.0f} s of {seconds:.0f}")
+    figures.check(lasted > 0.95 * seconds, f"it ended after {lasted:.0f} s of {seconds:.0f}")
     figures.note = f"{lasted:.0f} s, {rate:.1f} jobs/s, {summary(run.samples)}; {figures.note}"
     return figures
 
 
 class Soak:
-    """One run."""
+    """One run of the soak."""
 
     def __init__(self, bench: Bench, seconds: float) -> None:
         self.bench = bench
@@ -129,8 +129,8 @@ class Soak:
         self._asked = 0
 
     def go(self) -> None:
-        """The load; afterwards nothing of it runs any more."""
-        load, watched, sampled = self.load, Queue(str(self.store)), Queue(str(self.store))  # a thread each
+        """Run the load; return when all of its processes have ended."""
+        load, watched, sampled = self.load, Queue(str(self.store)), Queue(str(self.store))  # one for each thread
         spared, *workers = self.worker("2"), self.worker("4"), self.worker("4")
         wait_until(lambda: len(watched.workers()) == 3)
         self._begun = time.monotonic()
@@ -147,20 +147,20 @@ class Soak:
             wait_until(lambda: crew.bad or time.monotonic() - self._begun > self.seconds, self.seconds + 60)
             crew.close()
             load.facts.seen += crew.bad
-        wait_until(lambda: len(watched.workers()) == 3)  # one that is just starting does not listen yet
+        wait_until(lambda: len(watched.workers()) == 3)  # a worker that is just starting does not listen yet
         for worker in (spared, *workers):
             worker.terminate()
         ended = {worker.wait(60) for worker in (spared, *workers)}
         load.facts.seen += [f"a worker exits with {code}" for code in ended - {0}]
-        load.facts.seen += [f"a worker says: {line}" for line in self._errors.read_text().splitlines()]
+        load.facts.seen += [f"a worker reports: {line}" for line in self._errors.read_text().splitlines()]
 
     def worker(self, slots: str) -> subprocess.Popen[str]:
-        """The real command, from its start."""
+        """Start the real worker command."""
         with self._errors.open("a") as errors:
             return self.cli.start("worker", "-j", slots, stdout=subprocess.DEVNULL, stderr=errors)
 
     def kill(self, workers: list[subprocess.Popen[str]], dice: random.Random) -> float:
-        """One of the workers; another takes its place."""
+        """Kill one of the workers, and start another in its place."""
         n = dice.randrange(len(workers))
         workers[n].kill()
         workers[n].wait()
@@ -170,7 +170,7 @@ class Soak:
         return 0.0
 
     def ask(self, client: Client, dice: random.Random) -> float:
-        """The next job, of any kind; how long to wait until it is time for the one after it."""
+        """Add the next job, of any kind; return the seconds until the one after it."""
         (kind,) = dice.choices(KINDS, [kind.weight for kind in KINDS])
         tag, retries = (
             f"tag{dice.getrandbits(60)}",
@@ -187,7 +187,7 @@ class Soak:
         return max(0.0, self._begun + self._asked / JOBS_PER_S - time.monotonic())
 
     def look(self, spared: int, queue: Queue) -> Sample:
-        """How large everything is."""
+        """Return the current sizes."""
         processes = living([self.store])
         supervisors = [pid for pid in processes if is_supervisor_of(pid, spared)]
         queue.store.read()
@@ -207,23 +207,23 @@ class Soak:
 
 
 def slowly(work: Callable[[], float], seconds: float) -> Callable[[], float]:
-    """The same, once in so many seconds."""
+    """Return `work`, changed to rest at least so many seconds."""
     return lambda: max(work(), seconds)
 
 
 def pids() -> list[int]:
-    """Of all processes."""
+    """Return the pids of all processes."""
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
 def is_supervisor_of(pid: int, worker: int) -> bool:
-    """Whether the process is a supervisor that this worker has started."""
+    """Return True if the process is a supervisor that this worker has started."""
     stat = read_stat(pid)
     return stat is not None and stat[0] == worker and bool(supervisor_name(pid))
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory; 0 if the process is gone."""
+    """Return the process's resident memory in bytes; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -231,7 +231,7 @@ def resident(pid: int) -> int:
 
 
 def descriptors(pid: int) -> int:
-    """How many are open; 0 if the process is gone."""
+    """Return the number of the process's open descriptors; 0 if it has ended."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
@@ -239,7 +239,7 @@ def descriptors(pid: int) -> int:
 
 
 def size(path: str) -> int:
-    """Bytes on the disk; 0 if it is gone."""
+    """Return the bytes that the file takes on the disk; 0 if it does not exist."""
     try:
         return os.lstat(path).st_blocks * 512
     except OSError:
@@ -247,13 +247,13 @@ def size(path: str) -> int:
 
 
 def slope(samples: list[Sample], what: str) -> float:
-    """Of the straight line through the second half (least squares), per second."""
+    """Return the growth per second in the second half: the slope of the least-squares line."""
     late = samples[len(samples) // 2 :]
     return linear_regression([sample.at for sample in late], [getattr(sample, what) for sample in late]).slope
 
 
 def growth(samples: list[Sample]) -> list[str]:
-    """What has grown by more than is tolerated."""
+    """Return a complaint for each size that has grown more than it may."""
     window = samples[-1].at - samples[len(samples) // 2].at
     rises = {what: slope(samples, what) * window for what in TOLERANCE}
     bad = [f"{what} rises by {rise:.0f} in {window:.0f} s" for what, rise in rises.items() if rise > TOLERANCE[what]]
@@ -263,7 +263,7 @@ def growth(samples: list[Sample]) -> list[str]:
 
 
 def summary(samples: list[Sample]) -> str:
-    """The figures, in words."""
+    """Return the figures as text."""
     last, hour = samples[-1], 3600.0
     return ", ".join(
         [
@@ -277,11 +277,11 @@ def summary(samples: list[Sample]) -> str:
 
 SEEDS = [
     Seed(
-        "G",
-        "a descriptor that is left open with each job",
-        "supervisor/logs.py",
-        "            os.close(log.fd)\n        return sizes",
-        "            pass\n        return sizes",
-        "56",
+        harness="soak",
+        fault="a descriptor stays open after each job",
+        file="supervisor/logs.py",
+        old="            os.close(log.fd)\n        return sizes",
+        new="            pass\n        return sizes",
+        caught_by="soak",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Running the tree under test below strace(1): to record its system calls, to fail one, or to kill at one."""
+"""Run the tree under test below strace(1): record its system calls, make one fail, or kill the process at one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.faults.case import need_tool
 
-# What can change a disk, or what others see of us. Names of other systems' calls are left out ("?" in front).
+# Calls that change the disk, or what other processes see. strace ignores names that this system lacks ("?" in front).
 WRITES = (
     "mkdir", "mkdirat", "open", "openat", "flock", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat",
     "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir", "close", "chmod", "fchmod", "fchmodat", "mknodat", "mknod",
@@ -31,7 +31,7 @@ class Call(NamedTuple):
 
 
 def jobq(*words: str) -> list[str]:
-    """The command line of the real command."""
+    """Return the command line of the real command."""
     return [sys.executable, "-m", "jobq", *words]
 
 
@@ -44,10 +44,10 @@ def trace(
     timeout: float = 60,
     patience: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command below strace with these further options.
+    """Run the command below strace with these options.
 
-    What runs for longer than `patience` seconds is asked to stop, twice, as by ^C ^C. Raises subprocess.TimeoutExpired after
-    `timeout` seconds; then it is killed (supervisors leave by themselves).
+    After `patience` seconds it gets SIGINT and SIGTERM, as from ^C twice. After `timeout` seconds it is killed (its supervisors
+    end by themselves). Raises subprocess.TimeoutExpired, Skipped.
     """
     need_tool("strace")
     process = subprocess.Popen(
@@ -61,7 +61,7 @@ def trace(
         except subprocess.TimeoutExpired:
             if patience is None:
                 raise
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is over just now
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
                     os.kill(int(pid), signal.SIGINT)
                     os.kill(int(pid), signal.SIGTERM)  # a second INT might merge with the first
@@ -74,7 +74,7 @@ def trace(
 
 
 def read(path: Path) -> Iterator[Call]:
-    """The calls of a recording; those of different processes may be interleaved."""
+    """Read the calls of a recording; those of different processes may be interleaved."""
     counts: dict[tuple[int, str], int] = {}
     with path.open(errors="replace") as lines:
         for line in lines:

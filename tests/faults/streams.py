@@ -1,4 +1,4 @@
-"""stdout and stderr that take nothing, by errno and by kind of command."""
+"""Writes to stdout and stderr that fail, by errno and by kind of command."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ READING: tuple[list[str], ...] = (["list"], ["list", "--json"], ["show"], ["show
 
 
 def full() -> int:
-    """ENOSPC."""
+    """Open a device where writes fail with ENOSPC."""
     return os.open("/dev/full", os.O_WRONLY)
 
 
 def closed_to_writing() -> int:
-    """EBADF."""
+    """Open a descriptor where writes fail with EBADF."""
     return os.open(os.devnull, os.O_RDONLY)
 
 
 def hung_up() -> int:
-    """EIO: a terminal whose other end has gone."""
+    """Open a terminal whose other end is closed: writes fail with EIO."""
     other, end = os.openpty()
     os.close(other)
     return end
 
 
 def broken() -> int:
-    """EPIPE."""
+    """Open a pipe without a reader: writes fail with EPIPE."""
     read, write = os.pipe()
     os.close(read)
     return write
@@ -49,7 +49,7 @@ ERRORS: dict[int, Callable[[], int]] = {errno.ENOSPC: full, errno.EBADF: closed_
 
 
 def jobq(cli: Cli, *words: str, stdout: int, stderr: int = subprocess.PIPE, **more: str) -> tuple[int, str]:
-    """The exit code and what it said on stderr; `stdout` is closed afterwards."""
+    """Run jobq, and close `stdout` afterwards; return its exit code and stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "jobq", *words],
         env=cli.env | more,
@@ -65,7 +65,10 @@ def jobq(cli: Cli, *words: str, stdout: int, stderr: int = subprocess.PIPE, **mo
 
 
 @case(
-    "47c", SUBJECT, "stdout that errs, by errno: data that is missing with exit 0, changes that are made twice or not"
+    "stdout-error-command",
+    "47c",
+    SUBJECT,
+    "writes to stdout fail, by errno: missing output with exit 0, changes that are made twice or not at all",
 )
 def erring_stdout(bench: Bench) -> Figures:
     need_linux()
@@ -87,7 +90,7 @@ def erring_stdout(bench: Bench) -> Figures:
             before = len(cli.queue.jobs())
             code, told = jobq(cli, *words, stdout=make())
             figures.check(code == 0, f"{errno.errorcode[number]}, {words}: exit {code}: {told!r}")
-            figures.check(f"stdout {reason}" in told, f"{errno.errorcode[number]}, {words}: not told: {told!r}")
+            figures.check(f"stdout {reason}" in told, f"{errno.errorcode[number]}, {words}: not reported: {told!r}")
             figures.check(len(cli.queue.jobs()) == before + 1, f"{words}: {len(cli.queue.jobs()) - before} jobs")
         figures.n += 1
         ended = bench.folder / f"ended{number}"
@@ -103,7 +106,7 @@ def erring_stdout(bench: Bench) -> Figures:
     return figures
 
 
-@case("47d", SUBJECT, "stdout or stderr that errs under a worker: jobs that are not run")
+@case("output-error-worker", "47d", SUBJECT, "writes to stdout or stderr of a worker fail: jobs that do not run")
 def erring_worker(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures()
@@ -116,13 +119,18 @@ def erring_worker(bench: Bench) -> Figures:
             for _ in range(3):
                 job = cli.queue.wait(cli.queue.add("true", env=cli.env).id, timeout=30)
                 figures.check(job.state is State.SUCCEEDED, f"{make.__name__} as {name}: {job.state}")
-            figures.check(worker.poll() is None, f"{make.__name__} as {name}: the worker left")
+            figures.check(worker.poll() is None, f"{make.__name__} as {name}: the worker has ended")
             worker.terminate()
             figures.check(worker.wait(30) == 0, f"{make.__name__} as {name}: exit {worker.returncode}")
     return figures
 
 
-@case("47e", SUBJECT, "a slow reader of a pipe that does not block, and one that is further behind than --log-max")
+@case(
+    "pipe-reader-slow",
+    "47e",
+    SUBJECT,
+    "a slow reader of a non-blocking pipe, and one that is further behind than --log-max: missing output",
+)
 def slow_reader(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     lines = bench.size(200_000, 2_000_000)
@@ -149,7 +157,7 @@ def slow_reader(bench: Bench) -> Figures:
 
 
 def drain_late(fd: int, until: Path | None, got: list[bytes]) -> None:
-    """Read to the end, but not before there is that file, and the log has been looked at since."""
+    """Read to the end; begin when the file `until` exists and the supervisor has checked the log since."""
     waited = threading.Event()
     while until is not None and not until.exists():
         waited.wait(0.05)
@@ -160,10 +168,10 @@ def drain_late(fd: int, until: Path | None, got: list[bytes]) -> None:
 
 
 SEEDS = [
-    Seed("47c", "whatever stdout says, its reader has left", "views/console.py", "            except BrokenPipeError:\n", "            except OSError:\n", "47c"),
-    Seed("47c", "a job whose output can't be written is ended", "commands/run.py", "            self._has_read(self._job_id, self._n, None)\n", "            self._nobody_reads()\n", "47c"),
-    Seed("47c", "a failed acknowledgement is a failed command", "views/console.py", "        info(f\"added {ids}; {e}\")\n", "        raise\n", "47c"),
-    Seed("47d", "a worker's lines end with the first that can't be written", "views/watch.py", "                except OutputFailed as e:", "                except ValueError as e:", "tests/screens/test_streams.py::test_a_worker_prints_again_once_there_is_room"),
-    Seed("47e", "a pipe that does not block is one that errs", "views/console.py", "            except BlockingIOError:\n                wait_until_writable(self.fd)\n", "", "47e"),
-    Seed("47e", "what the reader of run has not had is dropped", "supervisor/logs.py", "self.read_to = 0 if followed else sys.maxsize", "self.read_to = sys.maxsize", "47e"),
+    Seed(harness="stdout-error-command", fault="every error of stdout counts as a reader that has left", file="views/console.py", old="            except BrokenPipeError:\n", new="            except OSError:\n", caught_by="stdout-error-command"),
+    Seed(harness="stdout-error-command", fault="run ends a job whose output can't be written", file="commands/run.py", old="            self._has_read(self._job_id, self._n, None)\n", new="            self._nobody_reads()\n", caught_by="stdout-error-command"),
+    Seed(harness="stdout-error-command", fault="a failed acknowledgement is a failed command", file="views/console.py", old="        info(f\"added {ids}; {e}\")\n", new="        raise\n", caught_by="stdout-error-command"),
+    Seed(harness="output-error-worker", fault="a worker prints nothing more after the first line that can't be written", file="views/watch.py", old="                except OutputFailed as e:", new="                except ValueError as e:", caught_by="tests/screens/test_streams.py::test_a_worker_prints_again_once_there_is_room"),
+    Seed(harness="pipe-reader-slow", fault="a full non-blocking pipe is an error", file="views/console.py", old="            except BlockingIOError:\n                wait_until_writable(self.fd)\n", new="", caught_by="pipe-reader-slow"),
+    Seed(harness="pipe-reader-slow", fault="output that the reader of run has not read is dropped", file="supervisor/logs.py", old="self.read_to = 0 if followed else sys.maxsize", new="self.read_to = sys.maxsize", caught_by="pipe-reader-slow"),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Process trees, killed workers and supervisors, timeouts, retries, output: what jobq promises of running jobs.
+"""Process trees, killed workers and supervisors, timeouts, retries, output: the promises about running jobs.
 
-Every tree is found from outside, by the environment that all its processes inherit, in /proc: what jobq itself sees of
-it does not matter. The worker runs as root or as an ordinary user, and without what a system may not have: /proc,
-pidfd_open(2), child subreapers. Wall-clock times of one machine are compared, to about 10 ms.
+The cases find every tree from outside, in /proc, by the environment that all its processes inherit; they do not use what
+jobq knows of it. The worker runs as root or as an ordinary user, and without what a system may lack: /proc,
+pidfd_open(2), child subreapers. Times are wall-clock times of one machine, exact to about 10 ms.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from tests.helpers.jobs import MEMBERS, PATIENT, TREES
 from tests.helpers.processes import is_alive
 
 SUBJECT = "supervision"
-MAX_LOST = 3  # attempts whose supervisor dies, then the job is taken to be the killer
-LEFTOVER_GRACE = 2.0  # seconds that leftovers, and jobs of a worker that stops at once, have from TERM to KILL
-GONE_FOR = 3  # looks in a row that must find nothing: one may miss what forks just then
+MAX_LOST = 3  # lost attempts; after them, the job counts as what kills its supervisors
+LEFTOVER_GRACE = 2.0  # seconds from TERM to KILL, for leftovers and for the jobs of a worker that stops at once
+GONE_FOR = 3  # checks in a row that must find nothing: one may miss a process that forks just then
 
-# -- worlds that lack something: what a child does before it becomes the worker -----------------------------------------
+# -- worlds that lack something: called in a child before it becomes the worker -----------------------------------------
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
@@ -50,20 +50,20 @@ PRCTL = {"x86_64": 157, "aarch64": 167}
 
 
 def must(result: int) -> None:
-    """Raises OSError if a call of the C library failed."""
+    """Check the result of a call of the C library. Raises OSError."""
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def without_proc() -> None:
-    """An empty directory hides /proc from this process and its children, nobody else."""
+    """Hide /proc behind an empty directory, for this process and its children only."""
     must(LIBC.unshare(CLONE_NEWNS))
     must(LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
     must(LIBC.mount(b"none", b"/proc", b"tmpfs", 0, None))
 
 
 def refuse(number: int, error: int, first_argument: int | None = None) -> None:
-    """Let a system call fail with `error` in this process and its children, by seccomp(2)."""
+    """Make a system call fail with `error` in this process and its children, by seccomp(2)."""
     load, equal, give = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
     test = [(load, 0, 0, 0), (equal, 0, 1, number)]
     if first_argument is not None:
@@ -76,17 +76,17 @@ def refuse(number: int, error: int, first_argument: int | None = None) -> None:
 
 
 def without_pidfd() -> None:
-    """As before Linux 5.3."""
+    """Make pidfd_open(2) fail, as before Linux 5.3."""
     refuse(PIDFD_OPEN, 38)
 
 
 def without_subreaper() -> None:
-    """As where ctypes is missing, or before Linux 3.4."""
+    """Make prctl(2) refuse to set a child subreaper, as before Linux 3.4 or without ctypes."""
     refuse(PRCTL[os.uname().machine], 22, PR_SET_CHILD_SUBREAPER)
 
 
 def without_anything() -> None:
-    """The poorest world there is."""
+    """Hide /proc, and make both calls fail."""
     without_proc()
     without_subreaper()
     without_pidfd()
@@ -96,7 +96,7 @@ World = Callable[[], object]
 
 
 def start_worker(cli: Cli, *words: str, world: World | None = None, **options: object) -> subprocess.Popen[str]:
-    """A worker in that world, as soon as it listens; nobody has to read what it says."""
+    """Start a worker in that world; return when it listens. Its output is thrown away by default."""
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
     before = set(cli.queue.workers())
     process = cli.start("worker", *words, preexec_fn=world, **options)
@@ -120,7 +120,7 @@ finally:
 
 
 def reachable(paths: Iterable[str]) -> str:
-    """Shell lines that let every user reach these directories, in a mount namespace of their own."""
+    """Return shell lines that let every user reach these directories, in a new mount namespace."""
     hidden = {}
     for path in paths:
         above = [str(p) for p in reversed(Path(path).parents) if not p.stat().st_mode & 0o001]
@@ -136,7 +136,7 @@ def reachable(paths: Iterable[str]) -> str:
 
 
 def as_user(bench: Bench, function: Run) -> Figures:
-    """The figures of a function (at the top of a module), run by an ordinary user in a folder of its own."""
+    """Run a module's function as an ordinary user in its own folder; return its figures. Raises Skipped."""
     need_linux()
     need_root()
     need_tool("unshare", "setpriv", "mount")
@@ -165,13 +165,13 @@ def as_user(bench: Bench, function: Run) -> Figures:
     return Figures(**json.loads(done.stdout))
 
 
-# -- looking at trees from outside ----------------------------------------------------------------------------------------
+# -- trees, seen from outside ---------------------------------------------------------------------------------------------
 
 Attempt = tuple[int, int]  # id and number
 
 
 def trees(store: Path) -> dict[Attempt, set[int]]:
-    """The live processes of every attempt of this store, by what is in their environment."""
+    """Return the live processes of every attempt of this store, by their environment."""
     found: dict[Attempt, set[int]] = {}
     wanted = b"JOBQ_STORE=%b" % os.fsencode(store)
     for name in os.listdir("/proc"):
@@ -187,7 +187,7 @@ def trees(store: Path) -> dict[Attempt, set[int]]:
 
 
 def clear(store: Path) -> None:
-    """KILL whatever is left, until several looks find nothing; chains are told that it is enough."""
+    """Kill all processes that are left, until several checks find none; stop the fork chains by a file."""
     for script in store.parent.rglob("flee.sh"):
         script.with_name("enough").touch()
     clean = 0
@@ -200,7 +200,7 @@ def clear(store: Path) -> None:
 
 
 def supervisor_of(cli: Cli, job: Job) -> int:
-    """The process that stands beside the running job."""
+    """Return the pid of the running job's supervisor."""
     pid = SupervisorFiles.named(f"{cli.store}/workers", job.attempts[-1].supervisor).pid()
     assert pid is not None
     return pid
@@ -219,23 +219,23 @@ LEAVE_THEIR_SESSION = {"setsid", "orphan", "chain"}
 
 @dataclass
 class Try:
-    """One tree that is to be ended in one way."""
+    """A tree, and the way to end it. Times are wall-clock seconds."""
 
     end: str
     shape: str
     folder: Path
     job_id: int = 0
-    asked_at: float = 0.0  # when it was to end
-    over_at: float | None = None  # when its end was first seen recorded
-    gone_at: float | None = None  # when its processes were first seen gone for good
-    clean: int = 0  # looks in a row that found nothing
+    asked_at: float = 0.0  # when its end was requested or due
+    over_at: float | None = None  # when its recorded end was first seen
+    gone_at: float | None = None  # when its processes were first found to have ended, permanently
+    clean: int = 0  # checks in a row that found no process
     complaints: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
         return f"{self.shape}, {self.end}"
 
     def write(self) -> str:
-        """Make its files; the command."""
+        """Write the files of the tree; return its command."""
         self.folder.mkdir(parents=True)
         (self.folder / "tree.sh").write_text(SHAPES[self.shape])
         (self.folder / "flee.sh").write_text(FLEE)
@@ -244,7 +244,7 @@ class Try:
         return "exec sh ./tree.sh"
 
     def is_ready(self) -> bool:
-        """Whether all of the tree is there."""
+        """Return True if all processes of the tree have started."""
         pids = self.folder / "pids"
         there = pids.read_text().split() if pids.exists() else []
         if self.shape == "stopped":
@@ -252,7 +252,7 @@ class Try:
         return len(there) >= SIZES[self.shape]
 
     def look(self, job: Job, alive: bool, exempt: bool) -> bool:
-        """Note what is seen: the job as it was just before the look at its processes. Whether it is over."""
+        """Record a check: the job, then whether processes of it live. Return True if the try is over."""
         now = time.time()
         if job.state.final and self.over_at is None:
             self.over_at = now
@@ -271,7 +271,7 @@ class Try:
 
 
 def wait_until_ready(tries: list[Try]) -> None:
-    """All of these trees are grown."""
+    """Wait until all of these trees are complete."""
     wait_until(lambda: all(tried.is_ready() for tried in tries))
 
 
@@ -283,12 +283,12 @@ ENDS = {
     "timeout": (State.FAILED, Outcome.TIMEOUT),
     "stop": (State.FAILED, Outcome.INTERRUPTED),
     "kill": (State.FAILED, Outcome.LOST),
-}  # how it ends: state and outcome
-TIMEOUT = 2.0  # seconds: time enough to grow the tree
+}  # the way to end: state and outcome
+TIMEOUT = 2.0  # seconds: enough to start the whole tree
 
 
 def matrix(bench: Bench, world: World | None = None, exempt: Callable[[Try], bool] = lambda _try: False) -> Figures:
-    """Every shape of tree in every way to end; `exempt` are those that may survive in this world, as documented."""
+    """End every shape of tree in every way; trees that are `exempt` may survive in this world, as documented."""
     need_linux()
     need_tool("setsid", "nohup")
     cli = bench.cli()
@@ -313,7 +313,7 @@ def matrix(bench: Bench, world: World | None = None, exempt: Callable[[Try], boo
 
 
 def play(cli: Cli, tries: list[Try], grace: float, world: World | None, exempt: Callable[[Try], bool]) -> None:
-    """Grow all trees side by side, end each in its way, watch until they are over."""
+    """Start all trees side by side, end each in its way, and watch them until all tries are over."""
     queue = cli.queue
     stopping = start_worker(cli, "-j", str(len(SHAPES)), "-q", "stop", world=world)
     for tried in tries:
@@ -339,7 +339,7 @@ def play(cli: Cli, tries: list[Try], grace: float, world: World | None, exempt: 
 
 
 def watch(cli: Cli, tries: list[Try], exempt: Callable[[Try], bool]) -> None:
-    """Look at jobs, then at their processes, until all tries are over."""
+    """Check the jobs, then their processes, until all tries are over."""
     queue, left = cli.queue, list(tries)
     deadline = time.monotonic() + 30
     while left:
@@ -348,12 +348,12 @@ def watch(cli: Cli, tries: list[Try], exempt: Callable[[Try], bool]) -> None:
         left = [t for t, job in zip(left, jobs, strict=True) if not t.look(job, (t.job_id, 1) in alive, exempt(t))]
         if time.monotonic() > deadline:
             for tried in left:
-                tried.complaints.add(f"{tried}: not over after 30 s")
+                tried.complaints.add(f"{tried}: has not ended after 30 s")
             return
 
 
 def judge(figures: Figures, tried: Try, job: Job) -> None:
-    """Count the try: what was seen of it, how it is recorded, and how long it took."""
+    """Count the try: its complaints, its recorded end, and the seconds that it took."""
     figures.n += 1
     figures.bad += sorted(tried.complaints)
     ending = job.ending
@@ -361,7 +361,7 @@ def judge(figures: Figures, tried: Try, job: Job) -> None:
         return
     figures.check((job.state, ending.outcome) == ENDS[tried.end], f"{tried}: recorded as {job.state}, {ending}")
     if tried.shape == "stopped" and tried.end != "kill" and (tried.folder / "pids").exists():
-        figures.check((tried.folder / "heard").exists(), f"{tried}: it never heard TERM, for want of a CONT")
+        figures.check((tried.folder / "heard").exists(), f"{tried}: it got no TERM, because no CONT followed")
     if tried.end == "cancel":
         tried.asked_at = job.cancel_asked_at or 0.0
     elif tried.end == "timeout":
@@ -370,23 +370,23 @@ def judge(figures: Figures, tried: Try, job: Job) -> None:
         figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
 
 
-@case("25", SUBJECT, "no process survives: six shapes of tree, five ways to end")
+@case("tree-survivors", "25", SUBJECT, "six shapes of tree, five ways to end: processes that survive")
 def trees_end(bench: Bench) -> Figures:
     return matrix(bench)
 
 
-@case("25b", SUBJECT, "no process survives, without /proc")
+@case("tree-survivors-without-proc", "25b", SUBJECT, "trees end without /proc: processes that survive")
 def trees_end_without_proc(bench: Bench) -> Figures:
     need_root()
     return matrix(bench, without_proc, lambda tried: tried.shape in LEAVE_THEIR_SESSION)
 
 
-@case("25c", SUBJECT, "no process survives, without pidfd_open")
+@case("tree-survivors-without-pidfd", "25c", SUBJECT, "trees end without pidfd_open: processes that survive")
 def trees_end_without_pidfd(bench: Bench) -> Figures:
     return matrix(bench, without_pidfd)
 
 
-@case("25d", SUBJECT, "no process survives, as an ordinary user")
+@case("tree-survivors-as-user", "25d", SUBJECT, "trees end as an ordinary user: processes that survive")
 def trees_end_as_user(bench: Bench) -> Figures:
     return as_user(bench, matrix)
 
@@ -395,24 +395,29 @@ def trees_end_as_user(bench: Bench) -> Figures:
 
 
 def patient(cli: Cli, folder: Path, count: int) -> list[int]:
-    """Jobs that note their start, go on when told, and note their end."""
+    """Add jobs that note their start, go on when the file `go` exists, and note their end."""
     folder.mkdir()
     return [cli.queue.add(PATIENT.format(n), cwd=str(folder), env=cli.env, grace=0.5).id for n in range(count)]
 
 
 def began(folder: Path, n: int) -> int:
-    """How often that job was started."""
+    """Return how often that job was started."""
     note = folder / f"began.{n}"
     return len(note.read_text().split()) if note.exists() else 0
 
 
 def killed(process: subprocess.Popen[str]) -> None:
-    """SIGKILL it and reap it."""
+    """Kill the process and reap it."""
     process.kill()
     process.wait()
 
 
-@case("22", SUBJECT, "worker killed with 4 running trees: taken over by a live one, by a new one, after their end")
+@case(
+    "worker-killed-adopted",
+    "22",
+    SUBJECT,
+    "worker killed with 4 running jobs: adopted by a live worker, by a new one, or recorded after their end",
+)
 def worker_killed(bench: Bench) -> Figures:
     figures = Figures(limit=2.0)
     for turn in range(bench.size(1, 15)):
@@ -423,7 +428,7 @@ def worker_killed(bench: Bench) -> Figures:
 
 
 def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> None:
-    """Kill a worker; another one is there, comes, or comes when the jobs are over. Of four jobs one is cancelled."""
+    """Kill a worker; another is alive, starts at once, or starts after the jobs have ended. Cancel one of the four."""
     cli = bench.cli()
     ids = patient(cli, folder, 4)
     first = start_worker(cli, "-j", "4")
@@ -449,7 +454,7 @@ def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> N
     if successor != "late":
         cli.queue.cancel(ids[3:])
         wait_until(lambda: cli.queue.job(ids[3]).state.final)
-        figures.check((ids[3], 1) not in trees(cli.store), f"{successor}: the cancelled job lives on")
+        figures.check((ids[3], 1) not in trees(cli.store), f"{successor}: the cancelled job is still alive")
         (folder / "go").touch()
     jobs = cli.queue.wait_all(ids, timeout=30)
     expected = [State.SUCCEEDED] * 3 + [State.SUCCEEDED if successor == "late" else State.CANCELLED]
@@ -462,13 +467,13 @@ def take_over(bench: Bench, folder: Path, successor: str, figures: Figures) -> N
     figures.check(second.wait(30) == 0, f"{successor}: the second worker exits with {second.returncode}")
 
 
-@case("26", SUBJECT, "supervisor killed: what is left of the tree is killed before any re-run")
+@case("supervisor-killed", "26", SUBJECT, "supervisor killed: the rest of its tree is killed before the job runs again")
 def supervisor_killed(bench: Bench) -> Figures:
     need_linux()
     need_tool("flock", "setsid")
     cli, figures = bench.cli(), Figures(limit=2.0)
     start_worker(cli, "-j", str(2 * len(SHAPES)))
-    # All of the first attempt holds a lock that the second one tries.
+    # The whole tree of the first attempt holds a lock that the second attempt tries to take.
     guard = "exec 9>>held; flock -n 9 || echo x >> overlap; echo x >> starts; [ $JOBQ_JOB_ATTEMPT = 1 ] || exit 0; "
     try:
         for turn in range(bench.size(1, 12)):
@@ -494,7 +499,7 @@ def supervisor_killed(bench: Bench) -> Figures:
 
 
 def judge_lost(figures: Figures, tried: Try, job: Job) -> None:
-    """The first attempt is lost; there is a second one if, and only if, it has a retry left."""
+    """Check that the first attempt is lost, and that there is a second one only with a retry left."""
     retries = int(tried.end[-1])
     figures.n += 1
     figures.bad += sorted(tried.complaints)
@@ -503,12 +508,17 @@ def judge_lost(figures: Figures, tried: Try, job: Job) -> None:
     figures.check(job.state is (State.SUCCEEDED if retries else State.FAILED), f"{tried}: the job has {job.state}")
     starts = (tried.folder / "starts").read_text().count("x")
     figures.check(starts == 1 + retries, f"{tried}: started {starts} times with {retries} retries")
-    figures.check(not (tried.folder / "overlap").exists(), f"{tried}: the second attempt met the first one")
+    figures.check(not (tried.folder / "overlap").exists(), f"{tried}: the second attempt ran beside the first one")
     if tried.gone_at is not None:
         figures.times.append(max(0.0, tried.gone_at - tried.asked_at))
 
 
-@case("52", SUBJECT, "a job that kills its supervisor and its worker ends; the others go on")
+@case(
+    "job-kills-supervisor",
+    "52",
+    SUBJECT,
+    "a job that kills its supervisor and its worker: it fails in the end, and the others go on",
+)
 def poison_pill(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures()
@@ -519,7 +529,7 @@ def poison_pill(bench: Bench) -> Figures:
     worker = start_worker(cli, "-j", "2")
     deadline = time.monotonic() + 120
     while not all(job.state.final for job in cli.queue.jobs_of(pills)) and time.monotonic() < deadline:
-        if worker.poll() is not None:  # as whatever keeps a service alive would start it again
+        if worker.poll() is not None:  # as a service manager starts it again
             deaths += 1
             worker = cli.start("worker", "-j", "2")
         time.sleep(0.02)
@@ -539,7 +549,12 @@ def poison_pill(bench: Bench) -> Figures:
     return figures
 
 
-@case("49b", SUBJECT, "a worker that was started with its stop signals blocked: seconds until it has left")
+@case(
+    "worker-signals-blocked",
+    "49b",
+    SUBJECT,
+    "a worker that was started with its stop signals blocked: seconds until it has ended",
+)
 def blocked_signals(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=2.0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -551,7 +566,7 @@ def blocked_signals(bench: Bench) -> Figures:
             worker.wait(5)
             figures.times.append(time.monotonic() - since)
         except subprocess.TimeoutExpired:
-            figures.bad.append(f"it does not hear {number.name}")
+            figures.bad.append(f"it does not react to {number.name}")
             killed(worker)
     return figures
 
@@ -560,11 +575,13 @@ def blocked_signals(bench: Bench) -> Figures:
 
 
 def since_boot() -> float:
-    """Seconds, as /proc/uptime has them."""
+    """Return the seconds since boot, as in /proc/uptime."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@case("30", SUBJECT, "the wall clock jumps by an hour during a timeout of 1 s and a backoff of 1 s")
+@case(
+    "clock-jumps-timeout", "30", SUBJECT, "the wall clock jumps by an hour during a timeout of 1 s and a backoff of 1 s"
+)
 def clock_jumps(bench: Bench) -> Figures:
     need_linux()
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
@@ -581,9 +598,9 @@ def clock_jumps(bench: Bench) -> Figures:
 
 
 def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figures) -> None:
-    """Two jobs that run out of time, and one that fails once; the clock of their worker jumps meanwhile.
+    """Run two jobs into their timeout, and one that fails once; meanwhile the clock of their worker jumps.
 
-    The store is the worker's alone: below libfaketime, sleep(3) fails, with which it would wait for the lock.
+    No other process may use the store: the worker would wait for the lock with sleep(3), which fails below libfaketime.
     """
     cli, folder = bench.cli(f"store{name}"), bench.folder / name
     folder.mkdir()
@@ -625,7 +642,12 @@ def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figure
     figures.check(outcomes == [Outcome.TIMEOUT] * 2 + [Outcome.EXIT], f"{jump}: recorded as {outcomes}")
 
 
-@case("31", SUBJECT, "timeouts: seconds over timeout, or over timeout + grace of those deaf to TERM")
+@case(
+    "timeout-overrun",
+    "31",
+    SUBJECT,
+    "timeouts: seconds that a job runs beyond its timeout, or beyond timeout and grace if it ignores TERM",
+)
 def timeouts(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=1.0)
     count, timeout, grace = bench.size(8, 400), 0.3, 0.3
@@ -646,7 +668,7 @@ def timeouts(bench: Bench) -> Figures:
     return figures
 
 
-@case("32", SUBJECT, "retries: seconds later than the backoff with all of its jitter")
+@case("retry-delay", "32", SUBJECT, "retries: seconds that a retry starts after the backoff and its longest jitter")
 def retries(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(limit=1.0)
     count, most = bench.size(12, 200), bench.size(1, 3)
@@ -663,7 +685,12 @@ def retries(bench: Bench) -> Figures:
     return figures
 
 
-@case("36", SUBJECT, "a daemon that keeps the output open: seconds until the end is recorded, and the daemon gone")
+@case(
+    "daemon-keeps-output",
+    "36",
+    SUBJECT,
+    "a daemon that keeps the output open: seconds until the end is recorded and the daemon has ended",
+)
 def daemon_keeps_output(bench: Bench) -> Figures:
     need_linux()
     need_tool("setsid")
@@ -685,16 +712,21 @@ def daemon_keeps_output(bench: Bench) -> Figures:
         if kind == "obedient":
             obedient.append(took)
     figures.check(
-        sorted(obedient)[len(obedient) // 2] < 0.5, f"the end of an obedient daemon is noted after {obedient} s"
+        sorted(obedient)[len(obedient) // 2] < 0.5, f"the end of an obedient daemon is recorded after {obedient} s"
     )
-    figures.note = f"obedient to TERM: at most {max(obedient) * 1000:.0f}; deaf ones get 2 s"
+    figures.note = f"daemons that obey TERM: at most {max(obedient) * 1000:.0f} ms; others get 2 s"
     return figures
 
 
 # -- poor worlds ------------------------------------------------------------------------------------------------------------
 
 
-@case("59", SUBJECT, "no /proc, no pidfd_open, no subreaper, no root: jobs, timeouts, leftovers, cancel, adoption")
+@case(
+    "platform-features-missing",
+    "59",
+    SUBJECT,
+    "no /proc, no pidfd_open, no subreaper, no root: failures of jobs, timeouts, leftovers, cancel, adoption",
+)
 def poor_worlds(bench: Bench) -> Figures:
     need_linux()
     need_root()
@@ -709,12 +741,12 @@ def poor_worlds(bench: Bench) -> Figures:
 
 
 def poor_user(bench: Bench) -> Figures:
-    """What an ordinary user can do without."""
+    """Run the worlds that an ordinary user can make."""
     return poor(bench, [without_pidfd, without_subreaper])
 
 
 def poor(bench: Bench, worlds: Iterable[World]) -> Figures:
-    """One round of everything in each world."""
+    """Run one round of everything in each world."""
     figures = Figures()
     for world in worlds:
         cli = bench.cli(f"store-{world.__name__}")
@@ -730,7 +762,7 @@ def poor(bench: Bench, worlds: Iterable[World]) -> Figures:
 
 
 def ordinary_day(cli: Cli, folder: Path, world: World) -> dict[str, tuple[object, object]]:
-    """What there is to see of a few jobs there, and what ought to be."""
+    """Run a few jobs in the world; return what was found and what was expected, by name."""
     queue, asked = cli.queue, {"env": cli.env, "retries": 0, "grace": 0.3}
     adopted = patient(cli, folder, 1)[0]
     first = start_worker(cli, "-j", "2", world=world)
@@ -770,11 +802,16 @@ def ordinary_day(cli: Cli, folder: Path, world: World) -> dict[str, tuple[object
 
 
 def peak_rss(pid: int) -> int:
-    """KiB, ever."""
+    """Return the highest memory of the process so far, in KiB."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
-@case("34", SUBJECT, "much output, in lines and without a newline: memory of worker and supervisor, time of log --tail")
+@case(
+    "large-output-memory",
+    "34",
+    SUBJECT,
+    "much output, with and without newlines: memory of worker and supervisor, seconds of log --tail",
+)
 def much_output(bench: Bench) -> Figures:
     need_linux()
     cli, figures = bench.cli(), Figures(limit=2.0)
@@ -809,7 +846,7 @@ def much_output(bench: Bench) -> Figures:
 
 
 def tail_on_a_terminal(cli: Cli, job_id: int, figures: Figures) -> str:
-    """How long a person waits for the last line, however long it is, and what memory that takes."""
+    """Print the end of a log that is one long line; return the seconds and the memory that it takes, as text."""
     since = time.monotonic()
     output, peak = terminal(cli, "log", "--tail", "10", str(job_id), limit=30.0)
     took = time.monotonic() - since
@@ -818,7 +855,7 @@ def tail_on_a_terminal(cli: Cli, job_id: int, figures: Figures) -> str:
 
 
 def terminal(cli: Cli, *words: str, limit: float = 60.0) -> tuple[int | None, int]:
-    """Run the command in a terminal; how many bytes it shows (None: not within the limit), and its peak memory in KiB."""
+    """Run the command in a terminal; return the bytes shown (None: not within `limit` s) and its peak memory in KiB."""
     pid, fd = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [sys.executable, "-m", "jobq", *words], cli.env | {"TERM": "xterm"})
@@ -844,7 +881,12 @@ def terminal(cli: Cli, *words: str, limit: float = 60.0) -> tuple[int | None, in
     return (seen[0] if in_time else None), peak
 
 
-@case("34b", SUBJECT, "nobody reads what a worker says: seconds until a cancel is carried out, and the next job done")
+@case(
+    "worker-output-unread",
+    "34b",
+    SUBJECT,
+    "no process reads the output of a worker: seconds until a cancel and the next job are done",
+)
 def unread_worker(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures(n=2, limit=3.0)
     read, write = os.pipe()
@@ -865,13 +907,18 @@ def unread_worker(bench: Bench) -> Figures:
             cli.queue.wait(job_id, timeout=5)
             figures.times.append(time.monotonic() - since)
     except WaitTimeout as e:
-        figures.bad.append(f"the worker stands still: {e}")
+        figures.bad.append(f"the worker hangs: {e}")
     finally:
-        os.close(read)  # a broken pipe frees it
+        os.close(read)  # the broken pipe lets the worker go on
     return figures
 
 
-@case("35", SUBJECT, "output of every byte, invalid UTF-8, lone CR, 10^6 tiny lines: bytes that differ in the log")
+@case(
+    "log-bytes-changed",
+    "35",
+    SUBJECT,
+    "output of every byte, invalid UTF-8, lone CR, 10^6 tiny lines: bytes that differ in the log",
+)
 def bytes_kept(bench: Bench) -> Figures:
     cli, figures = bench.cli(), Figures()
     samples = {
@@ -903,50 +950,50 @@ def bytes_kept(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed("68", "a command hears TERM before the shell that waits for it", "supervisor/tree.py", "key=lambda process: (process[1], process[0]))", "key=lambda process: (-process[1], -process[0]))", "tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
-    Seed("68", "a process hears TERM again when its shell has gone", "supervisor/running.py", "for process in parents_first(set(processes) - self._told):", "for process in parents_first(processes):", "tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace"),
-    Seed("68", "what a shell started has 2 s, whatever its grace", "supervisor/running.py", '        if self.stop is not None:\n            return self.stop.kill_at\n', '        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', "tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace"),
-    Seed("68", "a filter is ended with the job that it reads from", "supervisor/running.py", '            if self._may_drain(left):\n                return\n', "", "tests/process/test_grace.py::test_a_filter_that_outlives_its_job_can_finish_writing"),
-    Seed("63", "a TERM that everything hears uses up a retry", "supervisor/supervisor.py", "counted=not told", "counted=True", "tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once"),
-    Seed("63", "a TERM that everything hears is sent again", "supervisor/supervisor.py", "heard=told and not deaf", "heard=False", "tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once"),
-    Seed("63", "the first ^C hands running jobs back", "worker/stopping.py", "OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", "OnStop.HAND_BACK", "tests/process/test_grace.py::test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named"),
-    Seed("63", "a second hangup ends the jobs at once", "worker/signals.py", '            self._hung_up = True\n', '            self._asked += 1\n', "tests/process/test_grace.py::test_sighup_never_counts_as_a_second_stop"),
-    Seed("64", "a lock file that was copied proves that its supervisor is dead", "system.py", "self.is_copy = self.file !=", "self.is_copy = False and self.file !=", "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_every_command_on_a_copy"),
-    Seed("64", "processes are known by the path of the store", "supervisor/mark.py", 'run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', 'run = f"{job_id}.{n}"', "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one"),
-    Seed("64", "processes are known by their environment only", "supervisor/mark.py", "resource.setrlimit(RLIMIT_LOCKS, (mark,", "resource.setrlimit(RLIMIT_LOCKS, (-1,", "tests/process/test_ownership.py::test_a_process_that_hides_is_found_after_its_worker_and_supervisor_died"),
-    Seed("65", "what runs already is claimed from a restored store", "worker/claiming.py", "                if job.id in barred:", "                if False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("65", "the end of what a restored store does not know is dropped", "worker/loop.py", "if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", "if job is not None and False:", "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
-    Seed("66", "files that a cleaner took stay away", "supervisor/supervisor.py", '                self.mend()\n', "", "tests/process/test_ownership.py::test_a_cancel_works_after_a_cleaner_removed_the_fifo_of_the_supervisor"),
-    Seed("66", "a supervisor without a lock file is taken for dead", "engine/local/evidence.py", "    if lock < 0 and supervision.may_run():", "    if False:", "tests/process/test_ownership.py::test_a_supervisor_without_its_files_is_recognised_by_its_process"),
-    Seed("66", "a supervisor that was stopped stays so", "engine/local/slots.py", '                os.kill(self.process.pid, signal.SIGCONT)\n', '                pass\n', "tests/process/test_ownership.py::test_a_stopped_supervisor_is_continued_and_keeps_the_time_limit"),
-    Seed("67", "what can't die keeps its slot", "engine/local/engine.py", "sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", "sum(bool(slot.keys) for slot in self._slots)", "tests/process/test_ownership.py::test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job"),
-    Seed("67", "a worker as PID 1 leaves strangers unreaped", "engine/local/engine.py", '        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', "", "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones"),
-    Seed("25", "no CONT after TERM: what is stopped never hears it", "supervisor/running.py", "            send(process, signal.SIGCONT)\n", "", "25"),
-    Seed("25", "only the main process is ended", "supervisor/supervisor.py", "        self.end_leftovers(running)\n", "", "25"),
-    Seed("25", "no subreaper: orphans are nobody's", "supervisor/tree.py", "prctl(36, 1, 0, 0, 0) == 0", "prctl(36, 0, 0, 0, 0) == 0", "25"),
-    Seed("25", "TERM, but never KILL", "supervisor/supervisor.py", "if job.stop is not None and now >= job.stop.kill_at:", "if job.stop is not None and now >= job.stop.kill_at + 3600:", "25"),
-    Seed("25", "without pidfd_open nothing is signalled", "supervisor/tree.py", "        handle = -1\n    try:", "        return\n    try:", "25c"),
-    Seed("25", "what may not be killed is waited for", "supervisor/supervisor.py", "            elif left and kill_all(left) == left:\n", "            elif False:\n", "tests/process/test_supervision.py::test_a_process_of_another_user_blocks_no_other_job"),
-    Seed("26", "other children of the worker's process are killed, too", "engine/local/evidence.py", "tree.kill_children(lambda pid: wears(pid, mark))", "tree.kill_children()", "tests/process/test_death.py::test_only_the_processes_of_a_dead_supervisor_are_killed"),
-    Seed("26", "what was killed with its supervisor is never reaped", "supervisor/tree.py", "for pid, stat in stats if stat is not None}", "for pid, stat in stats if stat is not None and not stat[2]}", "tests/process/test_death.py::test_only_the_processes_of_a_dead_supervisor_are_killed"),
-    Seed("22", "a rescue that is cut short forgets what it has taken over", "worker/rescue.py", "        except (StoreError, OSError):\n", "        except StoreError:\n", "tests/process/test_death.py::test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails"),
-    Seed("37", "a program that can't be read is the machine's trouble", "supervisor/spawn.py", "errno.EAGAIN, errno.ENOMEM,", "errno.EIO, errno.EAGAIN, errno.ENOMEM,", "tests/process/test_supervision.py::test_a_program_that_can_not_be_read_fails_its_job_and_blocks_no_other"),
-    Seed("S8", "a captured environment is used whatever is in it", "supervisor/spawn.py", 'if f"{sha256(data)}.json" != os.path.basename(path):', "if False:", "tests/process/test_supervision.py::test_a_changed_environment_is_reported_and_not_used"),
-    Seed("22", "what a dead worker left running is started again", "worker/rescue.py", """            if ending is None:
-""", """            if ending is None:
+    Seed(harness="grace-cut-short", fault="a command gets TERM before the shell that waits for it", file="supervisor/tree.py", old="key=lambda process: (process[1], process[0]))", new="key=lambda process: (-process[1], -process[0]))", caught_by="tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command"),
+    Seed(harness="grace-cut-short", fault="a process gets TERM again when its shell has ended", file="supervisor/running.py", old="for process in parents_first(set(processes) - self._told):", new="for process in parents_first(processes):", caught_by="tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace"),
+    Seed(harness="grace-cut-short", fault="the children of a shell get 2 s, whatever the grace", file="supervisor/running.py", old='        if self.stop is not None:\n            return self.stop.kill_at\n', new='        if self.stop is not None:\n            return min(self.stop.kill_at, self._ended_at + LEFTOVER_GRACE)\n', caught_by="tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace"),
+    Seed(harness="grace-cut-short", fault="a filter is ended with the job that it reads from", file="supervisor/running.py", old='            if self._may_drain(left):\n                return\n', new="", caught_by="tests/process/test_grace.py::test_a_filter_that_outlives_its_job_can_finish_writing"),
+    Seed(harness="term-to-everything", fault="a TERM to every process uses up a retry", file="supervisor/supervisor.py", old="counted=not told", new="counted=True", caught_by="tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once"),
+    Seed(harness="term-to-everything", fault="a TERM to every process is sent again", file="supervisor/supervisor.py", old="heard=told and not deaf", new="heard=False", caught_by="tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once"),
+    Seed(harness="term-to-everything", fault="the first ^C hands running jobs back", file="worker/stopping.py", old="OnStop.HAND_BACK if signals.heard_term else OnStop.LEAVE", new="OnStop.HAND_BACK", caught_by="tests/process/test_grace.py::test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named"),
+    Seed(harness="term-to-everything", fault="a second hangup ends the jobs at once", file="worker/signals.py", old='            self._hung_up = True\n', new='            self._asked += 1\n', caught_by="tests/process/test_grace.py::test_sighup_never_counts_as_a_second_stop"),
+    Seed(harness="store-copied-or-moved", fault="a lock file that was copied proves that its supervisor is dead", file="system.py", old="self.is_copy = self.file !=", new="self.is_copy = False and self.file !=", caught_by="tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_every_command_on_a_copy"),
+    Seed(harness="store-copied-or-moved", fault="processes are known by the path of the store", file="supervisor/mark.py", old='run = f"{store[0]}:{store[1]} {supervisor} {job_id}.{n} {claimed_at!r}"', new='run = f"{job_id}.{n}"', caught_by="tests/process/test_ownership.py::test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one"),
+    Seed(harness="store-copied-or-moved", fault="processes are known by their environment only", file="supervisor/mark.py", old="resource.setrlimit(RLIMIT_LOCKS, (mark,", new="resource.setrlimit(RLIMIT_LOCKS, (-1,", caught_by="tests/process/test_ownership.py::test_a_process_that_hides_is_found_after_its_worker_and_supervisor_died"),
+    Seed(harness="backup-restored", fault="a job that already runs is claimed from a restored store", file="worker/claiming.py", old="                if job.id in barred:", new="                if False:", caught_by="tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed(harness="backup-restored", fault="the end of a run that a restored store does not know is dropped", file="worker/loop.py", old="if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):", new="if job is not None and False:", caught_by="tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice"),
+    Seed(harness="cleaner-removes-files", fault="files that a cleaner removed are not made again", file="supervisor/supervisor.py", old='                self.mend()\n', new="", caught_by="tests/process/test_ownership.py::test_a_cancel_works_after_a_cleaner_removed_the_fifo_of_the_supervisor"),
+    Seed(harness="cleaner-removes-files", fault="a supervisor without a lock file counts as dead", file="engine/local/evidence.py", old="    if lock < 0 and supervision.may_run():", new="    if False:", caught_by="tests/process/test_ownership.py::test_a_supervisor_without_its_files_is_recognised_by_its_process"),
+    Seed(harness="cleaner-removes-files", fault="a stopped supervisor stays stopped", file="engine/local/slots.py", old='                os.kill(self.process.pid, signal.SIGCONT)\n', new='                pass\n', caught_by="tests/process/test_ownership.py::test_a_stopped_supervisor_is_continued_and_keeps_the_time_limit"),
+    Seed(harness="process-unkillable", fault="a job that can't die keeps its slot", file="engine/local/engine.py", old="sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)", new="sum(bool(slot.keys) for slot in self._slots)", caught_by="tests/process/test_ownership.py::test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job"),
+    Seed(harness="process-unkillable", fault="a worker as PID 1 does not reap foreign processes", file="engine/local/engine.py", old='        tree.reap_orphans({slot.process.pid for slot in self._slots})\n', new="", caught_by="tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones"),
+    Seed(harness="tree-survivors", fault="no CONT after TERM: a stopped process never gets it", file="supervisor/running.py", old="            send(process, signal.SIGCONT)\n", new="", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="only the main process is ended", file="supervisor/supervisor.py", old="        self.end_leftovers(running)\n", new="", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="no subreaper: orphans leave the tree", file="supervisor/tree.py", old="prctl(36, 1, 0, 0, 0) == 0", new="prctl(36, 0, 0, 0, 0) == 0", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="TERM, but never KILL", file="supervisor/supervisor.py", old="if job.stop is not None and now >= job.stop.kill_at:", new="if job.stop is not None and now >= job.stop.kill_at + 3600:", caught_by="tree-survivors"),
+    Seed(harness="tree-survivors", fault="without pidfd_open nothing is signalled", file="supervisor/tree.py", old="        handle = -1\n    try:", new="        return\n    try:", caught_by="tree-survivors-without-pidfd"),
+    Seed(harness="tree-survivors", fault="the supervisor waits for processes that it may not kill", file="supervisor/supervisor.py", old="            elif left and kill_all(left) == left:\n", new="            elif False:\n", caught_by="tests/process/test_supervision.py::test_a_process_of_another_user_blocks_no_other_job"),
+    Seed(harness="supervisor-killed", fault="other children of the worker's process are killed, too", file="engine/local/evidence.py", old="tree.kill_children(lambda pid: wears(pid, mark))", new="tree.kill_children()", caught_by="tests/process/test_death.py::test_only_the_processes_of_a_dead_supervisor_are_killed"),
+    Seed(harness="supervisor-killed", fault="processes that are killed with their supervisor are never reaped", file="supervisor/tree.py", old="for pid, stat in stats if stat is not None}", new="for pid, stat in stats if stat is not None and not stat[2]}", caught_by="tests/process/test_death.py::test_only_the_processes_of_a_dead_supervisor_are_killed"),
+    Seed(harness="worker-killed-adopted", fault="a rescue that fails forgets the jobs that it has adopted", file="worker/rescue.py", old="        except (StoreError, OSError):\n", new="        except StoreError:\n", caught_by="tests/process/test_death.py::test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails"),
+    Seed(harness="command-not-startable", fault="a program that can't be read counts as a fault of the machine", file="supervisor/spawn.py", old="errno.EAGAIN, errno.ENOMEM,", new="errno.EIO, errno.EAGAIN, errno.ENOMEM,", caught_by="tests/process/test_supervision.py::test_a_program_that_can_not_be_read_fails_its_job_and_blocks_no_other"),
+    Seed(harness="environment-capture", fault="the supervisor uses a changed environment", file="supervisor/spawn.py", old='if f"{sha256(data)}.json" != os.path.basename(path):', new="if False:", caught_by="tests/process/test_supervision.py::test_a_changed_environment_is_reported_and_not_used"),
+    Seed(harness="worker-killed-adopted", fault="a running job of a dead worker is started again", file="worker/rescue.py", old="""            if ending is None:
+""", new="""            if ending is None:
                 ending = __import__("jobq.engine.local.evidence", fromlist=["_"]).NOT_STARTED
             else:
-""", "22"),
-    Seed("26", "what a killed supervisor left is not killed", "engine/local/evidence.py", "        tree.kill_all(found)\n        clean = 0 if found", "        clean = 0 if False", "tests/process/test_death.py::test_a_job_is_lost_if_its_worker_and_supervisor_are_killed_together"),
-    Seed("52", "a killer of supervisors is given more turns", "rules/retry.py", "MAX_LOST = 3", "MAX_LOST = 5", "52"),
-    Seed("30", "timeouts on the wall clock", "supervisor/supervisor.py", "import time\n\n", "import time\n\ntime.monotonic = time.time\n\n", "30"),
-    Seed("30", "backoffs on the wall clock", "job.py", "if same_boot and boot <= possible:", "if self.boot_id is None:", "30"),
-    Seed("31", "KILL comes late", "supervisor/running.py", "self.kill_at = time.monotonic() + grace", "self.kill_at = time.monotonic() + grace + 2", "31"),
-    Seed("32", "a retry before its time", "rules/lifecycle.py", "retry.backoff(used, jitter))", "retry.backoff(used, jitter) * 0.8)", "32"),
-    Seed("35", "output is tidied", "views/console.py", "stdout.put(data)", 'stdout.put(data.replace(b"\\r\\n", b"\\n"))', "35"),
-    Seed("49", "ignored signals stay ignored in the job", "supervisor/spawn.py", "setsigdef=ignored_signals(),", "setsigdef=[],", "tests/process/test_supervision.py::test_a_job_starts_in_the_state_that_a_shell_would_give_it"),
-    Seed("34", "a descriptor leaks with each job", "supervisor/logs.py", "            os.close(log.fd)\n        return sizes", "            pass\n        return sizes", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("34", "a descriptor leaks with each batch", "supervisor/logs.py", "            os.close(self.empty[1])\n", "", "tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
-    Seed("35", "an empty log is passed on though others can write to it", "supervisor/logs.py", " and is_open_nowhere_else(log.fd)", "", "tests/process/test_batches.py::test_a_log_that_another_process_can_write_to_is_not_passed_on"),
-    Seed("35", "a log that was passed on is read as if it were the first job's", "views/logs.py", " or not (ours or is_file_at(fd, path))", "", "tests/process/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
+""", caught_by="worker-killed-adopted"),
+    Seed(harness="supervisor-killed", fault="the tree of a killed supervisor is not killed", file="engine/local/evidence.py", old="        tree.kill_all(found)\n        clean = 0 if found", new="        clean = 0 if False", caught_by="tests/process/test_death.py::test_a_job_is_lost_if_its_worker_and_supervisor_are_killed_together"),
+    Seed(harness="job-kills-supervisor", fault="a job that kills its supervisors gets more attempts", file="rules/retry.py", old="MAX_LOST = 3", new="MAX_LOST = 5", caught_by="job-kills-supervisor"),
+    Seed(harness="clock-jumps-timeout", fault="timeouts on the wall clock", file="supervisor/supervisor.py", old="import time\n\n", new="import time\n\ntime.monotonic = time.time\n\n", caught_by="clock-jumps-timeout"),
+    Seed(harness="clock-jumps-timeout", fault="backoffs on the wall clock", file="job.py", old="if same_boot and boot <= possible:", new="if self.boot_id is None:", caught_by="clock-jumps-timeout"),
+    Seed(harness="timeout-overrun", fault="KILL comes late", file="supervisor/running.py", old="self.kill_at = time.monotonic() + grace", new="self.kill_at = time.monotonic() + grace + 2", caught_by="timeout-overrun"),
+    Seed(harness="retry-delay", fault="a retry before its time", file="rules/lifecycle.py", old="retry.backoff(used, jitter))", new="retry.backoff(used, jitter) * 0.8)", caught_by="retry-delay"),
+    Seed(harness="log-bytes-changed", fault="output is changed", file="views/console.py", old="stdout.put(data)", new='stdout.put(data.replace(b"\\r\\n", b"\\n"))', caught_by="log-bytes-changed"),
+    Seed(harness="signals-inherited", fault="ignored signals stay ignored in the job", file="supervisor/spawn.py", old="setsigdef=ignored_signals(),", new="setsigdef=[],", caught_by="tests/process/test_supervision.py::test_a_job_starts_in_the_state_that_a_shell_would_give_it"),
+    Seed(harness="large-output-memory", fault="a descriptor leaks with each job", file="supervisor/logs.py", old="            os.close(log.fd)\n        return sizes", new="            pass\n        return sizes", caught_by="tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed(harness="large-output-memory", fault="a descriptor leaks with each batch", file="supervisor/logs.py", old="            os.close(self.empty[1])\n", new="", caught_by="tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),
+    Seed(harness="log-bytes-changed", fault="an empty log is reused though others can write to it", file="supervisor/logs.py", old=" and is_open_nowhere_else(log.fd)", new="", caught_by="tests/process/test_batches.py::test_a_log_that_another_process_can_write_to_is_not_passed_on"),
+    Seed(harness="log-bytes-changed", fault="a reused log is read as if it were still the first job's", file="views/logs.py", old=" or not (ours or is_file_at(fd, path))", new="", caught_by="tests/process/test_batches.py::test_a_reader_is_never_shown_the_output_of_another_job"),
 ]  # fmt: skip

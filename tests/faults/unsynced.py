@@ -1,8 +1,8 @@
-"""Syncs that fail for somebody else, bytes that nobody has synced, and files that go while they are written to.
+"""Syncs that failed in another process, bytes that were never synced, and files that are deleted under a writer.
 
-The crash states of `crash_states.py`, after commands that died or failed at a chosen call: whoever comes next can't know
-what of theirs has reached the disk. And real writers that are held right before they write, while their lock or their
-journal is deleted or replaced.
+The first cases take the crash states of `crash_states.py` after commands that died or failed at a chosen call: the next
+command can't know how much of their data has reached the disk. The last case stops real writers right before they write,
+and deletes or replaces their lock or their journal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NOT_SAVED = 74
 
 
 def follow_all(bench: Bench, chapters: list[Chapter]) -> Figures:
-    """The figures of the crash states of all of them."""
+    """Examine the crash states of all chapters; return the figures."""
     figures = Figures()
     exam = Exam(bench, figures)
     with without_syncs():
@@ -43,14 +43,14 @@ def follow_all(bench: Bench, chapters: list[Chapter]) -> Figures:
 
 
 class Lives:
-    """Recorders, each with a store of its own."""
+    """Makes recorders, each with its own store."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._count = 0
 
     def begin(self, *, settled: bool = True) -> Recorder:
-        """With one job in its store, or without a store."""
+        """Return a recorder; with `settled`, its store holds one job, else there is no store."""
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
@@ -64,11 +64,11 @@ class Lives:
 
 
 def after_failed_syncs(lives: Lives) -> Iterator[Chapter]:
-    """Adds that build on what others could not make durable."""
+    """Record adds after data that other commands could not sync."""
     life = lives.begin()
     died = life.jobq("", "add", "true", kill_at="fdatasync")
     failed = life.jobq("", "add", "true", after=died, faults=[SYNC_FAILS], code=NOT_SAVED)
-    yield life.jobq("add after somebody could not sync what a dead writer left", "add", "true", after=failed)
+    yield life.jobq("add after an add that could not sync what a dead writer left", "add", "true", after=failed)
 
     life = lives.begin()
     died = life.jobq("", "add", "true", kill_at="fdatasync")
@@ -83,7 +83,7 @@ def after_failed_syncs(lives: Lives) -> Iterator[Chapter]:
 
     life = lives.begin()
     failed = life.jobq("", "add", "true", faults=[SYNC_FAILS, CUT_FAILS], code=NOT_SAVED)
-    yield life.jobq("add after one whose sync and whose undoing failed", "add", "true", after=failed)
+    yield life.jobq("add after an add whose sync and whose undo failed", "add", "true", after=failed)
 
     life = lives.begin()
     failed = life.record("", sys.executable, "-c", COMPACT, str(life.store), faults=[NAME_SYNC_FAILS + "2"], code=1)
@@ -91,7 +91,7 @@ def after_failed_syncs(lives: Lives) -> Iterator[Chapter]:
 
 
 def after_unsynced_names(lives: Lives, most: int) -> Iterator[Chapter]:
-    """The first adds of a store die at a sync of a directory, or are told that it failed; the next add goes on."""
+    """Record adds after the first add of a store died at a sync of a directory, or that sync failed."""
     for has_store in (False, True):
         for number in range(1, most + 1):
             for fault, code in ((f"{NAME_SYNC_FAILS}{number}", NOT_SAVED), (f"fsync:signal=KILL:when={number}", -9)):
@@ -101,13 +101,13 @@ def after_unsynced_names(lives: Lives, most: int) -> Iterator[Chapter]:
                 try:
                     failed = life.jobq("", "add", "true", faults=[fault], code=code)
                 except subprocess.CalledProcessError as e:
-                    if e.returncode in {0, 77}:  # there are not so many, or not even the folder could be made
+                    if e.returncode in {0, 77}:  # there are fewer syncs, or even the folder could not be made
                         continue
                     raise
                 yield life.jobq(f"add after {fault} of the first one", "add", "true", after=failed)
 
 
-@case("6b", "store", "crash states after syncs that failed or never came")
+@case("crash-states-sync-error", "6b", "store", "crash states after syncs that failed or never came")
 def failed_syncs(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -115,7 +115,7 @@ def failed_syncs(bench: Bench) -> Figures:
     return follow_all(bench, [*after_failed_syncs(lives), *after_unsynced_names(lives, bench.size(2, 12))])
 
 
-@case("6c", "store", "crash states after somebody looked at what a dead writer left")
+@case("crash-states-after-read", "6c", "store", "crash states after a command read what a dead writer left")
 def seen(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -128,9 +128,9 @@ def seen(bench: Bench) -> Figures:
     return follow_all(bench, chapters)
 
 
-@case("4c", "store", "a sync fails, and what was written can't be cut off again")
+@case("sync-error-undo-fails", "4c", "store", "a sync fails, and the written bytes can't be cut off")
 def undoing_fails(bench: Bench) -> Figures:
-    """What was refused is not there, for nobody, and nothing is built on it."""
+    """No command sees a refused job, and the next add does not keep it."""
     figures = Figures()
     cli = bench.cli()
     kept = [cli.id("true")]
@@ -148,9 +148,9 @@ def undoing_fails(bench: Bench) -> Figures:
     return figures
 
 
-# -- files that go -------------------------------------------------------------------------------------------
+# -- files that are deleted or replaced ---------------------------------------------------------------------------------------
 
-# The real command, held within the lock: when it writes to the journal, or syncs (for the last time) its successor.
+# The real command, stopped within the lock: when it writes to the journal, or at the last sync of a new journal.
 HELD = """
 import os, sys, time
 inside, go = sys.argv.pop(1), sys.argv.pop(1)
@@ -191,13 +191,13 @@ def delete(path: Path) -> None:
 
 
 def replace(path: Path) -> None:
-    """By a copy, as a restored backup is."""
+    """Replace the file with a copy, as a restored backup does."""
     shutil.copy2(path, path.with_suffix(".copy"))
     path.with_suffix(".copy").rename(path)
 
 
 class Held:
-    """A writer that stands inside, and what it came to."""
+    """A writer that is stopped inside the lock, and its result."""
 
     def __init__(self, bench: Bench, writer: str, name: str) -> None:
         self.store = bench.folder / name / "store"
@@ -209,7 +209,7 @@ class Held:
             queue.add("true", cwd="/")
         queue.cancel([2])
         queue.store.save_environment(environment(self.store))
-        if writer == "reading":  # then it has something to write
+        if writer == "reading":  # it writes only if there is a job behind the hint
             hint = (self.store / "journal.hint").read_bytes()
             queue.add("true", cwd="/")
             (self.store / "journal.hint").write_bytes(hint)
@@ -229,14 +229,14 @@ class Held:
         )  # fmt: skip
 
     def let_go(self) -> tuple[int, str, str]:
-        """Exit code, output, errors."""
+        """Let the writer go on to its end; return exit code, stdout, stderr."""
         self._go.touch()
         said, errors = self._process.communicate(timeout=60)
         return self._process.returncode, said, errors
 
     @contextmanager
     def another(self, command: list[str]) -> Iterator[subprocess.Popen[str]]:
-        """Somebody else comes; returns when he is done, or stands before a lock."""
+        """Start another command; enter the block when it has ended, or waits for a lock."""
         process = self._start(["strace", "-f", "-qq", "-e", "trace=flock", "-o", str(self.trace), *command])
         try:
             wait_until(lambda: process.poll() is not None or self._refusals() >= 3)
@@ -249,7 +249,7 @@ class Held:
 
 
 def without_lock(bench: Bench, writer: str, do: Callable[[Path], None], figures: Figures) -> None:
-    """The lock goes while `writer` is inside, and somebody else comes: whatever was told of both holds."""
+    """Remove or replace the lock under `writer`, then start an add: all that both acknowledge must hold."""
     where = f"{writer}, store.lock {do.__name__}d"
     held = Held(bench, writer, where)
     do(held.store / "store.lock")
@@ -258,14 +258,14 @@ def without_lock(bench: Bench, writer: str, do: Callable[[Path], None], figures:
     told = {int(text) for text in (said, second.communicate()[0]) if text.strip().isdecimal()}
     figures.n += 1
     figures.check(code == 0, f"{where}: exit {code}: {errors[-200:]}")
-    figures.check(second.returncode == 0, f"{where}: the other one exits with {second.returncode}")
+    figures.check(second.returncode == 0, f"{where}: the other command exits with {second.returncode}")
     figures.bad += [f"{where}: {c}" for c in holds(held.store, writer, told)]
     expected = 2 if writer.startswith("add") else 1
     figures.check(len(told) == expected, f"{where}: {expected} jobs were added, with the ids {told}")
 
 
 def without_journal(bench: Bench, writer: str, do: Callable[[Path], None], figures: Figures) -> None:
-    """The journal goes while `writer` is inside: what it says it has done is in the store that is there now."""
+    """Remove or replace the journal under `writer`: the new journal must hold all that it acknowledges."""
     where = f"{writer}, journal.jsonl {do.__name__}d"
     held = Held(bench, writer, where)
     do(held.store / "journal.jsonl")
@@ -284,7 +284,7 @@ def without_journal(bench: Bench, writer: str, do: Callable[[Path], None], figur
 
 
 def holds(store: Path, writer: str, told: set[int]) -> Iterator[str]:
-    """What is wrong with the store after this command has succeeded ("": has not)."""
+    """Yield what is wrong with the store after this command has succeeded; "" stands for one that has not."""
     queue = Queue(str(store))
     try:
         states = {job.id: str(job.state) for job in [*queue.jobs(), *queue.finished()]}
@@ -306,7 +306,7 @@ def holds(store: Path, writer: str, told: set[int]) -> Iterator[str]:
         queue.store.close()
 
 
-@case("54b", "store", "the lock or the journal is deleted or replaced while a writer is inside")
+@case("store-file-replaced", "54b", "store", "the lock or the journal is deleted or replaced while a writer is inside")
 def files_that_go(bench: Bench) -> Figures:
     need_linux()
     need_tool("strace")
@@ -320,91 +320,91 @@ def files_that_go(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "C",
-        "what a dead writer left is synced, but not written anew",
-        "store/journal.py",
-        "                write_all(self.fd, lines, at)\n",
-        "                pass\n",
-        "6b",
+        harness="crash-states",
+        fault="what a dead writer left is synced, but not written again",
+        file="store/journal.py",
+        old="                write_all(self.fd, lines, at)\n",
+        new="                pass\n",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "without a hint, only what follows is written anew",
-        "store/store.py",
-        "return self._settle_tail_behind(root, journal, hint, snapshot_end,",
-        "return self._settle_tail_behind(root, journal, hint, hint.size,",
-        "6b",
+        harness="crash-states",
+        fault="without a hint, only what follows is written again",
+        file="store/store.py",
+        old="return self._settle_tail_behind(root, journal, hint, snapshot_end,",
+        new="return self._settle_tail_behind(root, journal, hint, hint.size,",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "only who makes a folder syncs its name",
-        "store/folder.py",
-        "            except FileExistsError:\n                pass\n            os.fsync(self.fd)",
-        "                os.fsync(self.fd)\n            except FileExistsError:\n                pass\n            os.fstat(self.fd)",
-        "6b",
+        harness="crash-states",
+        fault="a folder that already exists has its name not synced",
+        file="store/folder.py",
+        old="            except FileExistsError:\n                pass\n            os.fsync(self.fd)",
+        new="                os.fsync(self.fd)\n            except FileExistsError:\n                pass\n            os.fstat(self.fd)",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "only who makes the store syncs its name",
-        "store/store.py",
-        "        sync_parents(self.path)\n",
-        "",
-        "6b",
+        harness="crash-states",
+        fault="a command that finds the store does not sync its name",
+        file="store/store.py",
+        old="        sync_parents(self.path)\n",
+        new="",
+        caught_by="crash-states-sync-error",
     ),
     Seed(
-        "C",
-        "what a dead writer left is shown before it is durable",
-        "store/store.py",
-        "locked=True, hint=self.settle_tail(cut=False))\n            finally:",
-        "locked=True)\n            finally:",
-        "6c",
+        harness="crash-states",
+        fault="what a dead writer left is shown before it is durable",
+        file="store/store.py",
+        old="locked=True, hint=self.settle_tail(cut=False))\n            finally:",
+        new="locked=True)\n            finally:",
+        caught_by="crash-states-after-read",
     ),
     Seed(
-        "disk",
-        "what can't be cut off stays as it is",
-        "store/writer.py",
-        '            write_all(fd, b"\\0", at)\n',
-        "            pass\n",
-        "4c",
+        harness="disk",
+        fault="bytes that can't be cut off stay as they are",
+        file="store/writer.py",
+        old='            write_all(fd, b"\\0", at)\n',
+        new="            pass\n",
+        caught_by="sync-error-undo-fails",
     ),
     Seed(
-        "E",
-        "the lock is its file alone",
-        "store/lock.py",
-        "self.held = try_lock(self._folder.fd)",
-        "self.held = True",
-        "54b",
+        harness="history",
+        fault="only the file of the lock is locked, not the folder",
+        file="store/lock.py",
+        old="self.held = try_lock(self._folder.fd)",
+        new="self.held = True",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "the lock of compaction is its file alone",
-        "store/compaction.py",
-        "yield try_lock(fd) and try_lock(folder.fd)",
-        "yield try_lock(fd)",
-        "tests/store/test_compaction.py",
+        harness="history",
+        fault="only the file of compaction's lock is locked, not the folder",
+        file="store/compaction.py",
+        old="yield try_lock(fd) and try_lock(folder.fd)",
+        new="yield try_lock(fd)",
+        caught_by="tests/store/test_compaction.py",
     ),
     Seed(
-        "E",
-        "a change is acknowledged that went to a journal which was replaced",
-        "store/writer.py",
-        "    if not folder.holds(name, fd):\n",
-        "    if False:\n",
-        "54b",
+        harness="history",
+        fault="a change that went to a replaced journal is acknowledged",
+        file="store/writer.py",
+        old="    if not folder.holds(name, fd):\n",
+        new="    if False:\n",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "compaction replaces a journal that it has not read",
-        "store/compaction.py",
-        " or not store.journal.is_current():",
-        ":",
-        "54b",
+        harness="history",
+        fault="compaction replaces a journal that it has not read",
+        file="store/compaction.py",
+        old=" or not store.journal.is_current():",
+        new=":",
+        caught_by="store-file-replaced",
     ),
     Seed(
-        "E",
-        "repair replaces a journal that it has not read",
-        "store/repair.py",
-        '        if (root.read(JOURNAL) or b"") != data:\n',
-        "        if False:\n",
-        "54b",
+        harness="history",
+        fault="repair replaces a journal that it has not read",
+        file="store/repair.py",
+        old='        if (root.read(JOURNAL) or b"") != data:\n',
+        new="        if False:\n",
+        caught_by="store-file-replaced",
     ),
 ]

@@ -1,6 +1,6 @@
-"""Words, names, numbers and places that nobody thought of: they arrive as they are, or are refused in a sentence.
+"""Unusual words, names, numbers and places: they arrive unchanged, or an error refuses them.
 
-Arguments come from hypothesis; many jobs are added at once and run by one worker, which has to outlive them all.
+hypothesis makes the arguments. Many jobs are added at once, and one worker runs them; it must survive all of them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ NASTY = [
 
 
 def outputs(cli: Cli, job_id: int) -> bytes:
-    """What the first attempt of the job said."""
+    """Return the log of the job's first attempt."""
     return Path(Logs(str(cli.store)).path(job_id, 1)).read_bytes()
 
 
 @case(
-    "37", SUBJECT, "words, variables and folders that can't be started: refused or spawn_error; workers that died of it"
+    "command-not-startable",
+    "37",
+    SUBJECT,
+    "commands that can't be started, for their words, variables or folder: neither refused nor spawn_error; dead workers",
 )
 def impossible(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
@@ -67,10 +70,10 @@ def impossible(bench: Bench) -> Figures:
         figures.n += 1
         try:
             job = cli.queue.add(command, **{"cwd": str(folder), **asked})  # type: ignore[arg-type]
-            figures.bad.append(f"{what}: taken, as job {job.id}")
+            figures.bad.append(f"{what}: accepted, as job {job.id}")
         except UsageError:
             continue
-        except Exception as e:  # whatever it is, it is no answer
+        except Exception as e:  # any other exception is not an answer for the user
             figures.bad.append(f"{what}: {type(e).__name__}: {str(e)[:100]}")
     started: dict[str, tuple[object, dict[str, object], int]] = {
         "not executable": ([str(script), "x"], {}, 126),
@@ -92,7 +95,7 @@ def impossible(bench: Bench) -> Figures:
         try:
             ids[what] = cli.queue.add(words, **{"cwd": str(folder), "retries": 2, **asked}).id  # type: ignore[arg-type]
         except UsageError:
-            continue  # all the better
+            continue  # refusing it early is fine, too
     gone.rmdir()
     worker = start_worker(cli, "-j", "2")
     for what, job_id in ids.items():
@@ -100,16 +103,14 @@ def impossible(bench: Bench) -> Figures:
         found = (job.state, job.ending and job.ending.outcome, job.exit_code, len(job.attempts))
         expected = (State.FAILED, Outcome.SPAWN_ERROR, started[what][2], 1)
         figures.check(found == expected, f"{what}: {found}: {job.ending}")
-    figures.check(
-        cli.queue.wait(cli.queue.add("true").id, timeout=60).state is State.SUCCEEDED, "nothing runs any more"
-    )
+    figures.check(cli.queue.wait(cli.queue.add("true").id, timeout=60).state is State.SUCCEEDED, "no job runs any more")
     figures.check(worker.poll() is None, "the worker died")
     figures.note = f"{len(refused)} refused, {len(ids)} of {len(started)} tried"
     return figures
 
 
 def texts(count: int, strategy: st.SearchStrategy[list[str]]) -> list[list[str]]:
-    """That many lists of words, by hypothesis."""
+    """Return `count` lists of words that hypothesis makes."""
     found: list[list[str]] = []
 
     @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -128,7 +129,12 @@ WORD = st.one_of(
 )
 
 
-@case("38", SUBJECT, "any words as arguments, any text as name: bytes that arrive changed, files that they make")
+@case(
+    "words-changed",
+    "38",
+    SUBJECT,
+    "any words as arguments, any text as name: bytes that arrive changed, files that they create",
+)
 def quoting(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     folder = bench.folder / "work"
@@ -152,12 +158,12 @@ def quoting(bench: Bench) -> Figures:
         figures.n += 1
         said = outputs(cli, job_id).decode()
         figures.check(said == unicodedata.normalize("NFC", name), f"the name {name!r} arrives as {said!r}")
-    figures.check(not list(folder.iterdir()), f"made: {list(folder.iterdir())}")
+    figures.check(not list(folder.iterdir()), f"files that were created: {list(folder.iterdir())}")
     figures.note = f"{len(many)} argument lists, {len(named)} names"
     return figures
 
 
-@case("51", SUBJECT, "backoff: bounds of the jitter, the longest delay, any number of retries")
+@case("backoff-bounds", "51", SUBJECT, "backoff: bounds of the jitter, the longest delay, any number of retries")
 def backoffs(bench: Bench) -> Figures:
     figures = Figures()
 
@@ -179,9 +185,10 @@ def backoffs(bench: Bench) -> Figures:
 
 
 @case(
+    "places-unusual",
     "60",
     SUBJECT,
-    "package in a strange, read-only place; no home, or none that can be written to: exit 77, nothing in /tmp",
+    "package in an unusual, read-only folder; no home, or none that can be written to: exit 77, nothing in /tmp",
 )
 def places(bench: Bench) -> Figures:
     need_root()
@@ -189,7 +196,7 @@ def places(bench: Bench) -> Figures:
 
 
 def strange_places(bench: Bench) -> Figures:
-    """What an ordinary user meets."""
+    """Run jobq as an ordinary user, with each of these homes and stores."""
     figures = Figures()
     site = bench.folder / "with space, ünïcödé, 100%s $HOME" / "site-packages"
     shutil.copytree(ROOT / "jobq", site / "jobq")
@@ -240,7 +247,7 @@ def strange_places(bench: Bench) -> Figures:
             if fine and words[0] == "run":
                 figures.check(done.stdout == "hello\n", f"{what}: {done}")
             if not bench.full and not fine:
-                break  # the first command says it
+                break  # in the quick form the first command is enough
     figures.check(not list(temp.iterdir()), f"in the temporary folder: {list(temp.iterdir())}")
     made = {path.name for path in bench.folder.iterdir()} - {
         "store",
@@ -250,14 +257,14 @@ def strange_places(bench: Bench) -> Figures:
         site.parent.name,
         "__pycache__",
     }
-    figures.check(not made, f"made elsewhere: {made}")
+    figures.check(not made, f"files that were created elsewhere: {made}")
     return figures
 
 
 SEEDS = [
-    Seed("51", "jitter cuts delays short", "rules/retry.py", "(1.0 + JITTER * jitter)", "(1.0 + JITTER * (2 * jitter - 1))", "51"),
-    Seed("51", "delays double for ever", "rules/retry.py", "FIRST_DELAY * 2.0 ** min(n - 1, 32)", "FIRST_DELAY * 2.0 ** (n - 1)", "51"),
-    Seed("38", "arguments go through the shell", "supervisor/spawn.py", 'argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', 'argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', "38"),
-    Seed("60", "without a store, the temporary folder will do", "settings.py", 'path = asked or os.environ.get("JOBQ_STORE")', 'path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', "60"),
-    Seed("47", "an id that nobody hears is an error", "views/console.py", "    except OutputFailed as e:\n        info(", "    except ValueError as e:\n        info(", "tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),
+    Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/retry.py", old="(1.0 + JITTER * jitter)", new="(1.0 + JITTER * (2 * jitter - 1))", caught_by="backoff-bounds"),
+    Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/retry.py", old="FIRST_DELAY * 2.0 ** min(n - 1, 32)", new="FIRST_DELAY * 2.0 ** (n - 1)", caught_by="backoff-bounds"),
+    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
+    Seed(harness="places-unusual", fault="without a store, the temporary folder is used", file="settings.py", old='path = asked or os.environ.get("JOBQ_STORE")', new='path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', caught_by="places-unusual"),
+    Seed(harness="acknowledgement-not-printed", fault="an id that can't be printed is an error", file="views/console.py", old="    except OutputFailed as e:\n        info(", new="    except ValueError as e:\n        info(", caught_by="tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Kill, or fail, every call of a command that can change the disk: it is done or not done, and whoever is next goes on.
+"""SIGKILL, or an error, at every call of a command that can change the disk: the change is made whole or not at all.
 
-A workload is recorded once below strace to find its calls; then it is run again for each of them, with SIGKILL or an
-error at that call, on a fresh copy of the same store. Afterwards nothing acknowledged is missing, nothing refused is
-there, no id comes twice, the store is sound, and the next add, drain and compaction work.
+A workload is recorded once below strace to find its calls. Then it runs again for each call, with SIGKILL or an error at
+that call, on a fresh copy of the same store. Afterwards no acknowledged change is missing, no refused one is stored, no
+id is given twice, the store is sound, and the next add, drain and compaction work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ try:
 except (JobqError, OSError) as e:
     sys.exit(f"not now: {e}")
 """
-ERRORS = {  # what each call may really say; others are killed at, not failed
+ERRORS = {  # the errors that each call may return; at other calls the process is only killed
     "openat": ("EMFILE", "EACCES", "EROFS"),
     "mkdir": ("ENOSPC", "EROFS"),
     "mkdirat": ("ENOSPC", "EROFS"),
@@ -61,13 +61,13 @@ ERRORS = {  # what each call may really say; others are killed at, not failed
     "mknodat": ("ENOSPC",),
     "mknod": ("ENOSPC",),
 }
-Fault = tuple[strace.Call, str]  # at which call, and what happens there
-PATIENCE_S = 4.0  # what never heals, a worker waits for until it is asked to stop
-NEVER = "never"  # a state: the job must not be there
+Fault = tuple[strace.Call, str]  # the call, and what happens there
+PATIENCE_S = 4.0  # seconds; then a worker that waits for a lasting error to end is stopped
+NEVER = "never"  # a state: the job must not exist
 
 
 class Workload(NamedTuple):
-    """A command on a store that `prepare` has made; `moved` says which job it changes: id, state before and after."""
+    """A command on a store that `prepare` makes; `moved` is the job that it changes: id, state before and after."""
 
     name: str
     prepare: Callable[[Path], None]
@@ -78,27 +78,27 @@ class Workload(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What a store says of its jobs."""
+    """The states of a store's jobs, and its next id."""
 
     states: dict[int, str]
     next_id: int
 
 
 class Outcome(NamedTuple):
-    """How the disturbed command went."""
+    """The result of the disturbed command."""
 
     code: int
     said: str
     errors: str
     killed: bool
-    at_ack: bool  # the disturbed call was the one that prints the id
+    at_ack: bool  # the disturbed call prints the id
 
 
-# -- stores to begin with ------------------------------------------------------------------------
+# -- the stores before the command ------------------------------------------------------------------------
 
 
 def shown(store: Path) -> Shown:
-    """All jobs as a process that starts now sees them."""
+    """Return the jobs as a process that starts now sees them."""
     queue = Queue(str(store))
     states = {job.id: str(job.state) for job in queue.jobs()}
     states |= {job.id: str(job.state) for job in queue.finished()}
@@ -108,41 +108,43 @@ def shown(store: Path) -> Shown:
 
 
 def nothing(store: Path) -> None:
-    """No store yet."""
+    """Make no store."""
 
 
 def five(store: Path) -> None:
-    """Five jobs, two of them cancelled."""
+    """Make a store of five jobs, two of them cancelled."""
     queue = Queue(str(store))
     for n in range(5):
         queue.add("true", name="night" if n == 2 else None)
     queue.cancel([2, 4])
-    queue.store.save_environment(environment(store))  # that of the commands: an add that finds it takes the short way
+    queue.store.save_environment(
+        environment(store)
+    )  # the environment of the commands: an add that finds it does not write it
     queue.store.close()
 
 
 def second_generation(store: Path) -> None:
-    """The same after a compaction: cancelled jobs are in `finished/`."""
+    """Make the store of five jobs, compact it (cancelled jobs are in `finished/` then), and add a job."""
     five(store)
     compaction.compact(str(store), clock.now())
     Queue(str(store)).add("true")
 
 
 def no_hint(store: Path) -> None:
-    """The hint is lost."""
+    """Make the store of five jobs, and remove its hint."""
     five(store)
     (store / "journal.hint").unlink()
 
 
 def torn(store: Path) -> None:
-    """Somebody died while he wrote."""
+    """Make the store of five jobs, with half a line at the end: its writer died."""
     five(store)
     with (store / "journal.jsonl").open("ab") as f:
         f.write(b'{"seq":9,"at":1,"ops":[{"op":"ad')
 
 
 def unsettled(store: Path) -> None:
-    """A whole transaction lies beyond the hint."""
+    """Make the store of five jobs, with a whole transaction behind the hint."""
     five(store)
     hint = (store / "journal.hint").read_bytes()
     Queue(str(store)).add("true")
@@ -150,7 +152,7 @@ def unsettled(store: Path) -> None:
 
 
 def work(store: Path) -> None:
-    """Two jobs that note each of their runs, one of them with a retry to spare."""
+    """Make a store of two jobs that note each of their runs, one of them with a retry."""
     queue = Queue(str(store))
     for retries in (0, 1):
         queue.add(f"echo $JOBQ_JOB_ID $JOBQ_JOB_ATTEMPT >> {store.parent}/runs", retries=retries)
@@ -158,12 +160,12 @@ def work(store: Path) -> None:
 
 
 def jobq(*words: str) -> Callable[[Path], list[str]]:
-    """The real command."""
+    """Return a function that makes the command line of the real command."""
     return lambda _store: strace.jobq(*words)
 
 
 def compact(store: Path) -> list[str]:
-    """What a worker does in its spare time."""
+    """Return the command line of a compaction, as a worker makes it."""
     return [sys.executable, "-c", COMPACT, str(store)]
 
 
@@ -186,11 +188,11 @@ WORKLOADS = [
 ]
 
 
-# -- one disturbance -------------------------------------------------------------------------------
+# -- one fault --------------------------------------------------------------------------------------
 
 
 class Lab:
-    """Runs workloads on copies of their stores."""
+    """Runs workloads with faults on copies of their stores."""
 
     def __init__(self, folder: Path, figures: Figures) -> None:
         self.store = folder / "store"
@@ -200,7 +202,7 @@ class Lab:
         self.figures = figures
 
     def prepare(self, workload: Workload) -> Shown:
-        """Make the workload's store; what it shows."""
+        """Make the workload's store; return what it holds."""
         for path in (self.store, self.template):
             shutil.rmtree(path, ignore_errors=True)
         workload.prepare(self.store)
@@ -210,14 +212,14 @@ class Lab:
         return before
 
     def fresh(self) -> None:
-        """Begin from the workload's store again."""
+        """Replace the store with a fresh copy of the workload's store."""
         shutil.rmtree(self.store, ignore_errors=True)
         self.runs.unlink(missing_ok=True)
         if self.template.exists():
             shutil.copytree(self.template, self.store, copy_function=shutil.copy2)
 
     def points(self, workload: Workload) -> list[strace.Call]:
-        """Each call that touches the store, or says that it is done; recorded by an undisturbed run."""
+        """Return each call that touches the store or prints the acknowledgement, from a run without faults."""
         self.fresh()
         strace.trace(workload.command(self.store), self.recording, environment(self.store))
         found: dict[tuple[str, int], strace.Call] = {}
@@ -227,7 +229,7 @@ class Lab:
         return sorted(found.values(), key=lambda call: (call.name, call.index))
 
     def disturb(self, workload: Workload, call: strace.Call, how: str, before: Shown) -> None:
-        """Run the workload with this fault at this call, and check what is left."""
+        """Run the workload with this fault at this call, and check the store."""
         self.fresh()
         fault = f"{call.name}:{how}"
         said = []
@@ -254,18 +256,18 @@ class Lab:
         self.figures.bad += [f"{workload.name}, {fault}: {complaint}" for complaint in said]
 
     def end_processes(self) -> None:
-        """After a worker that was killed: its supervisors leave by themselves, and take their jobs with them."""
+        """Wait for the supervisors of a killed worker: they end by themselves, and end their jobs."""
         if self.store.exists():
             wait_until(lambda: not supervisors(self.store) and not marked(self.store))
 
-    # -- what must hold afterwards ------------------------------------------------------------------
+    # -- the checks afterwards ----------------------------------------------------------------------
 
     def complaints(self, workload: Workload, outcome: Outcome, before: Shown) -> Iterator[str]:
-        """All that is wrong now."""
+        """Yield everything that is wrong after the fault."""
         if "Traceback" in outcome.errors:
             yield "traceback: " + outcome.errors.strip().rpartition("\n")[2]
         if "cannot open shared object file" in outcome.errors:
-            pass  # Python itself could not be loaded: nothing of ours has begun
+            pass  # Python itself could not be loaded: jobq has not begun
         elif not outcome.killed and outcome.code not in EXIT_CODES:
             yield f"exit code {outcome.code}: {outcome.errors[-200:]}"
         self.end_processes()
@@ -281,7 +283,7 @@ class Lab:
         yield from problems(self.store)
 
     def changes(self, workload: Workload, outcome: Outcome, before: Shown, after: Shown) -> Iterator[str]:
-        """Whether exactly what was acknowledged has happened."""
+        """Yield each difference between the acknowledged changes and the stored ones."""
         refused = not outcome.killed and outcome.code != 0 and not outcome.at_ack
         new = after.states.keys() - before.states.keys()
         acknowledged = {int(line) for line in outcome.said.splitlines() if line.isdecimal()} if workload.adds else set()
@@ -306,7 +308,7 @@ class Lab:
             yield f"refused ({outcome.code}), but stored: {outcome.errors[:160]}"
 
     def drained(self, before: Shown) -> Iterator[str]:
-        """A second worker finishes what is left; each attempt ran once, a job without retries once in all."""
+        """Drain the store with a second worker; no attempt may run twice, and no job without retries."""
         done = subprocess.run(
             [sys.executable, "-m", "jobq", "worker", "--drain"], env=environment(self.store),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
@@ -327,14 +329,14 @@ class Lab:
 
 
 def problems(store: Path) -> Iterator[str]:
-    """What `jobq doctor` would say."""
+    """Yield what `jobq doctor` would report."""
     queue = Queue(str(store))
     yield from (f"doctor: {problem}" for problem in check.problems(queue.store))
     queue.store.close()
 
 
 def sound(store: Path, after: Shown) -> Iterator[str]:
-    """The store is in order, and takes another job under a number of its own."""
+    """Check the store, and add a job, which must get a new id."""
     if store.exists() and (store / "journal.jsonl").exists():
         yield from problems(store)
     queue = Queue(str(store))
@@ -345,14 +347,14 @@ def sound(store: Path, after: Shown) -> Iterator[str]:
 
 
 def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: int) -> Figures:
-    """Every workload, every call, each of its faults; the quick form takes a sample of them all."""
+    """Run every workload with every fault at every call; the quick form takes a sample."""
     figures = Figures()
     lab = Lab(bench.folder, figures)
     with no_umask():
         for workload in WORKLOADS if bench.full else [w for w in WORKLOADS if not w.works]:
             before = lab.prepare(workload)
             faults = [(call, how) for call in lab.points(workload) for how in hows(call)]
-            if workload.works:  # its processes talk through pipes, which never say so; a full disk is case 8
+            if workload.works:  # its pipes never return these errors; for a full disk see disk-full-job-ends
                 faults = [(call, how) for call, how in faults if call.name != "write" or "error" not in how]
             chosen = faults if bench.full else sample(bench, workload, faults, quick)
             for call, how in chosen:
@@ -362,7 +364,7 @@ def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: i
 
 
 def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) -> list[Fault]:
-    """Some of the faults, one of them at the journal itself; of making a store, only those, and more of them."""
+    """Choose some of the faults, one of them at the journal; if the store is new, only writes, but more of them."""
     if workload.prepare is nothing:
         writes = [fault for fault in faults if fault[0].name == "pwrite64"]
         return bench.dice.sample(writes, min(3 * count, len(writes)))
@@ -371,14 +373,14 @@ def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) ->
 
 
 def is_at_journal(call: strace.Call, how: str) -> bool:
-    """Whether it strikes where a change becomes one; what is written outlives a kill before its sync."""
+    """Return True if the fault hits the write that makes the change; a kill between write and sync does not undo it."""
     name = re.match(r"\d+<[^>]*/(journal\.jsonl|journal\.next)[^>]*>", call.text)
     return name is not None and (call.name == "pwrite64" or (call.name == "fdatasync" and "KILL" not in how))
 
 
 @contextlib.contextmanager
 def no_umask() -> Iterator[None]:
-    """Copies keep their modes whatever the umask."""
+    """Set a umask that lets copies keep their modes."""
     old = os.umask(0o022)
     try:
         yield
@@ -386,19 +388,26 @@ def no_umask() -> Iterator[None]:
         os.umask(old)
 
 
-@case("1", "store", "SIGKILL at every write point of init, add, cancel, requeue, rm, compaction, worker")
+@case(
+    "kill-every-write",
+    "1",
+    "store",
+    "SIGKILL at every write point of init, add, cancel, requeue, rm, compaction, worker",
+)
 def kill_at_every_write(bench: Bench) -> Figures:
     return disturb_all(bench, lambda call: [f"signal=KILL:when={call.index}"], quick=2)
 
 
-@case("3", "store", "an error at every write point, once and for ever")
+@case("error-every-write", "3", "store", "an error at every write point, once and permanently")
 def fail_every_write(bench: Bench) -> Figures:
     return disturb_all(
         bench,
         lambda call: [
             f"error={error}:when={call.index}{ever}"
             for at, error in enumerate(ERRORS.get(call.name, ()))
-            for ever in (("", "+") if at == 0 else ("",))  # for ever, it does not matter which
+            for ever in (
+                ("", "+") if at == 0 else ("",)
+            )  # permanently, only the first error: which one makes no difference
         ],
         quick=2,
     )
@@ -406,35 +415,35 @@ def fail_every_write(bench: Bench) -> Figures:
 
 SEEDS = [
     Seed(
-        "A",
-        "acknowledged before it is written",
-        "commands/quick_add.py",
-        "            append(root, JOURNAL,",
-        "            out(str(hint.next_id))\n            append(root, JOURNAL,",
-        "1",
+        harness="kill-every-write",
+        fault="acknowledged before it is written",
+        file="commands/quick_add.py",
+        old="            append(root, JOURNAL,",
+        new="            out(str(hint.next_id))\n            append(root, JOURNAL,",
+        caught_by="kill-every-write",
     ),
     Seed(
-        "A",
-        "a new store is made in place",
-        "store/folder.py",
-        'temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"',
-        "temp = name",
-        "1",
+        harness="kill-every-write",
+        fault="a new store is written in place",
+        file="store/folder.py",
+        old='temp = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"',
+        new="temp = name",
+        caught_by="kill-every-write",
     ),
     Seed(
-        "B",
-        "a failed write is ignored",
-        "store/writer.py",
-        "        raise NotSaved(path, e, undone=cut(fd, at)) from None",
-        "        return",
-        "3",
+        harness="error-every-write",
+        fault="a failed write is ignored",
+        file="store/writer.py",
+        old="        raise NotSaved(path, e, undone=cut(fd, at)) from None",
+        new="        return",
+        caught_by="error-every-write",
     ),
     Seed(
-        "B",
-        "what was not synced stays",
-        "store/writer.py",
-        "raise SyncFailed(path, e, undone=cut(fd, at))",
-        "raise SyncFailed(path, e)",
-        "3",
+        harness="error-every-write",
+        fault="data whose sync failed stays in the journal",
+        file="store/writer.py",
+        old="raise SyncFailed(path, e, undone=cut(fd, at))",
+        new="raise SyncFailed(path, e)",
+        caught_by="error-every-write",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -274,3 +275,73 @@ def test_a_supervisor_without_its_files_is_recognised_by_its_process(tmp_path: P
     ending = determine_ending(peer.supervision, trace, MISSING)
     assert ending is not None
     assert ending.outcome is Outcome.LOST
+
+
+def test_a_copy_starts_no_job_again_that_ended_in_the_original(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.id(PATIENT)
+    worker = cli.worker("--drain", "-j", "1")
+    pids_in(tmp_path / "pid", 1)
+    copy = copy_of(cli, "copy")
+    (tmp_path / "go").touch()
+    assert worker.wait(timeout=20) == 0
+    assert cli.queue.job(job_id).state is State.SUCCEEDED
+    in_copy = copy.worker("-j", "1")
+    other = copy.id("true")
+    copy("wait", str(other))
+    assert copy.queue.job(job_id).state is State.RUNNING
+    assert "belongs to the original of this copy" in copy("list").stdout
+    assert len((tmp_path / "pid").read_text().split()) == 1
+    copy("cancel", str(job_id))
+    assert copy.queue.wait(job_id, timeout=20).state is State.CANCELLED
+    copy.stop()
+    assert in_copy.poll() is not None
+
+
+@pytest.mark.parametrize("when", ["queued", "running"])
+def test_a_worker_records_an_end_again_after_a_backup_was_restored(cli: Cli, tmp_path: Path, when: str) -> None:
+    cli.id("true")
+    if when == "running":
+        job_id = cli.id(PATIENT)
+    worker = cli.worker("-j", "1")
+    cli("wait", "1")
+    if when == "queued":
+        cli.id("while ! [ -e open ]; do sleep 0.05; done")
+        job_id = cli.id(PATIENT)
+        copy_of(cli, "backup")
+        (tmp_path / "open").touch()
+    pids_in(tmp_path / "pid", 1)
+    if when == "running":
+        copy_of(cli, "backup")
+    (tmp_path / "go").touch()
+    assert cli.queue.wait(job_id, timeout=20).state is State.SUCCEEDED
+    restore(cli.store, tmp_path / "backup", "another directory")
+    wait_until(lambda: cli.queue.job(job_id).state is State.SUCCEEDED)
+    assert len((tmp_path / "pid").read_text().split()) == 1
+    worker.terminate()
+
+
+def suspend_without_lock(worker: subprocess.Popen[str], lock: Path) -> bool:
+    """Stop the worker, unless it is writing to the store; return True if it is stopped."""
+    worker.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, worker.pid, os.WSTOPPED)
+    with lock.open() as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            worker.send_signal(signal.SIGCONT)
+            return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_suspended_worker_is_reported_and_serves_again_when_it_is_continued(cli: Cli) -> None:
+    worker = cli.worker("-j", "1")
+    wait_until(lambda: suspend_without_lock(worker, cli.store / "store.lock"))
+    try:
+        told = cli("add", "true").stderr
+        assert f"the only worker is suspended, as by ^Z; 'fg' or 'kill -CONT {worker.pid}' continues it" in told
+        assert "1 worker alive (1 suspended)" in cli().stdout
+        assert "ready" not in cli("list").stdout
+    finally:
+        worker.send_signal(signal.SIGCONT)
+    assert cli.queue.wait(1, timeout=20).state is State.SUCCEEDED

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq.errors import JournalMoved, LockTimeout, NotSaved, SyncFailed
+from jobq.errors import JournalMoved, LockTimeout, NotSaved, StoreForbidden, SyncFailed
 from jobq.job import Job, Moment, Spec, State
 from jobq.rules import lifecycle
 from jobq.store import journal, writer
@@ -176,3 +176,20 @@ def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
         monkeypatch.undo()
         assert store.read().by_id.keys() == {1}
         assert list(store.enqueue(spec_of(store), ["true"], NOW.wall)) == [2]
+
+
+def test_a_first_add_that_left_an_environment_and_no_journal_is_begun_anew(store: Store) -> None:
+    digest = store.save_environment({"A": "1"})
+    store.close()
+    folder = Path(store.path)
+    for name in ("journal.jsonl", "store.lock"):
+        (folder / name).unlink(missing_ok=True)
+    fresh = Store(store.path)
+    assert fresh.save_environment({"A": "1"}) == digest
+    fresh.close()
+
+
+def test_a_foreign_folder_named_env_does_not_count_as_a_leftover(tmp_path: Path) -> None:
+    (tmp_path / "project" / "env" / "bin").mkdir(parents=True)
+    with pytest.raises(StoreForbidden, match="not a jobq store, and not empty"):
+        assert Store(str(tmp_path / "project")).root

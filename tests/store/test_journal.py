@@ -282,5 +282,5 @@ def test_a_header_that_names_no_day_is_damage(day: str) -> None:
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "\ud800" * 64, "A" * 64])
 def test_a_malformed_digest_names_no_environment(store: Store, digest: str) -> None:
     store.save_environment({"A": "1"})
-    with pytest.raises(StoreDamaged, match="no digest"):
+    with pytest.raises(StoreDamaged, match="not a digest"):
         store.load_environment(digest)

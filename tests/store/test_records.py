@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq.job import Attempt, Call, Due, Ending, Job, Outcome, Spec, State, Step
-from jobq.store.records import BadRecord, job_record, read_job
+from jobq.command import BadRecord, Call
+from jobq.job import Attempt, Due, Ending, Job, Outcome, Spec, State, Step
+from jobq.store.records import job_record, read_job
 
 TEXT = st.text(max_size=8)
 WORD = st.text("az09-_", max_size=8)  # becomes part of a path

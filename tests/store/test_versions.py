@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from jobq import clock
-from jobq.job import Outcome, Record, State
+from jobq.command import Record
+from jobq.job import Outcome, State
 from jobq.store.compaction import compact
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import HINT

@@ -1,1 +1,1 @@
-"""Runs attempts on this machine, each under a supervisor process of its own."""
+"""The engine that runs attempts on this machine, under one supervisor process for each slot."""

@@ -1,4 +1,4 @@
-"""Attempts without a supervisor of ours: those of dead workers, whose own go on, and those of dead supervisors."""
+"""Orphaned attempts: those of dead workers, whose supervisors go on, and those of dead supervisors."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import NamedTuple
 from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Ended, Key, Trace
 
-LOOK = 0.3  # seconds after which a look at the dead leaves the rest of them to the next one: others wait, too
-LONGEST_PAUSE = 5.0  # seconds between two looks at what does not die
+LOOK = 0.3  # seconds that one check of dead attempts may take: the rest is left to the next one
+LONGEST_PAUSE = 5.0  # seconds between two checks of what does not die
 
 
 class Dead:
-    """An attempt whose supervisor is dead; it is over when nothing of it is left."""
+    """An attempt whose supervisor is dead. It is over when none of its processes is left."""
 
     def __init__(self, supervision: SupervisorFiles, key: Key) -> None:
         self.supervision = supervision
         self.key = key
-        self.since = self.again_at = time.monotonic()  # when it is to be looked at
-        self.given_up = False  # a person does not want to wait until nothing of it is left
+        self.since = self.again_at = time.monotonic()  # when to check it again
+        self.given_up = False  # a person has cancelled it: do not wait until none of its processes is left
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it has been looked at in vain for long."""
+        """True if it could not be ended for STUCK_AFTER seconds."""
         return time.monotonic() >= self.since + STUCK_AFTER
 
 
 class Held(NamedTuple):
-    """The lock of a dead supervisor, kept."""
+    """The lock of a dead supervisor, held until the ending of its attempt is recorded."""
 
     supervision: SupervisorFiles
     lock: int
 
 
 class Adopted:
-    """The supervisor of a dead worker, busy with one attempt. `fd` is readable when it ends (-1: ask the lock)."""
+    """The supervisor of a dead worker, busy with one attempt. `fd` is readable when it ends (-1: check its lock)."""
 
     def __init__(self, supervision: SupervisorFiles, key: Key) -> None:
         self.supervision = supervision
         self.key = key
-        self.started = False  # is known to have been
+        self.started = False  # the attempt is known to have started
         self.fd = -1
         pid = supervision.pid()
         if pid is not None and hasattr(os, "pidfd_open"):
@@ -58,34 +58,34 @@ class Adopted:
 
 
 class Orphans:
-    """Those that one worker answers for. `traces` are those of all its attempts."""
+    """The orphaned attempts that one worker answers for. `traces` holds the traces of all its attempts."""
 
     def __init__(self, traces: dict[Key, Trace]) -> None:
         self._traces = traces
         self._adopted: dict[Key, Adopted] = {}
         self._dead: list[Dead] = []
-        self._locks: dict[Key, Held] = {}  # of dead supervisors, until what they did is recorded
+        self._locks: dict[Key, Held] = {}  # of dead supervisors, until the endings are recorded
 
     def adopt(self, supervision: SupervisorFiles, key: Key) -> Adopted:
-        """Answer for an attempt whose supervisor goes on; its `fd` is for the caller to watch."""
+        """Answer for an attempt whose supervisor goes on. The caller watches the `fd` of what is returned."""
         adopted = Adopted(supervision, key)
         self._adopted[key] = adopted
         try:
             ours = adopted.fd >= 0 and supervision.is_alive()
         except OSError:
             ours = False
-        if adopted.fd >= 0 and not ours:  # it has ended meanwhile, and the handle may be a stranger's; or who knows
+        if adopted.fd >= 0 and not ours:  # it has ended: the handle may be a stranger's; or its lock can't be checked
             adopted.close()
         return adopted
 
     def bury(self, supervision: SupervisorFiles, keys: Iterable[Key]) -> None:
-        """A supervisor has died with these."""
+        """Answer for the attempts of a supervisor that has died."""
         self._dead += [Dead(supervision, key) for key in keys]
 
     def settled(self) -> list[Ended]:
-        """Those that turn out to be over, told once; what is left of their processes is killed.
+        """Return the attempts that are over by now, each once; kill what is left of their processes.
 
-        What can't be looked at now, for want of descriptors perhaps, is looked at again.
+        An attempt that can't be checked now, perhaps for lack of descriptors, is checked again later.
         """
         over: list[Ended] = []
         for adopted in list(self._adopted.values()):
@@ -117,7 +117,7 @@ class Orphans:
         return over
 
     def _settle(self, dead: Dead) -> Ended | None:
-        """How it ended, if it is over; what is needed of it until that is recorded is kept."""
+        """Return how it ended, or None if it is not over. Keep its supervisor's lock until that is recorded."""
         supervision, key = dead.supervision, dead.key
         kept = next((held for held in self._locks.values() if held.supervision == supervision), None)
         lock = supervision.lock_if_dead() if kept is None else kept.lock
@@ -136,7 +136,7 @@ class Orphans:
         return Ended(key, ending)
 
     def _recorded_end(self, adopted: Adopted) -> Ended | None:
-        """How it ended although its supervisor lives: it only waited behind another job when its worker died."""
+        """Return the ending of an attempt that only waited in a live supervisor when its worker died; else None."""
         if adopted.started:
             return None
         recorded = adopted.supervision.events(adopted.key)
@@ -147,47 +147,47 @@ class Orphans:
         return Ended(adopted.key, ending)
 
     def recorded(self, key: Key) -> None:
-        """Its end is durable: what was kept for it can go."""
+        """Release the lock that was kept for it: its ending is durable."""
         held = self._locks.pop(key, None)
         if held is not None and held not in self._locks.values():
             os.close(held.lock)
 
     @property
     def busy(self) -> int:
-        """How many take a slot; those that can't be ended for long do not."""
+        """The number of attempts that take a slot; stuck ones do not."""
         return len(self._adopted) + sum(not dead.is_stuck for dead in self._dead)
 
     @property
     def keys(self) -> list[Key]:
-        """All of them."""
+        """The keys of the orphaned attempts."""
         return list(self._adopted) + [dead.key for dead in self._dead]
 
     @property
     def look_at(self) -> float:
-        """When `settled` may find something that nothing tells of (monotonic)."""
+        """The time at which `settled` must check again, as no descriptor reports it (monotonic seconds)."""
         return min((dead.again_at for dead in self._dead), default=float("inf"))
 
     def troubles(self) -> list[str]:
-        """Those that can't be ended for long, a sentence each."""
+        """Return a sentence for each attempt that is stuck."""
         return [may_still_run(dead.key.job_id, "supervisor") for dead in self._dead if dead.is_stuck]
 
     def give_up(self, key: Key) -> None:
-        """A person has cancelled it, and does not want to wait for what can't be ended."""
+        """Stop waiting for the attempt if it is stuck: a person has cancelled it."""
         for dead in self._dead:
             if dead.key == key:
                 dead.given_up = dead.is_stuck
 
     def order(self, key: Key, text: str) -> bool:
-        """Give an order to the supervisor of one of them; whether it has one."""
+        """Give an order to the supervisor of an adopted attempt. Return True if it was given."""
         return key in self._adopted and self._adopted[key].supervision.order(text)
 
     def order_all(self, text: str) -> None:
-        """Give an order to every supervisor that goes on."""
+        """Give an order to every adopted supervisor."""
         for adopted in self._adopted.values():
             adopted.supervision.order(text)
 
     def keep_going(self) -> None:
-        """Continue supervisors that were stopped."""
+        """Continue adopted supervisors that were stopped (SIGSTOP)."""
         for adopted in self._adopted.values():
             adopted.supervision.keep_going()
 
@@ -198,5 +198,10 @@ class Orphans:
 
 
 def may_still_run(job_id: int, who: str) -> str:
-    """That nobody can prove an attempt to be over, and what to do about it; `who` of it has died."""
-    return f"job {job_id}: its {who} died, and something of it may still run; 'jobq cancel {job_id}' gives it up"
+    """Return the sentence about an attempt that nobody can prove to be over; its `who` has died."""
+    return f"job {job_id}: its {who} died, and some of its processes may still run; 'jobq cancel {job_id}' gives it up"
+
+
+def runs_elsewhere(job_id: int) -> str:
+    """Return the sentence about a job that was running when this store was copied from another one."""
+    return f"job {job_id} belongs to the store that this one was copied from; 'jobq cancel {job_id}' gives it up here"

@@ -1,7 +1,7 @@
-"""Runs attempts on this machine: one supervisor process for each slot, started when first needed.
+"""The local engine: one supervisor process for each slot, started when first needed.
 
-The worker reserves a slot, records its claim, then submits. Ends come back over the supervisor's pipe, from its file
-if it dies, and from the lock and file of an adopted supervisor that some dead worker had started.
+The worker reserves a slot, records its claim, then submits. Endings come over the supervisor's pipe; from its file if
+it has died; and from the lock and the file of an adopted supervisor, which a dead worker had started.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import selectors
 import time
 from typing import NamedTuple
 
+from jobq.command import Record
 from jobq.engine.local.adoption import Adopted, Orphans
 from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
 from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
-from jobq.job import Record
 from jobq.supervisor import PROTOCOL, tree
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
@@ -25,13 +25,13 @@ CHANGED = ("jobq was changed under this worker", "start the worker again")
 
 
 class Unsent(NamedTuple):
-    """A slot that has not taken all that it was given; its input can be written to when it reads on."""
+    """A slot with unsent tasks; the selector reports when its input can take more."""
 
     slot: Slot
 
 
 class LocalEngine:
-    """All running attempts of one worker."""
+    """The running attempts of one worker."""
 
     def __init__(self, folder: str, *, bound: bool = False) -> None:
         """`folder` is the worker's own; `bound`: jobs end with the worker instead of outliving it."""
@@ -42,8 +42,8 @@ class LocalEngine:
         self._started = 0
         self._start_again_at = float("-inf")
         self._failed_starts = 0
-        self._no_start = ""  # why no supervisor could be started of late
-        tree.become_subreaper()  # what a killed supervisor leaves behind comes to us
+        self._no_start = ""  # why the latest start of a supervisor failed
+        tree.become_subreaper()  # processes that a killed supervisor leaves become our children
         self._ended: list[Ended] = []
         self._selector = selectors.DefaultSelector()
         self._traces: dict[Key, Trace] = {}
@@ -53,21 +53,21 @@ class LocalEngine:
 
     @property
     def busy(self) -> int:
-        """How many attempts take a slot, adopted ones included; those behind another, or set aside, do not count."""
+        """The number of attempts that take a slot, adopted ones included; those behind another, or stuck, do not."""
         ours = sum(bool(slot.keys) and slot.stuck is None for slot in self._slots)
         return ours + self._orphans.busy
 
     def troubles(self) -> list[str]:
-        """What hinders it, a sentence each."""
+        """Return what hinders the engine, a sentence for each trouble."""
         said = [self._no_start] if self._no_start else []
         said += [f"job {slot.keys[0].job_id} can't be ended: {slot.stuck}" for slot in self._slots if slot.stuck]
         return said + self._orphans.troubles()
 
     def reserve(self, count: int) -> list[str]:
-        """Names of up to `count` idle slots that are ready to be given jobs; missing ones are being started.
+        """Return the names of up to `count` idle slots that can take jobs; start missing ones, for later.
 
-        A slot is idle as soon as its jobs have ended: who gives it more must record those ends first, or with it.
-        What can't be started for lack of processes or descriptors is tried again after a while.
+        A slot is idle as soon as its jobs have ended: the caller must record those endings before it gives the slot
+        more, or with that. A start that fails for lack of processes or descriptors is tried again after a while.
         """
         missing = count - len(self._idle) - sum(not slot.ready for slot in self._slots)
         if missing > 0 and time.monotonic() >= self._start_again_at:
@@ -84,13 +84,13 @@ class LocalEngine:
         return [slot.name for slot in self._idle[:count]]
 
     def let_go(self, most: int) -> None:
-        """Keep no more than `most` supervisors, as far as idle ones can leave: each takes a place."""
+        """Keep at most `most` supervisors, as far as idle ones can exit: each is one more process."""
         for _ in range(sum(not slot.leaving for slot in self._slots) - most):
             if self._idle:
-                self._idle.pop().hang_up()  # it is buried when it has gone
+                self._idle.pop().hang_up()  # it is removed once it has exited
 
     def submit(self, name: str, tasks: list[Task]) -> None:
-        """Give the reserved slot jobs to run, one after the other. Whatever goes wrong comes back as their end."""
+        """Give the reserved slot jobs to run, one after the other. Every failure comes back as their ending."""
         slot = next(slot for slot in self._idle if slot.name == name)
         self._idle.remove(slot)
         self._traces.update({task.trace.key: task.trace for task in tasks})
@@ -99,13 +99,13 @@ class LocalEngine:
             self._selector.register(slot.stdin, selectors.EVENT_WRITE, Unsent(slot))
 
     def withdraw(self, key: Key) -> None:
-        """An attempt that was claimed could not be submitted."""
+        """Report as not started a claimed attempt that could not be submitted."""
         self._ended.append(Ended(key, NOT_STARTED))
 
     # -- what comes back -----------------------------------------------------------------------------
 
     def watch(self, fd: int) -> None:
-        """Let `wait` return when this descriptor is readable, too."""
+        """Let `wait` also return when this descriptor is readable."""
         self._selector.register(fd, selectors.EVENT_READ, None)
 
     def unwatch(self, fd: int) -> None:
@@ -113,7 +113,7 @@ class LocalEngine:
         self._selector.unregister(fd)
 
     def wait(self, timeout: float | None) -> list[int]:
-        """Sleep until something happens, at most `timeout` seconds; the watched descriptors that are readable."""
+        """Sleep until something happens, at most `timeout` seconds. Return the watched descriptors that can be read."""
         ready = []
         for key, _events in self._selector.select(timeout):
             match key.data:
@@ -124,19 +124,19 @@ class LocalEngine:
                         self._stop_sending(slot)
                 case Adopted() as adopted:
                     self._selector.unregister(adopted.fd)
-                    adopted.close()  # `ended` settles it
+                    adopted.close()  # `ended` determines its ending
                 case _:
                     ready.append(key.fd)
         return ready
 
     def ended(self) -> list[Ended]:
-        """The attempts that ended since they were last `recorded`; they are told until then."""
+        """Return the attempts that have ended, again in each call until they are `recorded`."""
         self._ended += self._orphans.settled()
         tree.reap_orphans({slot.process.pid for slot in self._slots})
         return list(self._ended)
 
     def recorded(self, ended: list[Ended]) -> None:
-        """These ends are durable: what was kept for them can go."""
+        """Forget these attempts, and release what was kept for them: their endings are durable."""
         keys = {end.key for end in ended}
         self._ended = [end for end in self._ended if end.key not in keys]
         for key in keys:
@@ -147,7 +147,7 @@ class LocalEngine:
         try:
             self._selector.unregister(slot.stdin)
         except (KeyError, ValueError):
-            pass  # it took all at once, or has been stopped already
+            pass  # it took all at once, or is unregistered already
 
     def _hear(self, slot: Slot) -> None:
         messages = slot.hear()
@@ -179,7 +179,7 @@ class LocalEngine:
                 self._idle.append(slot)
 
     def _bury(self, slot: Slot) -> None:
-        """A supervisor has died: its file tells what became of its jobs, if it had any."""
+        """Remove a supervisor that has died. If it had jobs, its file tells what became of them."""
         self._selector.unregister(slot.stdout)
         self._stop_sending(slot)
         slot.bury()
@@ -195,8 +195,8 @@ class LocalEngine:
                 if self._failed_starts >= MOST_FAILED_STARTS:
                     raise EngineBroken(f"a supervisor could not start: {slot.why()}")
             return
-        self._orphans.bury(slot.supervision, slot.keys)  # `ended` sees to them, and to what is left
-        for key in slot.keys:  # where there is no /proc to find it in, the noted number of one that is our child now
+        self._orphans.bury(slot.supervision, slot.keys)  # `ended` returns them, and kills what is left
+        for key in slot.keys:  # without /proc: by the recorded pid, if that is our child now
             try:
                 leader = slot.supervision.events(key).get("pid", {}).get("pid", 0)
             except OSError:
@@ -205,13 +205,13 @@ class LocalEngine:
                 tree.kill_own_child(leader)
 
     def trace(self, key: Key) -> Trace | None:
-        """What is known of an attempt of ours."""
+        """Return the trace of an attempt of this worker, or None."""
         return self._traces.get(key)
 
     # -- attempts of dead workers --------------------------------------------------------------------
 
     def adopt(self, supervision: SupervisorFiles, trace: Trace) -> None:
-        """Answer for a running attempt from now on."""
+        """Answer for a running attempt of a dead worker from now on."""
         self._traces[trace.key] = trace
         adopted = self._orphans.adopt(supervision, trace.key)
         if adopted.fd >= 0:
@@ -220,29 +220,29 @@ class LocalEngine:
     # -- orders ------------------------------------------------------------------------------------
 
     def cancel(self, key: Key) -> bool:
-        """End the attempt: TERM, its grace, KILL; its end comes back as cancelled. Whether the order was given.
+        """End the attempt: TERM, its grace, KILL; it comes back as cancelled. Return True if the order was given.
 
-        It may be given again: what has no supervisor any more is given up when it can't be ended.
+        The caller may repeat it: an attempt of a dead supervisor is given up once it is stuck.
         """
         self._orphans.give_up(key)
         return self._order(key, f"cancel {key.job_id} {key.n}")
 
     def stop(self, key: Key, grace: float) -> bool:
-        """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Whether the order was given."""
+        """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Return True if ordered."""
         if self._order(key, f"stop {key.job_id} {key.n} {grace}"):
             return True
         for slot in self._slots:
             if key in slot.keys:
-                slot.process.terminate()  # its FIFO is gone, with the whole store perhaps: it ends the job, and leaves
+                slot.process.terminate()  # its FIFO is gone, perhaps with the store: by TERM it ends the job and exits
                 return True
         return False
 
     def mark_read(self, key: Key, end: int) -> None:
-        """Of its log, what comes before this offset may be dropped. Of no harm if it is not heard: the next one is."""
+        """Let the supervisor drop the log before the offset `end`. A lost order does no harm: the next one follows."""
         self._order(key, f"read {key.job_id} {key.n} {end}")
 
     def ask_back(self, *, late: float = 0.0) -> bool:
-        """Have what waits behind a job given back, where none has ended for `late` seconds; whether any was."""
+        """Ask slots where no job has ended for `late` seconds to return waiting jobs. Return True if any was asked."""
         now = time.monotonic()
         slots = [slot for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
         slots = [slot for slot in slots if now >= slot.heard_at + late]
@@ -252,7 +252,7 @@ class LocalEngine:
         return bool(slots)
 
     def soonest_late(self) -> float | None:
-        """Seconds until `ask_back` or `ended` may have something to do."""
+        """Return the seconds until `ask_back` or `ended` may have something to do; None: nothing to wait for."""
         times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
         soonest = min([*times, self._orphans.look_at])
         return max(0.0, soonest - time.monotonic()) if soonest < float("inf") else None
@@ -263,25 +263,25 @@ class LocalEngine:
         return any(key in slot.keys and slot.supervision.order(text) for slot in self._slots)
 
     def running(self) -> list[Key]:
-        """The attempts under way, those behind them, and those of dead supervisors that are not known to be over."""
+        """Return the attempts that run, those behind them, and those of dead supervisors not known to be over."""
         ours = [key for slot in self._slots for key in slot.keys]
         return ours + self._orphans.keys
 
     def tend(self) -> None:
-        """Continue supervisors that were stopped: they hold the time limits of their jobs."""
+        """Continue supervisors that were stopped (SIGSTOP): they enforce the time limits of their jobs."""
         for slot in self._slots:
             slot.keep_going()
         self._orphans.keep_going()
 
     def announce_stop(self) -> None:
-        """Tell the supervisors that this worker was asked to stop: so may have been they, and their jobs."""
+        """Tell the supervisors that this worker was asked to stop: they and their jobs may have got the same signal."""
         for slot in self._slots:
             if slot.keys:
                 slot.supervision.order("stopping")
         self._orphans.order_all("stopping")
 
     def close(self) -> None:
-        """Let the supervisors go: idle ones end, busy ones finish their job by themselves."""
+        """Hang up on the supervisors: idle ones exit, busy ones finish their job by themselves."""
         for slot in self._slots:
             slot.hang_up()
         until = time.monotonic() + LEAVE_S

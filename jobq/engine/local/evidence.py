@@ -1,6 +1,6 @@
-"""What supervisors leave in the worker's folder, read from outside: whether one lives, and how its attempt ended.
+"""The evidence that supervisors leave in the worker's folder: whether one lives, and how its attempt ended.
 
-Used for the worker's own supervisors after their death, and for those of a dead worker.
+It is read for the worker's own supervisors after their death, and for those of a dead worker.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import time
 from typing import NamedTuple
 
 from jobq import system
+from jobq.command import Record
 from jobq.engine.task import Key, Trace
 from jobq.errors import Planted
-from jobq.job import Attempt, Ending, Outcome, Record
+from jobq.job import Attempt, Ending, Outcome
+from jobq.options.values import COUNT
 from jobq.store.folder import open_checked, read_all
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
-from jobq.store.records import CLOCK, COUNT, MISFITS, TIME, read_ending
+from jobq.store.records import CLOCK, MISFITS, TIME, read_ending
 from jobq.supervisor import tree
 from jobq.supervisor.mark import VARIABLE, wearers, wears
 
-STUCK_AFTER = 5.0  # seconds after which what can't be ended is told of, and takes no slot any more
-KILL_SECONDS = 0.2  # seconds that are spent at a time on what is left of an attempt
-KILL_PAUSE = 0.002  # seconds between two looks
-CLEAN_LOOKS = 3  # what forks just then may be missed by one
+STUCK_AFTER = 5.0  # seconds after which an attempt that can't be ended is reported, and takes no slot
+KILL_SECONDS = 0.2  # seconds to spend at a time on the processes left of an attempt
+KILL_PAUSE = 0.002  # seconds between two checks
+CLEAN_LOOKS = 3  # one check may miss a process that forks just then
 NAMED = re.compile(rb'"id":(\d+),"n":(\d+),')
-TORN = "torn"  # a line that can't be read: whatever it said is not known
+TORN = "torn"  # stands for a line that can't be read: its content is not known
 MISSING = -1  # there is no lock file
-COPIED = -2  # the lock file is a copy, and so is the store perhaps: it tells nothing of the supervisor
+COPIED = -2  # the lock file is a copy, perhaps with the whole store: it proves nothing
 
 
 class SupervisorFiles(NamedTuple):
@@ -40,16 +42,16 @@ class SupervisorFiles(NamedTuple):
 
     @classmethod
     def named(cls, workers: str, name: str) -> SupervisorFiles:
-        """From "token/slot", as an attempt records it; `workers` is the folder of all worker folders."""
+        """Return the files of "token/slot", as an attempt records it; `workers` is the folder of all worker folders."""
         token, _, slot = name.partition("/")
         return cls(f"{workers}/{os.path.basename(token)}", os.path.basename(slot))
 
     def lock_if_dead(self) -> int | None:
-        """Its lock, taken, if it is dead; MISSING or COPIED if the file does not tell; None while it lives."""
+        """Return its lock, taken, if it is dead; MISSING or COPIED if the file proves nothing; None while it lives."""
         try:
             fd = open_checked(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
         except (FileNotFoundError, Planted):
-            return MISSING  # or there is something else, which tells no more
+            return MISSING  # or something else is there, which proves no more
         try:
             lock = (COPIED if system.LockRecord(fd).is_copy else fd) if try_lock(fd) else None
         except OSError:
@@ -60,14 +62,14 @@ class SupervisorFiles(NamedTuple):
         return lock
 
     def may_run(self) -> bool:
-        """Whether its process is there, by its command line; for when the lock does not tell. Raises OSError."""
+        """Return True if its process may run, by its command line; for a lock that proves nothing. Raises OSError."""
         if not tree.proc_is_ours():
             return True
         wanted = f"/{os.path.basename(self.folder)}\0{self.slot}\0".encode()
         return any(wanted in tree.read_proc(pid, "cmdline") for pid in tree.pids())
 
     def is_alive(self) -> bool:
-        """Whether it holds its lock. Two who only ask do not disturb each other."""
+        """Return True if it holds its lock. The check takes it shared: two checks do not disturb each other."""
         try:
             fd = open_checked(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
         except (FileNotFoundError, Planted):
@@ -78,7 +80,7 @@ class SupervisorFiles(NamedTuple):
             os.close(fd)
 
     def pid(self) -> int | None:
-        """Its process, as long as it lives and has a number here."""
+        """Return the pid in its lock file, if that is valid in this namespace. The process may be dead."""
         try:
             fd = system.open_plain(f"{self.folder}/{self.slot}.lock", os.O_RDONLY)
         except OSError:
@@ -89,7 +91,7 @@ class SupervisorFiles(NamedTuple):
             os.close(fd)
 
     def order(self, text: str) -> bool:
-        """Write an order to its control FIFO; False if it does not listen any more."""
+        """Write an order to its control FIFO. Return False if nobody reads it any more."""
         try:
             fd = system.open_fifo(f"{self.folder}/{self.slot}.ctl")
         except OSError:
@@ -104,7 +106,7 @@ class SupervisorFiles(NamedTuple):
         return True
 
     def keep_going(self) -> None:
-        """Continue the process if its job, or anybody, has stopped it (SIGSTOP); CONT is sent to no stranger."""
+        """Continue the process, in case anybody has stopped it (SIGSTOP); no other process gets the CONT."""
         pid = self.pid()
         if pid is None or not hasattr(os, "pidfd_open"):
             return
@@ -113,7 +115,7 @@ class SupervisorFiles(NamedTuple):
         except OSError:
             return
         try:
-            if self.is_alive():  # after the handle was made: so it is its own
+            if self.is_alive():  # checked after the handle was made: so it is this process's
                 signal.pidfd_send_signal(handle, signal.SIGCONT)
         except OSError:
             pass
@@ -121,7 +123,7 @@ class SupervisorFiles(NamedTuple):
             os.close(handle)
 
     def events(self, key: Key) -> dict[str, Record]:
-        """What it has recorded of that attempt, by event; a torn last line is left out."""
+        """Return its records of that attempt, by event; TORN is among them if a line that may be one can't be read."""
         try:
             fd = open_checked(f"{self.folder}/{self.slot}.ends", os.O_RDONLY)
         except FileNotFoundError:
@@ -138,7 +140,7 @@ class SupervisorFiles(NamedTuple):
             try:
                 record = decode_line(raw)
             except BadLine:
-                # One that was cut off says truly whom it is about; one that was damaged might have named this attempt.
+                # A line that was cut off still names its own attempt; a damaged one may have named this attempt.
                 named = NAMED.search(raw) if at == len(lines) else None
                 if raw and (named is None or (int(named[1]), int(named[2])) == key):
                     recorded[TORN] = {}
@@ -149,13 +151,13 @@ class SupervisorFiles(NamedTuple):
                 recorded[TORN] = {}
                 continue
             if record.get("event") == "start":
-                recorded.clear()  # what is before is a try at the same attempt that came to nothing
+                recorded.clear()  # earlier records are of a claim of this attempt that was not started
             recorded[str(record.get("event"))] = record
         return recorded
 
 
 def _fits(record: Record) -> bool:
-    """Whether this is what a supervisor notes: it may be acted on, and recorded."""
+    """Return True if a supervisor can have written this record: it may be acted on, and recorded."""
     match record:
         case {"event": "start", "at": at}:
             return TIME.allows(at) and type(record.get("mark", 0)) is int
@@ -168,7 +170,7 @@ def _fits(record: Record) -> bool:
                 return False
             return True
         case {"event": str() as event}:
-            return event not in {"start", "pid"}  # what a later version notes beside
+            return event not in {"start", "pid"}  # one of a later version
     return False
 
 
@@ -177,12 +179,12 @@ NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=Fa
 
 
 def ending_from(record: Record) -> Ending:
-    """The ending in an "end" record of a supervisor. Raises BadRecord."""
+    """Return the ending in an "end" record of a supervisor. Raises BadRecord."""
     return read_ending({name: value for name, value in record.items() if name not in NO_ENDING})
 
 
 def recorded_ending(recorded: dict[str, Record], attempt: Attempt) -> Ending | None:
-    """How a live supervisor, busy with another job by now, has recorded that this claim of the attempt is over."""
+    """Return the ending that a live supervisor, busy with another job by now, recorded of this claim; else None."""
     for event in ("end", "not_started"):
         record = recorded.get(event, {})
         if record.get("claim") == attempt.claimed_at:
@@ -191,17 +193,17 @@ def recorded_ending(recorded: dict[str, Record], attempt: Attempt) -> Ending | N
 
 
 def of_this_claim(recorded: dict[str, Record], attempt: Attempt) -> dict[str, Record]:
-    """Without what was recorded of an earlier one of the attempt, which came to nothing (older versions name none)."""
+    """Return the records without those of earlier claims of the attempt; older versions record no claim."""
     claim = attempt.claimed_at
     return {event: record for event, record in recorded.items() if record.get("claim", claim) == claim}
 
 
 def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, given_up: bool = False) -> Ending | None:
-    """How the attempt of a dead supervisor ended; what is left of its processes is killed first.
+    """Return how the attempt of a dead supervisor ended; kill what is left of its processes first.
 
     The caller holds the supervisor's `lock` and keeps it until the ending is recorded, or it is MISSING or COPIED. Only
-    a supervisor whose files are there, whole, of this boot, and without a start, has not started the job. None: that
-    nothing of it runs any more can't be proven, so that it is not over; unless a person has `given_up` waiting for it.
+    a supervisor whose files are there, whole, of this boot, and without a start, has not started the job. Return None
+    if processes of it may still run: it is not over then, unless a person has `given_up` waiting. Raises OSError.
     """
     attempt = trace.attempt
     recorded = of_this_claim(supervision.events(trace.key), attempt)
@@ -214,24 +216,24 @@ def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, g
     if same_boot and not is_gone(supervision, trace, recorded, lock):
         if not given_up:
             return None
-        error += ", and something of it may still run"
+        error += ", and some of its processes may still run"
     started = recorded.get("start", {})
     return Ending(Outcome.LOST, error=error, started_at=started.get("at"), ended_at=time.time())
 
 
 def is_gone(supervision: SupervisorFiles, trace: Trace, recorded: dict[str, Record], lock: int) -> bool:
-    """Whether nothing is left of an attempt of this boot whose supervisor holds no lock; what is ours is killed."""
+    """Return True if nothing is left of an attempt of this boot whose supervisor holds no lock; kill what is ours."""
+    if lock == COPIED:
+        return False  # the original store decides how it ended, and whether it runs again
     if lock < 0 and supervision.may_run():
         return False  # its files were removed, or they are those of another store, of which ours is a copy
-    # As recorded: since a backup was restored, this store's directory may be another one than when the job began.
+    # The recorded mark: if a backup was restored, this store's directory may differ from that at the start of the job.
     mark = recorded.get("start", {}).get("mark", trace.mark)
-    if lock == COPIED:
-        return not wearers(mark)  # they are the other store's to end
     if not kill_leftovers(mark):
         return False
     if lock < 0 or system.LockRecord(lock).is_near:
         return True
-    # It ran where processes have other numbers, and may not be seen from here at all (pid_namespaces(7)).
+    # It ran in another pid namespace: its processes may be invisible from here (pid_namespaces(7)).
     try:
         log = system.open_plain(trace.log, os.O_RDONLY)
     except OSError:
@@ -243,7 +245,7 @@ def is_gone(supervision: SupervisorFiles, trace: Trace, recorded: dict[str, Reco
 
 
 def jobs_with_processes(path: str, uuid: str) -> set[int]:
-    """The jobs of the store of this path and name that live processes say, in their environment, to belong to."""
+    """Return the jobs of the store at `path` with this `uuid` that have live processes, by their environment."""
     found = set()
     store, name = b"\0JOBQ_STORE=%b\0" % os.fsencode(path), f":{uuid}".encode()
     for pid in tree.pids():
@@ -257,9 +259,9 @@ def jobs_with_processes(path: str, uuid: str) -> set[int]:
 
 
 def kill_leftovers(mark: int) -> bool:
-    """KILL every process that carries the mark, and its descendants; whether none is left, as several looks see it.
+    """KILL every process that carries the mark, and its descendants. Return True if several checks find none left.
 
-    Spends little time on it, as its caller has others to serve: what can't die now, or is another user's, stays.
+    This takes about KILL_SECONDS, as the caller has other work: what can't die now, or is another user's, stays.
     """
     until = time.monotonic() + KILL_SECONDS
     clean = 0

@@ -1,4 +1,4 @@
-"""One supervisor of this worker: its process, what it was given, and what it says."""
+"""One supervisor of this worker: its process, its tasks, and its messages."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import subprocess
 import sys
 import time
 
+from jobq.command import Record
 from jobq.engine.local.evidence import SupervisorFiles
 from jobq.engine.task import Key, Task
-from jobq.job import Record
 from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.endings import ENCODER
 from jobq.system import open_plain, utf8
 
-LEAVE_S = 2.0  # seconds that idle supervisors may take to leave
+LEAVE_S = 2.0  # seconds that idle supervisors may take to exit
 
 
 def script_stamp() -> tuple[int, int, int] | None:
-    """What tells the supervisors' script from a later one of the same name; None while there is none."""
+    """Return device, inode and time of the supervisors' script, to detect a later version; None while it is missing."""
     try:
         status = os.stat(SCRIPT)
     except OSError:
@@ -28,18 +28,18 @@ def script_stamp() -> tuple[int, int, int] | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-LOADED_STAMP = script_stamp()  # of the version that this process runs: taken before anybody can know of it
+LOADED_STAMP = script_stamp()  # of the version that this process runs: taken at its import, before a worker starts
 
 
 class Slot:
-    """A process that runs one job after the other. `keys` is what it was given and has not ended, in this order."""
+    """A process that runs one job after the other. `keys`: its attempts that have not ended, in order."""
 
     def __init__(self, folder: str, number: int, *, bound: bool) -> None:
         """Start it, with its files in `folder`; `bound`: its job ends with the worker. Raises OSError."""
         self.supervision = SupervisorFiles(folder, str(number))
-        self.ready = False  # has said hello
+        self.ready = False  # it has sent its hello
         self.keys: list[Key] = []
-        self.heard_at = 0.0  # when it was given them, or told the last end
+        self.heard_at = 0.0  # when it got its tasks, or sent its last ending
         self.asked_back = False
         self.leaving = False
         self._unread = b""
@@ -60,18 +60,18 @@ class Slot:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
-        self.unsent = b""  # of what it was given: it may not read, and nobody must wait for it
+        self.unsent = b""  # input that it has not taken yet: nobody must wait until it reads
         self.stuck: str | None = None  # why its job can't be ended, if so
         os.set_blocking(self.stdin.fileno(), False)
         os.set_blocking(self.stdout.fileno(), False)
 
     @property
     def name(self) -> str:
-        """As attempts record it: "token/slot"."""
+        """The name as attempts record it: "token/slot"."""
         return f"{os.path.basename(self.supervision.folder)}/{self.supervision.slot}"
 
     def give(self, tasks: list[Task]) -> None:
-        """Have it run these, one after the other. If it is dead, its pipe says so, and its file what became of them."""
+        """Give it tasks, to run one after the other. If it is dead, its pipe hangs up and its file has the endings."""
         self.keys = [task.trace.key for task in tasks]
         self.heard_at, self.asked_back = time.monotonic(), False
         self.stuck = None
@@ -79,18 +79,18 @@ class Slot:
         self.send()
 
     def send(self) -> bool:
-        """Write as much of what it was given as it takes now; whether that is all, or it can't be given any more."""
+        """Write as much of its input as it takes now. Return True if nothing is left, or it can't take any more."""
         try:
             while self.unsent:
                 self.unsent = self.unsent[os.write(self.stdin.fileno(), self.unsent) :]
         except BlockingIOError:
             return False
         except OSError:
-            self.hang_up()  # if it lives, it leaves, and what it was not told of has not been started
+            self.hang_up()  # if it lives, it exits; tasks that did not reach it were not started
         return True
 
     def hear(self) -> list[Record] | None:
-        """What it has said since; None if it is dead."""
+        """Return its new messages; None if it is dead."""
         try:
             data = os.read(self.stdout.fileno(), 1 << 16)
         except BlockingIOError:
@@ -101,30 +101,30 @@ class Slot:
         return [decode_line(line) for line in lines]
 
     def hang_up(self) -> None:
-        """Give it nothing more: an idle one ends, a busy one finishes its job by itself."""
+        """Close its input: an idle one exits, a busy one finishes its job by itself."""
         self.leaving = True
         self.unsent = b""
         self.stdin.close()
 
     def let_go(self, until: float) -> None:
-        """Return when it has ended, if it is idle, or at `until` (monotonic); it has been hung up on."""
+        """Wait for an idle one to exit, until `until` (monotonic seconds). `hang_up` comes first."""
         try:
             if not self.keys:
                 self.process.wait(max(0.0, until - time.monotonic()))
                 return
         except subprocess.TimeoutExpired:
-            pass  # it has an end that the disk does not take: its lock keeps that safe
-        self.process.returncode = 0  # it outlives us: nothing to wait for
+            pass  # it has an ending that can't be written: while it holds its lock, that is safe
+        self.process.returncode = 0  # it outlives us: do not wait for it
 
     def bury(self) -> None:
-        """It is dead: release what belongs to it."""
+        """Reap it, as it is dead, and close its pipes."""
         self.unsent = b""
         self.stdout.close()
         self.stdin.close()
         self.process.wait()
 
     def keep_going(self) -> bool:
-        """Continue the process if something has stopped it (SIGSTOP); whether that was so. It is our unreaped child."""
+        """Continue the process, our unreaped child, if it was stopped (SIGSTOP). Return True if it was."""
         try:
             stopped = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG)
             if stopped is not None:
@@ -134,7 +134,7 @@ class Slot:
         return stopped is not None
 
     def why(self) -> str:
-        """What it complained of last, or its exit status."""
+        """Return the last line of its stderr, or its exit status."""
         try:
             with open(open_plain(self._errors, os.O_RDONLY), encoding="utf-8", errors="replace") as f:
                 return f.read().strip().rpartition("\n")[2] or f"exit {self.process.returncode}"
@@ -143,7 +143,7 @@ class Slot:
 
 
 def _options() -> list[str]:
-    """Isolated, in UTF-8, and with what this Python was told about compiled files, which isolation would hide."""
+    """Return Python options: isolated, UTF-8, and the settings for compiled files, which isolation would hide."""
     options = ["-I", "-S", "-X", "utf8"]
     if sys.dont_write_bytecode:
         options.append("-B")

@@ -1,0 +1,129 @@
+"""What a job runs: a shell line, an argv, or a call of a Python function.
+
+The commands of a sweep are many, so they are the plainest values there are: a `str` is a line for /bin/sh -c, a `tuple`
+of words is an exact argv, a `Call` is a function with JSON arguments. Everything that depends on the kind is here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+"""The names of functions that older versions stored; not all of them are possible in Python."""
+MOST_DEPTH = 100  # of lists and objects in each other, as far as stored values are read
+
+
+class BadRecord(ValueError):
+    """A stored object that is not what this version, or a compatible later one, writes."""
+
+
+class Call(NamedTuple):
+    """A Python function to be called with JSON arguments, by the interpreter `python`."""
+
+    function: str  # "module:function"
+    args: tuple[Any, ...]
+    kwargs: Record
+    python: str
+    extra: Record | None = None  # keys of later versions
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+Command = str | tuple[str, ...] | Call
+CALL_KEYS = frozenset({"call", "python", "args", "kwargs"})
+
+
+def names_function(text: str) -> bool:
+    """Return True for "module:function", with dots in either part, of the letters that Python allows in names."""
+    module, _, name = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+
+
+def depth(value: object) -> int:
+    """Return how many lists and objects lie in each other."""
+    deepest, level = 0, [value]
+    while level:
+        members = [m for v in level if isinstance(v, (list, dict)) for m in (v.values() if isinstance(v, dict) else v)]
+        deepest, level = deepest + 1, members
+    return deepest
+
+
+def unknown_keys(record: Record, known: frozenset[str]) -> Record | None:
+    """Return the keys of a later version, to be written again as they are. Raises BadRecord if they are too deep."""
+    extra = {key: value for key, value in record.items() if key not in known}
+    if extra and depth(extra) > MOST_DEPTH:
+        raise BadRecord(f"{min(extra)} is nested more than {MOST_DEPTH} deep")
+    return extra or None
+
+
+def to_record(command: Command) -> object:
+    """Return a command as stored: a string, a list of strings, or an object for a call."""
+    if isinstance(command, Call):
+        record: Record = {"call": command.function, "python": command.python}
+        if command.args:
+            record["args"] = command.args
+        if command.kwargs:
+            record["kwargs"] = command.kwargs
+        return record | (command.extra or {})
+    return command
+
+
+def from_record(value: object) -> Command:
+    """Return the command that was stored so. Raises BadRecord."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    if isinstance(value, dict):
+        match {"args": [], "kwargs": {}, **value}:
+            case {
+                "call": str() as function,
+                "python": str() as python,
+                "args": list() as args,
+                "kwargs": dict() as kwargs,
+            }:
+                named = names_function(function) or FUNCTION.fullmatch(function)
+                if named and depth([args, kwargs]) <= MOST_DEPTH:
+                    return Call(function, tuple(args), kwargs, python, unknown_keys(value, CALL_KEYS))
+    raise BadRecord(f"a command can't be {value!r:.60}")
+
+
+def stored_size(command: Command) -> int:
+    """Return about how many bytes the command takes on a line of the journal, rather more than less."""
+    if isinstance(command, Call):
+        return len(repr(command)) * 2  # errs on the long side for all but the strangest text
+    words = (command,) if isinstance(command, str) else command
+    # Not ASCII: at most six bytes for a UTF-16 unit once escaped.
+    return sum(len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4 for word in words)
+
+
+def to_run(command: Command, script: str = "", result: str = "") -> str | tuple[str, ...]:
+    """Return what the system is given to run: a line for the shell, or a program and its arguments.
+
+    A call is made by `script`, which leaves at `result` what the function returns.
+    """
+    if not isinstance(command, Call):
+        return command
+    arguments = json.dumps({"args": command.args, "kwargs": command.kwargs}, separators=(",", ":"), allow_nan=False)
+    return (command.python, "-u", script, command.function, arguments, result)
+
+
+def as_typed(command: Command) -> str:
+    """Return the command as one would type it in a shell, or write it in Python. It may hold any character."""
+    if isinstance(command, Call):
+        words = [json.dumps(arg, ensure_ascii=False) for arg in command.args]
+        words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in command.kwargs.items()]
+        return f"{command.function}({', '.join(words)})"
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def kind(command: Command) -> str:
+    """Return in words how the command is run."""
+    if isinstance(command, Call):
+        return f"a call by {command.python}"
+    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"

@@ -1,0 +1,58 @@
+"""Options of commands: those of a job, made from the rows of the table, and values of others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from jobq.errors import UsageError
+from jobq.options.table import OPTIONS, JobOption, parse_options
+from jobq.settings import environment
+
+V = TypeVar("V")
+
+
+def takes_job_options(
+    *, only_given: bool = False, **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for every option of a job; it gets the values that were given as its argument `options`.
+
+    `defaults` differ from the table's for this command; `only_given`: there are none, as for a change of a job.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(**values: Any) -> None:
+            texts = {option.name: values.pop(option.name) for option in OPTIONS}
+            command(options=parse_options(texts, environment()), **values)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        rows = [_parameter(option, None if only_given else defaults) for option in OPTIONS]
+        parameters = [p for p in own if p.name != "options"] + rows
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        return wrapped
+
+    return decorate
+
+
+def _parameter(option: JobOption, defaults: Mapping[str, Any] | None) -> inspect.Parameter:
+    default = None if defaults is None else defaults.get(option.name, option.default)
+    shown = "" if default in (None, ()) else f"  [default: {option.shown(default)}]"
+    flag = typer.Option(*option.flags, metavar=option.kind.metavar, help=option.help + shown)
+    kind = list[str] | None if option.many else str | None
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, flag]
+    )
+
+
+def value_of(flag: str, parse: Callable[[str], V], text: str) -> V:
+    """Return the value of another option's text. Raises UsageError that names the option."""
+    try:
+        return parse(text)
+    except UsageError as e:
+        raise UsageError(f"{flag}: {e}", e.hint) from None

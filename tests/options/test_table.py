@@ -1,0 +1,133 @@
+"""Every option of a job, through every input and output: a row that is missing somewhere fails here."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from jobq.api import JobOptions
+from jobq.errors import UsageError
+from jobq.job import Spec
+from jobq.options.request import spec_fields
+from jobq.options.table import OPTIONS, JobOption
+from jobq.store.records import read_spec, spec_record
+from jobq.views.detail import label_of
+from tests.conftest import Cli
+
+SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the default, and its value
+    "queue": ("night", "night"),
+    "priority": ("high", 10),
+    "retries": ("7", 7),
+    "timeout": ("1h30m", 5400.0),
+    "grace": ("45s", 45.0),
+    "log_max": ("64M", 64 << 20),
+    "name": ("nightly", "nightly"),
+    "cwd": ("/", "/"),
+    "env": ("SAMPLE=1", {"SAMPLE": "1"}),
+}
+WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
+    "queue": "7",
+    "priority": 10**9,
+    "retries": -1,
+    "timeout": 0,
+    "grace": -1,
+    "log_max": 1,
+    "name": "@x",
+}
+rows = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+in_spec = pytest.mark.parametrize("option", [o for o in OPTIONS if o.in_spec], ids=lambda option: option.name)
+
+
+def stored(cli: Cli) -> dict[str, Any]:
+    """The spec of the last add, as it stands in the journal."""
+    line = json.loads((cli.store / "journal.jsonl").read_bytes().splitlines()[-1])
+    spec: dict[str, Any] = line["ops"][-1]["spec"]
+    return spec
+
+
+def test_every_option_has_a_sample_and_a_line_in_python() -> None:
+    names = [option.name for option in OPTIONS]
+    assert names == list(SAMPLES)
+    assert names == list(JobOptions.__annotations__)
+    assert {option.name for option in OPTIONS if option.in_spec} == WRONG.keys()
+
+
+@in_spec
+def test_an_option_has_the_same_default_in_the_table_and_in_the_spec(option: JobOption) -> None:
+    assert option.default == Spec._field_defaults[option.name]
+
+
+@rows
+def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
+    text, value = SAMPLES[option.name]
+    cli.id("true")
+    digest = stored(cli)["env"]
+    for flag in option.flags:
+        if option.name == "name":
+            cli("cancel", "@")
+        cli("add", flag, text, "true")
+        if option.name == "env":
+            assert stored(cli)["env"] != digest
+        else:
+            assert stored(cli)[option.name] == value
+
+
+@rows
+def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cli: Cli, option: JobOption) -> None:
+    text, value = SAMPLES[option.name]
+    job = cli.queue.add("true", **{option.name: value})
+    if option.name == "env":
+        assert cli.queue.store.load_environment(job.spec.env)["SAMPLE"] == "1"
+        return
+    assert getattr(job.spec, option.name) == value
+    cli.queue.cancel([job.id])
+    if not option.kind.from_text:
+        with pytest.raises(UsageError, match=option.name):
+            cli.queue.add("true", **{option.name: text})  # type: ignore[arg-type]
+    else:
+        assert getattr(cli.queue.add("true", **{option.name: text}).spec, option.name) == value  # type: ignore[arg-type]
+
+
+@rows
+def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
+    text, value = SAMPLES[option.name]
+    job_id = cli("add", option.flags[0], text, "true").stdout.strip()
+    shown = cli("show", job_id).stdout
+    (data,) = json.loads(cli("show", "--json", job_id).stdout)["jobs"]
+    if option.name == "env":
+        assert re.search(r"environment  \d+ variables", shown)
+    elif option.name in {"name", "cwd"}:
+        assert text in shown
+        assert data[option.name] == value
+    else:
+        assert re.search(rf"(?m)^ *{label_of(option)}  {re.escape(option.shown(value))}$", shown)
+        assert data[option.name] == value
+
+
+@in_spec
+def test_the_stored_form_is_read_as_it_was_written(option: JobOption) -> None:
+    value = SAMPLES[option.name][1]
+    spec = Spec("/", "0" * 64, **{option.name: value})
+    record = spec_record(spec)
+    assert record[option.name] == value
+    assert read_spec(json.loads(json.dumps(record))) == spec
+    assert option.name not in spec_record(Spec("/", "0" * 64))
+
+
+@in_spec
+def test_a_wrong_value_is_refused_by_name(cli: Cli, option: JobOption) -> None:
+    wrong = WRONG[option.name]
+    with pytest.raises(UsageError, match=option.name):
+        spec_fields({option.name: wrong})
+    with pytest.raises(UsageError, match=option.name):
+        spec_fields({option.name: ["a list"]})
+    told = cli("add", f"{option.flags[0]}={wrong}", "true", code=2).stderr
+    assert option.flags[0] in told
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        spec_fields({"colour": "red"})
