@@ -1,4 +1,4 @@
-"""What the tests share: a store of their own, the real command, real workers, and no way to the user's home."""
+"""Fixtures of all tests: a store for each test, the real command, real workers, and no access to the user's home."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -19,17 +19,18 @@ from jobq.store import check
 from jobq.store.store import Store
 
 T = TypeVar("T")
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup(1), workers would take it for ignored on purpose
-settings.register_profile("jobq", deadline=None)  # machines are shared: an example has no deadline
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1), workers would inherit the ignored signal
+settings.register_profile("jobq", deadline=None)  # other programs may slow the machine down
 settings.load_profile("jobq")
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in the background: workers would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background job: workers would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored in the same way
-TIMEOUT = 30.0  # seconds; generous: only a hang comes near it
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored there, too
+TIMEOUT = 30.0  # seconds; long, so that only a hang reaches it
 
 
-def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
-    """The first true value of `condition`, asked again and again; fails after `timeout` seconds."""
+# `Callable[..., T]`, because mypy rejects a lambda with defaults (`lambda n=n: ...`) for `Callable[[], T]`.
+def wait_until(condition: Callable[..., T | Literal[False] | None], timeout: float = TIMEOUT) -> T:
+    """Call `condition` until its value is true, and return that. Raises AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -39,7 +40,7 @@ def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
 
 
 def command(words: Sequence[str]) -> list[bytes]:
-    """jobq with these words, in UTF-8 whatever the locale that the tests run in."""
+    """Return the command line of jobq with these words, in UTF-8 whatever the locale of the tests."""
     return [os.fsencode(sys.executable), b"-m", b"jobq", *(word.encode("utf-8", "surrogateescape") for word in words)]
 
 
@@ -53,7 +54,7 @@ class Cli:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
-        """Start it and go on; stopped at the end of the test."""
+        """Start jobq and return at once; the end of the test stops it."""
         options = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
@@ -63,12 +64,12 @@ class Cli:
             "errors": "surrogateescape",
             **options,
         }
-        process = subprocess.Popen(command(words), encoding="utf-8", **options)  # type: ignore[call-overload]
+        process: subprocess.Popen[str] = subprocess.Popen(command(words), encoding="utf-8", **options)  # type: ignore[call-overload]
         self.started.append(process)
         return process
 
     def __call__(self, *words: str, stdin: str | None = None, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run it to its end; `code` is the exit code that is expected (None: any)."""
+        """Run jobq to its end; `code` is the expected exit code (None: any)."""
         done = subprocess.run(
             command(words),
             input="" if stdin is None else stdin,
@@ -85,11 +86,11 @@ class Cli:
         return done
 
     def id(self, *words: str) -> int:
-        """Add a job; its id."""
+        """Add a job and return its id."""
         return int(self("add", *words).stdout)
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
-        """A worker that is up: it holds its lock and listens."""
+        """Start a worker, and return once it holds its lock."""
         before = set(self.queue.workers())
         process = self.start("worker", *words)
         wait_until(lambda: set(self.queue.workers()) - before or process.poll() is not None)
@@ -98,11 +99,11 @@ class Cli:
 
     @property
     def queue(self) -> Queue:
-        """The same store, from Python."""
+        """The Python API of the same store."""
         return Queue(str(self.store))
 
     def stop(self) -> None:
-        """End what is still running: workers first, then what their supervisors hold."""
+        """Stop every process that still runs, and wait until its output is closed."""
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -118,7 +119,7 @@ def store_path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_path: Path) -> None:
-    """Whatever a test forgets to say goes to its own folder."""
+    """Point the home, the state directory and the store of every test into its own folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("JOBQ_STORE", str(store_path))
@@ -128,7 +129,7 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_path: Path) -
 
 @pytest.fixture
 def store(store_path: Path) -> Iterator[Store]:
-    """A store that is sound when the test is over."""
+    """A store, checked at the end of the test."""
     opened = Store(str(store_path))
     yield opened
     opened.close()
@@ -137,7 +138,7 @@ def store(store_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def cli(store_path: Path, tmp_path: Path) -> Iterator[Cli]:
-    """The command line on a store that is sound when the test is over."""
+    """The command line on a store, checked at the end of the test."""
     command = Cli(store_path, tmp_path)
     yield command
     command.stop()
@@ -145,7 +146,7 @@ def cli(store_path: Path, tmp_path: Path) -> Iterator[Cli]:
 
 
 def assert_sound(path: Path) -> None:
-    """All that must always hold of a store, holds."""
+    """Check all invariants of a store, as `jobq doctor` does."""
     fresh = Store(str(path))
     try:
         assert list(check.problems(fresh)) == []

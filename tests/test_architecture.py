@@ -1,4 +1,4 @@
-"""The layers, and where each power lives, read from the source itself."""
+"""The layers, and the modules that may use each power, checked in the source."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tree_of(module: str) -> ast.Module:
 
 
 def imported(module: str) -> set[str]:
-    """All modules that a file imports, at any depth, without those for type checking only."""
+    """Return all modules that a file imports, at any depth, those for type checking included."""
     names = set()
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
@@ -78,23 +78,23 @@ def test_a_module_imports_only_from_below(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_powers_live_where_they_belong(module: str) -> None:
+def test_a_module_uses_only_the_powers_that_it_is_listed_for(module: str) -> None:
     used = {node.attr for node in ast.walk(tree_of(module)) if isinstance(node, ast.Attribute)}
     for power, places in POWERS.items():
         assert power not in used or module in places, f"{module} uses {power}"
-    for library, places in IMPORTS.items():
+    for library, prefixes in IMPORTS.items():
         if any(name.split(".")[0] == library for name in imported(module)):
-            assert module.startswith(places), f"{module} imports {library}"
+            assert module.startswith(prefixes), f"{module} imports {library}"
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("supervisor/")])
-def test_a_supervisor_loads_the_standard_library_and_next_to_nothing_of_ours(module: str) -> None:
+def test_a_supervisor_loads_the_standard_library_and_little_of_jobq(module: str) -> None:
     for name in imported(module):
         known = name.split(".")[0] in sys.stdlib_module_names or name.startswith("__future__")
         assert known or name.startswith(("jobq.supervisor", "jobq.system", "jobq.sealed")), f"{module} imports {name}"
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert [module for module in MODULES if not ast.get_docstring(tree_of(module))] == []
 
 
@@ -108,7 +108,7 @@ def test_every_module_says_what_it_is_for() -> None:
         ),
     ],
 )
-def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
+def test_modules_that_are_not_needed_are_not_loaded(module: str, never: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     if module == "jobq.cli":
         code = "import sys; from jobq.cli import app_for; app_for([]); print(*sys.modules)"
@@ -124,7 +124,7 @@ def test_what_is_not_needed_is_not_loaded(module: str, never: set[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [("list",), ("show", "1"), ("log", "1"), ("completion", "bash")])
-def test_a_command_that_looks_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
+def test_a_command_that_only_reads_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", "true")
     command = [sys.executable, "-X", "importtime", "-m", "jobq", *words]
     told = subprocess.run(command, capture_output=True, text=True, env=cli.env, check=False).stderr

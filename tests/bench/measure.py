@@ -31,7 +31,7 @@ class Contender(NamedTuple):
     """A program in a row; `measure` gets an empty folder."""
 
     name: str
-    measure: Callable[[Path], Figures]
+    measure: Callable[..., Figures]
 
 
 class Row(NamedTuple):
@@ -113,7 +113,7 @@ def fill_mixed(folder: Path, count: int, line: str) -> Queue:
     """Make a store with waiting jobs of three priorities; a tenth fails, a tenth of those with one retry."""
     queue = Queue(f"{folder}/store")
     for priority, part in (("low", 0.3), ("normal", 0.4), ("high", 0.2)):
-        queue.add_many([line] * int(count * part), lambda priority=priority: queue.spec(priority=priority))
+        queue.add_many([line] * int(count * part), functools.partial(queue.spec, priority=priority))
     queue.add_many([f"{line}; exit 1"] * int(count * 0.09), lambda: queue.spec(retries=0))
     queue.add_many([f"{line}; exit 1"] * int(count * 0.01), lambda: queue.spec(retries=1, priority=5))
     return queue

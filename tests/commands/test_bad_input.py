@@ -1,4 +1,4 @@
-"""Bad input and bad circumstances: one clear sentence, the right exit code, nothing lost, no traceback."""
+"""Bad input and bad conditions: one clear sentence, the right exit code, no lost job, no traceback."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_usage_errors_exit_2_and_name_the_thing(cli: Cli, words: list[str], says
     assert len(cli.queue.jobs()) == 2
 
 
-def test_a_word_that_no_program_can_be_given_is_refused(cli: Cli) -> None:
+def test_a_word_that_is_too_long_for_a_program_is_refused(cli: Cli) -> None:
     done = cli("add", "--from", "-", stdin=f"true\necho {'x' * 200_000}\n", code=2)
     assert "line 2: word 1 of the command is 200005 bytes long" in done.stderr
     assert cli.queue.jobs() == []
@@ -84,13 +84,13 @@ def test_a_name_never_becomes_a_path(cli: Cli, tmp_path: Path) -> None:
         {"name": "@x"},
     ],
 )
-def test_the_python_door_is_guarded_too(cli: Cli, asked: dict[str, object]) -> None:
+def test_the_python_api_refuses_bad_options_too(cli: Cli, asked: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         cli.queue.add("true", **asked)  # type: ignore[arg-type]
     assert cli.queue.jobs() == []
 
 
-def test_commands_that_would_not_fit_are_refused(cli: Cli) -> None:
+def test_commands_above_the_size_limit_are_refused(cli: Cli) -> None:
     for words in (["prog", *["日" * 43_000] * 5], ["prog", *["\x01" * 130_000] * 3]):
         with pytest.raises(UsageError, match="the limit"):
             cli.queue.add(words)
@@ -113,7 +113,7 @@ def test_a_store_that_others_can_write_to_is_refused(cli: Cli) -> None:
     cli.store.chmod(0o700)
 
 
-def test_a_store_behind_a_link_or_a_file_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_a_store_path_that_is_a_link_or_a_file_is_refused(cli: Cli, tmp_path: Path) -> None:
     cli("add", "true")
     (tmp_path / "link").symlink_to(cli.store)
     assert "symbolic link" in cli("--store", str(tmp_path / "link"), "list", code=77).stderr
@@ -122,7 +122,9 @@ def test_a_store_behind_a_link_or_a_file_is_refused(cli: Cli, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "journal.hint", "store.lock"])
 @pytest.mark.parametrize("plant", ["symlink", "hard link", "fifo", "directory"])
-def test_what_was_planted_in_the_store_is_never_followed(cli: Cli, tmp_path: Path, name: str, plant: str) -> None:
+def test_a_link_fifo_or_folder_in_place_of_a_store_file_is_never_used(
+    cli: Cli, tmp_path: Path, name: str, plant: str
+) -> None:
     cli("add", "true")
     path, kept, victim = cli.store / name, tmp_path / "kept", tmp_path / "victim"
     shutil.copy2(path, kept)
@@ -187,7 +189,7 @@ def test_a_full_disk_refuses_an_add_and_keeps_what_is_there(cli: Cli) -> None:
 
 
 def limited(cli: Cli, bytes_: int, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run with a limit on the size of files: writes beyond it fail as on a full disk (EFBIG for ENOSPC)."""
+    """Run jobq with a limit on the size of files: writes beyond it fail as on a full disk, but with EFBIG."""
     return subprocess.run(
         [sys.executable, "-m", "jobq", *words],
         capture_output=True,
@@ -200,7 +202,7 @@ def limited(cli: Cli, bytes_: int, *words: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.skipif(not ROOT, reason="mounting a tmpfs needs root")
-def test_a_really_full_disk(cli: Cli) -> None:
+def test_every_add_on_a_full_disk_is_saved_or_refused(cli: Cli) -> None:
     cli.store.mkdir(mode=0o700)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "none", cli.store], check=False).returncode:
         pytest.skip("mounting is not allowed here")
@@ -221,7 +223,7 @@ def test_a_really_full_disk(cli: Cli) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="becoming another user needs root")
-def test_an_unwritable_or_foreign_store_is_77(cli: Cli, tmp_path: Path) -> None:
+def test_a_store_of_another_user_exits_77(cli: Cli, tmp_path: Path) -> None:
     cli("add", "true")
     os.chown(cli.store, 65534, 65534)
     assert "belongs to user 65534" in cli("list", code=77).stderr
@@ -229,7 +231,7 @@ def test_an_unwritable_or_foreign_store_is_77(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "full", "broken"])
-def test_the_job_is_there_once_even_if_nobody_hears_its_id(cli: Cli, how: str) -> None:
+def test_the_job_is_added_once_even_if_its_id_can_not_be_printed(cli: Cli, how: str) -> None:
     if how == "closed":
         command = 'exec "$0" -m jobq add true >&-'
     elif how == "full":
@@ -243,7 +245,7 @@ def test_the_job_is_there_once_even_if_nobody_hears_its_id(cli: Cli, how: str) -
     assert len(cli.queue.jobs()) == 1
 
 
-def test_without_a_home_there_is_a_clear_answer(cli: Cli) -> None:
+def test_without_a_home_the_error_names_the_option_store(cli: Cli) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": "/proc/nowhere", "XDG_STATE_HOME": "/proc/nowhere"}
     done = subprocess.run(
         [sys.executable, "-m", "jobq", "add", "true"], env=env, capture_output=True, text=True, check=False
@@ -280,8 +282,8 @@ main()
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_store_on_a_network_filesystem(cli: Cli, elsewhere: bool) -> None:
-    """As far as can be tried here: the type of the filesystem, and the machine's name, are what the system is made to say."""
+def test_a_store_on_a_network_filesystem_is_for_the_machine_that_made_it(cli: Cli, elsewhere: bool) -> None:
+    """A simulation: the type of the filesystem and the name of the machine are replaced."""
 
     def on_nfs(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", ON_NFS, *words]

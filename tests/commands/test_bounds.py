@@ -1,4 +1,4 @@
-"""Bounds of what the system and the store take, said where the mistake is made; and reasons in plain words."""
+"""Limits of the system and the store, checked when a job is added; and failures with their reasons."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.conftest import Cli
 
 
 def unlimited_stack() -> None:
-    """As `ulimit -s unlimited`: execve(2) takes 6 MiB then, else 2 MiB."""
+    """Remove the limit of the stack, as `ulimit -s unlimited` does: execve(2) then takes 6 MiB instead of 2 MiB."""
     resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
@@ -28,7 +29,7 @@ def unlimited_stack() -> None:
     reason="the system starts no program with so large an environment",
 )
 @pytest.mark.parametrize("words", [["add", "true"], ["add", "--", "a", "b"], ["run", "true"], ["call", "m:f"]])
-def test_an_environment_that_could_not_be_read_again_is_refused(cli: Cli, words: list[str]) -> None:
+def test_an_environment_that_could_not_be_read_back_is_refused(cli: Cli, words: list[str]) -> None:
     large = {f"LARGE_{number}": "x" * 100_000 for number in range(45)} | {"LARGEST": "x" * 110_000}
     done = subprocess.run(
         [sys.executable, "-m", "jobq", *words], env={**cli.env, **large}, cwd=cli.cwd,
@@ -40,7 +41,7 @@ def test_an_environment_that_could_not_be_read_again_is_refused(cli: Cli, words:
     assert cli.queue.jobs() == []
 
 
-def test_the_largest_environment_that_is_taken_can_be_read(cli: Cli) -> None:
+def test_the_largest_accepted_environment_can_be_read(cli: Cli) -> None:
     variables = {f"V{number}": "x" * 100_000 for number in range(41)}
     spare = (4 << 20) - len(environment.encode(environment.capture(os.environ, variables | {"REST": ""}))[0])
     for rest in (spare, spare + 1):
@@ -54,9 +55,9 @@ def test_the_largest_environment_that_is_taken_can_be_read(cli: Cli) -> None:
             assert len(cli.queue.store.load_environment(job.spec.env)["REST"]) == spare
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="MAX_ARG_STRLEN is Linux' own")
+@pytest.mark.skipif(sys.platform != "linux", reason="MAX_ARG_STRLEN is a limit of Linux")
 @pytest.mark.parametrize("value", ["x" * 131_069, "é" * 65_535, "\udcff" * 131_069])
-def test_a_variable_that_no_program_can_be_started_with_is_refused(
+def test_a_variable_that_is_too_long_for_a_program_is_refused(
     cli: Cli, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match="the variable NAME takes 13"):
@@ -67,7 +68,7 @@ def test_a_variable_that_no_program_can_be_started_with_is_refused(
     assert cli.queue.jobs() == []
 
 
-def test_a_variable_that_just_fits_is_started_with(cli: Cli) -> None:
+def test_a_variable_that_just_fits_reaches_the_job(cli: Cli) -> None:
     job = cli.queue.add("printf %s \"$N\" | wc -c", env={**cli.env, "N": "x" * (131_072 - 3)})  # fmt: skip
     cli("worker", "--drain")
     assert cli("log", str(job.id)).stdout.strip() == "131069"
@@ -90,12 +91,12 @@ def script(cli: Cli, name: str, content: bytes) -> str:
         (b"#!/usr/bin/env sh\r\ntrue\r\n", "its first line ends in CR", 127),
     ],
 )
-def test_a_script_that_can_not_be_started_says_why(cli: Cli, content: bytes, says: str, code: int) -> None:
+def test_the_error_explains_why_a_script_can_not_be_started(cli: Cli, content: bytes, says: str, code: int) -> None:
     done = cli("run", "--", script(cli, "script", content), "word", code=code)
     assert says in done.stderr
 
 
-def test_what_is_not_there_or_not_executable_is_called_so(cli: Cli) -> None:
+def test_a_missing_program_and_a_non_executable_one_have_different_errors(cli: Cli) -> None:
     path = script(cli, "script", b"#!/no/such\n")
     Path(path).chmod(0o644)
     assert f"{path}: Permission denied" in cli("run", "--", path, "", code=126).stderr
@@ -109,14 +110,14 @@ def test_the_status_of_a_shell_is_explained(cli: Cli) -> None:
     assert cli("run", "--", "sh", "-c", "exit 127", code=127).stderr.count("shell") == 0
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_command(cli: Cli) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_command(cli: Cli) -> None:
     (cli.cwd / "jobs").write_bytes(codecs.BOM_UTF8 + b"echo one\r\necho two\r\n")
     assert cli("add", "--from", "jobs").stdout == "1-2\n"
     assert cli.queue.job(1).command == "echo one"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_a_file_in_utf_16_is_told(cli: Cli, encoding: str) -> None:
+def test_a_file_in_utf_16_is_refused_with_a_hint(cli: Cli, encoding: str) -> None:
     (cli.cwd / "jobs").write_bytes("\ufeffecho one\n".encode(encoding))
     done = cli("add", "--from", "jobs", code=2)
     assert "UTF-16" in done.stderr
@@ -154,23 +155,23 @@ def test_a_lost_environment_hides_nothing_else_of_a_job(cli: Cli) -> None:
         (ImportError("no module named x"), 70, "a bug in jobq"),
     ],
 )
-def test_what_the_machine_lacks_is_no_bug(
+def test_a_lack_of_resources_is_not_reported_as_a_bug(
     capfd: pytest.CaptureFixture[str], error: Exception, code: int, says: str
 ) -> None:
     assert tell(error) == code
     assert says in capfd.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
-def test_too_little_memory_is_never_called_a_bug(cli: Cli) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_too_little_memory_is_never_reported_as_a_bug(cli: Cli) -> None:
     cli("add", "true")
     codes = set()
     for mib in range(20, 120, 4):
         done = subprocess.run(
             [sys.executable, "-m", "jobq", "list"], env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=False,
-            preexec_fn=lambda mib=mib: resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20)),
+            preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (mib << 20, mib << 20)),
         )  # fmt: skip
-        if "jobq: " in done.stderr:  # else Python itself could not start
+        if "jobq: " in done.stderr:  # otherwise Python itself could not start
             codes.add(done.returncode)
             assert "bug" not in done.stderr, done.stderr
     assert codes <= {0, 74, 75}

@@ -1,4 +1,4 @@
-"""What each command prints, where, and with which exit code."""
+"""The commands: their output, its stream, and their exit codes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_add_from_a_file_stores_all_lines_or_none(cli: Cli) -> None:
     cli("add", "--from", "missing.txt", code=2)
 
 
-def test_names_are_handles_and_unique_while_unfinished(cli: Cli) -> None:
+def test_names_select_jobs_and_are_unique_while_unfinished(cli: Cli) -> None:
     job_id = cli.id("--name", "backup", "true")
     assert "job 1 is named backup" in cli("add", "--name", "backup", "true", code=1).stderr
     assert json.loads(cli("show", "backup", "--json").stdout)["jobs"][0]["id"] == job_id
@@ -73,7 +73,7 @@ def test_selectors_mean_the_same_on_every_verb(cli: Cli) -> None:
     assert list(cli.queue.finished()) == []
 
 
-def test_some_can_be_refused_while_others_are_changed(cli: Cli) -> None:
+def test_cancel_refuses_some_jobs_and_changes_the_others(cli: Cli) -> None:
     cli("add", "--from", "-", stdin="true\ntrue\n")
     cli("cancel", "1")
     done = cli("cancel", "1", "2", code=1)
@@ -81,7 +81,7 @@ def test_some_can_be_refused_while_others_are_changed(cli: Cli) -> None:
     assert "1 cancelled" in done.stderr
 
 
-def test_list_shows_what_is_unfinished_and_the_last_that_finished(cli: Cli) -> None:
+def test_list_shows_unfinished_jobs_and_the_last_finished_ones(cli: Cli) -> None:
     cli("add", "--from", "-", "--retries", "0", stdin="exit 2\n" * 25 + "true\n")
     cli("worker", "--drain", code=1)
     cli("add", "--queue", "other", "sleep 1")
@@ -139,14 +139,14 @@ def test_run_shows_every_attempt(cli: Cli) -> None:
     assert done.stdout == "try 1\ntry 2\n"
 
 
-def test_run_of_many_tells_how_each_ended(cli: Cli) -> None:
+def test_run_of_many_jobs_reports_each_failure_and_the_count(cli: Cli) -> None:
     done = cli("run", "-j", "2", "--from", "-", stdin="true\nexit 9\ntrue\n", code=1)
     assert "job 2 failed: exit 9" in done.stderr
     assert "2 of 3 succeeded" in done.stderr
     assert done.stdout == ""
 
 
-def test_a_run_that_can_not_look_at_its_jobs_at_first_does_not_give_them_up(cli: Cli) -> None:
+def test_a_run_goes_on_if_its_first_rescue_fails(cli: Cli) -> None:
     fail_once = """
 import jobq.worker.loop
 from jobq.__main__ import run
@@ -184,7 +184,7 @@ def test_run_with_a_timeout_exits_124(cli: Cli) -> None:
     assert "timeout" in cli("run", "--timeout", "200ms", "sleep 60", code=124).stderr
 
 
-def test_wait(cli: Cli) -> None:
+def test_wait_exits_as_the_job_did_or_times_out(cli: Cli) -> None:
     cli("add", "--from", "-", "--retries", "0", stdin="true\nexit 2\n")
     late = cli("wait", "--timeout", "100ms", "1", code=124)
     assert "job 1 is not finished after 0.1 s" in late.stderr
@@ -199,7 +199,7 @@ def test_wait(cli: Cli) -> None:
     cli("wait")
 
 
-def test_log(cli: Cli) -> None:
+def test_log_prints_the_output_of_an_attempt(cli: Cli) -> None:
     assert "never started" in cli("log", code=1).stderr if cli("add", "-r", "0", "seq 1000; exit 2").stdout else False
     cli("worker", "--drain", code=1)
     whole = "".join(f"{n}\n" for n in range(1, 1001))
@@ -219,7 +219,7 @@ def test_log_follow_waits_for_the_start_and_every_attempt(cli: Cli) -> None:
     assert (out, follower.returncode) == ("1\n2\n", 5)
 
 
-def test_requeue_and_rm(cli: Cli, tmp_path: Path) -> None:
+def test_requeue_runs_a_job_again_and_rm_removes_it(cli: Cli, tmp_path: Path) -> None:
     cli("add", "--retries", "0", "[ -e ok ]")
     cli("worker", "--drain", code=1)
     (tmp_path / "ok").touch()
@@ -243,7 +243,7 @@ def test_a_running_job_is_not_removed(cli: Cli) -> None:
     cli("rm", "1")
 
 
-def test_status_without_a_command(cli: Cli) -> None:
+def test_jobq_without_a_command_prints_the_status(cli: Cli) -> None:
     empty = cli()
     assert empty.stdout == "0 running, 0 waiting, no worker is running\n"
     assert "jobq add" in empty.stderr
@@ -256,7 +256,7 @@ def test_status_without_a_command(cli: Cli) -> None:
     assert "exit 1" in text
 
 
-def test_drain_tells_whether_work_is_left_or_failed(cli: Cli) -> None:
+def test_the_exit_code_of_drain_shows_failed_or_remaining_work(cli: Cli) -> None:
     cli("worker", "--drain", code=0)
     cli("add", "--retries", "1", "false")
     done = cli("worker", "--drain", code=1)
@@ -277,7 +277,7 @@ def test_a_worker_serves_only_its_queues(cli: Cli) -> None:
     assert [job.state for job in (cli.queue.job(1), cli.queue.job(2))] == [State.QUEUED, State.SUCCEEDED]
 
 
-def test_priority_then_age(cli: Cli) -> None:
+def test_jobs_run_by_priority_then_age(cli: Cli) -> None:
     for word, priority in (("a", "0"), ("b", "high"), ("c", "-3"), ("d", "0")):
         cli("add", "-p", priority, f"echo {word} >> order")
     cli("worker", "--drain", "-j", "1")
@@ -292,7 +292,7 @@ def test_two_drains_share_the_work(cli: Cli) -> None:
     assert all(len(job.attempts) == 1 for job in cli.queue.finished())
 
 
-def test_doctor(cli: Cli) -> None:
+def test_doctor_reports_damage_and_repairs_it_on_request(cli: Cli) -> None:
     assert "there is none yet" in cli("doctor").stdout
     cli("add", "true")
     (cli.store / "notes.txt").touch(0o600)
@@ -315,7 +315,7 @@ def test_doctor(cli: Cli) -> None:
     cli("add", "true")
 
 
-def test_python_api(cli: Cli) -> None:
+def test_the_python_api_adds_waits_and_finds_a_job_by_name(cli: Cli) -> None:
     job = cli.queue.add("echo hi", priority=3, name="greet")
     cli("worker", "--drain")
     done = cli.queue.wait(job.id, timeout=20)
@@ -323,7 +323,7 @@ def test_python_api(cli: Cli) -> None:
     assert cli.queue.named("greet").id == job.id
 
 
-def test_what_is_advised_is_for_the_same_store_and_what_jobs_say_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+def test_hints_name_the_store_in_use_and_leave_the_words_of_jobs_unchanged(cli: Cli, tmp_path: Path) -> None:
     other = f"{tmp_path}/another store"
     words = ("--store", other)
     assert f"'jobq --store '{other}' worker' starts one" in cli(*words, "add", "true").stderr
@@ -334,7 +334,7 @@ def test_what_is_advised_is_for_the_same_store_and_what_jobs_say_is_left_alone(c
     assert "names no directory" in cli("--store", "", "add", "true", code=2).stderr
 
 
-def test_wait_tells_when_the_last_worker_has_gone(cli: Cli) -> None:
+def test_wait_reports_that_the_last_worker_has_stopped(cli: Cli) -> None:
     job_id = cli.id("true")
     worker = cli.worker("-q", "another")
     waiting = cli.start("wait", str(job_id))
@@ -345,7 +345,7 @@ def test_wait_tells_when_the_last_worker_has_gone(cli: Cli) -> None:
     assert waiting.wait(30) == 0
 
 
-def test_run_says_what_happens_when_it_is_stopped_unless_it_was_its_reader_who_went(cli: Cli) -> None:
+def test_run_reports_a_stop_unless_its_reader_closed_the_pipe(cli: Cli) -> None:
     stopped = cli.start("run", "touch began; sleep 300")
     wait_until((cli.cwd / "began").exists)
     stopped.terminate()
@@ -374,7 +374,7 @@ def test_exit_2_is_a_failure_like_any_other(cli: Cli) -> None:
         (["--", "./missing"], "not retried: exit 127: a shell's status for a command that it does not find"),
     ],
 )
-def test_why_a_failure_is_not_retried_is_said_everywhere(cli: Cli, words: list[str], why: str) -> None:
+def test_every_view_explains_why_a_failure_is_not_retried(cli: Cli, words: list[str], why: str) -> None:
     cli("add", *words)
     assert why in cli("worker", "--drain", code=1).stdout
     for look in (["list"], ["show"], [], ["list", "--json"], ["show", "--json"]):
@@ -386,7 +386,7 @@ def test_why_a_failure_is_not_retried_is_said_everywhere(cli: Cli, words: list[s
 
 
 def reasons(cli: Cli, job_id: int) -> set[str]:
-    """Why the job waits, as each view has it."""
+    """Return the reasons why the job waits, as the views show them."""
     row = next(line for line in cli("list").stdout.splitlines() if line.startswith(f"{job_id} "))
     listed = json.loads(cli("list", str(job_id), "--json").stdout)["jobs"][0]["reason"]
     shown = json.loads(cli("show", str(job_id), "--json").stdout)["jobs"][0]["reason"]
@@ -396,9 +396,9 @@ def reasons(cli: Cli, job_id: int) -> set[str]:
     return {listed, shown}
 
 
-def test_a_queue_that_no_worker_serves_is_told_by_every_view_and_warned_of(cli: Cli) -> None:
+def test_every_view_shows_that_no_worker_serves_a_queue_and_commands_warn(cli: Cli) -> None:
     cli.worker("-q", "gpu")
-    for words in (["-q", "build", "true"], ["--from", "-", "-q", "build"]):  # the short way, and the full one
+    for words in (["-q", "build", "true"], ["--from", "-", "-q", "build"]):  # the quick add and the full one
         added = cli("add", *words, stdin="true\n")
         assert "no worker serves queue build (workers: gpu); 'jobq worker' starts one" in added.stderr
     assert "no worker serves queue gup; did you mean gpu?" in cli("add", "-q", "gup", "true").stderr
@@ -413,7 +413,7 @@ def test_a_queue_that_no_worker_serves_is_told_by_every_view_and_warned_of(cli: 
     assert waiting.wait(30) == 125
 
 
-def test_a_worker_that_stops_is_told_by_every_view_and_warned_of(cli: Cli) -> None:
+def test_every_view_shows_that_the_worker_is_stopping_and_commands_warn(cli: Cli) -> None:
     running = cli.id("while ! [ -e go ]; do sleep 0.02; done")
     worker = cli.worker("-j", "1")
     wait_until(lambda: cli.queue.job(running).state is State.RUNNING)
@@ -435,7 +435,7 @@ def test_a_worker_that_stops_is_told_by_every_view_and_warned_of(cli: Cli) -> No
     assert follower.wait(30) == 0
 
 
-def test_what_a_worker_says_of_itself_is_a_hint_and_nothing_that_can_block(cli: Cli) -> None:
+def test_a_missing_or_damaged_serves_file_blocks_nothing(cli: Cli) -> None:
     cli.worker("-q", "gpu", "-j", "3")
     (worker,) = cli.queue.live_workers()
     assert (worker.queues, worker.slots, worker.pid, worker.stopping) == (["gpu"], 3, cli.started[0].pid, False)
@@ -452,7 +452,7 @@ def test_what_a_worker_says_of_itself_is_a_hint_and_nothing_that_can_block(cli: 
 
 
 @pytest.mark.parametrize("verb", ["requeue", "cancel", "rm"])
-def test_a_set_is_narrowed_to_what_can_be_changed_and_one_line_tells(cli: Cli, verb: str) -> None:
+def test_a_range_changes_the_jobs_that_it_can_and_one_line_reports_it(cli: Cli, verb: str) -> None:
     cli("add", "--from", "-", "-r", "0", stdin="true\n" * 3 + "exit 1\n" * 3)
     cli("worker", "--drain", code=1)
     cli("add", "sleep 60")
@@ -472,7 +472,7 @@ def test_a_set_is_narrowed_to_what_can_be_changed_and_one_line_tells(cli: Cli, v
     assert f"'jobq {verb} 7', or" in cli(verb, code=2).stderr
 
 
-def test_a_line_for_each_job_is_there_for_the_asking(cli: Cli) -> None:
+def test_verbose_prints_a_line_for_each_job(cli: Cli) -> None:
     cli("add", "--from", "-", stdin="true\n" * 3)
     cli("cancel", "2")
     assert cli("cancel", "--verbose", "1-3").stderr.splitlines() == [
@@ -484,7 +484,7 @@ def test_a_line_for_each_job_is_there_for_the_asking(cli: Cli) -> None:
     assert "job 2 removed" in cli("rm", "2").stderr
 
 
-def test_states_that_no_command_leads_to_are_understood_and_not_offered(cli: Cli) -> None:
+def test_states_that_no_command_leads_to_are_accepted_and_not_listed(cli: Cli) -> None:
     cli("add", "true")
     for text in (cli("list", "--state", "done", code=2).stderr, cli("list", "--help").stdout):
         assert "cancelled" in text
@@ -524,7 +524,7 @@ def environments(cli: Cli) -> int:
     return len(list((cli.store / "env").iterdir()))
 
 
-def test_rm_removes_the_environment_that_nobody_names_any_more(cli: Cli) -> None:
+def test_rm_removes_an_environment_that_no_job_names_any_more(cli: Cli) -> None:
     cli("add", "true")
     for _ in range(2):
         cli("add", "-e", "TOKEN=secret", "true")
@@ -543,7 +543,7 @@ def test_rm_removes_the_environment_that_nobody_names_any_more(cli: Cli) -> None
     assert environments(cli) == 1
 
 
-def test_failures_count_until_somebody_has_dealt_with_them(cli: Cli) -> None:
+def test_failures_count_until_they_are_requeued_removed_or_acknowledged(cli: Cli) -> None:
     cli("add", "--from", "-", "-r", "0", stdin="exit 1\n" * 8)
     cli("worker", "--drain", code=1)
     cli("add", "--from", "-", stdin="true\n" * 150)

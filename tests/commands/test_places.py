@@ -1,4 +1,4 @@
-"""Where the store is, which Python calls run in, how many CPUs there are: odd homes, containers, passing environments."""
+"""The place of the store, the number of CPUs and the Python of calls: odd homes, containers, temporary environments."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from jobq import settings
 from jobq.errors import StoreForbidden
 from jobq.settings import interpreter, store_path
 from jobq.system import cpu_quota, usable_cpus
 from tests.conftest import Cli
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where XDG_STATE_HOME counts")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = 65534
 
 
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory, and nothing else that says where the store is."""
+    """A home directory, and no variable that names the place of the store."""
     monkeypatch.delenv("JOBQ_STORE")
     monkeypatch.delenv("XDG_STATE_HOME")
     home = tmp_path / "home"
@@ -42,7 +41,9 @@ def test_a_state_directory_that_is_not_absolute_is_ignored(
 
 @LINUX
 @pytest.mark.parametrize("home", ["", "home", "./home", None])
-def test_a_home_that_is_none_is_looked_up(at_home: Path, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+def test_an_unusable_home_variable_is_replaced_by_the_password_entry(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
     import pwd  # noqa: PLC0415
 
     if home is None:
@@ -57,7 +58,7 @@ def test_a_home_that_is_none_is_looked_up(at_home: Path, monkeypatch: pytest.Mon
         store_path()
 
 
-def test_a_home_that_is_not_there_is_not_made(cli: Cli) -> None:
+def test_a_missing_home_is_not_created(cli: Cli) -> None:
     cli.env |= {"HOME": "/nonexistent", "JOBQ_STORE": "", "XDG_STATE_HOME": ""}
     for words in (["add", "true"], ["list"], ["run", "true"]):
         done = cli(*words, code=77)
@@ -69,7 +70,7 @@ def test_a_home_that_is_not_there_is_not_made(cli: Cli) -> None:
 @AS_ROOT
 @pytest.mark.parametrize("has_store", [False, True])
 @pytest.mark.parametrize("by", ["HOME", "XDG_STATE_HOME"])
-def test_root_leaves_the_home_of_somebody_else_alone(cli: Cli, tmp_path: Path, has_store: bool, by: str) -> None:
+def test_root_leaves_the_home_of_another_user_alone(cli: Cli, tmp_path: Path, has_store: bool, by: str) -> None:
     place = tmp_path / "theirs"
     store = place / (".local/state/jobq" if by == "HOME" else "jobq")
     (store if has_store else place).mkdir(parents=True, mode=0o700)
@@ -82,12 +83,12 @@ def test_root_leaves_the_home_of_somebody_else_alone(cli: Cli, tmp_path: Path, h
         assert f"is the place of user {NOBODY}" in done.stderr
         assert "sudo -H" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in [place, *place.rglob("*")]} == before
-    cli.env["JOBQ_STORE"] = str(place / "named")  # who names it, means it
+    cli.env["JOBQ_STORE"] = str(place / "named")  # a store that is named is used
     cli("run", "true")
 
 
 @AS_ROOT
-def test_a_place_that_can_not_be_written_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_a_place_that_can_not_be_written_is_reported(cli: Cli, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
     tmp_path.chmod(0o755)
@@ -105,11 +106,11 @@ def test_a_place_that_can_not_be_written_is_told(cli: Cli, tmp_path: Path) -> No
     assert "set JOBQ_STORE to a directory you may write" in done.stderr
 
 
-# -- CPUs ----------------------------------------------------------------------------------------------
+# -- CPUs --------------------------------------------------------------------------------------------
 
 
 def process(tmp_path: Path, groups: str, mounts: str) -> str:
-    """A /proc/self that says so, with the mounts below `tmp_path`."""
+    """Make a /proc/self with these groups and mounts, all below `tmp_path`; return its path."""
     proc = tmp_path / "proc"
     proc.mkdir(exist_ok=True)
     (proc / "cgroup").write_text(groups)
@@ -124,7 +125,7 @@ def group(tmp_path: Path, path: str, **files: str) -> None:
         (folder / name.replace("cpu_", "cpu.")).write_text(content + "\n")
 
 
-def test_the_quota_of_version_2_is_the_least_of_all_groups_above(tmp_path: Path) -> None:
+def test_the_quota_of_cgroup_version_2_is_the_smallest_of_all_parent_groups(tmp_path: Path) -> None:
     proc = process(tmp_path, "0::/a/b\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n")
     assert cpu_quota(proc) is None
     group(tmp_path, "sys/fs/cgroup/a/b", cpu_max="max 100000")
@@ -135,7 +136,7 @@ def test_the_quota_of_version_2_is_the_least_of_all_groups_above(tmp_path: Path)
     assert cpu_quota(proc) == 0.5
 
 
-def test_in_a_container_the_group_may_be_the_root_of_what_is_mounted(tmp_path: Path) -> None:
+def test_in_a_container_the_group_may_be_the_root_of_the_mount(tmp_path: Path) -> None:
     for name in ("/", "/docker/0123"):
         proc = process(tmp_path, f"0::{name}\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n")
         group(tmp_path, "sys/fs/cgroup", cpu_max="200000 100000")
@@ -143,7 +144,7 @@ def test_in_a_container_the_group_may_be_the_root_of_what_is_mounted(tmp_path: P
 
 
 @pytest.mark.parametrize("controllers", ["cpu,cpuacct", "cpu"])
-def test_the_quota_of_version_1(tmp_path: Path, controllers: str) -> None:
+def test_the_quota_of_cgroup_version_1_is_read(tmp_path: Path, controllers: str) -> None:
     mounts = f"x /sys/other tmpfs rw 0 0\ncgroup /sys/fs/cgroup/{controllers} cgroup rw,{controllers} 0 0\n"
     proc = process(tmp_path, f"4:cpuset:/y\n2:{controllers}:/docker/1\n0::/\n", mounts)
     group(tmp_path, f"sys/fs/cgroup/{controllers}", cpu_cfs_quota_us="-1", cpu_cfs_period_us="100000")
@@ -153,7 +154,7 @@ def test_the_quota_of_version_1(tmp_path: Path, controllers: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "max", "junk junk", "0 0", "1", "-1 100000", "\0"])
-def test_what_is_no_quota_limits_nothing(tmp_path: Path, content: str) -> None:
+def test_an_invalid_quota_limits_nothing(tmp_path: Path, content: str) -> None:
     proc = process(tmp_path, "0::/a\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\nshort\n")
     group(tmp_path, "sys/fs/cgroup/a", cpu_max=content)
     assert cpu_quota(proc) is None
@@ -186,11 +187,11 @@ def test_a_worker_in_a_group_with_a_quota_takes_no_more_slots() -> None:
     assert done.stdout == "1\n", done.stderr
 
 
-# -- environments that pass ----------------------------------------------------------------------------
+# -- temporary environments --------------------------------------------------------------------------
 
 
 def environment(folder: Path) -> str:
-    """Its Python."""
+    """Make an environment there; return its Python."""
     (folder / "bin").mkdir(parents=True)
     for name in ("python", "python3"):
         (folder / "bin" / name).symlink_to(sys.executable)
@@ -200,10 +201,10 @@ def environment(folder: Path) -> str:
 @pytest.mark.parametrize(
     "cache", ["home/.cache/uv/archive-v0/x", "uv/builds-v0/.tmpx", "home/.local/share/pipx/.cache/x", "pipx/.cache/x"]
 )
-def test_a_function_is_never_called_by_a_python_that_passes(
+def test_a_function_is_never_called_by_the_python_of_a_temporary_environment(
     cache: str, at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under `uvx jobq call`, `pipx run jobq call`: the environment in the cache is the first on PATH, and ours."""
+    """Under `uvx jobq call` and `pipx run jobq call`, jobq runs in an environment in a cache, the first on PATH."""
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
@@ -211,13 +212,13 @@ def test_a_function_is_never_called_by_a_python_that_passes(
     passing, lasting = tmp_path / cache, tmp_path / "lasting"
     environment(passing)
     python = environment(lasting)
-    monkeypatch.setattr(settings.sys, "prefix", str(passing))
+    monkeypatch.setattr(sys, "prefix", str(passing))
     monkeypatch.setenv("PATH", f"{passing}/bin:{lasting}/bin")
     assert interpreter() == python
     monkeypatch.setenv("VIRTUAL_ENV", str(passing))
     assert interpreter() == python
     monkeypatch.setenv("PATH", f"{passing}/bin")
-    assert interpreter() == os.path.realpath(sys._base_executable)
+    assert interpreter() == os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
     monkeypatch.setenv("VIRTUAL_ENV", str(lasting))
     assert interpreter() == f"{lasting}/bin/python"
-    assert interpreter(f"{passing}/bin/python") == f"{passing}/bin/python"  # who names it, means it
+    assert interpreter(f"{passing}/bin/python") == f"{passing}/bin/python"  # a Python that is named is used

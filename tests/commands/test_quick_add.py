@@ -1,4 +1,4 @@
-"""The plain `jobq add` does what the full one does, byte for byte, and loads next to nothing."""
+"""The quick `jobq add` writes the same bytes as the full one, and loads few modules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WORDS = st.builds(
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[tuple[Path, Path]]:
-    """Two stores that hold the same."""
+    """Two stores with the same content."""
     with tempfile.TemporaryDirectory() as folder:
         stores = Path(folder) / "quick", Path(folder) / "full"
         for store in stores:
@@ -69,7 +69,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
 
 @pytest.fixture(autouse=True)
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same time and environment for everybody (pytest changes its own all the time)."""
+    """Fix the time and the environment, because pytest changes its own environment."""
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
     for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.options"):
         monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
@@ -83,7 +83,7 @@ def last_line(store: Path) -> bytes:
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
 @example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
 @given(words=WORDS)
-def test_what_the_quick_one_does_is_what_the_full_one_does(twins: tuple[Path, Path], words: list[str]) -> None:
+def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path], words: list[str]) -> None:
     before = [last_line(store) for store in twins]
     done = quick.add(["--store", str(twins[0]), "add", *words])
     event(f"quick: {done}")
@@ -96,14 +96,14 @@ def test_what_the_quick_one_does_is_what_the_full_one_does(twins: tuple[Path, Pa
 
 
 @pytest.mark.parametrize("words", [["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"]])
-def test_the_plain_ones_are_quick(twins: tuple[Path, Path], words: list[str]) -> None:
+def test_plain_commands_take_the_quick_way(twins: tuple[Path, Path], words: list[str]) -> None:
     assert quick.read(["add", *words]) is not None
 
 
 @pytest.mark.parametrize(
     "words", [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-x", "true"], ["-p5", "true"], ["a b", "c"]]
 )
-def test_the_others_are_left_to_the_full_command(words: list[str]) -> None:
+def test_other_commands_are_left_to_the_full_command(words: list[str]) -> None:
     assert quick.read(["add", *words]) is None
 
 
@@ -116,7 +116,7 @@ def test_a_mistake_is_left_to_the_full_command(twins: tuple[Path, Path]) -> None
 def test_a_store_that_is_not_in_order_is_left_to_the_full_command(cli: Cli) -> None:
     words = ["--store", str(cli.store), "add", "true"]
     journal, hint = cli.store / "journal.jsonl", cli.store / "journal.hint"
-    assert not quick.add(words)  # there is none
+    assert not quick.add(words)  # there is no store yet
     FULL(words, standalone_mode=False)
     assert quick.add(words)
     good = journal.read_bytes()
@@ -138,7 +138,9 @@ def test_a_store_that_is_not_in_order_is_left_to_the_full_command(cli: Cli) -> N
     cli.store.chmod(0o700)
 
 
-def test_what_the_disk_does_not_take_is_told_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_of_the_quick_add_is_an_error_and_changes_nothing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     FULL(["--store", str(cli.store), "add", "true"], standalone_mode=False)
     before = (cli.store / "journal.jsonl").read_bytes()
 
@@ -151,7 +153,7 @@ def test_what_the_disk_does_not_take_is_told_once(cli: Cli, monkeypatch: pytest.
     assert (cli.store / "journal.jsonl").read_bytes() == before
 
 
-def test_little_is_loaded(cli: Cli) -> None:
+def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
     cli.env["PYTHONPATH"] = str(ROOT)
     cli.id("true")
     code = "import sys; from jobq.commands import quick_add as quick; print(quick.add(['add', 'true']), *sys.modules)"
@@ -194,7 +196,7 @@ def test_light_json_is_json(value: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "nul", "1 2", '{"a":1,}', '"\x01"'])
-def test_light_json_refuses_what_is_none(text: str) -> None:
+def test_light_json_refuses_text_that_is_not_json(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         sealed.from_json(text)
 
@@ -205,7 +207,9 @@ def test_the_light_digest_is_sha256(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "/tmp/state"])
-def test_the_usual_place_is_where_the_platform_says(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_the_default_store_is_the_one_that_platformdirs_names(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
     monkeypatch.delenv("JOBQ_STORE", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     if value is not None:

@@ -1,4 +1,4 @@
-"""The completion scripts are those of today's commands, and complete in the real shells."""
+"""The completion scripts fit the commands of today, and complete in real shells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_scripts_are_up_to_date(cli: Cli, shell: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == cli("completion", shell).stdout
 
 
-def test_another_shell_is_refused(cli: Cli) -> None:
+def test_an_unknown_shell_is_refused(cli: Cli) -> None:
     assert "bash, zsh, fish" in cli("completion", "tcsh", code=2).stderr
 
 
@@ -56,7 +56,7 @@ def test_fish_completes(words: list[str], expected: set[str]) -> None:
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 @pytest.mark.parametrize(("words", "expected"), CASES)
 def test_zsh_completes(tmp_path: Path, words: list[str], expected: set[str]) -> None:
-    """In a terminal: the line after a TAB."""
+    """zsh completes in a terminal only: check the line after a TAB."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ.update(ZDOTDIR=str(tmp_path), TERM="dumb", PS1="> ")

@@ -117,7 +117,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list the cases: name, number, sentence")
     options = parser.parse_args()
     if options.list:
-        for c in sorted([*CASES, *COVERED, *WAITING], key=order):
+        known: list[Case | Covered | Waiting] = [*CASES, *COVERED, *WAITING]
+        for c in sorted(known, key=order):
             print(f"{c.name:32} {c.number:4} {c.sentence}")
         return 0
     names = selected(parser, options.case, seeds=options.seeds)
@@ -137,11 +138,14 @@ def main() -> int:
     by_test = run_covered(covered)
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         running = {c: pool.submit(run_case, CASES.index(c), full=options.full) for c in sorted(cases, key=order)}
-        for c in sorted([*cases, *covered], key=order):
-            fine &= show(c, running[c].result() if isinstance(c, Case) else by_test[c.name])
-    for c in WAITING:
-        if not names or c.name in names:
-            print(f"| {c.name} | {c.number} | | {c.sentence} | 0 | | | | | waits for: {c.feature} |")
+        tried: list[Case | Covered] = [*cases, *covered]
+        for one in sorted(tried, key=order):
+            fine &= show(one, running[one].result() if isinstance(one, Case) else by_test[one.name])
+    for waiting in WAITING:
+        if not names or waiting.name in names:
+            print(
+                f"| {waiting.name} | {waiting.number} | | {waiting.sentence} | 0 | | | | | waits for: {waiting.feature} |"
+            )
     print(f"\n{time.monotonic() - begun:.0f} s", flush=True)
     if options.full and not names:
         fine &= run_seeds(set())

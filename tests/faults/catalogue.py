@@ -24,7 +24,7 @@ from tests.faults import (
     words,
     writes,
 )
-from tests.faults.case import CASES, Bench, Figures, Skipped
+from tests.faults.case import CASES, Bench, Case, Figures, Skipped
 from tests.faults.seed import Seed
 
 __all__ = ["CASES", "COVERED", "SEEDS", "WAITING", "Covered", "Waiting", "name_of", "run_case"]
@@ -66,14 +66,14 @@ COVERED: list[Covered] = [
         "49",
         "supervision",
         "worker with ignored and blocked signals: the job gets the default actions and an empty mask",
-        ("tests/process/test_supervision.py::test_what_a_job_sees_is_what_its_shell_would_have_given_it",),
+        ("tests/process/test_supervision.py::test_a_job_starts_in_the_state_that_a_shell_would_give_it",),
     ),
     Covered(
         "acknowledgement-not-printed",
         "47",
         "words",
         "stdout closed, full, or a broken pipe at the acknowledgement: exit 0, the job exists once",
-        ("tests/commands/test_bad_input.py::test_the_job_is_there_once_even_if_nobody_hears_its_id",),
+        ("tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed",),
     ),
     Covered(
         "store-modes",
@@ -90,7 +90,7 @@ COVERED: list[Covered] = [
         (
             "tests/process/test_supervision.py::test_arguments_arrive_byte_for_byte",
             "tests/process/test_supervision.py::test_a_single_argument_goes_through_the_shell",
-            "tests/screens/test_screen.py::test_commands_are_shown_as_one_would_type_them",
+            "tests/screens/test_screen.py::test_commands_are_shown_as_a_user_would_type_them",
         ),
     ),
     Covered(
@@ -116,7 +116,7 @@ COVERED: list[Covered] = [
         "security",
         "records that are not jobs are refused",
         (
-            "tests/store/test_records.py::test_what_is_no_job_is_refused",
+            "tests/store/test_records.py::test_a_record_that_is_no_job_is_refused",
             "tests/store/test_records.py::test_a_record_with_anything_in_any_place_is_read_or_refused",
         ),
     ),
@@ -128,7 +128,7 @@ COVERED: list[Covered] = [
         (
             "tests/process/test_death.py::test_one_stop_lets_running_jobs_finish_and_takes_no_new_ones",
             "tests/process/test_death.py::test_a_second_stop_hands_running_jobs_back_without_using_a_retry",
-            "tests/commands/test_commands.py::test_drain_tells_whether_work_is_left_or_failed",
+            "tests/commands/test_commands.py::test_the_exit_code_of_drain_shows_failed_or_remaining_work",
         ),
     ),
     Covered(
@@ -136,7 +136,7 @@ COVERED: list[Covered] = [
         "S14",
         "security",
         "a store on a network filesystem: reported; a store of another machine: no worker starts, reading works",
-        ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem",),
+        ("tests/commands/test_bad_input.py::test_a_store_on_a_network_filesystem_is_for_the_machine_that_made_it",),
     ),
     Covered(
         "grace-cut-short",
@@ -144,9 +144,9 @@ COVERED: list[Covered] = [
         "supervision",
         "seven shapes of tree ended in four ways: every process gets TERM once and has the whole grace",
         (
-            "tests/process/test_grace.py::test_everything_a_job_started_hears_term_once_and_has_its_grace",
+            "tests/process/test_grace.py::test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace",
             "tests/process/test_grace.py::test_interrupting_run_gives_its_job_the_whole_grace",
-            "tests/process/test_grace.py::test_a_filter_that_a_job_leaves_behind_may_write_to_its_end",
+            "tests/process/test_grace.py::test_a_filter_that_outlives_its_job_can_finish_writing",
             "tests/process/test_grace.py::test_a_shell_that_is_ended_does_not_go_on_with_its_next_command",
         ),
     ),
@@ -156,9 +156,9 @@ COVERED: list[Covered] = [
         "supervision",
         "TERM to worker, supervisors and jobs at once; hangups; ^C: no retry is used, no job is lost",
         (
-            "tests/process/test_grace.py::test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once",
-            "tests/process/test_grace.py::test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named",
-            "tests/process/test_grace.py::test_a_hangup_never_asks_a_second_time",
+            "tests/process/test_grace.py::test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once",
+            "tests/process/test_grace.py::test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named",
+            "tests/process/test_grace.py::test_sighup_never_counts_as_a_second_stop",
         ),
     ),
     Covered(
@@ -167,10 +167,10 @@ COVERED: list[Covered] = [
         "supervision",
         "a copied, moved or new store, processes that hide: all processes of the store are killed, and no others",
         (
-            "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy",
-            "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left",
-            "tests/process/test_ownership.py::test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead",
-            "tests/process/test_ownership.py::test_a_store_that_was_moved_still_finds_what_its_dead_left",
+            "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_every_command_on_a_copy",
+            "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one",
+            "tests/process/test_ownership.py::test_a_process_that_hides_is_found_after_its_worker_and_supervisor_died",
+            "tests/process/test_ownership.py::test_a_moved_store_still_finds_the_processes_of_its_dead_worker",
         ),
     ),
     Covered(
@@ -187,8 +187,8 @@ COVERED: list[Covered] = [
         "a cleaner removes the files of worker and supervisor; a supervisor is stopped: jobs, limits and cancels go on",
         (
             "tests/process/test_ownership.py::test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice",
-            "tests/process/test_ownership.py::test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor",
-            "tests/process/test_ownership.py::test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit",
+            "tests/process/test_ownership.py::test_a_cancel_works_after_a_cleaner_removed_the_fifo_of_the_supervisor",
+            "tests/process/test_ownership.py::test_a_stopped_supervisor_is_continued_and_keeps_the_time_limit",
         ),
     ),
     Covered(
@@ -197,8 +197,8 @@ COVERED: list[Covered] = [
         "supervision",
         "a job that can't die is reported and blocks no other; a worker as PID 1 reaps foreign processes and kills none",
         (
-            "tests/process/test_ownership.py::test_what_can_not_die_is_told_and_holds_nobody_up",
-            "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_and_spares_strangers",
+            "tests/process/test_ownership.py::test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job",
+            "tests/process/test_ownership.py::test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones",
         ),
     ),
     Covered(
@@ -206,7 +206,7 @@ COVERED: list[Covered] = [
         "7",
         "disk and limits",
         "disk full while adding",
-        ("tests/commands/test_bad_input.py::test_a_really_full_disk",),
+        ("tests/commands/test_bad_input.py::test_every_add_on_a_full_disk_is_saved_or_refused",),
     ),
 ]
 
@@ -256,7 +256,7 @@ SEEDS: list[Seed] = [
 
 def name_of(word: str) -> str | None:
     """Return the name of the case with this name or number; None if there is none."""
-    cases = [*CASES, *COVERED, *WAITING]
+    cases: list[Case | Covered | Waiting] = [*CASES, *COVERED, *WAITING]
     return next((case.name for case in cases if word in {case.name, case.number}), None)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from jobq.job import Job, State
@@ -205,9 +206,7 @@ def days_pass(bench: Bench) -> Figures:
         clocks = Clocks(cli, bench.folder / f"{name}.clock")
         queue = clocks.queue
         worker = clocks.worker()
-        old = queue.add_many(
-            ["head -c 1000000 /dev/zero"] * 9, lambda cli=cli, queue=queue: queue.spec(env=cli.env, cwd="/")
-        )
+        old = queue.add_many(["head -c 1000000 /dev/zero"] * 9, partial(queue.spec, env=cli.env, cwd="/"))
         queue.wait_all(old, timeout=60)
         wait_until(lambda queue=queue: Ages.read(queue.store.root).ends)
         if name != "lives on":

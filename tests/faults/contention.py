@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from jobq.api import Queue
@@ -53,7 +54,7 @@ def fifty_adders(bench: Bench) -> Figures:
     reals = 2 * each  # by two threads: 48 x each + 2 x each = 50 x each
     with clients(cli.store, 48) as made:
         threads = [threading.Thread(target=persistent, args=(client,)) for client in made]
-        threads += [threading.Thread(target=lambda: [real() for _ in range(reals // 2)]) for _ in range(2)]
+        threads += [threading.Thread(target=lambda: [real() for _ in range(reals // 2)]) for _ in range(2)]  # type: ignore[func-returns-value]
         with cli.queue.store.lock:  # until all wait for it
             for thread in threads:
                 thread.start()
@@ -292,9 +293,7 @@ def drained(bench: Bench) -> Figures:
     need_history()
     figures, cli, notes = Figures(n=2, limit=STOP_AFTER + 2), bench.cli(), Notes(bench.folder)
     for retries in (2, 0):
-        cli.queue.add_many(
-            [notes.command("sleep 600", str(retries))], lambda retries=retries: cli.queue.spec(retries=retries)
-        )
+        cli.queue.add_many([notes.command("sleep 600", str(retries))], partial(cli.queue.spec, retries=retries))
     worker = cli.worker("--drain", "-j", "2")
     wait_until(lambda: len(notes.lines()) == 2)
     waiting = cli.id("true")

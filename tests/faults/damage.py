@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -22,8 +23,9 @@ from jobq.errors import JobqError, StoreDamaged
 from jobq.job import Attempt, Ending, Job, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store import check, compaction
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL, BadLine, decode_line
+from jobq.store.journal import BadLine, decode_line
 from jobq.store.repair import repair
 from jobq.store.store import Store
 from jobq.supervisor.endings import line_of
@@ -64,7 +66,7 @@ def small_store(path: Path) -> Kept:
     def change(*changes: Callable[[Job], Job], job_id: int = 1) -> None:
         for move in changes:
             known = view(store)[job_id]
-            store.update(lambda state, move=move, known=known: [move(state.jobs.get(job_id, known))], NOW.wall)
+            store.update(lambda state, move=move, known=known: [move(state.jobs.get(job_id, known))], NOW.wall)  # type: ignore[misc]
 
     store.enqueue(spec, ["a", ("b", "2"), "c", "d"], NOW.wall)
     change(claim, finish)
@@ -152,7 +154,7 @@ def complaints_after_repair(
         store.close()
 
 
-def caught(figures: Figures, where: str, complaints: Callable[[], Iterator[str]]) -> None:
+def caught(figures: Figures, where: str, complaints: Callable[..., Iterator[str]]) -> None:
     """Record the complaints; an exception is one, too."""
     figures.n += 1
     try:
@@ -425,7 +427,7 @@ def ends_files(folder: Path) -> Iterator[tuple[Path, Callable[[], Iterator[str]]
         path.write_bytes(data)
         supervision = evidence.SupervisorFiles(str(folder), slot)
         truth = [Outcome.EXIT, Outcome.LOST] if slot == "ended" else [Outcome.LOST]
-        yield path, lambda supervision=supervision, truth=truth: settled(supervision, truth)
+        yield path, partial(settled, supervision, truth)
 
 
 def settled(supervision: evidence.SupervisorFiles, truth: list[Outcome]) -> Iterator[str]:

@@ -31,8 +31,8 @@ from tests.faults import strace
 from tests.faults.case import Bench, Figures, Skipped, case, environment, need_linux, need_root, need_tool
 from tests.faults.power_cut import BTRFS, LAZY_EXT4, XFS, format_image, mounted
 from tests.faults.seed import Seed
+from tests.helpers.disk import fill
 from tests.helpers.processes import marked
-from tests.process.test_full_disk import fill
 
 SUBJECT = "disk and limits"
 LONGEST_PAUSE = 4.0  # seconds between two tries of a worker that can't write

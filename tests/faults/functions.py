@@ -10,9 +10,10 @@ from pathlib import Path
 from jobq.job import State
 from tests.conftest import Cli, wait_until
 from tests.faults.case import ROOT, Bench, Figures, case
-from tests.faults.disk import fill, tmpfs
+from tests.faults.disk import tmpfs
 from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
+from tests.helpers.disk import fill
 from tests.helpers.processes import marked
 
 SUBJECT = "functions"
@@ -184,6 +185,6 @@ SEEDS = [
     Seed(harness="disk-full-function-result", fault="a result is given up if there is no room for it", file="python/child.py", old="if e.errno not in MAY_BE_MENDED:", new="if e.errno:", caught_by="disk-full-function-result"),
     Seed(harness="function-result-not-json", fault="a job that can only fail again is tried again", file="rules/retry.py", old="    if ending.permanent:\n        return str(ending)\n", new="", caught_by="function-result-not-json"),
     Seed(harness="function-result-not-json", fault="the supervisor does not check whether a retry is useful", file="supervisor/supervisor.py", old='if end.get("status"):', new="if False:", caught_by="function-result-not-json"),
-    Seed(harness="function-result-not-json", fault="TERM ends a function at once", file="python/child.py", old="        signal.signal(signal.SIGTERM, self.handler)\n", new="", caught_by="tests/python/test_child.py::test_a_function_that_is_cancelled_tidies_up_and_is_cancelled"),
-    Seed(harness="function-result-not-json", fault="modules of the user replace those that make the calls", file="python/child.py", old="if place.startswith(LIBRARY)]", new="if place]", caught_by="tests/python/test_child.py::test_modules_named_like_those_of_python_are_the_users_as_in_a_script"),
+    Seed(harness="function-result-not-json", fault="TERM ends a function at once", file="python/child.py", old="        signal.signal(signal.SIGTERM, self.handler)\n", new="", caught_by="tests/python/test_child.py::test_a_cancelled_function_runs_its_cleanup"),
+    Seed(harness="function-result-not-json", fault="modules of the user replace those that make the calls", file="python/child.py", old="if place.startswith(LIBRARY)]", new="if place]", caught_by="tests/python/test_child.py::test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script"),
 ]  # fmt: skip

@@ -43,8 +43,9 @@ from jobq.options.selectors import select
 from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle
 from jobq.store import check, environment
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, Hint
-from jobq.store.journal import JOURNAL, decode_line, encode_line, parse_lines
+from jobq.store.journal import decode_line, encode_line, parse_lines
 from jobq.store.records import attempt_record, read_attempt
 from jobq.store.repair import repair
 from jobq.store.store import Store
@@ -269,7 +270,7 @@ def read_by(path: Path, words: list[str]) -> str:
             main()
         except SystemExit as e:
             code = e.code or 0
-    return complaint(words, code, said.buffer.getvalue())  # type: ignore[attr-defined]
+    return complaint(words, code, said.buffer.getvalue())
 
 
 def complaint(words: list[str], code: object, said: bytes) -> str:
@@ -370,7 +371,7 @@ def fuzz_of_files(bench: Bench) -> Figures:
 
 TEXTS = ["\0", "a/../../x", "\ud800", *ESCAPES]
 NUMBERS = [1e300, -1e300, 1e15, -1e15, 2**63, -1, True]
-OTHERS = [{}, DEEP, None]
+OTHERS: list[object] = [{}, DEEP, None]
 
 
 def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
@@ -380,7 +381,7 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
         tuple("*" if type(key) is int else key for key in place): place for place in places(records) if len(place) > 1
     }
     for place in spots.values():
-        value = functools.reduce(lambda inner, key: inner[key], place, records)  # type: ignore[call-overload]
+        value: Any = functools.reduce(lambda inner, key: inner[key], place, records)  # type: ignore[call-overload]
         for other in (TEXTS if isinstance(value, str) else NUMBERS if isinstance(value, int | float) else []) + OTHERS:
             changed: Any = copy.deepcopy(records)
             functools.reduce(lambda inner, key: inner[key], place[:-1], changed)[place[-1]] = copy.deepcopy(other)

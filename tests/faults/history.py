@@ -423,7 +423,7 @@ def compaction_under_readers(bench: Bench) -> Figures:
         table = cli.start("worker", "-j", "3", stdin=tty, stdout=tty, stderr=tty, env=env)
         wait_until(lambda: cli.queue.job(talker).state is not State.QUEUED)
         follower.start("log", "-f", str(talker))
-        crew.hire(lambda: load.facts.others.append(compactor("compact")) or 0.0)
+        crew.hire(lambda: load.facts.others.append(compactor("compact")) or 0.0)  # type: ignore[func-returns-value]
         crew.hire(load.task(load.add, adder))
         for reader in readers:
             crew.hire(load.task(look, reader, figures))
@@ -489,7 +489,7 @@ def withdrawn(bench: Bench) -> Figures:
     root = cli.queue.store.existing()
     assert root is not None
     with Crew() as crew:
-        crew.hire(lambda: presence.notify(root) or 0.01)
+        crew.hire(lambda: presence.notify(root) or 0.01)  # type: ignore[func-returns-value]
         for _ in range(figures.n):
             inject = "inject=fdatasync:error=EIO:delay_enter=200000"
             done = strace.trace(

@@ -915,7 +915,7 @@ def listing_time(cli: Cli, times: int) -> float:
 
 SEEDS = [
     Seed(harness="store-writable-by-others", fault="a store that the group can write to is accepted", file="store/folder.py", old="if mode & 0o022:", new="if mode & 0o002:", caught_by="store-writable-by-others"),
-    Seed(harness="planted-files", fault="links are followed", file="system.py", old="flags | os.O_NOFOLLOW | os.O_NONBLOCK", new="flags | os.O_NONBLOCK", caught_by="tests/commands/test_bad_input.py::test_what_was_planted_in_the_store_is_never_followed"),
+    Seed(harness="planted-files", fault="links are followed", file="system.py", old="flags | os.O_NOFOLLOW | os.O_NONBLOCK", new="flags | os.O_NONBLOCK", caught_by="tests/commands/test_bad_input.py::test_a_link_fifo_or_folder_in_place_of_a_store_file_is_never_used"),
     Seed(harness="umask-modes", fault="files that every user can read", file="store/folder.py", old="PRIVATE_FILE = 0o600", new="PRIVATE_FILE = 0o644", caught_by="umask-modes"),
     Seed(harness="umask-modes", fault="the umask sets the mode of folders", file="store/folder.py", old="    os.mkdir(path, PRIVATE_DIR)\n    os.chmod(path, PRIVATE_DIR)\n", new="    os.mkdir(path)\n", caught_by="umask-modes"),
     Seed(harness="hostile-text", fault="text is printed unescaped", file="views/text.py", old='return text.translate(SHOWN)', new="return text", caught_by="hostile-text"),

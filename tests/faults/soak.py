@@ -142,7 +142,7 @@ class Soak:
             crew.hire(slowly(load.task(self.kill, workers), min(5.0, self.seconds / 20)))
             crew.hire(slowly(lambda: load.watch(watched), 0.5))
             crew.hire(
-                slowly(lambda: self.samples.append(self.look(spared.pid, sampled)) or 0.0, self.seconds / SAMPLES)
+                slowly(lambda: self.samples.append(self.look(spared.pid, sampled)) or 0.0, self.seconds / SAMPLES)  # type: ignore[func-returns-value]
             )
             wait_until(lambda: crew.bad or time.monotonic() - self._begun > self.seconds, self.seconds + 60)
             crew.close()

@@ -26,7 +26,7 @@ class Call(NamedTuple):
 
     pid: int
     name: str
-    index: int
+    index: int  # type: ignore[assignment]
     text: str  # arguments and result
 
 

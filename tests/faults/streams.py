@@ -17,7 +17,7 @@ from tests.faults.seed import Seed
 from tests.faults.supervision import start_worker
 
 SUBJECT = "streams"
-READING = (["list"], ["list", "--json"], ["show"], ["show", "--json"], ["log", "1"], ["log", "-f", "1"], [], ["doctor"],
+READING: tuple[list[str], ...] = (["list"], ["list", "--json"], ["show"], ["show", "--json"], ["log", "1"], ["log", "-f", "1"], [], ["doctor"],
            ["completion", "bash"], ["--version"], ["--help"], ["add", "--help"])  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def erring_stdout(bench: Bench) -> Figures:
         for words in READING if bench.full or number == errno.ENOSPC else READING[:5]:
             for more in ({}, {"PYTHONUNBUFFERED": "1"}):
                 figures.n += 1
-                code, told = jobq(cli, *words, stdout=make(), **more)
+                code, told = jobq(cli, *words, stdout=make(), **more)  # type: ignore[arg-type]
                 figures.check(
                     code == 74 and f"stdout {reason}" in told,
                     f"{errno.errorcode[number]}, jobq {' '.join(words)}: exit {code}: {told!r}",
@@ -114,7 +114,7 @@ def erring_worker(bench: Bench) -> Figures:
         for name in ("stdout", "stderr"):
             figures.n += 1
             fd = make()
-            worker = start_worker(cli, "-j", "1", **{name: fd})
+            worker = start_worker(cli, "-j", "1", **{name: fd})  # type: ignore[arg-type]
             os.close(fd)
             for _ in range(3):
                 job = cli.queue.wait(cli.queue.add("true", env=cli.env).id, timeout=30)
@@ -171,7 +171,7 @@ SEEDS = [
     Seed(harness="stdout-error-command", fault="every error of stdout counts as a reader that has left", file="views/console.py", old="            except BrokenPipeError:\n", new="            except OSError:\n", caught_by="stdout-error-command"),
     Seed(harness="stdout-error-command", fault="run ends a job whose output can't be written", file="commands/run.py", old="            self._has_read(self._job_id, self._n, None)\n", new="            self._nobody_reads()\n", caught_by="stdout-error-command"),
     Seed(harness="stdout-error-command", fault="a failed acknowledgement is a failed command", file="views/console.py", old="        info(f\"added {ids}; {e}\")\n", new="        raise\n", caught_by="stdout-error-command"),
-    Seed(harness="output-error-worker", fault="a worker prints nothing more after the first line that can't be written", file="views/watch.py", old="                except OutputFailed as e:", new="                except ValueError as e:", caught_by="tests/screens/test_streams.py::test_a_worker_tells_again_once_there_is_room"),
+    Seed(harness="output-error-worker", fault="a worker prints nothing more after the first line that can't be written", file="views/watch.py", old="                except OutputFailed as e:", new="                except ValueError as e:", caught_by="tests/screens/test_streams.py::test_a_worker_prints_again_once_there_is_room"),
     Seed(harness="pipe-reader-slow", fault="a full non-blocking pipe is an error", file="views/console.py", old="            except BlockingIOError:\n                wait_until_writable(self.fd)\n", new="", caught_by="pipe-reader-slow"),
     Seed(harness="pipe-reader-slow", fault="output that the reader of run has not read is dropped", file="supervisor/logs.py", old="self.read_to = 0 if followed else sys.maxsize", new="self.read_to = sys.maxsize", caught_by="pipe-reader-slow"),
 ]  # fmt: skip

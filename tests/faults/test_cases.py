@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.case import ROOT, Bench, Case, Skipped
-from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, name_of
+from tests.faults.catalogue import CASES, COVERED, SEEDS, WAITING, Covered, Waiting, name_of
 from tests.faults.seed import Seed
 
 
@@ -26,7 +26,7 @@ def test_case(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_case_has_a_name_and_a_number_of_its_own() -> None:
-    cases = [*CASES, *COVERED, *WAITING]
+    cases: list[Case | Covered | Waiting] = [*CASES, *COVERED, *WAITING]
     assert [c.name for c in cases if not re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", c.name)] == []
     words = [word for c in cases for word in (c.name, c.number)]
     assert len(words) == len(set(words))

@@ -222,7 +222,7 @@ class Lab:
         """Return each call that touches the store or prints the acknowledgement, from a run without faults."""
         self.fresh()
         strace.trace(workload.command(self.store), self.recording, environment(self.store))
-        found = {}
+        found: dict[tuple[str, int], strace.Call] = {}
         for call in strace.read(self.recording):
             if str(self.store) in call.text or (call.name == "write" and call.text.startswith(("1<", "2<"))):
                 found.setdefault((call.name, call.index), call)

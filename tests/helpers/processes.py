@@ -1,4 +1,4 @@
-"""Looking at real processes, and talking to a supervisor."""
+"""Real processes: find them, kill them, and act as the worker of a supervisor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import wait_until
 
 
 def is_alive(pid: int) -> bool:
-    """Whether it exists and is not just waiting to be reaped."""
+    """Return True if the process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
@@ -24,7 +24,7 @@ def is_alive(pid: int) -> bool:
 
 
 def marked(store: Path) -> list[int]:
-    """The live processes of jobs of this store, by their environment."""
+    """Return the live processes of this store's jobs, found by their environment."""
     wanted = f"JOBQ_STORE={store}".encode()
     found = []
     for name in os.listdir("/proc"):
@@ -38,14 +38,14 @@ def marked(store: Path) -> list[int]:
 
 
 def supervisors(store: Path) -> list[int]:
-    """The live supervisors of this store, by what their lock files say."""
+    """Return the live supervisors of this store, from the pids in their lock files."""
     pids = [int((path.read_text().split() or ["0"])[0]) for path in (store / "workers").glob("*/*.lock")]
     return [pid for pid in pids if pid and is_alive(pid)]
 
 
 def kill_both(store: Path, worker: subprocess.Popen[str]) -> None:
-    """KILL a worker together with its supervisors."""
-    os.kill(worker.pid, signal.SIGSTOP)  # it shall not see them die
+    """Kill a worker and its supervisors with SIGKILL."""
+    os.kill(worker.pid, signal.SIGSTOP)  # so that the worker does not see its supervisors die
     for pid in supervisors(store):
         os.kill(pid, signal.SIGKILL)
     worker.kill()
@@ -53,7 +53,7 @@ def kill_both(store: Path, worker: subprocess.Popen[str]) -> None:
 
 
 def pids_in(path: Path, count: int) -> list[int]:
-    """The numbers in a file, once there are that many."""
+    """Return the pids in a file, once it holds at least `count`."""
 
     def read() -> list[int] | None:
         words = path.read_text().split() if path.exists() else []
@@ -63,7 +63,7 @@ def pids_in(path: Path, count: int) -> list[int]:
 
 
 class Peer:
-    """A supervisor, talked to as a worker does; `give` is one batch."""
+    """A supervisor whose worker is this process; `give` sends one batch."""
 
     def __init__(self, folder: Path, elsewhere: Path) -> None:
         self.elsewhere = elsewhere
@@ -83,7 +83,7 @@ class Peer:
     def give(self, first_id: int, *commands: str | list[str]) -> None:
         lines = b""
         for job_id, command in enumerate(commands, first_id):
-            job = {
+            job: dict[str, object] = {
                 "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
                 "timeout": None, "env": str(self.environment), "log": str(self.elsewhere / f"{job_id}.log"),
                 "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "mark": 1 << 60 | job_id, "first": job_id == first_id,
@@ -94,13 +94,13 @@ class Peer:
         self.process.stdin.flush()
 
     def hang_up(self) -> None:
-        """The worker dies."""
+        """Close the supervisor's input, as the death of its worker does."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.stdin = None
 
     def leave(self) -> None:
-        """It ends by itself."""
+        """Wait until the supervisor ends by itself, and check its exit code."""
         if self.process.stdin is not None:
             self.hang_up()
         self.process.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""Every option of a job, by every way in and out: a row that was forgotten somewhere fails here."""
+"""Every option of a job, through every input and output: a row that is missing somewhere fails here."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
 
 
 @rows
-def test_python_stores_the_value_and_takes_the_text_where_it_is_no_number(cli: Cli, option: JobOption) -> None:
+def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
-    job = cli.queue.add("true", **{option.name: value})  # type: ignore[misc]
+    job = cli.queue.add("true", **{option.name: value})
     if option.name == "env":
         assert cli.queue.store.load_environment(job.spec.env)["SAMPLE"] == "1"
         return
@@ -86,13 +86,13 @@ def test_python_stores_the_value_and_takes_the_text_where_it_is_no_number(cli: C
     cli.queue.cancel([job.id])
     if not option.kind.from_text:
         with pytest.raises(UsageError, match=option.name):
-            cli.queue.add("true", **{option.name: text})  # type: ignore[misc]
+            cli.queue.add("true", **{option.name: text})  # type: ignore[arg-type]
     else:
-        assert getattr(cli.queue.add("true", **{option.name: text}).spec, option.name) == value  # type: ignore[misc]
+        assert getattr(cli.queue.add("true", **{option.name: text}).spec, option.name) == value  # type: ignore[arg-type]
 
 
 @rows
-def test_show_and_json_tell_the_value(cli: Cli, option: JobOption) -> None:
+def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
     job_id = cli("add", option.flags[0], text, "true").stdout.strip()
     shown = cli("show", job_id).stdout
@@ -108,7 +108,7 @@ def test_show_and_json_tell_the_value(cli: Cli, option: JobOption) -> None:
 
 
 @in_spec
-def test_the_stored_form_comes_back(option: JobOption) -> None:
+def test_the_stored_form_is_read_as_it_was_written(option: JobOption) -> None:
     value = SAMPLES[option.name][1]
     spec = Spec("/", "0" * 64, **{option.name: value})
     record = spec_record(spec)

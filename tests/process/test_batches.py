@@ -1,4 +1,4 @@
-"""Short jobs are given to a slot several at once: nobody waits behind one that turns out long, nothing is burnt."""
+"""Batches: a slot gets several short jobs at once; none waits behind a long one, none loses an attempt."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def began(peer: Peer) -> bool:
     return (peer.elsewhere / "began").exists()
 
 
-def test_a_batch_runs_in_order_and_every_end_is_told(peer: Peer) -> None:
+def test_a_batch_runs_in_order_and_every_end_is_reported(peer: Peer) -> None:
     peer.give(1, *(f"echo {n} >> order; exit {n}" for n in range(1, 6)))
     assert [(end["id"], end["status"]) for end in (peer.hear() for _ in range(5))] == [(n, n) for n in range(1, 6)]
     assert (peer.elsewhere / "order").read_text() == "1\n2\n3\n4\n5\n"
 
 
-def test_the_end_of_one_is_told_while_the_next_still_runs(peer: Peer) -> None:
+def test_the_end_of_one_job_is_reported_while_the_next_still_runs(peer: Peer) -> None:
     peer.give(1, "exit 3", WAITS)
     assert peer.hear()["status"] == 3
     assert not (peer.elsewhere / "go").exists()
 
 
-def test_what_waits_is_given_back_when_asked_for(peer: Peer) -> None:
+def test_waiting_jobs_are_given_back_on_request(peer: Peer) -> None:
     peer.give(1, WAITS, "echo 2 > two", "echo 3 > three", "echo 4 > four")
     wait_until(lambda: began(peer))
     assert peer.supervision.order("cancel 3 1")
@@ -63,7 +63,7 @@ def test_what_waits_is_given_back_when_asked_for(peer: Peer) -> None:
     assert not {"two", "three", "four"} & set(os.listdir(peer.elsewhere))
 
 
-def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer: Peer) -> None:
+def test_jobs_that_wait_when_the_worker_dies_are_recorded_at_once_and_never_started(peer: Peer) -> None:
     peer.give(1, WAITS, "echo 2 > two", "echo 3 > three")
     wait_until(lambda: began(peer))
     peer.hang_up()
@@ -77,26 +77,30 @@ def test_what_waits_when_the_worker_dies_is_noted_at_once_and_never_started(peer
     assert not (peer.elsewhere / "two").exists()
 
 
-def test_an_error_is_short_however_long_the_word_is(peer: Peer) -> None:
-    """What is told of a job must never fill the pipe."""
+def test_an_error_message_is_short_even_if_a_word_is_long(peer: Peer) -> None:
+    """A message about a job must never fill the pipe."""
     peer.give(1, ["x" * 100_000, "y"])
     end = peer.hear()
     assert (end["outcome"], end["status"]) == ("spawn_error", 127)
     assert len(str(end["error"])) < 300
 
 
-def test_a_torn_line_is_about_the_job_that_it_names(tmp_path: Path) -> None:
-    """Those that only waited behind it are not taken for started."""
+def test_a_torn_line_belongs_to_the_job_that_it_names(tmp_path: Path) -> None:
+    """Jobs that only waited behind it do not count as started."""
     start = line_of({"event": "start", "id": 1, "n": 1, "claim": 1.0, "at": 1.0})
-    for torn, others in ((b'{"event":"pid","id":1,"n":1,"cl', {}), (b'{"event":"st', {TORN: {}})):
+    cases: list[tuple[bytes, dict[str, object]]] = [
+        (b'{"event":"pid","id":1,"n":1,"cl', {}),
+        (b'{"event":"st', {TORN: {}}),
+    ]
+    for torn, others in cases:
         (tmp_path / "0.ends").write_bytes(start + torn)
         supervision = SupervisorFiles(str(tmp_path), "0")
         assert supervision.events(Key(1, 1)).keys() == {"start", TORN}
         assert supervision.events(Key(2, 1)) == others
 
 
-def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
-    """A claim that could not start, then another of the same number that only waited when its supervisor died."""
+def test_records_of_an_earlier_claim_do_not_count_for_a_later_one(tmp_path: Path) -> None:
+    """The first claim could not start; the second one of the same attempt only waited when its supervisor died."""
     earlier = {"id": 1, "n": 1, "claim": 1.0}
     (tmp_path / "0.ends").write_bytes(
         line_of({"event": "start", **earlier, "at": 1.0})
@@ -110,7 +114,7 @@ def test_what_an_earlier_claim_left_is_not_of_this_one(tmp_path: Path) -> None:
 
 
 def add_batchable(cli: Cli, *more: str) -> list[Job]:
-    """Many short jobs, so that the worker finds them short; these in their middle."""
+    """Add many short jobs, so that the worker forms batches, with `more` in their middle; return the jobs of `more`."""
     lines = ["true"] * 300
     lines[200:200] = more
     cli("add", "--from", "-", "--retries", "1", stdin="\n".join(lines) + "\n")
@@ -128,7 +132,7 @@ def test_short_jobs_do_not_wait_for_a_long_one(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("victim", ["worker", "supervisor"])
-def test_a_death_in_the_middle_of_a_batch_burns_nobody_else(cli: Cli, victim: str) -> None:
+def test_a_death_in_the_middle_of_a_batch_costs_no_other_job_an_attempt(cli: Cli, victim: str) -> None:
     (long,) = add_batchable(cli, WAITS)
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "began").exists)
@@ -148,7 +152,7 @@ def test_a_death_in_the_middle_of_a_batch_burns_nobody_else(cli: Cli, victim: st
     assert all(len(job.attempts) == 1 and job.state is State.SUCCEEDED for job in others)
 
 
-def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
+def test_a_stop_hands_back_the_jobs_that_wait_in_a_batch(cli: Cli) -> None:
     (long,) = add_batchable(cli, WAITS)
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "began").exists)
@@ -163,7 +167,7 @@ def test_a_stop_gives_back_what_waits(cli: Cli) -> None:
     assert len(list(cli.queue.finished())) == 301
 
 
-def test_what_says_nothing_leaves_its_log_to_the_next(peer: Peer) -> None:
+def test_a_job_without_output_passes_its_log_file_to_the_next_job(peer: Peer) -> None:
     peer.give(1, "true", "true", "echo three", "true", "exit 5", "echo six", "true")
     sizes = [peer.hear()["log_bytes"] for _ in range(7)]
     assert sizes == [0, 0, 6, 0, 0, 4, 0]
@@ -171,8 +175,8 @@ def test_what_says_nothing_leaves_its_log_to_the_next(peer: Peer) -> None:
     assert logs == {"3.log": "three\n", "6.log": "six\n", "7.log": ""}
 
 
-def test_a_log_that_somebody_can_still_write_to_is_given_to_nobody(peer: Peer, tmp_path: Path) -> None:
-    """A process outside the job's tree has been handed its output."""
+def test_a_log_that_another_process_can_write_to_is_not_passed_on(peer: Peer, tmp_path: Path) -> None:
+    """A process outside the job's tree has the log open."""
     peer.give(1, WAITS, "echo two")
     wait_until(lambda: began(peer))
     with open(tmp_path / "1.log", "a", encoding="ascii") as kept:
@@ -195,7 +199,7 @@ def test_a_reader_is_never_shown_the_output_of_another_job(tmp_path: Path, capfd
     assert capfd.readouterr().out == "of the second job\n"
 
 
-def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
+def test_each_of_many_jobs_has_its_own_output(cli: Cli) -> None:
     commands = ["true" if n % 3 else f"echo {n}" for n in range(1, 301)]
     cli("add", "--from", "-", "--retries", "1", stdin="\n".join(commands) + "\n")
     cli("worker", "--drain", "-j", "2")
@@ -211,12 +215,12 @@ def test_every_job_of_many_has_the_output_that_is_its_own(cli: Cli) -> None:
     for job in sorted(queue.finished(), key=lambda job: job.id):
         batches.setdefault((job.attempts[0].claimed_at, job.attempts[0].supervisor), []).append(job.id)
     passed_on = [n for batch in batches.values() for n in batch[:-1] if n % 3]
-    assert without == sorted(passed_on) != []  # how many that are depends on how quick the machine is
+    assert without == sorted(passed_on) != []  # their number depends on the speed of the machine
     assert cli("log", str(without[0])).stdout == ""
     assert "no output" in cli("show", str(without[0])).stdout
 
 
-def test_fewer_slots_are_used_while_there_is_too_little_for_all() -> None:
+def test_a_worker_uses_fewer_slots_while_resources_are_short() -> None:
     width = Width(16)
     for slots in (8, 4, 2, 1, 1):
         width.narrow(100.0)

@@ -1,4 +1,4 @@
-"""kill -9 of workers and supervisors: nothing is lost, nothing runs twice, and nothing is left behind."""
+"""kill -9 of workers and supervisors: no job is lost, no job runs twice, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from jobq.store.folder import Folder
 from jobq.supervisor.tree import read_stat
 from jobq.worker import rescue
 from tests.conftest import Cli, wait_until
+from tests.helpers.jobs import PATIENT
 from tests.helpers.processes import is_alive, marked, pids_in, supervisors
-
-# A job that says that it runs, goes on when told, and says that it has ended.
-PATIENT = "echo $$ >> began.{0}; while ! [ -e go ]; do sleep 0.02; done; echo x >> ended.{0}"
 
 
 def start_patient(cli: Cli, count: int, *asked: str) -> list[int]:
@@ -44,7 +42,7 @@ def kill(process: object) -> None:
     process.wait()  # type: ignore[attr-defined]
 
 
-def test_the_next_worker_adopts_what_runs(cli: Cli, tmp_path: Path) -> None:
+def test_the_next_worker_adopts_the_running_jobs(cli: Cli, tmp_path: Path) -> None:
     ids = start_patient(cli, 3)
     ids.append(
         cli.id(
@@ -69,9 +67,9 @@ def test_the_next_worker_adopts_what_runs(cli: Cli, tmp_path: Path) -> None:
 
 
 def new_owners(cli: Cli, ids: list[int], dead: list[str]) -> set[str]:
-    """The tokens that own these jobs, once all are of live workers and none of these.
+    """Return the owners of these jobs, once all of them are live workers and none is in `dead`.
 
-    A dead worker may look alive: whoever takes over from it holds its lock for that long.
+    A dead worker may look alive: the process that rescues its jobs holds its lock meanwhile.
     """
     queue = cli.queue
     alive = set(queue.workers()) - set(dead)
@@ -79,7 +77,7 @@ def new_owners(cli: Cli, ids: list[int], dead: list[str]) -> set[str]:
     return owners if owners <= alive else set()
 
 
-def test_ends_that_nobody_was_there_for_are_taken_later(cli: Cli, tmp_path: Path) -> None:
+def test_the_next_worker_records_the_ends_that_no_worker_saw(cli: Cli, tmp_path: Path) -> None:
     ids = start_patient(cli, 2, "--retries", "0")
     ids.append(cli.id("--retries", "0", "echo $$ >> began.2; while ! [ -e go ]; do sleep 0.02; done; exit 7"))
     first = cli.worker("-j", "3")
@@ -142,7 +140,7 @@ def test_a_killed_supervisor_leaves_a_lost_attempt_and_no_process(cli: Cli, tmp_
     assert len(job.attempts) == 1 + retries
 
 
-def test_worker_and_supervisors_killed_together(cli: Cli, tmp_path: Path) -> None:
+def test_a_job_is_lost_if_its_worker_and_supervisor_are_killed_together(cli: Cli, tmp_path: Path) -> None:
     job_id = cli.id("--retries", "0", "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300")
     first = cli.worker("-j", "1")
     pids = pids_in(tmp_path / "pids", 2)
@@ -252,9 +250,9 @@ def test_a_worker_whose_store_is_moved_away_can_still_be_stopped(cli: Cli) -> No
     cli("cancel", "1")
 
 
-def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Path) -> None:
-    """Other children of the worker's process, which it has not started itself, are none of its business."""
-    # One of its children ends when it has become sleep(1), which reaps nobody.
+def test_only_the_processes_of_a_dead_supervisor_are_killed(cli: Cli, tmp_path: Path) -> None:
+    """The worker spares other children of its process, which it has not started itself."""
+    # One child of the job ends once the job has become sleep(1), which reaps no child.
     ends = "while ! grep -q sleep /proc/$$/comm; do sleep 0.01; done & echo $! > dead"
     job_id = cli.id("--retries", "0", f"for n in $(seq 30); do sleep 300 & done; {ends}; echo $$ > job; exec sleep 300")
     command = f"sleep 300 & echo $! > other; exec {sys.executable} -m jobq worker -j 1"
@@ -276,7 +274,9 @@ def test_only_what_the_supervisor_left_is_killed_with_it(cli: Cli, tmp_path: Pat
         os.kill(other, signal.SIGKILL)
 
 
-def test_what_was_taken_over_is_told_though_the_next_rescue_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [cli.id(f"echo $$ > pid{n}; exec sleep 300") for n in range(2)]
     workers = [cli.worker("-j", "1") for _ in ids]
     for n in range(2):

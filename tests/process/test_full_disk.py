@@ -1,4 +1,4 @@
-"""A supervisor whose own folder has no room: it never starts what it can't note, and never loses an end."""
+"""A supervisor whose folder is full: it starts no job that it can't record, and loses no end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from jobq.engine.task import Key
 from tests.conftest import wait_until
+from tests.helpers.disk import fill
 from tests.helpers.processes import Peer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs need
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for very little."""
+    """A folder on a filesystem of 64 KiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", folder], check=False).returncode:
@@ -27,16 +28,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def fill(folder: Path) -> None:
-    with (folder / "filler").open("wb", buffering=0) as f:
-        try:
-            while f.write(b"x" * 512):
-                continue
-        except OSError:
-            return
-
-
-def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> None:
+def test_a_job_whose_start_can_not_be_recorded_is_not_started(small: Path, tmp_path: Path) -> None:
     peer = Peer(small, tmp_path)
     fill(small)
     peer.give(1, "echo x > ran")
@@ -49,7 +41,7 @@ def test_what_can_not_be_noted_is_not_started(small: Path, tmp_path: Path) -> No
     peer.leave()
 
 
-def test_an_end_that_there_is_no_room_for_is_told_and_kept(small: Path, tmp_path: Path) -> None:
+def test_an_end_that_does_not_fit_on_the_disk_is_reported_and_kept(small: Path, tmp_path: Path) -> None:
     peer = Peer(small, tmp_path)
     peer.give(1, "echo x > ran; while ! [ -e go ]; do sleep 0.02; done; exit 7")
     ends = peer.supervision
@@ -60,7 +52,7 @@ def test_an_end_that_there_is_no_room_for_is_told_and_kept(small: Path, tmp_path
     (tmp_path / "go").touch()
     end = peer.hear()
     assert (end["outcome"], end["status"]) == ("exit", 7)
-    peer.hang_up()  # the worker dies before it has recorded that
+    peer.hang_up()  # the worker dies before it has recorded the end
     assert "end" not in ends.events(Key(1, 1))
     assert ends.lock_if_dead() is None
     (small / "filler").unlink()

@@ -1,4 +1,4 @@
-"""How jobs are ended: every process hears TERM once and has the whole grace, whatever started it and whoever ends it."""
+"""The stop of a job: each of its processes gets SIGTERM once and has the whole grace, in every case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, note)
 open(sys.argv[1] + ".up", "w").close()
 while not terms:
     time.sleep(0.01)
-time.sleep(2.7)  # longer than what outlives a job's own end may live
+time.sleep(2.7)  # longer than LEFTOVER_GRACE, the time for processes that outlive their job
 with open(sys.argv[1] + ".saved", "w") as f:
     f.write(str(terms))
 """
@@ -40,7 +40,7 @@ SHAPES = {
 
 
 def add_savers(cli: Cli, *asked: str) -> dict[str, int]:
-    """A job of each shape that saves its work when it hears TERM."""
+    """Add a job of each shape that saves its work on SIGTERM; return their ids."""
     (cli.cwd / "saves.py").write_text(SAVES)
     return {
         name: cli.id("-r", "0", "--grace", "8", *asked, shape.replace("PROGRAM", f"{sys.executable} saves.py {name}"))
@@ -53,7 +53,7 @@ def wait_up(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("way", ["cancel", "timeout", "stop"])
-def test_everything_a_job_started_hears_term_once_and_has_its_grace(cli: Cli, way: str) -> None:
+def test_every_process_of_a_job_gets_sigterm_once_and_the_whole_grace(cli: Cli, way: str) -> None:
     jobs = add_savers(cli, *(["--timeout", "3s"] if way == "timeout" else []))
     worker = cli.worker("-j", str(len(jobs)), "--stop-after", "0s")
     wait_up(cli)
@@ -80,13 +80,13 @@ def test_interrupting_run_gives_its_job_the_whole_grace(cli: Cli) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_a_filter_that_a_job_leaves_behind_may_write_to_its_end(cli: Cli) -> None:
+def test_a_filter_that_outlives_its_job_can_finish_writing(cli: Cli) -> None:
     script = 'exec > >(sleep 0.5; while IFS= read -r line; do sleep 0.01; echo "got $line"; done); seq 1 30'
     assert cli("run", "--", "bash", "-c", script).stdout == "".join(f"got {n}\n" for n in range(1, 31))
 
 
-def test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once(cli: Cli) -> None:
-    """As systemd ends a control group, or a shutdown everything: worker, supervisors and jobs at once."""
+def test_a_sigterm_to_every_process_costs_no_retry_and_arrives_once(cli: Cli) -> None:
+    """systemd and a shutdown send SIGTERM to the worker, its supervisors and their jobs at once."""
     (cli.cwd / "saves.py").write_text(SAVES)
     plain = [cli.id("-r", retries, f"touch plain{retries}.up; exec sleep 60") for retries in "01"]
     saves = [cli.id("-r", retries, f"{sys.executable} saves.py saves{retries}; true") for retries in "01"]
@@ -104,7 +104,7 @@ def test_a_term_that_everything_hears_costs_no_retry_and_is_heard_once(cli: Cli)
     assert [(cli.cwd / f"saves{retries}.saved").read_text() for retries in "01"] == ["1", "1"]
 
 
-def test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named(cli: Cli) -> None:
+def test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named(cli: Cli) -> None:
     job_id = cli.id("-r", "0", "touch up; while ! [ -e go ]; do sleep 0.05; done; echo finished")
     worker = cli.worker("-j", "1", "--stop-after", "0.1s")
     wait_until((cli.cwd / "up").exists)
@@ -120,7 +120,7 @@ def test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named(cli: 
 
 
 @pytest.mark.parametrize(("policy", "state"), [("leave", State.RUNNING), ("hand-back", State.QUEUED)])
-def test_what_becomes_of_running_jobs_can_be_chosen(cli: Cli, policy: str, state: State) -> None:
+def test_on_stop_leaves_running_jobs_or_hands_them_back(cli: Cli, policy: str, state: State) -> None:
     job_id = cli.id("-r", "1", "--grace", "0.1", "touch up; sleep 60")
     worker = cli.worker("-j", "1", "--stop-after", "0.1s", "--on-stop", policy)
     wait_until((cli.cwd / "up").exists)
@@ -131,8 +131,8 @@ def test_what_becomes_of_running_jobs_can_be_chosen(cli: Cli, policy: str, state
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGHUP] * 3, [signal.SIGTERM, signal.SIGHUP]])
-def test_a_hangup_never_asks_a_second_time(cli: Cli, numbers: list[int]) -> None:
-    """A closed terminal sends one by the system and one by its shell; some service managers send one after TERM."""
+def test_sighup_never_counts_as_a_second_stop(cli: Cli, numbers: list[int]) -> None:
+    """The system and the shell each send SIGHUP when a terminal closes; some service managers send it after SIGTERM."""
     job_id = cli.id("-r", "0", "touch up; while ! [ -e go ]; do sleep 0.05; done")
     worker = cli.worker("-j", "1")
     wait_until((cli.cwd / "up").exists)
@@ -152,13 +152,13 @@ def test_a_hangup_never_asks_a_second_time(cli: Cli, numbers: list[int]) -> None
     ("words", "says"),
     [(["--stop-after", "soon"], "--stop-after: 'soon'"), (["--on-stop", "kill"], "--on-stop: 'kill'")],
 )
-def test_what_can_not_be_meant_by_stopping_is_a_usage_error(cli: Cli, words: list[str], says: str) -> None:
+def test_bad_values_of_the_stop_options_are_usage_errors(cli: Cli, words: list[str], says: str) -> None:
     assert says in cli("worker", *words, code=2).stderr
 
 
 @pytest.mark.parametrize("grace", ["5", "0"])
 def test_a_shell_that_is_ended_does_not_go_on_with_its_next_command(cli: Cli, grace: str) -> None:
-    """It hears the signal before the command that it waits for: else it would begin the next one."""
+    """The shell gets the signal before the command that it waits for; otherwise it would start the next one."""
     steps = "; ".join(f"sleep 60; touch next{n}" for n in range(3))
     jobs = [cli.id("-r", "0", "--grace", grace, f"touch up.{n}; {steps}") for n in range(20)]
     cli.worker("-j", "20")

@@ -1,4 +1,4 @@
-"""Output that is longer than it may be: beginning and end are kept, the rest takes no room and is counted."""
+"""Output above the limit: its beginning and end are kept; the rest takes no disk space and is counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def log_of(cli: Cli, job_id: int) -> Path:
 
 @pytest.fixture
 def holes(tmp_path: Path) -> None:
-    """Skips where the filesystem has none."""
+    """Skip the test if files can't have holes here."""
     probe = tmp_path / "probe"
     with probe.open("wb") as f:
         f.truncate(1 << 20)
@@ -48,7 +48,7 @@ def test_beginning_and_end_of_long_output_are_kept(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("holes")
-def test_the_tail_ends_where_something_was_dropped(cli: Cli) -> None:
+def test_the_tail_starts_after_the_dropped_part(cli: Cli) -> None:
     job = cli.id("--log-max", "256k", LINES)
     cli("worker", "--drain")
     assert cli("log", "--tail", "2", str(job)).stdout == "line 59998\nline 59999\n"
@@ -59,7 +59,7 @@ def test_the_tail_ends_where_something_was_dropped(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("holes")
 def test_a_running_job_is_capped_while_it_writes(cli: Cli, tmp_path: Path) -> None:
-    """And a reader that follows is told what it missed."""
+    """A reader that follows the log gets a message about the part that it missed."""
     go = tmp_path / "go"
     os.mkfifo(go)
     job = cli.id("--log-max", "256k", f"{LINES}; cat {go}; echo over")
@@ -74,7 +74,7 @@ def test_a_running_job_is_capped_while_it_writes(cli: Cli, tmp_path: Path) -> No
     assert "were dropped here" in errors
 
 
-def test_short_output_is_whole(cli: Cli) -> None:
+def test_short_output_is_kept_whole(cli: Cli) -> None:
     job = cli.id("--log-max", "64k", "head -c 65536 /dev/zero; printf x")
     cli("worker", "--drain")
     assert log_of(cli, job).read_bytes() == b"\0" * 65536 + b"x"

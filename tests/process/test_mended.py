@@ -1,4 +1,4 @@
-"""What was broken under a worker and is mended goes on: permissions, programs, folders."""
+"""Permissions and programs that are broken under a worker and then mended: its work goes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITHOUT_POWERS = [
 
 
 def start_worker(cli: Cli, *python: str) -> tuple[subprocess.Popen[str], Path]:
-    """A worker for which modes of files count, also if we are root; and what it says."""
+    """Start a worker that obeys file modes, even as root; return it and the file of its output."""
     powers = WITHOUT_POWERS if os.geteuid() == 0 else []
     said = cli.cwd / "said"
     with said.open("w") as f:
@@ -38,7 +38,7 @@ def start_worker(cli: Cli, *python: str) -> tuple[subprocess.Popen[str], Path]:
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv")
 @pytest.mark.parametrize("place", ["", "runs", "workers", "journal.jsonl"])
-def test_permissions_that_were_taken_away_and_given_back(cli: Cli, place: str) -> None:
+def test_a_worker_goes_on_when_its_permissions_are_restored(cli: Cli, place: str) -> None:
     cli("run", "true")
     worker, said = start_worker(cli)
     path = cli.store / place
@@ -53,7 +53,7 @@ def test_permissions_that_were_taken_away_and_given_back(cli: Cli, place: str) -
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv")
-def test_a_python_that_can_not_be_started_is_told_and_tried_again(cli: Cli, tmp_path: Path) -> None:
+def test_a_python_that_can_not_be_started_is_reported_and_tried_again(cli: Cli, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--copies", "--without-pip", tmp_path / "own"], check=True)
     python = tmp_path / "own" / "bin" / "python"
     cli.env["PYTHONPATH"] = os.pathsep.join([str(Path(jobq.__file__).parent.parent), *filter(None, sys.path)])

@@ -1,4 +1,4 @@
-"""What is killed, settled or adopted is proven to belong to this very store, boot and attempt."""
+"""Ownership: jobq kills, adopts or records a process only if it belongs to this store, boot and attempt."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PATIENT = "echo $$ >> pid; while ! [ -e go ]; do sleep 0.05; done; echo done >> 
 
 
 def copy_of(cli: Cli, name: str = "copy") -> Cli:
-    """The same command on a copy of the store, as `cp -a` makes it."""
+    """Copy the store as `cp -a` does; return the command line on the copy."""
     subprocess.run(["cp", "-a", str(cli.store), str(cli.cwd / name)], check=True)
     return Cli(cli.cwd / name, cli.cwd)
 
 
 @pytest.mark.parametrize("verb", ["worker", "wait", "cancel", "requeue", "log"])
-def test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy(cli: Cli, tmp_path: Path, verb: str) -> None:
+def test_the_jobs_of_a_store_survive_every_command_on_a_copy(cli: Cli, tmp_path: Path, verb: str) -> None:
     job_id = cli.id("-r", "1", PATIENT)
     cli.worker("-j", "1")
     (pid,) = pids_in(tmp_path / "pid", 1)
@@ -61,7 +61,7 @@ def test_the_jobs_of_a_store_survive_whatever_is_done_to_a_copy(cli: Cli, tmp_pa
 
 
 def restore(store: Path, backup: Path, how: str) -> None:
-    """Put the backup in the place of the store, as different tools do."""
+    """Replace the store by the backup, as different tools do it."""
     if how == "another directory":
         shutil.rmtree(store)
     elif how == "other files":
@@ -92,7 +92,7 @@ def test_a_backup_restored_under_a_worker_starts_nothing_twice(cli: Cli, tmp_pat
     assert len((tmp_path / "pid").read_text().split()) == 1
 
 
-def test_a_new_store_at_the_same_path_has_no_say_over_what_the_old_one_left(cli: Cli, tmp_path: Path) -> None:
+def test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one(cli: Cli, tmp_path: Path) -> None:
     cli.id("-r", "0", "setsid sh -c 'echo $$ > pid; exec sleep 300' & while :; do sleep 60; done")
     worker = cli.worker("-j", "1")
     (old,) = pids_in(tmp_path / "pid", 1)
@@ -122,7 +122,7 @@ time.sleep(300)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are_dead(cli: Cli, tmp_path: Path) -> None:
+def test_a_process_that_hides_is_found_after_its_worker_and_supervisor_died(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "hides.py").write_text(HIDES)
     job_id = cli.id("-r", "0", f"env -i {sys.executable} hides.py; echo $$ > pid; sleep 300")
     worker = cli.worker("-j", "1")
@@ -136,7 +136,7 @@ def test_what_hides_its_environment_and_flees_is_found_when_all_that_knew_it_are
     assert not is_alive(hidden)
 
 
-def test_a_store_that_was_moved_still_finds_what_its_dead_left(cli: Cli, tmp_path: Path) -> None:
+def test_a_moved_store_still_finds_the_processes_of_its_dead_worker(cli: Cli, tmp_path: Path) -> None:
     job_id = cli.id("-r", "0", "setsid sh -c 'echo $$ > pid; exec sleep 300' & sleep 300")
     worker = cli.worker("-j", "1")
     (left,) = pids_in(tmp_path / "pid", 1)
@@ -147,7 +147,7 @@ def test_a_store_that_was_moved_still_finds_what_its_dead_left(cli: Cli, tmp_pat
     assert not is_alive(left)
 
 
-def test_a_mark_is_of_one_claim_in_one_store() -> None:
+def test_a_mark_belongs_to_one_claim_in_one_store() -> None:
     marks = {
         mark_of(store, supervisor, job_id, n, claimed_at)
         for store in ((1, 2), (1, 3))
@@ -178,7 +178,7 @@ def test_a_cleaner_of_old_files_does_not_make_a_live_job_run_twice(cli: Cli, tmp
     assert other.poll() is None
 
 
-def test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor(cli: Cli, tmp_path: Path) -> None:
+def test_a_cancel_works_after_a_cleaner_removed_the_fifo_of_the_supervisor(cli: Cli, tmp_path: Path) -> None:
     job_id = cli.id("-r", "0", "--grace", "0.1", PATIENT)
     cli.worker("-j", "1")
     pids_in(tmp_path / "pid", 1)
@@ -188,7 +188,7 @@ def test_a_cancel_is_heard_although_a_cleaner_took_the_way_to_the_supervisor(cli
     assert cli.queue.job(job_id).state is State.CANCELLED
 
 
-def test_a_stopped_supervisor_goes_on_and_keeps_its_time_limit(cli: Cli, tmp_path: Path) -> None:
+def test_a_stopped_supervisor_is_continued_and_keeps_the_time_limit(cli: Cli, tmp_path: Path) -> None:
     job_id = cli.id("-r", "0", "--timeout", "1s", "--grace", "0.1", "kill -STOP $PPID; echo $$ > pid; sleep 300")
     big = cli.id("-r", "0", f": {'x' * 100_000}")
     cli.worker("-j", "1")
@@ -205,7 +205,7 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not (FREEZER / "tasks").exists(), reason="needs root and the freezer cgroup")
-def test_what_can_not_die_is_told_and_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
+def test_a_process_that_does_not_die_is_reported_and_blocks_no_other_job(cli: Cli, tmp_path: Path) -> None:
     group = FREEZER / f"jobq-test-{os.getpid()}"
     group.mkdir()
     try:
@@ -230,8 +230,8 @@ def test_what_can_not_die_is_told_and_holds_nobody_up(cli: Cli, tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
-def test_a_worker_that_is_pid_1_reaps_and_spares_strangers(cli: Cli, tmp_path: Path) -> None:
-    """In a container: orphans of others become its children; dead ones are reaped, live ones are none of its business."""
+def test_a_worker_that_is_pid_1_reaps_dead_strangers_and_spares_live_ones(cli: Cli, tmp_path: Path) -> None:
+    """In a container, orphans of other programs become the worker's children: it reaps dead ones, spares live ones."""
     script = (
         "(sh -c 'sleep 300 & echo $! > stranger' &); (sh -c 'true & exec true' &)"
         f"; exec {sys.executable} -m jobq worker -j 1"
@@ -247,7 +247,7 @@ def test_a_worker_that_is_pid_1_reaps_and_spares_strangers(cli: Cli, tmp_path: P
         children = Path(f"/proc/{inner}/task/{inner}/children")
 
         def names() -> dict[str, bool]:
-            """The worker's children by name, and whether they are dead."""
+            """Return the worker's children by name; True means dead."""
             found = {}
             for pid in children.read_text().split():
                 stat = read_stat(int(pid))
@@ -262,8 +262,8 @@ def test_a_worker_that_is_pid_1_reaps_and_spares_strangers(cli: Cli, tmp_path: P
         outside.wait()
 
 
-def test_a_supervisor_whose_files_are_gone_is_known_by_its_process(tmp_path: Path) -> None:
-    """Until it has made them anew, nothing that it was given is taken for over: it may be about to start."""
+def test_a_supervisor_without_its_files_is_recognised_by_its_process(tmp_path: Path) -> None:
+    """Until the supervisor has made its files anew, none of its jobs counts as ended: it may be about to start one."""
     folder = tmp_path / "w0123456789ab"
     folder.mkdir()
     trace = Trace(Key(1, 1), Attempt(1, folder.name, f"{folder.name}/0", 1.0), 1 << 60, str(tmp_path / "log"))
@@ -298,7 +298,7 @@ def test_a_copy_starts_no_job_again_that_ended_in_the_original(cli: Cli, tmp_pat
 
 
 @pytest.mark.parametrize("when", ["queued", "running"])
-def test_a_worker_remembers_what_ended_although_a_restored_backup_does_not(cli: Cli, tmp_path: Path, when: str) -> None:
+def test_a_worker_records_an_end_again_after_a_backup_was_restored(cli: Cli, tmp_path: Path, when: str) -> None:
     cli.id("true")
     if when == "running":
         job_id = cli.id(PATIENT)
@@ -321,7 +321,7 @@ def test_a_worker_remembers_what_ended_although_a_restored_backup_does_not(cli: 
 
 
 def suspend_without_lock(worker: subprocess.Popen[str], lock: Path) -> bool:
-    """Stop the process, unless it is just writing to the store."""
+    """Stop the worker, unless it is writing to the store; return True if it is stopped."""
     worker.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, worker.pid, os.WSTOPPED)
     with lock.open() as f:
@@ -334,7 +334,7 @@ def suspend_without_lock(worker: subprocess.Popen[str], lock: Path) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_suspended_worker_is_told_and_serves_again_when_it_is_continued(cli: Cli) -> None:
+def test_a_suspended_worker_is_reported_and_serves_again_when_it_is_continued(cli: Cli) -> None:
     worker = cli.worker("-j", "1")
     wait_until(lambda: suspend_without_lock(worker, cli.store / "store.lock"))
     try:

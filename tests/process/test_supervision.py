@@ -1,4 +1,4 @@
-"""Real process trees: that nothing of an attempt outlives it, whatever shape it has and however it ends."""
+"""Real process trees: no process outlives its attempt, whatever the shape of the tree and its end."""
 
 from __future__ import annotations
 
@@ -15,17 +15,8 @@ import pytest
 import jobq
 from jobq.job import Job, Outcome, State
 from tests.conftest import Cli, wait_until
+from tests.helpers.jobs import MEMBERS, TREES
 from tests.helpers.processes import is_alive, marked, pids_in, supervisors
-
-TREES = {
-    "plain": "echo $$ >> pids; sleep 300",
-    "children": "echo $$ >> pids; sleep 300 & echo $! >> pids; sleep 300 & echo $! >> pids; wait",
-    "setsid": "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300",
-    "orphan": "echo $$ >> pids; (setsid nohup sh -c 'echo $$ >> pids; sleep 300' >/dev/null 2>&1 &); sleep 300",
-    "deaf": "trap '' TERM HUP INT; echo $$ >> pids; while :; do sleep 300; done",
-    "stopped": "echo $$ >> pids; kill -STOP $$; sleep 300",
-}
-MEMBERS = {"plain": 1, "children": 3, "setsid": 2, "orphan": 2, "deaf": 1, "stopped": 1}
 
 
 @pytest.mark.parametrize("tree", list(TREES))
@@ -66,7 +57,7 @@ def test_a_daemon_that_a_job_leaves_behind_ends_with_it(cli: Cli, tmp_path: Path
     assert [pid for pid in pids_in(tmp_path / "pids", 1) if is_alive(pid)] == []
 
 
-def test_a_chain_that_flees_into_new_sessions_is_caught(cli: Cli) -> None:
+def test_a_chain_of_processes_in_new_sessions_is_killed(cli: Cli) -> None:
     chain = "flee() { setsid sh -c 'exec sh flee.sh' & }; flee; exit 0"
     (cli.cwd / "flee.sh").write_text(chain)
     job_id = cli.id("--grace", "0.2", "--retries", "0", "sh flee.sh; sleep 300")
@@ -77,7 +68,7 @@ def test_a_chain_that_flees_into_new_sessions_is_caught(cli: Cli) -> None:
     assert cli.queue.job(job_id).state is State.CANCELLED
 
 
-def test_what_a_job_sees_is_what_its_shell_would_have_given_it(cli: Cli, tmp_path: Path) -> None:
+def test_a_job_starts_in_the_state_that_a_shell_would_give_it(cli: Cli, tmp_path: Path) -> None:
     probe = (
         "import os,sys,signal;"
         "print(os.getcwd(), os.environ['PWD'], oct(os.umask(0)));"
@@ -106,7 +97,7 @@ def test_what_a_job_sees_is_what_its_shell_would_have_given_it(cli: Cli, tmp_pat
     assert lines[1] == "[0, 1, 2]"
     # Python itself ignores SIGPIPE and SIGXFSZ at its start; nothing else may be ignored or blocked.
     python_ignores = (1 << (signal.SIGPIPE - 1)) | (1 << (signal.SIGXFSZ - 1))
-    ordinary = (1 << 31) - 1  # the C library keeps 32 and 33 to itself
+    ordinary = (1 << 31) - 1  # the C library reserves signals 32 and 33
     masks = [int(mask, 16) & ordinary for mask in eval(lines[2])]
     assert masks == [0, python_ignores]
     assert lines[3] == f"{job_id} 1 {cli.store} a b"
@@ -122,7 +113,9 @@ def test_what_a_job_sees_is_what_its_shell_would_have_given_it(cli: Cli, tmp_pat
         (["--cwd", "gone", "--", "true", "x"], 126, "gone: No such file or directory"),
     ],
 )
-def test_what_cannot_start_is_told_and_not_retried(cli: Cli, words: list[str], status: int, says: str) -> None:
+def test_a_command_that_can_not_start_is_reported_and_not_retried(
+    cli: Cli, words: list[str], status: int, says: str
+) -> None:
     (cli.cwd / "not-executable").write_text("true")
     (cli.cwd / "gone").mkdir()
     job_id = cli.id(*words)
@@ -180,10 +173,12 @@ def test_usage_and_times_are_recorded(cli: Cli) -> None:
     assert ending.user_s + ending.system_s > 0
     assert ending.max_rss_kib > 100_000
     assert ending.log_bytes == 2
-    assert run_to_end(cli, "true").ending.max_rss_kib == 0  # what it took is less than what was borrowed to start it
+    ending = run_to_end(cli, "true").ending
+    assert ending is not None
+    assert ending.max_rss_kib == 0  # until execve(2) it shared its supervisor's memory, which is more
 
 
-def test_a_job_killed_by_a_signal_says_which(cli: Cli) -> None:
+def test_the_signal_that_killed_a_job_is_recorded(cli: Cli) -> None:
     job = run_to_end(cli, "--retries", "0", "kill -9 $$")
     assert job.ending is not None
     assert (job.ending.outcome, job.ending.signal, job.exit_code) == (Outcome.SIGNAL, 9, 137)
@@ -220,7 +215,7 @@ int main(void) {
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 @pytest.mark.parametrize("end", ["by itself", "supervisor killed"])
-def test_a_quick_chain_of_forks_is_ended_too(cli: Cli, tmp_path: Path, end: str) -> None:
+def test_a_quick_chain_of_forks_is_killed_too(cli: Cli, tmp_path: Path, end: str) -> None:
     (tmp_path / "flee.c").write_text(FLEEING)
     subprocess.run(["cc", "-w", "-o", tmp_path / "flee", tmp_path / "flee.c"], check=True)
     beat = tmp_path / "beat"
@@ -260,7 +255,7 @@ def test_a_job_that_attacks_its_supervisor_uses_up_its_retries(cli: Cli) -> None
     assert marked(cli.store) == []
 
 
-def test_very_long_times_are_fine(cli: Cli) -> None:
+def test_very_long_times_are_accepted(cli: Cli) -> None:
     assert run_to_end(cli, "--timeout", "52w", "--grace", "9000d", "true").state is State.SUCCEEDED
 
 
@@ -274,7 +269,7 @@ def test_few_descriptors_mean_fewer_slots_and_no_lost_attempt(cli: Cli) -> None:
     assert all(len(job.attempts) == 1 for job in cli.queue.finished())
 
 
-def test_a_worker_under_nohup_does_not_hear_hangups(cli: Cli) -> None:
+def test_a_worker_under_nohup_ignores_sighup(cli: Cli) -> None:
     worker = cli.start("worker", "-j", "1", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     wait_until(cli.queue.workers)
     worker.send_signal(signal.SIGHUP)
@@ -297,9 +292,9 @@ def test_run_into_a_closed_pipe_ends_the_job(cli: Cli) -> None:
     assert marked(cli.store) == []
 
 
-def test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
+def test_a_program_that_can_not_be_read_fails_its_job_and_blocks_no_other(cli: Cli, tmp_path: Path) -> None:
     program = tmp_path / "cut"
-    program.write_bytes(Path(sys.executable).resolve().read_bytes()[:800])  # execve(2) says EIO
+    program.write_bytes(Path(sys.executable).resolve().read_bytes()[:800])  # execve(2) fails with EIO
     program.chmod(0o755)
     broken, behind = cli.id("--retries", "0", "--", "./cut", "x"), cli.id("true")
     cli("worker", "--drain", "-j", "1", code=1)
@@ -310,7 +305,7 @@ def test_a_program_that_can_not_be_read_is_the_jobs_own_fault_and_holds_nobody_u
     assert cli.queue.job(behind).state is State.SUCCEEDED
 
 
-def test_a_changed_environment_is_told_and_not_used(cli: Cli) -> None:
+def test_a_changed_environment_is_reported_and_not_used(cli: Cli) -> None:
     job_id = cli.id("--retries", "0", "echo $MARK > mark")
     (captured,) = (cli.store / "env").iterdir()
     changed = captured.read_bytes().replace(b"{", b'{"MARK":"changed",', 1)
@@ -324,8 +319,8 @@ def test_a_changed_environment_is_told_and_not_used(cli: Cli) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
-def test_what_another_user_owns_by_now_holds_nobody_up(cli: Cli, tmp_path: Path) -> None:
-    """As a set-user-ID program leaves it: we may not signal it, and wait for it no longer than for anything else."""
+def test_a_process_of_another_user_blocks_no_other_job(cli: Cli, tmp_path: Path) -> None:
+    """A set-user-ID program leaves such a process: the worker may not signal it, and must not wait for it for ever."""
     left = "setpriv --reuid 65534 --clear-groups sleep 300 & echo $! > pids"
     left += "; while [ $(cat /proc/$!/comm) != sleep ]; do :; done"
     leaves, behind = cli.id(left), cli.id("true")
@@ -339,7 +334,7 @@ def test_what_another_user_owns_by_now_holds_nobody_up(cli: Cli, tmp_path: Path)
             os.kill(pid, signal.SIGKILL)
 
 
-def test_supervisors_are_told_about_compiled_files(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisors_obey_pythondontwritebytecode(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = Path(jobq.__file__).parent
     shutil.copytree(package, tmp_path / "site" / "jobq", ignore=shutil.ignore_patterns("__pycache__"))
     cli.env |= {"PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -348,13 +343,13 @@ def test_supervisors_are_told_about_compiled_files(cli: Cli, tmp_path: Path, mon
     assert not list((tmp_path / "site").rglob("*.pyc"))
 
 
-def test_a_worker_says_that_jobq_was_changed_under_it(cli: Cli, tmp_path: Path) -> None:
+def test_a_worker_reports_that_jobq_was_changed_under_it(cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(Path(jobq.__file__).parent, tmp_path / "site" / "jobq")
     cli.env |= {"PYTHONPATH": str(tmp_path / "site")}
     cli.cwd = tmp_path / "site"
     worker = cli.worker("-j", "1")
     script = tmp_path / "site" / "jobq" / "supervisor" / "__main__.py"
-    script.unlink()  # as a later version, half unpacked, may have it
+    script.unlink()  # as in the middle of an upgrade
     job_id = cli.id("true")
     _, errors = worker.communicate(timeout=30)
     assert (worker.returncode, "jobq was changed under this worker" in errors) == (70, True), errors

@@ -1,4 +1,4 @@
-"""Compaction in a worker's spare time: when there is none to be had, and when somebody does not want to wait for it."""
+"""Compaction in a worker's spare time: without a thread, after a failure, and when the worker can't wait for it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import pytest
 from jobq import clock
 from jobq.store import compaction
 from jobq.store.store import Store
-from jobq.worker import upkeep
 from jobq.worker.upkeep import PAUSE, Upkeep
-from tests.store.test_compaction import add
+from tests.helpers.finished import add
 
 
 @pytest.fixture
 def keeping(store: Store, monkeypatch: pytest.MonkeyPatch) -> Upkeep:
-    """Always something to do."""
+    """The upkeep of a store whose compaction is always worthwhile."""
     add(store, "true")
     monkeypatch.setattr(compaction, "is_worthwhile", lambda _store: True)
     return Upkeep(store)
 
 
-def test_a_worker_in_a_hurry_leaves_a_compaction_behind(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_in_a_hurry_does_not_wait_for_a_compaction(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, asked = threading.Event(), []
     monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: go_on.wait())
     keeping.look(clock.now(), idle=True)
@@ -38,7 +37,7 @@ def test_a_worker_in_a_hurry_leaves_a_compaction_behind(keeping: Upkeep, monkeyp
 
 
 @pytest.mark.parametrize("outcome", [False, OSError("broken")])
-def test_what_came_to_nothing_is_tried_again_after_a_pause(
+def test_a_compaction_that_failed_or_did_nothing_is_tried_again_after_a_pause(
     keeping: Upkeep, monkeypatch: pytest.MonkeyPatch, outcome: object
 ) -> None:
     tries = []
@@ -57,18 +56,18 @@ def test_what_came_to_nothing_is_tried_again_after_a_pause(
         assert len(tries) == count
 
 
-def test_too_few_processes_for_a_thread_put_it_off(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compaction_is_put_off_when_no_thread_can_start(keeping: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused(threading.Thread):
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
     now = clock.now()
     with monkeypatch.context() as patch:
-        patch.setattr(upkeep.threading, "Thread", Refused)
+        patch.setattr(threading, "Thread", Refused)
         keeping.look(now, idle=True)
     keeping.finish(lambda: False)
-    made = []
-    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: made.append(1) or True)
+    made: list[int] = []
+    monkeypatch.setattr(compaction, "compact", lambda *_args, **_kwargs: made.append(1) or True)  # type: ignore[func-returns-value]
     for later, count in ((PAUSE / 2, 0), (PAUSE, 1)):
         keeping.look(now._replace(boot=now.boot + later), idle=True)
         keeping.finish(lambda: False)

@@ -1,4 +1,4 @@
-"""Python functions as jobs: in their own interpreter, JSON in, JSON out, and every way that they can go wrong."""
+"""Python functions as jobs: their interpreter, their JSON arguments and results, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ not_a_function = 7
 def tasks(cli: Cli) -> Cli:
     (cli.cwd / "tasks.py").write_text(TASKS)
     for name in ("schedule", "errors", "job"):
-        (cli.cwd / f"{name}.py").write_text("WHERE = 'mine'")  # as modules of jobq are named
+        (cli.cwd / f"{name}.py").write_text("WHERE = 'mine'")  # named like modules of jobq
     (cli.cwd / "broken.py").write_text("import no_such_module_at_all")
     return cli
 
@@ -89,7 +89,7 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("broken:thing", 1, "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
     ],
 )
-def test_what_goes_wrong_is_kept_and_shown(tasks: Cli, function: str, code: int, says: str) -> None:
+def test_the_error_of_a_function_is_kept_and_shown(tasks: Cli, function: str, code: int, says: str) -> None:
     job = run(tasks, function, *(["why"] if function in {"tasks:fail", "tasks:deep"} else []))
     assert (job.state, job.exit_code) == (State.FAILED, code)
     assert says in tasks("show", str(job.id)).stdout
@@ -103,19 +103,19 @@ def test_what_goes_wrong_is_kept_and_shown(tasks: Cli, function: str, code: int,
         assert "raise Odd(message)" in tasks("log", str(job.id)).stdout
 
 
-def test_a_missing_function_is_not_tried_again_a_failing_one_is(tasks: Cli) -> None:
+def test_a_missing_function_is_not_retried_and_a_failing_one_is(tasks: Cli) -> None:
     tasks("call", "--retries", "1", "tasks:missing")
     tasks("call", "--retries", "1", "tasks:fail", "x")
     tasks("worker", "--drain", code=1)
     assert [len(tasks.queue.job(n).attempts) for n in (1, 2)] == [1, 2]
 
 
-def test_methods_and_coroutines(tasks: Cli) -> None:
+def test_methods_and_coroutines_can_be_called(tasks: Cli) -> None:
     assert tasks.queue.result(run(tasks, "tasks:Box.build", ":=5").id) == {"x": 5}
     assert tasks.queue.result(run(tasks, "tasks:later").id) == "later"
 
 
-def test_it_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_path: Path) -> None:
+def test_a_function_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
     assert subprocess.run([python, "-c", "import typer"], capture_output=True, check=False).returncode
@@ -125,10 +125,14 @@ def test_it_runs_in_the_environment_in_use_which_needs_no_jobq(tasks: Cli, tmp_p
     assert tasks.queue.result(run(tasks, "--python", str(python), "tasks:which").id)[0] == str(python)
 
 
-def test_an_environment_in_a_cache_is_passed_over(tmp_path: Path) -> None:
+def test_an_environment_in_a_cache_is_not_used(tmp_path: Path) -> None:
     def chosen(folder: Path, **variables: str) -> str:
         environ = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(PACKAGE.parent), **variables}
-        command = [folder / "bin" / "python", "-c", "from jobq.settings import interpreter; print(interpreter())"]
+        command: list[str | Path] = [
+            folder / "bin" / "python",
+            "-c",
+            "from jobq.settings import interpreter; print(interpreter())",
+        ]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
     (tmp_path / "cache" / "archive").mkdir(parents=True)
@@ -145,7 +149,7 @@ def test_an_environment_in_a_cache_is_passed_over(tmp_path: Path) -> None:
     assert chosen(tool, VIRTUAL_ENV=str(project)) == f"{project}/bin/python"
 
 
-def test_a_python_that_is_too_old_says_so_once(tasks: Cli) -> None:
+def test_a_python_that_is_too_old_is_reported_and_not_retried(tasks: Cli) -> None:
     for python in [path for version in ("2.7", "3.6") for path in PYENV.glob(f"{version}.*/bin/python")]:
         job_id = int(tasks("call", "--python", str(python), "tasks:which").stdout)
         tasks("worker", "--drain", code=1)
@@ -159,7 +163,7 @@ OLDER = [path for version in ("3.7", "3.8", "3.9", "3.10") for path in PYENV.glo
 
 
 @pytest.mark.parametrize("python", OLDER or [None])
-def test_an_older_interpreter_will_do(tasks: Cli, python: Path | None) -> None:
+def test_an_older_python_runs_functions(tasks: Cli, python: Path | None) -> None:
     if python is None:
         pytest.skip("no older Python is installed")
     result = tasks.queue.result(run(tasks, "--python", str(python), "tasks:which").id)
@@ -184,7 +188,7 @@ def test_bad_calls_are_refused_when_added(cli: Cli, words: list[str], says: str)
     assert cli.queue.jobs() == []
 
 
-def test_from_python(tasks: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_can_be_called_from_python(tasks: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tasks.cwd)
     job = tasks.queue.call("tasks:report", [1], {"title": "é"}, priority=5)
     with pytest.raises(Refused, match="no result yet"):
@@ -198,14 +202,14 @@ def test_from_python(tasks: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
             tasks.queue.call(function, args)  # type: ignore[arg-type]
     with pytest.raises(Refused, match="is a command"):
         tasks.queue.result(tasks.queue.add("true").id)
-    for args in ([{1}], [float("nan")]):
+    for no_json in ([{1}], [float("nan")]):
         with pytest.raises(UsageError, match="not JSON"):
-            tasks.queue.call("tasks:report", args)
+            tasks.queue.call("tasks:report", no_json)
     with pytest.raises(UsageError, match="must be text"):
         tasks.queue.call("tasks:report", [], {1: 2})  # type: ignore[dict-item]
 
 
-def test_results_go_with_the_job(tasks: Cli) -> None:
+def test_a_result_is_removed_with_its_job(tasks: Cli) -> None:
     job = run(tasks, "tasks:deep")
     path = Path(tasks.queue.store.logs.result_path(job.id, 1))
     assert path.stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""Functions that do what real ones do: odd results, decorators, modules that hide others, exits, signals, full disks."""
+"""Functions like those of users: odd results, decorators, modules that hide others, exits, signals, full disks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(cli: Cli, name: str, text: str) -> None:
 
 
 def run(cli: Cli, *calls: str, retries: int = 0) -> list[Job]:
-    """Call them all, a line of words each, and work until nothing is left."""
+    """Add a call for each line of words, drain the queue, and return the jobs."""
     ids = [int(cli("call", "--retries", str(retries), *call.split()).stdout) for call in calls]
     cli("worker", "--drain", "-j", "2", code=None)
     return [cli.queue.job(job_id) for job_id in ids]
@@ -42,7 +42,7 @@ def error(cli: Cli, job: Job) -> dict[str, str]:
     return found.error
 
 
-# -- what has run is never repeated ------------------------------------------------------------------------------------
+# -- a function that has run is not retried ----------------------------------------------------------------------------
 
 NO_JSON = {
     "a_date": ("datetime.datetime.now()", "Object of type datetime is not JSON"),
@@ -87,7 +87,7 @@ def test_a_generator_function_has_not_run_at_all(cli: Cli) -> None:
     assert not (cli.cwd / "ran").exists()
 
 
-def test_what_a_function_raises_is_retried_whatever_it_exits_with(cli: Cli) -> None:
+def test_a_function_that_raises_is_retried_whatever_its_exit_code(cli: Cli) -> None:
     write(cli, "bad", "import sys\ndef type_error(): return len(3)\ndef leave(): sys.exit(65)")
     assert [len(job.attempts) for job in run(cli, "bad:type_error", "bad:leave", retries=1)] == [2, 2]
 
@@ -107,7 +107,7 @@ def test_a_huge_result_file_is_not_read(cli: Cli) -> None:
     assert f"has {LARGEST + 1} bytes, more than any result" in cli("show", str(job.id)).stdout
 
 
-# -- what can be called --------------------------------------------------------------------------------------------------
+# -- callables ---------------------------------------------------------------------------------------------------------
 
 CALLABLES = """
 import functools
@@ -159,7 +159,7 @@ def awaitable(): return Ready()
 """
 
 
-def test_what_can_be_called_is_called(cli: Cli) -> None:
+def test_every_kind_of_callable_can_be_called(cli: Cli) -> None:
     write(cli, "c", CALLABLES)
     assert results(
         cli, "c:load t", "c:who t", "c:plain t verbose:=true", "c:cached t", "c:part 2", "c:adder x", "c:Adder.make x",
@@ -171,7 +171,7 @@ def test_what_can_be_called_is_called(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("call", ["c:add 1", "c:add 1 2 q=3", "c:part 1 2 3", "c:Record", "c:later", "math:sqrt x"])
-def test_arguments_that_are_not_taken_are_told_once(cli: Cli, call: str) -> None:
+def test_wrong_arguments_are_reported_and_not_retried(cli: Cli, call: str) -> None:
     write(cli, "c", CALLABLES)
     (job,) = run(cli, call, retries=2)
     assert (job.exit_code, len(job.attempts)) == (127, 1)
@@ -179,14 +179,14 @@ def test_arguments_that_are_not_taken_are_told_once(cli: Cli, call: str) -> None
 
 
 @pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="Python finds no such file in this locale")
-def test_names_of_any_letters(cli: Cli) -> None:
+def test_names_may_have_letters_of_any_alphabet(cli: Cli) -> None:
     write(cli, "größe", "def zählen(x, ölstand): return [x, ölstand]")
     assert results(cli, "größe:zählen é ölstand=3") == [["é", "3"]]
     assert results(cli, "gr\u00f6\u00dfe:za\u0308hlen 1 o\u0308lstand:=2") == [["1", 2]]  # as some systems type it
     assert "größe:zählen" in cli("show").stdout
 
 
-def test_a_script_is_no_module(cli: Cli) -> None:
+def test_a_function_of_main_is_refused(cli: Cli) -> None:
     write(cli, "work", "from jobq import Queue\ndef f(): return 1\nQueue().call('__main__:f')")
     told = cli("call", "__main__:f", code=2).stderr
     assert "another __main__" in told
@@ -198,7 +198,7 @@ def test_a_script_is_no_module(cli: Cli) -> None:
     assert cli.queue.jobs() == []
 
 
-# -- modules -------------------------------------------------------------------------------------------------------------
+# -- modules -----------------------------------------------------------------------------------------------------------
 
 HIDING = (
     "token", "ast", "inspect", "json", "traceback", "linecache", "tokenize", "enum", "types", "signal", "re", "keyword",
@@ -214,12 +214,12 @@ if __name__ == "__main__": print(*where())
 
 
 @pytest.mark.parametrize("place", [".", "on_path"])
-def test_modules_named_like_those_of_python_are_the_users_as_in_a_script(cli: Cli, place: str) -> None:
+def test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script(cli: Cli, place: str) -> None:
     (cli.cwd / "on_path").mkdir()
     for name in HIDING:
         (cli.cwd / place / f"{name}.py").write_text(f"WHERE = {name!r}")
     write(cli, "hidden", HIDDEN)
-    python = str(cli.cwd / "bare" / "bin" / "python")  # one that loads nothing else by itself, as setuptools' .pth does
+    python = str(cli.cwd / "bare" / "bin" / "python")  # no .pth file of setuptools loads modules in it
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", cli.cwd / "bare"], check=True)
     environ = cli.env | ({"PYTHONPATH": "on_path"} if place == "on_path" else {})
     plain = subprocess.run([python, "hidden.py"], cwd=cli.cwd, env=environ, capture_output=True, text=True, check=True)
@@ -233,7 +233,7 @@ def test_modules_named_like_those_of_python_are_the_users_as_in_a_script(cli: Cl
     assert "not JSON" in error(cli, odd)["message"]
 
 
-def test_without_hiding_modules_what_is_loaded_stays(cli: Cli) -> None:
+def test_loaded_modules_stay_if_no_user_module_hides_them(cli: Cli) -> None:
     write(cli, "m", "import json, sys\ndef f(): return [sys.path[0], json is sys.modules['__main__'].json]")
     assert results(cli, "m:f") == [[str(cli.cwd), True]]
 
@@ -247,7 +247,7 @@ def test_a_safe_path_hides_nothing_and_still_finds_the_function(cli: Cli) -> Non
     assert results(cli, "m:f") == [[True, "on PYTHONPATH"]]
 
 
-# -- how it ends ---------------------------------------------------------------------------------------------------------
+# -- exceptions and exit codes -----------------------------------------------------------------------------------------
 
 ENDS = """
 import os, sys
@@ -282,7 +282,7 @@ def test_exceptions_that_can_not_be_printed_are_kept(cli: Cli) -> None:
     assert os.path.getsize(cli.queue.store.logs.path(4, 1)) < 2 << 20
 
 
-def test_an_exit_is_the_functions_own_word(cli: Cli) -> None:
+def test_the_exit_code_that_a_function_chose_is_kept(cli: Cli) -> None:
     write(cli, "e", ENDS)
     calls = [f"e:leave :={code}" for code in ("0", "null", "5", "256", '"why"')] + ["e:gone"]
     jobs = run(cli, *calls)
@@ -293,7 +293,7 @@ def test_an_exit_is_the_functions_own_word(cli: Cli) -> None:
     assert cli("log", str(jobs[4].id)).stdout == "why\n"
 
 
-def test_a_forked_child_that_comes_back_leaves_no_result(cli: Cli) -> None:
+def test_a_forked_child_that_returns_leaves_no_result(cli: Cli) -> None:
     write(cli, "f", """
 import os
 def fork():
@@ -305,7 +305,7 @@ def fork():
 def pool():
     import multiprocessing, signal
     codes = set()
-    for _ in range(100):  # it must not be lost before the child has begun
+    for _ in range(100):  # SIGTERM must not be lost before the child has begun
         process = multiprocessing.get_context("fork").Process(target=signal.pause)
         process.start()
         process.terminate()
@@ -332,7 +332,7 @@ def raises():
     assert error(cli, bad)["type"] == "OSError"
 
 
-def test_a_result_that_no_file_may_hold_is_told_once(cli: Cli) -> None:
+def test_a_result_that_is_too_large_for_a_file_is_reported_and_not_retried(cli: Cli) -> None:
     write(cli, "f", """
 import resource
 def f():
@@ -344,7 +344,7 @@ def f():
     assert error(cli, job)["message"] == "f:f has run, but its result can't be saved: File too large"
 
 
-# -- TERM ----------------------------------------------------------------------------------------------------------------
+# -- SIGTERM -----------------------------------------------------------------------------------------------------------
 
 TERM = """
 import asyncio, contextlib, os, signal, sys, time
@@ -383,7 +383,7 @@ def held(cli: Cli) -> Cli:
     ("name", "words"),
     [("plain", "let go"), ("later", "let go"), ("stubborn", "let go"), ("twice", "let go to the end")],
 )
-def test_a_function_that_is_cancelled_tidies_up_and_is_cancelled(held: Cli, name: str, words: str) -> None:
+def test_a_cancelled_function_runs_its_cleanup(held: Cli, name: str, words: str) -> None:
     job_id = int(held("call", f"t:{name}").stdout)
     held.worker()
     pids_in(held.cwd / "said", 1)
@@ -396,7 +396,7 @@ def test_a_function_that_is_cancelled_tidies_up_and_is_cancelled(held: Cli, name
     assert held("log", str(job_id)).stdout == "begun\n"
 
 
-def test_a_term_from_elsewhere_is_told_as_one(held: Cli) -> None:
+def test_a_sigterm_from_outside_is_recorded_as_a_signal(held: Cli) -> None:
     job_id = int(held("call", "--retries", "0", "t:plain").stdout)
     held.worker()
     os.kill(pids_in(held.cwd / "said", 1)[0], signal.SIGTERM)
@@ -405,12 +405,12 @@ def test_a_term_from_elsewhere_is_told_as_one(held: Cli) -> None:
     assert (ending.outcome, ending.signal) == (Outcome.SIGNAL, signal.SIGTERM)
 
 
-# -- a full disk ---------------------------------------------------------------------------------------------------------
+# -- a full disk -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Cli]:
-    """A store on a disk of 1 MiB, and a function that returns once it is told to."""
+    """A store on a disk of 1 MiB, and a function that returns once the file `go` exists."""
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     disk = tmp_path / "disk"
@@ -466,7 +466,7 @@ def test_a_time_limit_ends_the_wait_for_room(small: Cli) -> None:
     assert job.ending.outcome is Outcome.TIMEOUT
 
 
-# -- jobq is changed under a worker --------------------------------------------------------------------------------------
+# -- jobq is changed under a worker ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("called_before", [True, False])
@@ -484,7 +484,7 @@ def test_calls_go_on_while_jobq_is_replaced(cli: Cli, called_before: bool) -> No
     ids = [int(cli("call", "m:f", f":={n}").stdout) for n in range(3)]
     assert [cli.queue.result(job.id) for job in cli.queue.wait_all(ids, timeout=30)] == [0, 1, 2]
     (copy,) = cli.store.glob("workers/*/child.py")
-    copy.unlink()  # by somebody who tidies up
+    copy.unlink()  # as a cleaner of old files does
     assert cli.queue.result(cli.queue.wait(int(cli("call", "m:f", "again").stdout), timeout=30)) == "again"
 
 
@@ -495,7 +495,7 @@ def test_calls_by_the_python_of_jobq_wait_while_it_is_gone(cli: Cli) -> None:
     python.symlink_to(sys.executable)
     environ = cli.env | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with (cli.cwd / "said").open("w") as said:
-        command = [python, "-m", "jobq", "worker", "-j", "1"]
+        command = [str(python), "-m", "jobq", "worker", "-j", "1"]
         worker = subprocess.Popen(command, cwd=cli.cwd, env=environ, text=True, stdout=said, stderr=said)
     cli.started.append(worker)
     before = cli.id("while ! [ -e go ]; do sleep 0.02; done")

@@ -1,4 +1,4 @@
-"""The README cannot drift: every block is run, every command and exit code of the program stands in it."""
+"""The README stays true: every block runs, and every command and exit code is listed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_shell_block_runs(cli: Cli, path: str, block: str) -> None:
     assert done.returncode == 0, (block, done.stdout, done.stderr)
 
 
-def test_the_argument_example_prints_them_untouched(cli: Cli, path: str) -> None:
+def test_the_argument_example_prints_its_arguments_unchanged(cli: Cli, path: str) -> None:
     block = next(block for block in blocks("sh") if "'$HOME'" in block)
     done = subprocess.run(
         ["sh", "-e"],
@@ -72,11 +72,11 @@ def test_every_python_block_runs(cli: Cli, block: str) -> None:
     assert done.stdout == "queued json:dumps\n"
 
 
-def test_python_can_ask_for_what_the_command_line_can() -> None:
+def test_python_has_every_option_of_the_command_line() -> None:
     assert JobOptions.__annotations__.keys() == {ask.name for ask in OPTIONS}
 
 
-def test_every_command_and_exit_code_is_told() -> None:
+def test_the_readme_lists_every_command_and_exit_code() -> None:
     names = {command.name for command in app_for([]).registered_commands}
     assert set(re.findall(r"^\| `jobq (\w+)`", README, re.MULTILINE)) == names
     codes = {
@@ -91,11 +91,11 @@ def test_every_command_and_exit_code_is_told() -> None:
 def test_every_promise_names_cases_that_exist() -> None:
     rows = re.findall(r"^\| .+ \| ([\dbcdS, ]+) \|$", README.partition("## What jobq promises")[2], re.MULTILINE)
     assert len(rows) > 10
-    known = {case.number for case in [*CASES, *COVERED]}
+    known = {case.number for case in CASES} | {case.number for case in COVERED}
     assert {number for row in rows for number in row.split(", ")} - known == set()
 
 
-def test_nothing_but_the_agreed_lies_at_the_top() -> None:
+def test_the_top_folder_holds_only_the_agreed_files() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
         "\n"
     )

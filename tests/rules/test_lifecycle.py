@@ -1,4 +1,4 @@
-"""The table of moves, all of it; and what each end of an attempt makes of a job."""
+"""The whole table of moves, and the state of a job after each end of an attempt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = Spec("/", "0" * 64)
 
 
 def job_in(state: State, spec: Spec = SPEC) -> Job:
-    """A job that has come to this state by legal moves."""
+    """Return a job that legal moves have brought to this state."""
     job = Job(1, spec, "true", NOW.wall)
     match state:
         case State.QUEUED:
@@ -46,7 +46,7 @@ def finish(job: Job, outcome: Outcome, *, jitter: float = 0.5, started_at: float
 
 
 def perform(event: Event, job: Job) -> Job:
-    """The named function that makes this move."""
+    """Make this move by its named function."""
     running_end = {
         Event.SUCCEED: lambda: finish(job, Outcome.EXIT, status=0),
         Event.FAIL: lambda: finish(job._replace(spec=job.spec._replace(retries=0)), Outcome.EXIT, status=1),
@@ -96,7 +96,7 @@ def test_every_move_is_in_the_table_or_refused(state: State, event: Event) -> No
     assert list(job_problems(after, next_id=2)) == []
 
 
-def test_a_failure_is_retried_with_doubling_delays_and_then_final() -> None:
+def test_a_failure_is_retried_with_doubling_delays_and_then_is_final() -> None:
     job = job_in(State.QUEUED)
     delays = []
     for _ in range(SPEC.retries):
@@ -134,7 +134,7 @@ def test_handing_back_costs_no_retry() -> None:
     assert (after.state, after.retries_used, after.due) == (State.QUEUED, 0, None)
 
 
-def test_a_job_that_keeps_losing_its_supervisor_ends() -> None:
+def test_a_job_that_keeps_losing_its_supervisor_fails() -> None:
     job = job_in(State.QUEUED, SPEC._replace(retries=100))
     for _ in range(3):
         assert job.state is State.QUEUED
@@ -153,14 +153,14 @@ def test_a_job_that_keeps_losing_its_supervisor_ends() -> None:
         (Ending(Outcome.INTERRUPTED, counted=False), State.CANCELLED),
     ],
 )
-def test_after_the_wish_to_cancel_a_real_end_stays_real_and_nothing_runs_again(ending: Ending, state: State) -> None:
+def test_a_cancel_request_keeps_a_real_end_and_prevents_another_run(ending: Ending, state: State) -> None:
     wished = lifecycle.cancel(job_in(State.RUNNING), NOW)
     assert wished.state is State.RUNNING
     assert lifecycle.cancel(wished, NOW) is wished
     assert lifecycle.finish(wished, ending, NOW, 0.5).state is state
 
 
-def test_requeue_gives_all_retries_back_and_forgets_what_was_wished() -> None:
+def test_requeue_restores_all_retries_and_forgets_the_cancel_request() -> None:
     worn = job_in(State.FAILED)._replace(retries_used=3, lost=2, due=Due.after(NOW, 60), cancel_asked_at=1.0)
     after = lifecycle.requeue(worn, NOW)
     assert (after.state, after.retries_used, after.lost, after.finished_at) == (State.QUEUED, 0, 0, None)
@@ -168,13 +168,13 @@ def test_requeue_gives_all_retries_back_and_forgets_what_was_wished() -> None:
     assert len(after.attempts) == 1
 
 
-def test_what_belonged_to_a_run_belongs_to_anyone_once_it_is_requeued() -> None:
+def test_a_requeued_job_of_a_run_may_be_claimed_by_any_worker() -> None:
     job = job_in(State.FAILED, SPEC._replace(runner="r1"))
     assert job.runner == "r1"
     assert lifecycle.requeue(job, NOW).runner is None
 
 
-def test_nothing_is_started_more_often_than_a_record_can_hold() -> None:
+def test_a_job_is_not_requeued_beyond_the_most_attempts() -> None:
     attempts = job_in(State.FAILED).attempts
     job = job_in(State.FAILED)._replace(attempts=attempts * (retry.MOST_ATTEMPTS - 1))
     assert lifecycle.requeue(job, NOW).state is State.QUEUED
@@ -184,7 +184,7 @@ def test_nothing_is_started_more_often_than_a_record_can_hold() -> None:
 
 
 @pytest.mark.parametrize("move", [lifecycle.cancel, lifecycle.skip, lifecycle.expire])
-def test_what_is_over_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
+def test_a_finished_job_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
     assert move(job_in(State.QUEUED)._replace(due=Due.after(NOW, 60)), NOW).due is None
 
 
@@ -201,7 +201,7 @@ def test_what_is_over_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
         (Ending(Outcome.CANCELLED, signal=15), False),
     ],
 )
-def test_what_is_worth_another_try(ending: Ending, worth: bool) -> None:
+def test_hopeless_endings_are_not_worth_a_retry(ending: Ending, worth: bool) -> None:
     assert bool(retry.why_hopeless(ending)) is not worth
 
 
@@ -209,7 +209,7 @@ def test_what_is_worth_another_try(ending: Ending, worth: bool) -> None:
     ("n", "jitter", "seconds"),
     [(1, 0.0, 1.0), (3, 0.5, 4.2), (12, 0.0, 2048.0), (13, 0.0, 3600.0), (1999, 0.5, 3780.0)],
 )
-def test_delays_double_up_to_an_hour_and_dice_only_add(n: int, jitter: float, seconds: float) -> None:
+def test_delays_double_up_to_an_hour_and_jitter_only_adds(n: int, jitter: float, seconds: float) -> None:
     assert retry.backoff(n, jitter) == pytest.approx(seconds)
 
 
@@ -225,8 +225,8 @@ YEARS = 10 * 365 * 86_400.0
 
 @pytest.mark.parametrize("boot_id", ["boot", ""])
 @pytest.mark.parametrize("off", [YEARS, -YEARS])
-def test_a_wrong_clock_makes_no_retry_wait_longer_than_was_decided(boot_id: str, off: float) -> None:
-    """It was wrong when that was decided, is right now, or the other way round; rebooted or not."""
+def test_a_wrong_clock_makes_no_retry_wait_longer_than_its_delay(boot_id: str, off: float) -> None:
+    """The clock was wrong when the retry was decided and is right now, with and without a reboot."""
     due = Due.after(Moment(NOW.wall + off, NOW.boot, boot_id), 60)
     assert due.wait(Moment(NOW.wall + 10, NOW.boot + 10, boot_id), 66) == 50  # no reboot: never early
     rebooted = Moment(NOW.wall + 20, 5.0, boot_id and "next boot")
@@ -235,16 +235,16 @@ def test_a_wrong_clock_makes_no_retry_wait_longer_than_was_decided(boot_id: str,
 
 
 def test_a_boot_clock_of_another_container_makes_no_retry_wait_longer() -> None:
-    """The boot is the same, but its clock is a day behind, or ahead, of the one that was read before."""
+    """The boot is the same, but its clock is a day behind or ahead of the earlier reading."""
     due = Due.after(NOW, 60)
     assert due.wait(NOW._replace(wall=NOW.wall + 20, boot=NOW.boot - 86_400), 66) == 40
     assert due.wait(NOW._replace(wall=NOW.wall + 60, boot=NOW.boot - 86_400), 66) == 0
-    assert due.wait(Moment(NOW.wall - YEARS, NOW.boot - 86_400, NOW.boot_id), 66) == 0  # neither can be true
+    assert due.wait(Moment(NOW.wall - YEARS, NOW.boot - 86_400, NOW.boot_id), 66) == 0  # neither clock can be right
     assert due.wait(NOW._replace(boot=NOW.boot + 86_400), 66) <= 0
 
 
-def test_a_reading_from_before_the_decision_is_no_wrong_clock() -> None:
-    """Another worker has read the clocks, and then waited for the store."""
+def test_a_clock_read_before_the_decision_does_not_count_as_wrong() -> None:
+    """Another worker read the clocks, and then waited for the store."""
     due = Due.after(NOW, 60)
     assert due.wait(Moment(NOW.wall - 10, NOW.boot - 10, NOW.boot_id), 60) == 70
 
@@ -253,7 +253,7 @@ def test_a_reading_from_before_the_decision_is_no_wrong_clock() -> None:
     delay=st.floats(0.1, 4_000), passed=st.floats(0, 10_000), since_boot=st.floats(0, 10_000),
     then=st.floats(-YEARS, YEARS), off=st.floats(-YEARS, YEARS), reboots=st.booleans(), ids=st.booleans(),
 )  # fmt: skip
-def test_whatever_the_wall_clock_says_a_retry_is_neither_early_in_one_boot_nor_late(
+def test_a_wrong_wall_clock_makes_no_retry_late_or_early_in_one_boot(
     delay: float, passed: float, since_boot: float, then: float, off: float, *, reboots: bool, ids: bool
 ) -> None:
     due = Due.after(Moment(NOW.wall + then, NOW.boot, "a" if ids else ""), delay)
@@ -280,14 +280,14 @@ def test_whatever_the_wall_clock_says_a_retry_is_neither_early_in_one_boot_nor_l
         (Ending(Outcome.LOST), 125),
     ],
 )
-def test_exit_codes_are_what_a_shell_would_say(ending: Ending, code: int) -> None:
+def test_exit_codes_are_those_that_a_shell_would_give(ending: Ending, code: int) -> None:
     job = job_in(State.RUNNING, SPEC._replace(retries=0))
     assert lifecycle.finish(job, ending, NOW, 0.5).exit_code == code
     assert job_in(State.CANCELLED).exit_code == 125
     assert job_in(State.SUCCEEDED).exit_code == 0
 
 
-def test_an_attempt_belongs_to_who_adopted_it() -> None:
+def test_an_attempt_belongs_to_the_worker_that_adopted_it() -> None:
     after = lifecycle.adopt(job_in(State.RUNNING), NOW, owner="w2")
     assert after.attempts[-1] == Attempt(1, "w2", "w1/0", NOW.wall, NOW.boot_id)
     retried = finish(job_in(State.RUNNING), Outcome.EXIT, status=1)

@@ -1,4 +1,4 @@
-"""The order of claims against the plainest program that says the same: sort, then filter."""
+"""The order of claims, checked against the simplest program with the same result: sort, then filter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reference(
     jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
 ) -> list[int]:
     running = Counter(job.spec.queue for job in jobs.values() if job.state is State.RUNNING)
-    taken = []
+    taken: list[int] = []
     for job in sorted(jobs.values(), key=claim_key):
         if len(taken) == count or not is_ready(job, NOW) or job.spec.runner != runner:
             continue
@@ -86,7 +86,7 @@ def test_the_order_follows_every_change(jobs: dict[int, Job], changes: list[tupl
     assert sum(waiting.active.values()) == len(unfinished)
 
 
-def test_what_is_taken_and_put_back_is_taken_again() -> None:
+def test_a_job_that_is_put_back_can_be_taken_again() -> None:
     jobs = {1: Job(1, SPEC, "true", 0.0)}
     waiting = Waiting()
     waiting.note(None, jobs[1])
@@ -106,7 +106,7 @@ def test_priority_goes_before_age() -> None:
     assert [job.id for job in waiting.take(jobs, 5, NOW)] == [3, 4, 1, 2]
 
 
-def test_a_limit_counts_what_is_taken_at_the_same_time() -> None:
+def test_a_limit_counts_the_jobs_that_are_taken_at_the_same_time() -> None:
     jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
     jobs[1] = jobs[1]._replace(state=State.RUNNING)
     waiting = Waiting()
@@ -115,7 +115,7 @@ def test_a_limit_counts_what_is_taken_at_the_same_time() -> None:
     assert [job.id for job in waiting.take(jobs, 5, NOW, limits={SPEC.queue: 3})] == [2, 3]
 
 
-def test_many_that_are_added_at_once_come_behind_those_there_are() -> None:
+def test_jobs_that_are_added_at_once_come_after_earlier_jobs() -> None:
     jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 6)}
     waiting = Waiting()
     waiting.note(None, jobs[1])
@@ -126,7 +126,7 @@ def test_many_that_are_added_at_once_come_behind_those_there_are() -> None:
 
 
 def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
-    """Times of another boot are by the wall clock."""
+    """The wall clock decides about times of another boot."""
     jobs = {1: Job(1, SPEC, "true", 0.0, retries_used=8, due=Due(NOW.wall + 10, 50.0, "old boot"))}
     waiting = Waiting()
     waiting.note(None, jobs[1])
@@ -138,7 +138,7 @@ def test_a_job_that_became_due_waits_again_when_the_clock_is_set_back() -> None:
     assert [job.id for job in waiting.take(jobs, 1, NOW._replace(wall=NOW.wall + 10))] == [1]
 
 
-def test_wake_tells_when_the_next_one_is_due() -> None:
+def test_wake_returns_the_time_until_the_next_job_is_due() -> None:
     jobs = {n: Job(n, SPEC, "true", 0.0, due=Due.after(NOW, 10.0 * n)) for n in (1, 2)}
     waiting = Waiting()
     for job in jobs.values():
@@ -150,12 +150,12 @@ def test_wake_tells_when_the_next_one_is_due() -> None:
 
 
 @given(st.lists(st.integers()), st.integers(0, 20))
-def test_smallest_of_a_heap(numbers: list[int], count: int) -> None:
+def test_smallest_returns_the_first_items_of_a_heap(numbers: list[int], count: int) -> None:
     heap = sorted(numbers)
     assert smallest(heap, count) == heap[:count]
 
 
-def test_why_a_job_waits_is_told_in_words() -> None:
+def test_why_waiting_gives_the_reason_in_words() -> None:
     anybody = [LiveWorker("w1")]
     job = Job(1, SPEC, "true", 0.0)
     retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
@@ -194,7 +194,7 @@ def serving(*queues: str, stopping: bool = False) -> LiveWorker:
         ("gup", [serving("build", stopping=True)], "no worker serves queue gup (workers: build)"),
     ],
 )
-def test_why_no_worker_takes_the_jobs_of_a_queue(queue: str, workers: list[LiveWorker], why: str) -> None:
+def test_why_unserved_gives_the_reason_in_words(queue: str, workers: list[LiveWorker], why: str) -> None:
     assert why_unserved(queue, workers) == why
 
 
@@ -205,5 +205,5 @@ def test_why_no_worker_takes_the_jobs_of_a_queue(queue: str, workers: list[LiveW
         ("gpu", "cpu", True), ("gpu", "ugp", False), ("gpu", "build", False), ("default", "defualt", True), ("ab", "cd", False),
     ],
 )  # fmt: skip
-def test_names_that_a_slip_of_the_finger_makes(one: str, other: str, near: bool) -> None:
+def test_is_near_finds_names_with_one_typing_mistake(one: str, other: str, near: bool) -> None:
     assert is_near(one, other) is is_near(other, one) is near

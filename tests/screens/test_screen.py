@@ -1,21 +1,15 @@
-"""What a person sees: the live table in a real terminal of two widths, and text that must not reach it raw."""
+"""The screen of a user: the live table in real terminals of two widths, and text that must not reach them raw."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import shutil
 import signal
-import struct
 import sys
-import termios
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,71 +24,11 @@ from jobq.views.output import ShownOutput, shown
 from jobq.views.table import Situation
 from jobq.views.text import command_line, safe
 from tests.conftest import Cli, wait_until
+from tests.helpers.terminal import Terminal
 
 SGR = re.compile(r"\x1b\[[0-9;:]*m")
 ROOT = Path(__file__).parents[2]
-UTF_8 = {"LC_ALL": "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8", "PYTHONUTF8": ""}
-JOBQ = (sys.executable, "-m", "jobq")
 NASTY = "\x1b]0;PWNED\x07\x1b[31m\u202egnp.exe [/] [link=x]y[/link] :smile:"
-
-
-class Terminal:
-    """A process in a terminal of its own, its screen read by pyte."""
-
-    def __init__(
-        self, cli: Cli, columns: int, *words: str, program: tuple[str, ...] = JOBQ, locale: Mapping[str, str] = UTF_8
-    ) -> None:
-        self.screen = pyte.Screen(columns, 40)
-        self._stream = pyte.ByteStream(self.screen)
-        self.titles: list[str] = []
-        self.screen.set_title = self.titles.append  # type: ignore[method-assign]
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(cli.cwd)
-            os.execve(
-                program[0],
-                [word.encode("utf-8", "surrogateescape") for word in (*program, *words)],
-                cli.env | {"TERM": "xterm-256color", "PS1": "$ ", **locale},
-            )
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            while data := os.read(self._fd, 4096):
-                self._stream.feed(data)
-        except OSError:
-            pass
-
-    def text(self) -> str:
-        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
-
-    def shows(self, words: str) -> None:
-        try:
-            wait_until(lambda: words in self.text())
-        except AssertionError:
-            raise AssertionError(f"{words!r} is not on the screen:\n{self.text()}") from None
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._fd, keys)
-
-    def resize(self, columns: int, drawn: Callable[[], bool]) -> None:
-        """Return when it is `drawn` for the new width. This screen does not move what is on it, so it is never too narrow."""
-        self.screen.resize(40, max(columns, self.screen.columns))
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        wait_until(drawn)
-        self.screen.resize(40, columns)
-
-    def echoes(self) -> bool:
-        """Whether keys that are typed appear."""
-        return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
-
-    def end(self) -> int:
-        _, status = os.waitpid(self.pid, 0)
-        self._thread.join(timeout=5)
-        os.close(self._fd)
-        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture(params=[60, 200])
@@ -102,7 +36,7 @@ def columns(request: pytest.FixtureRequest) -> Iterator[int]:
     yield request.param
 
 
-def test_the_live_table_of_a_worker(cli: Cli, columns: int) -> None:
+def test_the_live_table_shows_the_jobs_of_a_worker(cli: Cli, columns: int) -> None:
     cli("add", "--name", "one", "while ! [ -e go ]; do sleep 0.05; done")
     cli("add", "--retries", "0", "exit 3")
     cli("add", "--priority", "low", "echo last; " + "x" * 300)
@@ -123,7 +57,7 @@ def test_the_live_table_of_a_worker(cli: Cli, columns: int) -> None:
     assert max(map(len, terminal.text().splitlines())) <= columns
 
 
-def test_a_long_command_gives_way_not_what_identifies_the_job(cli: Cli, columns: int) -> None:
+def test_a_long_command_is_cut_and_the_columns_that_identify_the_job_stay(cli: Cli, columns: int) -> None:
     cli("add", "--retries", "0", "exit 3; " + "seq " * 3000)
     cli("worker", "--drain", code=1)
     cli("add", "x" * 120_000)
@@ -164,7 +98,7 @@ def test_closing_the_terminal_drains_the_worker(cli: Cli) -> None:
 
 
 BASH = shutil.which("bash") or ""
-ECHO = b"stty -a | grep -qw -- -echo || echo echo is ''on\r"  # what programs get: bash itself echoes in its own way
+ECHO = b"stty -a | grep -qw -- -echo || echo echo is ''on\r"  # the state that programs get; bash echoes in its own way
 needs_bash = pytest.mark.skipif(not BASH, reason="bash is not installed")
 
 
@@ -184,7 +118,7 @@ main()
 
 
 def in_shell(cli: Cli) -> Terminal:
-    """A worker in the foreground of an interactive shell, its table on the screen."""
+    """Start a worker in the foreground of an interactive shell, and wait for its table."""
     cli("add", "while ! [ -e go ]; do sleep 0.05; done")
     terminal = Terminal(cli, 100, "--norc", "-i", program=(BASH,))
     terminal.shows("$")
@@ -204,7 +138,7 @@ def leave(terminal: Terminal, cli: Cli) -> None:
 
 
 @needs_bash
-def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(cli: Cli) -> None:
+def test_a_worker_that_is_suspended_from_the_keyboard_restores_the_terminal(cli: Cli) -> None:
     terminal = in_shell(cli)
     terminal.type(b"\x1a")
     terminal.shows("Stopped")
@@ -214,7 +148,7 @@ def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(c
     before = terminal.text()
     terminal.type(b"fg\r")
     wait_until(lambda: terminal.text().count("1/1 running") == 2 and terminal.screen.cursor.hidden)
-    assert terminal.text().startswith(before), "what was on the screen has changed"
+    assert terminal.text().startswith(before), "the text above has changed"
     wait_until(lambda: not terminal.echoes())
     terminal.type(b"\r\rx\r")
     (cli.cwd / "go").touch()
@@ -228,7 +162,7 @@ def test_a_worker_that_is_stopped_from_the_keyboard_leaves_the_screen_in_order(c
 
 @needs_bash
 @pytest.mark.parametrize("how", ["quit", "exception"])
-def test_a_worker_that_dies_gives_the_terminal_back(cli: Cli, how: str) -> None:
+def test_a_worker_that_dies_restores_the_terminal(cli: Cli, how: str) -> None:
     terminal = in_shell(cli)
     if how == "quit":
         terminal.type(b"\x1c")
@@ -307,12 +241,12 @@ def test_output_may_come_in_any_pieces(pieces: list[bytes]) -> None:
 
 
 def seen(line: str) -> str:
-    """The line without its colours, and with a tab's room instead of it."""
+    """Return the line without colours, and with spaces instead of tabs."""
     return SGR.sub("", line).expandtabs().rstrip(" ")
 
 
 @pytest.mark.parametrize("words", [("log",), ("log", "-f"), ("log", "--raw"), ("run", "printf '\\033[8mx'")])
-def test_what_a_job_turned_on_ends_with_what_is_shown(cli: Cli, words: tuple[str, ...]) -> None:
+def test_colours_that_a_job_turned_on_end_with_its_output(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", r"printf '\033[31;8mx'")
     cli("worker", "--drain")
     terminal = Terminal(cli, 80, *words)
@@ -337,7 +271,7 @@ def test_hostile_text_does_not_reach_the_terminal(cli: Cli) -> None:
     assert cli("log").stdout == NASTY + "\n"
 
 
-def test_the_tail_of_an_endless_line_is_its_end_on_a_terminal(tmp_path: Path) -> None:
+def test_the_tail_of_a_very_long_line_is_its_end_on_a_terminal(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"a\n" + b"b" * (2 * MOST_TAIL) + b"\nc\n")
     with log.open("rb") as f:
@@ -387,23 +321,23 @@ def test_the_rendering_is_a_function_of_the_overview() -> None:
         (90_000, "1d01h"),
     ],
 )
-def test_durations_in_words(seconds: float, text: str) -> None:
+def test_a_duration_is_shown_in_words(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172800)]
 )
-def test_durations_from_words(text: str, seconds: float) -> None:
+def test_a_duration_is_read_from_words(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-def test_commands_are_shown_as_one_would_type_them() -> None:
+def test_commands_are_shown_as_a_user_would_type_them() -> None:
     assert command_line(("echo", "a b", "$HOME")) == "echo 'a b' '$HOME'"
     assert command_line("echo 1\necho 2") == "echo 1\\necho 2"
 
 
-def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> None:
+def test_the_live_table_shows_a_queue_that_no_worker_serves(cli: Cli) -> None:
     cli("add", "--queue", "gup", "true")
     terminal = Terminal(cli, 200, "worker", "-q", "gpu")
     terminal.shows("no worker serves queue gup; did you mean gpu?")
@@ -415,7 +349,7 @@ def test_the_live_table_of_a_worker_tells_what_no_worker_serves(cli: Cli) -> Non
     assert terminal.end() == 0
 
 
-def test_the_live_table_keeps_failures_counts_jobs_and_tells_what_was_handed_back(cli: Cli) -> None:
+def test_the_live_table_keeps_failures_counts_jobs_and_shows_handed_back_jobs(cli: Cli) -> None:
     cli("add", "--retries", "0", "[ -e ok ]")
     terminal = Terminal(cli, 160, "worker", "-j", "1")
     terminal.shows("0 succeeded · 1 failed")

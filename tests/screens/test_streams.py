@@ -1,4 +1,4 @@
-"""Output that is slow, closed, full or left; signals that end a command; and what PYTHON* variables may not change."""
+"""Slow, closed and full outputs, signals that end a command, variables of Python, and locales."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 from jobq.settings import environment
 from tests.conftest import Cli, wait_until
-from tests.screens.test_screen import UTF_8, Terminal
+from tests.helpers.terminal import UTF_8, Terminal
 
 ROOT = Path(__file__).parents[2]
 LOG_MAX = 64 << 10
 
 
-def test_run_keeps_its_log_short_once_the_reader_has_had_it(cli: Cli) -> None:
-    """The reader keeps up, and the job goes on: what was read is dropped."""
+def test_run_drops_the_part_of_its_log_that_the_reader_has_read(cli: Cli) -> None:
+    """The reader keeps up while the job goes on: jobq drops the output that was read."""
     chunk = "head -c 300000 /dev/zero | tr '\\0' x; touch {0}; while ! [ -e {0}.seen ]; do sleep 0.02; done; "
     process = cli.start("run", "--log-max", "64k", chunk.format("one") + chunk.format("two"), bufsize=0)
     assert process.stdout is not None
@@ -79,12 +79,14 @@ def test_a_shell_loop_ends_with_the_interrupted_command(cli: Cli, words: str, wa
     cli("cancel", "@running")
 
 
-def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_prints_again_once_there_is_room(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk behind its stdout is full for a while."""
     from jobq.errors import OutputFailed  # noqa: PLC0415
     from jobq.views import watch  # noqa: PLC0415
 
-    full, arrived, told = True, [], []
+    full = True
+    arrived: list[str] = []
+    told: list[str] = []
 
     def write(*lines: str) -> None:
         if full:
@@ -102,7 +104,7 @@ def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.M
     assert told == ["stdout can't be written: No space left on device; the work goes on"]
 
 
-def test_a_closed_stdout_is_not_taken_by_a_file_of_the_store(cli: Cli) -> None:
+def test_no_file_of_the_store_takes_the_descriptor_of_a_closed_stdout(cli: Cli) -> None:
     cli("add", "true")
     for closed in (">&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"):
         for words in ("add true", "worker --drain", "run 'echo x'", "cancel @queued", "list"):
@@ -113,7 +115,7 @@ def test_a_closed_stdout_is_not_taken_by_a_file_of_the_store(cli: Cli) -> None:
     assert "healthy" in cli("doctor").stdout
 
 
-# -- what is meant for the user's programs -----------------------------------------------------------------------------
+# -- modules and variables for the user's programs ---------------------------------------------------------------------
 
 SHADOWS = [
     "typer",
@@ -132,8 +134,8 @@ SHADOWS = [
 
 
 @pytest.mark.parametrize("broken", ["x = 1\n", "raise SystemExit('shadowed')\n"])
-def test_modules_on_the_users_path_are_not_ours(cli: Cli, broken: str) -> None:
-    """However jobq was started: as a module, by the launcher of older pips, from a folder that holds the user's files."""
+def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> None:
+    """jobq starts as a module, or by the launcher of older pips, in a folder that holds the user's files."""
     launcher = cli.cwd / "launcher"
     launcher.write_text(
         "import re\nimport sys\nfrom jobq.__main__ import main\n"
@@ -144,7 +146,7 @@ def test_modules_on_the_users_path_are_not_ours(cli: Cli, broken: str) -> None:
     for name in SHADOWS:
         (elsewhere / f"{name}.py").write_text(broken)
     started_by = [[sys.executable, "-m", "jobq"], [sys.executable, str(launcher)]]
-    for command in started_by[:1] if "raise" in broken else started_by:  # a launcher dies of it before there is us
+    for command in started_by[:1] if "raise" in broken else started_by:  # else a launcher fails before it loads jobq
         for words in (["add", "true"], ["list"], ["run", "true"], ["worker", "--drain"]):
             done = subprocess.run(
                 [*command, *words],
@@ -179,7 +181,7 @@ def test_a_copy_that_is_found_by_pythonpath_alone_works(cli: Cli) -> None:
         {"PYTHONSTARTUP": "/nonexistent"},
     ],
 )
-def test_what_tells_python_something_reaches_the_job_and_not_jobq(cli: Cli, variables: dict[str, str]) -> None:
+def test_python_variables_reach_the_job_and_do_not_affect_jobq(cli: Cli, variables: dict[str, str]) -> None:
     shown = "; ".join(f'echo "${name}"' for name in variables)
     cli.env |= {**UTF_8, **variables}
     for words in (
@@ -264,7 +266,7 @@ def test_bytes_reach_the_job_in_any_locale(
     jobq(b"worker", b"--drain")
     for look in ([b"list"], [b"list", b"-a"], [b"show"], [], [b"log"], [b"list", b"--json"]):
         jobq(*look)
-    assert len(list(Path(os.fsdecode(store), "env").iterdir())) == 2  # the quick add and the full one see the same
+    assert len(list(Path(os.fsdecode(store), "env").iterdir())) == 2  # the quick add and the full one capture the same
 
 
 def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cli) -> None:
@@ -277,6 +279,6 @@ def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cl
         assert max(map(len, terminal.text().splitlines())) <= 80
 
 
-def test_what_this_process_was_given_is_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_decoded_as_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEN", os.fsdecode("é".encode()))
     assert environment()["SEEN"] == "é"

@@ -1,4 +1,4 @@
-"""What compaction must keep, at which point it may die, and what a stale hint must not hide."""
+"""Compaction: the jobs that it must keep, faults at each of its writes, and stale hints."""
 
 from __future__ import annotations
 
@@ -12,34 +12,16 @@ import pytest
 
 from jobq.api import Queue
 from jobq.errors import NotSaved, StoreDamaged
-from jobq.job import Ending, Moment, Outcome, Spec, State
+from jobq.job import Spec, State
 from jobq.rules import lifecycle
 from jobq.sealed import seal
 from jobq.store import check, compaction, finished, repair
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL
 from jobq.store.state import Add, Remove
 from jobq.store.store import Store
 from tests.conftest import Cli, assert_sound, wait_until
-
-NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
-DAY = 86_400.0
-
-
-def later(days: float) -> Moment:
-    return Moment(NOW.wall + days * DAY, NOW.boot + days * DAY, "boot")
-
-
-def add(store: Store, *commands: str) -> list[int]:
-    spec = Spec("/", store.save_environment({"A": "1"}), retries=0)
-    return list(store.enqueue(spec, commands, NOW.wall))
-
-
-def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
-    claim = lifecycle.claim(store.read().jobs[job_id], now, owner="w1", supervisor="w1/0")
-    store.update(lambda _: [claim], now.wall)
-    end = Ending(Outcome.EXIT, status=status, started_at=1.0)
-    store.update(lambda state: [lifecycle.finish(state.jobs[job_id], end, now, 0.5)], now.wall)
+from tests.helpers.finished import NOW, add, later, run
 
 
 def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(store: Store) -> None:
@@ -60,7 +42,7 @@ def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(stor
     assert store.find(job_id) is None
 
 
-def test_whole_days_leave_with_their_logs_and_environments(store: Store) -> None:
+def test_whole_days_are_removed_with_their_logs_and_environments(store: Store) -> None:
     old, new = add(store, "old", "new")
     run(store, old, 0, NOW)
     assert compaction.compact(store.path, NOW)
@@ -113,7 +95,7 @@ def kill_points() -> list[tuple[str, int]]:
 @pytest.mark.parametrize(("call", "n"), kill_points())
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
 def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int, fault: str) -> None:
-    """Whatever happens, every process goes on with the same jobs, old handle and new."""
+    """After every fault, an old handle and a new one go on with the same jobs."""
     one, two, three = add(store, "one", "two", "three")
     run(store, one, 0)
     run(store, two, 1)
@@ -173,7 +155,7 @@ def test_an_older_journal_in_the_place_of_the_new_one_is_damage_every_time(store
     Path(f"{store.path}/{JOURNAL}").write_bytes(new)
 
 
-def test_damaged_finished_days_are_told_and_repaired(store: Store) -> None:
+def test_damaged_finished_days_are_reported_and_repaired(store: Store) -> None:
     one, two, three = add(store, "one", "two", "three")
     for job_id in (one, two):
         run(store, job_id, 0)
@@ -201,7 +183,7 @@ def test_damaged_finished_days_are_told_and_repaired(store: Store) -> None:
     assert add(store, "next") == [4]
 
 
-def test_a_process_that_was_there_before_a_repair_starts_anew(store: Store) -> None:
+def test_a_process_that_was_running_before_a_repair_reads_the_store_anew(store: Store) -> None:
     add(store, "one", "two")
     add(store, "three")
     known = dict(store.read().jobs)
@@ -232,8 +214,8 @@ def test_a_failed_sync_is_not_retried_and_not_acknowledged(store: Store) -> None
     assert set(store.read().jobs) == {1}
 
 
-def test_the_journal_does_not_fill_up_with_jobs_that_are_over(store: Store) -> None:
-    """Readers have to pass over them."""
+def test_the_journal_does_not_fill_up_with_finished_jobs(store: Store) -> None:
+    """Readers have to skip them."""
     queue = Queue(store.path)
     ids = queue.add_many(["true"] * 6000, queue.spec)
     for start in range(0, 6000, 500):
@@ -244,20 +226,20 @@ def test_the_journal_does_not_fill_up_with_jobs_that_are_over(store: Store) -> N
     assert len(list(queue.finished())) == 6000
 
 
-def test_a_worker_with_nothing_to_do_tidies_up(cli: Cli) -> None:
+def test_an_idle_worker_compacts_the_journal(cli: Cli) -> None:
     cli.worker("-j", "2")
     cli("add", "--from", "-", stdin="true\n" * 150)
     wait_until(lambda: not cli.queue.store.read().jobs and cli.queue.store.read().next_id == 151)
     assert len(list(cli.queue.finished())) == 150
 
 
-def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> None:
-    """A worker compacts from memory: damage of the file is told all the same, and what is out of date is not used."""
+def test_a_compaction_from_memory_still_checks_the_file_on_disk(store: Store) -> None:
+    """A worker compacts from memory: it still reports damage of the file, and uses no outdated checkpoint."""
     add(store, "one", "two")
     run(store, 1, 0)
     known = compaction.Checkpoint.by(store)
     assert compaction.compact(store.path, NOW, known=known)
-    assert not compaction.compact(store.path, NOW, known=known)  # of the generation before
+    assert not compaction.compact(store.path, NOW, known=known)  # it is of the generation before
     run(store, 2, 1)
     store.read_settled()
     known = compaction.Checkpoint.by(store)
@@ -274,7 +256,7 @@ def test_what_is_known_is_not_taken_for_what_is_on_the_disk(store: Store) -> Non
     assert [store.get(n).state for n in (1, 2)] == [State.SUCCEEDED, State.FAILED]
 
 
-def test_a_compaction_that_fails_leaves_no_room_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compaction_that_fails_leaves_no_files_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     (first, second, third) = add(store, "one", "two", "three")
     run(store, first, 0)
     assert compaction.compact(store.path, NOW)
@@ -295,7 +277,7 @@ def test_a_compaction_that_fails_leaves_no_room_taken(store: Store, monkeypatch:
     assert [store.get(n).state for n in (first, second, third)] == [State.SUCCEEDED, State.SUCCEEDED, State.QUEUED]
 
 
-def test_what_was_asked_is_done_though_the_compaction_behind_it_fails(
+def test_a_command_succeeds_even_if_the_compaction_after_it_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = Queue(store.path)
@@ -332,7 +314,7 @@ def failures(store: Store) -> tuple[int, list[int]]:
     return count, [job.id for job in last]
 
 
-def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest(
+def test_open_failures_are_counted_and_found_without_reading_all_finished_jobs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = Queue(store.path)
@@ -341,7 +323,7 @@ def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest
     assert compaction.compact(store.path, NOW)
 
     def refuse(*_: object) -> None:
-        raise AssertionError("all finished jobs were looked at")
+        raise AssertionError("all finished jobs were read")
 
     with monkeypatch.context() as patch:
         patch.setattr(finished.Archive, "open_failures", refuse)
@@ -358,7 +340,7 @@ def test_open_failures_are_counted_and_the_last_found_without_a_look_at_the_rest
     assert failures(store) == failures(Store(store.path)) == (8, [23, 20, 17])
 
 
-def test_an_older_version_that_compacts_makes_them_be_counted_anew(
+def test_open_failures_are_counted_anew_after_an_older_version_compacted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for job_id in add(store, *["x"] * 4):
@@ -376,7 +358,7 @@ def test_an_older_version_that_compacts_makes_them_be_counted_anew(
     assert store.state.failures.count == 3
 
 
-def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None:
+def test_an_acknowledgement_does_not_cover_a_later_failure(store: Store) -> None:
     (job_id,) = add(store, "x")
     run(store, job_id, 1)
     queue = Queue(store.path)
@@ -388,7 +370,7 @@ def test_an_acknowledgement_is_for_the_failure_that_it_saw(store: Store) -> None
     assert failures(store) == (1, [job_id])
 
 
-def test_two_never_compact_at_once_even_if_the_lock_file_goes(store: Store) -> None:
+def test_two_processes_never_compact_at_once_even_if_the_lock_file_is_removed(store: Store) -> None:
     with compaction.compacting(store.root) as first:
         Path(store.path, compaction.COMPACT_LOCK).unlink()
         with compaction.compacting(Store(store.path).root) as second:

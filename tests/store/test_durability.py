@@ -1,4 +1,4 @@
-"""What is seen is durable, and what was refused is not there: reading behind a dead writer, and errors of the disk."""
+"""Durability: a change that is shown is on disk, a refused one is gone; dead writers and disk errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jobq.errors import JournalMoved, LockTimeout, NotSaved, StoreForbidden, Syn
 from jobq.job import Job, Moment, Spec, State
 from jobq.rules import lifecycle
 from jobq.store import journal, writer
-from jobq.store.folder import Folder
+from jobq.store.folder import Folder, write_all
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, read_hint
-from jobq.store.journal import JOURNAL
 from jobq.store.lock import StoreLock
 from jobq.store.state import StoreState
 from jobq.store.store import Store
@@ -33,7 +33,7 @@ def spec_of(store: Store) -> Spec:
 
 @pytest.fixture
 def left(store: Store) -> Iterator[Store]:
-    """Somebody has cancelled job 1, and died before his sync."""
+    """A store whose last writer cancelled job 1, and died before its sync."""
     store.enqueue(spec_of(store), ["true"], NOW.wall)
     hint = Path(store.path, HINT).read_bytes()
     store.update(lambda state: [lifecycle.cancel(state.jobs[1], NOW)], NOW.wall)
@@ -47,7 +47,7 @@ def state(store: Store) -> State:
     return store.read().jobs[1].state
 
 
-def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
+def test_the_last_change_of_a_dead_writer_is_rewritten_and_synced_before_it_is_shown(
     left: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -65,10 +65,10 @@ def test_what_a_dead_writer_left_is_written_anew_and_synced_before_it_is_shown(
     assert done[:2] == [f"journal {hint.size} {size - hint.size}", "sync, shown: queued"]
     done.clear()
     assert state(left) is State.CANCELLED
-    assert done == []  # once is enough
+    assert done == []  # the second read writes nothing
 
 
-def test_what_cannot_be_made_durable_is_not_shown_until_it_can(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "sync", failing)
     assert state(left) is State.QUEUED
     assert state(left) is State.QUEUED
@@ -79,13 +79,15 @@ def test_what_cannot_be_made_durable_is_not_shown_until_it_can(left: Store, monk
 
 
 def test_a_reader_waits_for_no_writer(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("the reader waits"))
     with Store(left.path).lock:
         assert state(left) is State.QUEUED
     assert state(left) is State.CANCELLED
 
 
-def test_where_nothing_can_be_written_nothing_is_tried(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_without_write_access_takes_no_lock_and_writes_nothing(
+    left: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = Path(left.path, JOURNAL).read_bytes()
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(StoreLock, "acquire", lambda *_: pytest.fail("a lock was taken"))
@@ -110,7 +112,7 @@ def test_usually_a_reader_takes_no_lock(store: Store, monkeypatch: pytest.Monkey
     assert state(Store(store.path)) is State.QUEUED
 
 
-def test_a_late_hint_that_cannot_be_written_costs_one_look(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_hint_that_can_not_be_written_costs_one_sync(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(journal, "sync", synced.append)
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
@@ -118,8 +120,8 @@ def test_a_late_hint_that_cannot_be_written_costs_one_look(left: Store, monkeypa
     assert len(synced) == 1
 
 
-def test_a_reader_in_the_middle_of_a_change_lets_nobody_in(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A late hint makes it look for the lock, which its own process has."""
+def test_a_read_in_the_middle_of_an_update_keeps_the_lock(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late hint makes the read try the lock, which its own process holds already."""
     monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
 
     def decide(state: StoreState) -> Iterator[Job]:
@@ -134,7 +136,7 @@ def test_a_reader_in_the_middle_of_a_change_lets_nobody_in(left: Store, monkeypa
 
 
 @pytest.mark.parametrize("replaced", [True, False])
-def test_a_change_that_went_to_a_journal_without_its_name_is_refused(store: Store, replaced: bool) -> None:
+def test_a_change_to_a_journal_that_was_moved_away_is_refused(store: Store, replaced: bool) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)
     path = Path(store.path, JOURNAL)
     before = path.read_bytes()
@@ -157,11 +159,11 @@ def test_a_change_that_went_to_a_journal_without_its_name_is_refused(store: Stor
 
 
 @pytest.mark.parametrize("spoiled", [True, False])
-def test_an_error_tells_whether_it_could_be_undone(
+def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
     store: Store, monkeypatch: pytest.MonkeyPatch, spoiled: bool
 ) -> None:
     store.enqueue(spec_of(store), ["true"], NOW.wall)
-    real = writer.write_all
+    real = write_all
     monkeypatch.setattr(writer, "sync", failing)
     monkeypatch.setattr(os, "ftruncate", failing)
     monkeypatch.setattr(
@@ -187,7 +189,7 @@ def test_a_first_add_that_left_an_environment_and_no_journal_is_begun_anew(store
     fresh.close()
 
 
-def test_a_folder_of_somebody_else_that_is_called_env_is_no_leftover(tmp_path: Path) -> None:
+def test_a_foreign_folder_named_env_does_not_count_as_a_leftover(tmp_path: Path) -> None:
     (tmp_path / "project" / "env" / "bin").mkdir(parents=True)
     with pytest.raises(StoreForbidden, match="not a jobq store, and not empty"):
         assert Store(str(tmp_path / "project")).root

@@ -1,4 +1,4 @@
-"""The journal's bytes: every truncation, every damaged byte, and what follows a crash."""
+"""The bytes of the journal: every truncation, every damaged byte, and the first write after a crash."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from jobq.errors import StoreDamaged, StoreTooNew
 from jobq.job import Ending, Job, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store import check, repair, view
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint
-from jobq.store.journal import JOURNAL, BadLine, Header, decode_line, encode_line, parse_lines, parse_object
+from jobq.store.journal import BadLine, Header, decode_line, encode_line, parse_lines, parse_object
 from jobq.store.state import Add
 from jobq.store.store import Store
 
@@ -33,7 +34,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text().filter(lambda key: key != "crc"), JSON, min_size=1))
-def test_a_line_comes_back_as_it_was(record: dict[str, object]) -> None:
+def test_a_decoded_line_equals_its_record(record: dict[str, object]) -> None:
     line = encode_line(record)
     assert line.isascii()
     assert line.count(b"\n") == 1
@@ -66,7 +67,7 @@ def test_hostile_json_with_a_right_checksum_is_a_bad_line(body: bytes) -> None:
 
 
 def make_history(path: Path) -> list[tuple[int, dict[int, Job]]]:
-    """A store with a bit of everything; for each transaction, where it ends and the jobs as they were then."""
+    """Make a store with varied transactions; return the end of each (bytes) and the jobs at that point."""
     store = Store(str(path))
     spec = Spec("/", store.save_environment({"A": "1"}))
     points = []
@@ -97,7 +98,7 @@ def jobs_of(path: Path) -> dict[int, Job]:
 
 
 def interesting(size: int, points: list[int]) -> list[int]:
-    """Every offset near a line's ends, and a sample of those inside the long lines."""
+    """Return the offsets near each of `points`, and a sample of those in between."""
     near = {at + d for at in points for d in range(-40, 41)}
     return sorted({at for at in near | set(range(0, size, 4999)) if 0 <= at <= size})
 
@@ -112,8 +113,8 @@ def test_every_truncation_without_a_hint_keeps_whole_transactions_and_nothing_el
         for tail in (b"", b"\0" * 50, b'{"seq":3,"at', b"\n"):
             (copy / JOURNAL).write_bytes(data[:size] + tail)
             (copy / HINT).unlink(missing_ok=True)
-            whole = size + (tail == b"\n")  # which may be just the one that was cut off
-            expected = next((jobs for end, jobs in reversed(points) if end <= whole), {})
+            whole = size + (tail == b"\n")  # the newline may be the byte that was cut off
+            expected: dict[int, Job] = next((jobs for end, jobs in reversed(points) if end <= whole), {})
             assert jobs_of(copy) == expected, (size, tail)
             store = Store(str(copy))
             new = store.enqueue(Spec("/", points_env(copy)), ["after"], NOW.wall)
@@ -141,7 +142,7 @@ def test_missing_acknowledged_bytes_are_damage_for_readers_and_writers(tmp_path:
         store.close()
 
 
-def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -> None:
+def test_every_damaged_byte_is_reported_and_costs_only_its_line(tmp_path: Path) -> None:
     points = make_history(tmp_path / "s")
     path = tmp_path / "s" / JOURNAL
     data = path.read_bytes()
@@ -162,7 +163,7 @@ def test_every_damaged_byte_is_flagged_and_costs_only_its_line(tmp_path: Path) -
     store.close()
 
 
-def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path: Path) -> None:
+def test_a_whole_transaction_after_the_hint_is_kept_and_a_torn_one_is_cut_off(tmp_path: Path) -> None:
     make_history(tmp_path / "s")
     store = Store(str(tmp_path / "s"))
     before = store.read().jobs.keys()
@@ -177,7 +178,7 @@ def test_a_whole_transaction_behind_the_hint_is_kept_a_torn_one_cut_off(tmp_path
     assert jobs_of(tmp_path / "s").keys() == {*before, kept, next_one}
 
 
-def test_a_torn_transaction_with_a_hole_is_torn_a_later_one_behind_it_is_damage() -> None:
+def test_a_hole_in_the_last_transaction_is_torn_and_a_hole_before_it_is_damage() -> None:
     def line(seq: int, part: int, *, commit: bool) -> bytes:
         record = (
             {"seq": seq, "at": 1.0, "ops": []} | ({"part": part} if part else {}) | ({"commit": True} if commit else {})
@@ -194,7 +195,7 @@ def test_a_torn_transaction_with_a_hole_is_torn_a_later_one_behind_it_is_damage(
     assert gap.seq == 1
 
 
-def test_a_store_of_a_later_format_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_store_of_a_later_format_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     make_history(tmp_path / "s")
     path = tmp_path / "s" / JOURNAL
     header, _, rest = path.read_bytes().partition(b"\n")
@@ -247,9 +248,7 @@ def test_keys_of_later_versions_survive_a_rewrite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "changed"])
-def test_it_makes_no_difference_how_much_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
+def test_the_size_of_one_read_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     points = make_history(tmp_path / "store")
     path = tmp_path / "store" / JOURNAL
     data = path.read_bytes()
@@ -281,7 +280,7 @@ def test_a_header_that_names_no_day_is_damage(day: str) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "\ud800" * 64, "A" * 64])
-def test_what_is_no_digest_names_no_environment(store: Store, digest: str) -> None:
+def test_a_malformed_digest_names_no_environment(store: Store, digest: str) -> None:
     store.save_environment({"A": "1"})
     with pytest.raises(StoreDamaged, match="not a digest"):
         store.load_environment(digest)

@@ -1,4 +1,4 @@
-"""The write lock: the same contract for ours and for filelock's, which have to exclude each other."""
+"""The write lock: one contract for StoreLock and for UnixFileLock of filelock, which exclude each other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_one_holder_at_a_time(tmp_path: Path, first: Make, second: Make) -> None
 
 
 @pytest.mark.parametrize("make", [ours, filelocks])
-def test_a_killed_holder_lets_go(tmp_path: Path, make: Make) -> None:
+def test_a_killed_holder_releases_the_lock(tmp_path: Path, make: Make) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -62,7 +62,7 @@ def test_a_killed_holder_lets_go(tmp_path: Path, make: Make) -> None:
         pass
 
 
-def test_a_file_that_was_replaced_guards_nothing(tmp_path: Path) -> None:
+def test_a_lock_whose_file_was_replaced_uses_the_new_file(tmp_path: Path) -> None:
     lock = ours(tmp_path / "s")
     with lock:
         path = tmp_path / "s" / StoreLock.NAME
@@ -72,7 +72,7 @@ def test_a_file_that_was_replaced_guards_nothing(tmp_path: Path) -> None:
         pytest.fail("the old file was taken for the lock")
 
 
-def test_a_lock_file_that_goes_lets_nobody_in(tmp_path: Path) -> None:
+def test_removing_or_emptying_the_lock_file_lets_nobody_in(tmp_path: Path) -> None:
     path = tmp_path / "s" / StoreLock.NAME
     for again in (path.unlink, lambda: path.rename(tmp_path / "elsewhere"), lambda: path.write_text("")):
         with ours(tmp_path / "s"):
@@ -84,7 +84,7 @@ def test_a_lock_file_that_goes_lets_nobody_in(tmp_path: Path) -> None:
             pass
 
 
-def test_those_who_wait_get_it(tmp_path: Path) -> None:
+def test_every_waiting_thread_gets_the_lock(tmp_path: Path) -> None:
     folder = Folder.create(str(tmp_path / "s"))
     order: list[int] = []
 

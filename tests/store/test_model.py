@@ -1,11 +1,11 @@
-"""Random operations on a real store against a dictionary, with reopening, compaction, lost hints and torn tails."""
+"""Random operations on a real store and on a dictionary, with reopening, compaction, lost hints and torn tails."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,8 +18,10 @@ from jobq.rules.lifecycle import IllegalMove, WrongState
 from jobq.rules.order import Waiting
 from jobq.store import check, compaction
 from jobq.store.failures import LAST
+from jobq.store.folder import Folder
+from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import JOURNAL
+from jobq.store.journal import Header
 from jobq.store.state import Add, Remove, StoreState
 from jobq.store.store import Store
 
@@ -38,7 +40,7 @@ ENDINGS = st.sampled_from(
 )
 
 
-def attempt(move: Callable[[Job], Job], job: Job) -> Job | None:
+def attempt(move: Callable[[Job], Job | None], job: Job) -> Job | None:
     try:
         return move(job)
     except WrongState:
@@ -46,7 +48,7 @@ def attempt(move: Callable[[Job], Job], job: Job) -> Job | None:
 
 
 class StoreModel(RuleBasedStateMachine):
-    """`jobs` is the model: what every handle must show at any time."""
+    """A store and its model: every handle must show `jobs` at any time."""
 
     @initialize()
     def start(self) -> None:
@@ -67,7 +69,7 @@ class StoreModel(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def env(self, which: int) -> str:
-        """Captured with each add: compaction cleans away what no job names."""
+        """Save the environment anew for each add: compaction removes one that no job names."""
         return self.handles[which].save_environment({"A": "1"})
 
     def added(self, ids: list[int], spec: Spec, commands: list[Any]) -> None:
@@ -95,7 +97,7 @@ class StoreModel(RuleBasedStateMachine):
     def move(self, data: st.DataObject) -> None:
         which, roll, ending = data.draw(st.tuples(st.integers(0, 1), st.floats(0, 1, exclude_max=True), ENDINGS))
         job = data.draw(st.sampled_from(sorted(self.jobs)).map(self.jobs.__getitem__))
-        moves = {
+        moves: dict[str, Callable[[Job], Job | None]] = {
             "claim": lambda job: lifecycle.claim(job, self.now, owner="w1", supervisor="w1/0"),
             "finish": lambda job: lifecycle.finish(job, ending, self.now, roll),
             "cancel": lambda job: lifecycle.cancel(job, self.now),
@@ -112,7 +114,7 @@ class StoreModel(RuleBasedStateMachine):
         store.read()
         known = store.get(job.id)  # it may have left the journal
         self.jobs[job.id] = possible[name]
-        store.update(lambda state: [moves[name](state.jobs.get(job.id, known))], self.now.wall)
+        store.update(lambda state: filter(None, [moves[name](state.jobs.get(job.id, known))]), self.now.wall)
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 1), data=st.data())
@@ -141,7 +143,7 @@ class StoreModel(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def only_one_reads(self, which: int) -> None:
-        """The other falls behind, by generations perhaps."""
+        """Read with one handle, so that the other falls behind, perhaps by generations."""
         self.handles[which].read()
 
     @rule()
@@ -152,11 +154,11 @@ class StoreModel(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def compact_while_others_write(self, data: st.DataObject) -> None:
-        """Between the snapshot and the taking of the lock, anything may happen: then it is in both, or is given up."""
+        """Change the store between the snapshot and the lock: compaction keeps the changes, or gives up."""
         write_generation = compaction.write_generation
 
-        def write_then_others(*args: Any) -> tuple[int, int]:
-            written = write_generation(*args)
+        def write_then_others(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
+            written = write_generation(root, header, lines)
             self.handles[1].read()
             self.move(data)
             self.enqueue(0, ["meanwhile"], 0, 0)
@@ -177,8 +179,8 @@ class StoreModel(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule()
     def retention(self) -> None:
-        """What was finished a day ago goes, all of it; what was not stays."""
-        assert compaction.compact(self.path, self.now, keep_days=ALWAYS)  # moves them out
+        """Remove every job that finished a day ago or earlier; unfinished jobs stay."""
+        assert compaction.compact(self.path, self.now, keep_days=ALWAYS)  # moves the finished jobs out of the journal
         self.now = Moment(self.now.wall + DAY, self.now.boot + DAY, "boot")
         assert compaction.compact(self.path, self.now, keep_days=1)
         self.jobs = {n: job for n, job in self.jobs.items() if not job.state.final}
@@ -186,7 +188,7 @@ class StoreModel(RuleBasedStateMachine):
     @precondition(lambda self: os.path.exists(self.path))
     @rule(tail=st.sampled_from([b"", b"\0" * 9, b'{"seq":', b"\n"]))
     def crash(self, tail: bytes) -> None:
-        """The hint is lost, and something that was never acknowledged lies at the end."""
+        """Remove the hint, and append bytes that were never acknowledged."""
         for store in self.handles:
             store.close()
         if os.path.exists(f"{self.path}/{HINT}"):
@@ -228,7 +230,7 @@ class StoreModel(RuleBasedStateMachine):
 
 
 def adds_up(state: StoreState) -> None:
-    """What is counted one change at a time is what a count of everything gives."""
+    """Check the counts that are kept change by change against a count of all jobs."""
     known = state.jobs.values()
     assert state.finished == sum(job.state.final for job in known)
     assert state.running == {job.id for job in known if job.state is State.RUNNING}

@@ -1,4 +1,4 @@
-"""FIFOs and folders in the place of the store's files, and backups by hard links: nothing waits, nothing is lost."""
+"""FIFOs and folders in place of the store's files, and backups by hard links: nothing blocks, no job is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.processes import pids_in, supervisors
 
 
 def put(path: Path, plant: str) -> None:
-    """Something that blocks whoever opens it, or that is no file at all, in the place of `path`."""
+    """Replace `path` by a FIFO, which blocks a process that opens it, or by a folder."""
     path.unlink(missing_ok=True)
     if plant == "fifo":
         os.mkfifo(path, 0o600)
@@ -39,7 +39,7 @@ PLANTS = pytest.mark.parametrize("plant", ["fifo", "directory"])
 
 
 def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
-    """The folder of a worker that was killed while its job ran."""
+    """Kill a worker while its job runs; return the worker's folder."""
     cli("add", "--retries", "0", f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     worker = cli.worker()
     pids_in(cli.cwd / "pid", 1)
@@ -49,13 +49,13 @@ def killed_worker(cli: Cli, *, with_its_supervisor: bool) -> Path:
     worker.wait()
     if with_its_supervisor:
         os.kill(supervisor, signal.SIGKILL)
-        os.kill(*pids_in(cli.cwd / "pid", 1), signal.SIGKILL)
+        os.kill(pids_in(cli.cwd / "pid", 1)[0], signal.SIGKILL)
     return folder
 
 
 @PLANTS
-def test_a_dead_worker_whose_lock_can_not_be_read_keeps_no_other_job_waiting(cli: Cli, plant: str) -> None:
-    """Nobody can tell whether it lives: its affairs are left alone, and that is told."""
+def test_a_dead_worker_whose_lock_can_not_be_read_delays_no_other_job(cli: Cli, plant: str) -> None:
+    """No process can tell whether that worker lives: its job stays as it is, and doctor reports the lock."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "lock", plant)
     second = cli.id("true")
@@ -67,13 +67,13 @@ def test_a_dead_worker_whose_lock_can_not_be_read_keeps_no_other_job_waiting(cli
     worker.terminate()
     assert worker.wait(20) == 0
     take_away(folder / "lock")
-    cli("worker", "--drain", code=1)  # once it is moved away, its job is settled: it is lost
+    cli("worker", "--drain", code=1)  # without the planted lock, the job is recovered, as lost
     assert cli.queue.job(1).state is State.FAILED
 
 
 @PLANTS
-def test_a_supervisors_lock_that_can_not_be_read_hangs_nobody(cli: Cli, plant: str) -> None:
-    """It tells no more than a missing one: that no such process runs is seen from elsewhere."""
+def test_a_supervisors_lock_that_can_not_be_read_blocks_no_worker(cli: Cli, plant: str) -> None:
+    """Such a lock counts as missing: other evidence shows that no such process runs."""
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "0.lock", plant)
     cli.id("true")
@@ -83,7 +83,7 @@ def test_a_supervisors_lock_that_can_not_be_read_hangs_nobody(cli: Cli, plant: s
 
 
 @PLANTS
-def test_what_a_dead_supervisor_noted_is_unknown_where_its_file_is_none(cli: Cli, plant: str) -> None:
+def test_a_job_is_lost_if_the_record_of_its_dead_supervisor_is_not_a_file(cli: Cli, plant: str) -> None:
     folder = killed_worker(cli, with_its_supervisor=True)
     put(folder / "0.ends", plant)
     cli("worker", "--drain", code=1)
@@ -93,7 +93,7 @@ def test_what_a_dead_supervisor_noted_is_unknown_where_its_file_is_none(cli: Cli
 
 
 @PLANTS
-def test_a_worker_whose_supervisor_died_beside_a_planted_lock_settles_it(cli: Cli, plant: str) -> None:
+def test_a_worker_ends_the_job_of_a_dead_supervisor_despite_a_planted_lock(cli: Cli, plant: str) -> None:
     cli("add", "--retries", "0", f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     second = cli.id("true")
     worker = cli.worker("-j", "1")
@@ -110,7 +110,7 @@ def test_a_worker_whose_supervisor_died_beside_a_planted_lock_settles_it(cli: Cl
 
 
 @PLANTS
-def test_nobody_waits_for_a_log_that_is_none(cli: Cli, plant: str) -> None:
+def test_a_log_that_is_not_a_plain_file_blocks_no_reader(cli: Cli, plant: str) -> None:
     cli("run", "echo said")
     log = cli.store / "runs" / "0" / "1.1.log"
     put(log, plant)
@@ -122,7 +122,7 @@ def test_nobody_waits_for_a_log_that_is_none(cli: Cli, plant: str) -> None:
     log.touch(0o600)
 
 
-def test_a_job_that_puts_a_fifo_in_the_place_of_its_log_hangs_nobody(cli: Cli) -> None:
+def test_a_job_that_replaces_its_log_by_a_fifo_blocks_no_reader(cli: Cli) -> None:
     lines = 'log=$(readlink /proc/$$/fd/1); rm "$log"; mkfifo "$log"; exit 3\n'
     done = cli("run", "--from", "-", stdin=lines, code=1)
     assert "0 of 1 succeeded" in done.stderr
@@ -132,7 +132,7 @@ def test_a_job_that_puts_a_fifo_in_the_place_of_its_log_hangs_nobody(cli: Cli) -
 
 @PLANTS
 @pytest.mark.parametrize("name", ["0.ctl", "0.err"])
-def test_what_lies_in_the_place_of_a_supervisors_files_hangs_no_worker(cli: Cli, plant: str, name: str) -> None:
+def test_a_fifo_or_folder_in_place_of_a_supervisors_file_blocks_no_worker(cli: Cli, plant: str, name: str) -> None:
     job = cli.id(f"echo $$ > {cli.cwd}/pid; exec sleep 1000")
     worker = cli.worker("-j", "1")
     pids_in(cli.cwd / "pid", 1)
@@ -146,7 +146,7 @@ def test_what_lies_in_the_place_of_a_supervisors_files_hangs_no_worker(cli: Cli,
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "journal.hint", "store.lock", "env", "runs"])
-def test_a_backup_by_hard_links_keeps_nobody_from_working(cli: Cli, name: str) -> None:
+def test_a_backup_by_hard_links_does_not_stop_jobq(cli: Cli, name: str) -> None:
     cli("run", "echo one")
     cli("add", "echo two")
     path = cli.store / name
@@ -158,7 +158,7 @@ def test_a_backup_by_hard_links_keeps_nobody_from_working(cli: Cli, name: str) -
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_a_second_name_in_a_folder_that_others_can_write_to_is_refused(cli: Cli, mode: int) -> None:
+def test_a_hard_link_in_a_folder_that_others_can_write_to_is_refused(cli: Cli, mode: int) -> None:
     cli("run", "echo one")
     log = cli.store / "runs" / "0" / "1.1.log"
     (cli.cwd / "elsewhere").hardlink_to(log)
@@ -168,8 +168,8 @@ def test_a_second_name_in_a_folder_that_others_can_write_to_is_refused(cli: Cli,
     assert cli("log", "1").stdout == "one\n"
 
 
-def test_a_second_name_of_what_jobq_never_makes_is_refused(cli: Cli) -> None:
-    """It was given while others could write here, perhaps: what all may read is none of ours."""
+def test_a_hard_link_to_a_file_that_others_can_read_is_refused(cli: Cli) -> None:
+    """jobq never makes a file that others may read, so another user may have planted this one."""
     cli("run", "echo one")
     log = cli.store / "runs" / "0" / "1.1.log"
     victim = cli.cwd / "victim"
@@ -187,7 +187,7 @@ def test_commands_are_read_from_a_pipe_and_waiting_for_it_ends_by_a_signal(cli: 
     for words, number in ((["run"], signal.SIGTERM), (["add"], signal.SIGINT)):
         process = cli.start(*words, "--from", str(fifo))
         writer = wait_until(lambda: opened_for_writing(fifo))
-        # Again and again, as a person would: one that comes just before read(2) is seen only behind it.
+        # Repeatedly, as a user would: Python handles a signal that comes just before read(2) only after it.
         while process.poll() is None:
             process.send_signal(number)
             time.sleep(0.005)
@@ -201,14 +201,14 @@ def test_commands_are_read_from_a_pipe_and_waiting_for_it_ends_by_a_signal(cli: 
 
 
 def opened_for_writing(fifo: Path) -> int | None:
-    """A descriptor, once somebody reads it."""
+    """Return a descriptor, or None before a process has opened the FIFO to read."""
     try:
         return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
         return None
 
 
-def test_doctor_finds_every_file_that_is_none(cli: Cli) -> None:
+def test_doctor_finds_symbolic_links_in_place_of_files(cli: Cli) -> None:
     cli("run", "echo one")
     places = ["env/" + next((cli.store / "env").iterdir()).name, "runs/0/1.1.log", "store.lock"]
     for place in places:
@@ -216,7 +216,9 @@ def test_doctor_finds_every_file_that_is_none(cli: Cli) -> None:
         shutil.move(path, kept)
         path.symlink_to(kept)
         store = Store(str(cli.store))
-        assert any(f"{path} is a symbolic link in the place of a file" in p for p in check._files(store.existing()))
+        root = store.existing()
+        assert root is not None
+        assert any(f"{path} is a symbolic link in the place of a file" in p for p in check._files(root))
         store.close()
         path.unlink()
         shutil.move(kept, path)

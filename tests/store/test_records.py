@@ -1,4 +1,4 @@
-"""What is written down comes back as it was; what does not fit is refused with the reason, never a crash."""
+"""Records: a job is read as it was written; a bad record is refused with the reason, without a crash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CALLS = st.builds(
 
 @st.composite
 def attempts(draw: st.DrawFn, *, running: bool) -> tuple[Attempt, ...]:
-    """Numbered from 1 on; all of them have ended but the last of a running job."""
+    """Draw attempts numbered from 1; all have ended, except the last one of a running job."""
     ended = draw(st.lists(st.tuples(WORD, WORD, TIME, TEXT, ENDINGS, EXTRA), max_size=3, min_size=int(running)))
     made = [Attempt(n, *fields) for n, fields in enumerate(ended, 1)]
     return (*made[:-1], made[-1]._replace(ending=None)) if running else tuple(made)
@@ -53,7 +53,7 @@ JOBS = st.sampled_from(State).flatmap(
 
 
 @given(JOBS)
-def test_a_job_comes_back_as_it_was_with_what_a_later_version_added(job: Job) -> None:
+def test_a_job_is_read_as_it_was_written_with_the_keys_of_a_later_version(job: Job) -> None:
     assert read_job(json.loads(json.dumps(job_record(job)))) == job
 
 
@@ -81,6 +81,6 @@ def test_a_record_with_anything_in_any_place_is_read_or_refused(job: Job, data: 
 
 
 @pytest.mark.parametrize("record", [None, [], {}, {"id": 1}, {"id": 1, "command": [], "added_at": 0}, "x"])
-def test_what_is_no_job_is_refused(record: object) -> None:
+def test_a_record_that_is_no_job_is_refused(record: object) -> None:
     with pytest.raises(BadRecord):
         read_job(record)

@@ -1,4 +1,4 @@
-"""How long finished jobs stay, whatever the clocks do: time is played, the store is real."""
+"""Retention of finished jobs under right and wrong clocks: the time is simulated, the store is real."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from jobq.store.retention import NOTE, Age, Ages, time_between
 from jobq.store.state import Remove
 from jobq.store.store import Store
 from tests.conftest import assert_sound
-from tests.store.test_compaction import DAY, NOW, add, later, run
+from tests.helpers.finished import DAY, NOW, add, later, run
 
 YEARS = 10 * 365 * DAY
 KEEP = retention.KEEP_DAYS * DAY
 
 
 class World:
-    """One machine: real time, and what its clocks make of it."""
+    """One machine: the real time, and the time that its clocks show."""
 
     def __init__(self) -> None:
         self.real = 1e6
@@ -43,7 +43,7 @@ class World:
         return self.now
 
     def reboot(self, off: float, wall_off: float) -> Moment:
-        """It was switched off for a while, and comes up with this clock."""
+        """Switch the machine off for `off` seconds; it starts with a wall clock that is wrong by `wall_off` seconds."""
         self.real += off
         self.boots += 1
         self.booted, self.wall_off = self.real, NOW.wall + wall_off
@@ -51,19 +51,19 @@ class World:
 
 
 def shown(store: Store) -> set[int]:
-    """The finished jobs there are."""
+    """Return the ids of the finished jobs."""
     store.read()
     return {job.id for job in store.finished_jobs()}
 
 
 def keep(store: Store, now: Moment) -> None:
-    """What a worker does that comes by."""
+    """Apply the retention, as a worker does."""
     if retention.look(store, now):
         assert compaction.compact(store.path, now)
 
 
 def with_log(store: Store, now: Moment, command: str = "true") -> int:
-    """A job that has just finished, and has an output."""
+    """Add a job that finishes at `now` and has a log; return its id."""
     (job_id,) = add(store, command)
     run(store, job_id, 0, now)
     store.logs.make_folder(job_id)
@@ -88,8 +88,8 @@ def test_a_wrong_clock_for_a_moment_removes_nothing(store: Store, off: float, *,
 
 
 @pytest.mark.parametrize("off", [YEARS, -14 * DAY, -YEARS])
-def test_what_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: Store, off: float) -> None:
-    """Its file is named by that clock. When the clock is right again, it is neither old nor of the future."""
+def test_a_job_that_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: Store, off: float) -> None:
+    """The wrong clock names the file. Under the right clock, the job counts neither as old nor as future."""
     world = World()
     world.reboot(0.0, off)
     wrong = with_log(store, world.now)
@@ -106,14 +106,14 @@ def test_what_finished_under_a_wrong_clock_is_kept_as_long_as_any_other(store: S
     assert not os.path.exists(store.logs.path(wrong, 1))
 
 
-def test_files_of_days_to_come_are_joined_to_todays(store: Store) -> None:
-    """Nothing that was said of a job later is forgotten by that."""
+def test_files_of_future_days_are_joined_to_todays_file(store: Store) -> None:
+    """The join keeps every later record of a job."""
     old, failed, gone = add(store, "old", "failed", "gone")
     for job_id, status in ((old, 0), (failed, 1), (gone, 0)):
         run(store, job_id, status, NOW)
     assert compaction.compact(store.path, NOW)
     ahead = later(4000)._replace(boot=NOW.boot + 5)
-    run(store, *add(store, "ahead"), 1, ahead)
+    run(store, add(store, "ahead")[0], 1, ahead)
     store.update(lambda _: [Remove(gone)], ahead.wall)
     before = Store(store.path)
     before.read()
@@ -121,13 +121,13 @@ def test_files_of_days_to_come_are_joined_to_todays(store: Store) -> None:
     assert compaction.compact(store.path, later(1)._replace(boot=ahead.boot + 5))
     assert sorted(path.stem for path in Path(store.path, "finished").iterdir()) == ["2023-11-14", "2023-11-15"]
     assert shown(store) == {old, failed, 4}
-    count, last = store.open_failures(3)  # where they lie was noted
+    count, last = store.open_failures(3)  # their places were recorded
     assert (count, [job.id for job in last]) == (2, [4, failed])
-    assert set(before.find_all([old, failed, 4])) == {old, failed, 4}  # though the files it knew are gone
+    assert set(before.find_all([old, failed, 4])) == {old, failed, 4}  # although the files that it knew are removed
     before.close()
 
 
-def test_few_jobs_go_too_though_they_never_left_the_journal(store: Store) -> None:
+def test_a_few_jobs_are_removed_even_if_they_never_left_the_journal(store: Store) -> None:
     job_ids = [with_log(store, NOW) for _ in range(3)]
     assert not retention.look(store, NOW)
     keep(store, later(6.9))
@@ -138,7 +138,7 @@ def test_few_jobs_go_too_though_they_never_left_the_journal(store: Store) -> Non
 
 
 def test_a_store_that_was_not_used_for_months_keeps_its_jobs_for_a_while(store: Store) -> None:
-    """Nobody saw that time pass: the machine may have been off, or its clock may be wrong."""
+    """No process saw that time pass: the machine may have been off, or its clock may be wrong."""
     world = World()
     job_id = with_log(store, world.now)
     keep(store, world.now)
@@ -149,8 +149,8 @@ def test_a_store_that_was_not_used_for_months_keeps_its_jobs_for_a_while(store: 
     assert shown(store) == set()
 
 
-def test_short_processes_and_short_boots_add_up(store: Store) -> None:
-    """An hour a day, and a worker that lives for a moment in it."""
+def test_the_times_of_short_processes_and_short_boots_add_up(store: Store) -> None:
+    """The machine runs for an hour a day, and a worker for a moment of it."""
     world = World()
     with_log(store, world.now)
     keep(store, world.now)
@@ -162,8 +162,8 @@ def test_short_processes_and_short_boots_add_up(store: Store) -> None:
     assert 7 * 24 - 2 <= days <= 7 * 24
 
 
-def test_days_whose_clock_starts_in_the_past_at_each_boot_do_not_hold_up_the_others(store: Store) -> None:
-    """A machine without a battery: something always finishes on the first of January 1970."""
+def test_a_clock_that_starts_in_the_past_at_each_boot_does_not_delay_removal(store: Store) -> None:
+    """The machine has no clock battery: a job finishes on 1 January 1970 after each boot."""
     world = World()
     most = 0
     for _ in range(30):
@@ -178,7 +178,7 @@ def test_days_whose_clock_starts_in_the_past_at_each_boot_do_not_hold_up_the_oth
     assert 12 <= most <= 18
 
 
-def test_what_finishes_late_on_an_old_day_is_as_new_as_any(store: Store) -> None:
+def test_a_job_that_finishes_late_on_an_old_day_counts_as_new(store: Store) -> None:
     """The clock was set back to the day on which others had finished."""
     world = World()
     old = with_log(store, world.now)
@@ -194,21 +194,21 @@ def test_what_finishes_late_on_an_old_day_is_as_new_as_any(store: Store) -> None
         assert shown(store) == {old, new}
 
 
-def test_an_earlier_file_that_is_young_keeps_the_later_ones() -> None:
-    """What became of its jobs may be written there."""
+def test_a_young_file_keeps_the_files_of_later_days() -> None:
+    """The later files may hold later records of its jobs."""
     old = Age(1, 9 * DAY)
     young = {"2023-11-01": old, "2023-11-02": Age(1, DAY), "2023-11-03": old}
     assert Ages(NOW, young, {}).kept(7).files.keys() == {"2023-11-02", "2023-11-03"}
 
 
-def test_two_who_look_at_once_count_the_time_once(store: Store) -> None:
+def test_two_workers_that_count_at_once_count_the_time_once(store: Store) -> None:
     world = World()
     with_log(store, world.now)
     retention.look(store, world.now)
     for _ in range(5):
         stale = world.passes(DAY)
         retention.look(store, world.passes(3600.0))
-        retention.look(store, stale)  # it has read the clocks before
+        retention.look(store, stale)  # with clocks that were read earlier
     (age,) = Ages.read(store.root).ends.values()
     assert age.seconds == 5 * (DAY + 3600.0)
 
@@ -228,7 +228,7 @@ def test_two_who_look_at_once_count_the_time_once(store: Store) -> None:
         ),
     ],
 )
-def test_without_a_sound_note_the_time_begins_anew(store: Store, spoil: Callable[[Path], object]) -> None:
+def test_without_a_valid_note_the_count_of_time_starts_anew(store: Store, spoil: Callable[[Path], object]) -> None:
     job_id = with_log(store, NOW)
     keep(store, NOW)
     spoil(Path(store.path, NOTE))
@@ -248,7 +248,7 @@ def test_a_note_that_can_not_be_written_does_no_harm(store: Store) -> None:
     Path(store.path, NOTE).rmdir()
 
 
-def test_a_shorter_note_over_a_longer_one(store: Store) -> None:
+def test_a_shorter_note_replaces_a_longer_one(store: Store) -> None:
     add(store, "true")
     long = Ages(NOW, {f"2023-11-{day:02}": Age(day, float(day)) for day in range(1, 30)}, {})
     long.write(store.root)
@@ -262,7 +262,7 @@ JUMPS = st.floats(-YEARS, YEARS)
 
 
 @given(passed=SECONDS, wall=JUMPS, boot=JUMPS, reboots=st.booleans(), since=SECONDS)
-def test_no_more_time_is_seen_than_has_passed_if_either_clock_is_right(
+def test_no_more_time_is_counted_than_has_passed_if_one_clock_is_right(
     passed: float, wall: float, boot: float, *, reboots: bool, since: float
 ) -> None:
     def now(wall: float, boot: float) -> Moment:
@@ -277,10 +277,10 @@ def test_no_more_time_is_seen_than_has_passed_if_either_clock_is_right(
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32))
-def test_a_life_with_bad_clocks(seed: int) -> None:
-    """Clocks jump, the machine is switched off, notes are lost: what is younger than 7 days of real time is all there.
+def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
+    """Clocks jump, the machine is switched off, notes are lost: no job younger than 7 days of real time is removed.
 
-    When the clock has been right for long enough, everything is gone.
+    Once the clock has been right for long enough, every finished job is removed.
     """
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -305,7 +305,7 @@ def test_a_life_with_bad_clocks(seed: int) -> None:
                     now = world.reboot(dice.choice([10.0, DAY, 30 * DAY]), dice.choice([0.0, 0.0, YEARS, -14 * DAY]))
                 case "rm" if there := shown(store):
                     gone = dice.choice(sorted(there))
-                    store.update(lambda _, gone=gone: [Remove(gone)], now.wall)
+                    store.update(lambda _, gone=gone: [Remove(gone)], now.wall)  # type: ignore[misc]
                     del ended[gone]
                 case "stale" if ended:
                     retention.look(store, stale)
@@ -316,7 +316,7 @@ def test_a_life_with_bad_clocks(seed: int) -> None:
             assert young <= there <= ended.keys()
             assert all(os.path.exists(store.logs.path(job_id, 1)) for job_id in there)
         world.wall_off = NOW.wall
-        for _ in range(18):  # what was removed by hand is noted for as long again
+        for _ in range(18):  # the record of a removal by hand is kept for as long again
             keep(store, world.passes(DAY))
         assert shown(store) == set()
         assert not ended or os.listdir(f"{store.path}/finished") == []

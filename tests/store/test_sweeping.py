@@ -1,4 +1,4 @@
-"""Leftovers are told by their age, and a clock may be wrong: who is swept away in the middle of making makes it again."""
+"""Sweeps go by age, and a clock may be wrong: a process whose half-made files are swept makes them again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ YEARS = 10 * 365 * 86_400.0
 
 
 @pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
-def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
+def test_an_environment_is_saved_even_if_a_sweep_removes_it_half_made(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool
 ) -> None:
-    root, swept = store.root, []
+    root = store.root
+    swept: list[int] = []
 
     def sync_and_sweep(fd: int) -> None:
         os.fsync(fd)
@@ -39,10 +40,11 @@ def test_a_captured_environment_is_saved_though_it_is_swept_away_half_made(
 
 @pytest.mark.parametrize(("times", "fails"), [(1, False), (2, False), (99, True)])
 @pytest.mark.parametrize("locked", [False, True])
-def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
+def test_a_worker_starts_even_if_a_sweep_removes_its_half_made_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, times: int, *, fails: bool, locked: bool
 ) -> None:
-    root, swept = store.root, []
+    root = store.root
+    swept: list[str] = []
 
     def sweep_and_hold(path: str) -> int:
         held = hold_new(path) if locked else None
@@ -53,7 +55,7 @@ def test_a_worker_starts_though_its_folder_is_swept_away_half_made(
 
     with monkeypatch.context() as patch:
         patch.setattr(presence, "hold_new", sweep_and_hold)
-        if locked:  # the sweeper has looked at the lock just before
+        if locked:  # the sweeper checked the lock just before
             patch.setattr(presence, "is_alive", lambda *_: False)
         if fails:
             with pytest.raises(NotSaved):

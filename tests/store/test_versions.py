@@ -1,7 +1,7 @@
-"""Stores of every format there has been, as they were left by the version that wrote them (`tests/data/format-N`).
+"""Stores of every format so far, as the version that wrote them left them (`tests/data/format-N`).
 
-Each holds a finished day, a job of every state, a call, a bulk add, a requeued old job, and the folder of a worker that
-was killed while a job ran and then ended by itself.
+Each holds a finished day, jobs in every state that a command leads to, a call, a bulk add, an old job that was
+requeued, and the folder of a worker that was killed while a job ran; that job then ended by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ STATES = {
 
 @pytest.fixture(params=sorted(path.name for path in DATA.glob("format-*")))
 def old(request: pytest.FixtureRequest, cli: Cli) -> Cli:
-    """A copy of an old store, as private as it was."""
+    """A copy of an old store, private again."""
     shutil.copytree(DATA / request.param, cli.store)
     for path in [cli.store, *cli.store.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -57,8 +58,8 @@ def test_an_old_store_is_read_in_full(old: Cli) -> None:
     assert old("log", "6").stdout == "a b\ncafé\n"
 
 
-def test_an_old_store_is_worked_on(old: Cli) -> None:
-    """The ends that its dead worker never recorded are taken; what waits is run; numbers go on."""
+def test_the_jobs_of_an_old_store_are_run(old: Cli) -> None:
+    """The end that its dead worker never recorded is recorded, waiting jobs run, and new ids follow the old ones."""
     assert old.id("true") == 12
     old("cancel", "10")
     old("worker", "--drain", code=1)
@@ -74,7 +75,7 @@ def test_an_old_store_is_worked_on(old: Cli) -> None:
 
 
 def rewritten(path: Path, change: Callable[[Record], None]) -> None:
-    """Every line of a file again, changed as a later version might have written it, with its checksum."""
+    """Change every line of a file, as a later version might have written it, and renew its checksum."""
     lines = [decode_line(line) for line in path.read_bytes().splitlines()]
     for line in lines:
         del line["crc"]
@@ -83,13 +84,13 @@ def rewritten(path: Path, change: Callable[[Record], None]) -> None:
 
 
 def of_a_later_version(cli: Cli, **versions: int) -> None:
-    """The header says so."""
+    """Set these versions in the journal's header, and remove the hint."""
     rewritten(cli.store / JOURNAL, lambda line: line.update(versions) if "jobq" in line else None)
     (cli.store / HINT).unlink(missing_ok=True)
 
 
 def contents(folder: Path) -> dict[Path, bytes | int]:
-    """All files, and when the folders were last changed."""
+    """Return the bytes of each file, and the time of the last change of each folder (ns)."""
     return {
         path: path.read_bytes() if path.is_file() else path.lstat().st_mtime_ns
         for path in [folder, *folder.rglob("*")]
@@ -141,10 +142,10 @@ def test_a_store_that_may_only_be_read_is_read(readable: Cli) -> None:
     assert contents(readable.store) == before
 
 
-def test_following_a_running_job_of_a_store_that_may_only_be_read(readable: Cli) -> None:
+def test_log_follows_a_running_job_of_a_store_that_may_only_be_read(readable: Cli) -> None:
     following = readable.start("log", "-f", "2")
     with pytest.raises(subprocess.TimeoutExpired):
-        following.wait(2.5)  # it looks for dead workers once a second
+        following.wait(2.5)  # it checks for dead workers once a second
     following.terminate()
 
 
@@ -158,8 +159,8 @@ def test_a_store_that_may_not_even_be_read_is_left_alone(cli: Cli) -> None:
     of_a_later_version(cli, min_reader=FORMAT)
 
 
-def marked(value: object) -> None:
-    """A key of a later version in every object that may have one."""
+def marked(value: Any) -> None:
+    """Add a key of a later version to every object that may have one."""
     match value:
         case {"jobq": "journal"} | {"snapshot_end": True} | {"cwd": str()} | {"call": str()} | {"n": int()}:
             value["new"] = {"a": [1]}
@@ -172,7 +173,7 @@ def marked(value: object) -> None:
 
 
 def count_marks(path: Path) -> dict[str, int]:
-    """How many objects of each kind have the key, in all lines of a file."""
+    """Count the objects of each kind that have the key, in all lines of a file."""
     counts: dict[str, int] = {}
 
     def look(value: object) -> None:
@@ -189,7 +190,7 @@ def count_marks(path: Path) -> dict[str, int]:
     return counts
 
 
-def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
+def test_keys_of_a_later_version_survive_everywhere(cli: Cli) -> None:
     (cli.cwd / "tasks.py").write_text("def f(): pass\n")
     cli("call", "tasks:f", ":=1")  # fails: it takes no argument
     cli("call", "--queue", "other", "tasks:f")
@@ -205,11 +206,11 @@ def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
     assert before == {"jobq": 1, "specs": 1, "snapshot_end": 1, "cwd": 2, "call": 2, "n": 1, "outcome": 1, "command": 2}
     assert compact(str(cli.store), clock.now())
     assert count_marks(cli.store / JOURNAL) == before
-    cli("worker", "--drain", "-q", "default", code=1)  # the job moves
+    cli("worker", "--drain", "-q", "default", code=1)  # the job is run again
     assert compact(str(cli.store), clock.now())
     (day,) = (cli.store / "finished").iterdir()
     assert count_marks(day) == {"cwd": 1, "call": 1, "n": 1, "outcome": 1, "command": 1}
-    cli("requeue", "1")  # it is put back, all of it
+    cli("requeue", "1")  # its whole record is put back
     assert count_marks(cli.store / JOURNAL)["command"] == 2
     assert compact(str(cli.store), clock.now())
     assert count_marks(cli.store / JOURNAL) == before
@@ -217,7 +218,7 @@ def test_what_a_later_version_added_survives_everywhere(cli: Cli) -> None:
     store.read()
     assert store.header is not None
     assert (store.header.format, store.header.min_writer) == (FORMAT + 1, FORMAT)
-    with (cli.store / JOURNAL).open("r+b") as journal:  # repair carries it over, too
+    with (cli.store / JOURNAL).open("r+b") as journal:  # repair keeps the key, too
         journal.seek(-20, os.SEEK_END)
         journal.write(b"x")
     cli("doctor", "--accept-loss")
