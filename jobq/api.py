@@ -13,6 +13,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobq import clock
@@ -27,8 +28,10 @@ from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
 from jobq.store import compaction, presence
 from jobq.store.environment import capture
-from jobq.store.state import Add, Change, Remove, StoreState
+from jobq.store.selection import open_failures
+from jobq.store.state import StoreState
 from jobq.store.store import EnvironmentGone, Store
+from jobq.store.transaction import Add, Transaction
 from jobq.system import current_umask, utf8
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
@@ -54,10 +57,6 @@ class Changed(NamedTuple):
 
     jobs: list[Job]
     refused: list[Refused]
-
-
-class Compacted(Exception):
-    """Jobs were moved between the look at them and the lock."""
 
 
 class Queue:
@@ -97,16 +96,14 @@ class Queue:
         return self._store(make_spec(), commands)
 
     def _store(self, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
+        now = clock.now().wall
         if spec.name is None:
-            return self.store.enqueue(spec, commands, clock.now().wall)
-
-        def decide(state: StoreState) -> Iterator[Add]:
-            other = state.named(spec.name or "")
+            return self.store.append(Add(spec, commands), now)
+        with self.store.transaction(now) as changes:
+            other = changes.state.named(spec.name)
             if other is not None and not other.state.final:
                 raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-            yield Add(spec, commands)
-
-        return self.store.update(decide, clock.now().wall)
+            return changes.add(Add(spec, commands))
 
     def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
@@ -187,7 +184,7 @@ class Queue:
     def open_failures(self, most: int = 20) -> tuple[int, list[Job]]:
         """How many failures nobody has dealt with (requeued, removed, acknowledged), and the last, newest first."""
         self.store.read()
-        return self.store.open_failures(most)
+        return open_failures(self.store, most)
 
     def workers(self) -> list[str]:
         """The tokens of the live workers that take any job."""
@@ -292,21 +289,14 @@ class Queue:
         Raises NotFound, NotSaved.
         """
         done = Changed([], [])
-
-        def decide(state: StoreState, now_known: Callable[[int], Job]) -> Iterator[Remove]:
-            del state
-            done.jobs.clear()
-            done.refused.clear()
-            for job_id in job_ids:
-                job = now_known(job_id)
+        with self._changing(job_ids, clock.now()) as (changes, jobs):
+            for job in jobs:
                 if job.state is State.RUNNING:
-                    hint = f"'jobq cancel --wait {job_id}' ends it; then 'jobq rm {job_id}'"
+                    hint = f"'jobq cancel --wait {job.id}' ends it; then 'jobq rm {job.id}'"
                     done.refused.append(WrongState(job, "be removed", hint))
                     continue
                 done.jobs.append(job)
-                yield Remove(job_id, job.is_open_failure)
-
-        self._update(job_ids, decide, clock.now())
+                changes.remove(job.id, open_failure=job.is_open_failure)
         try:
             self.store.logs.remove({job.id for job in done.jobs})
             compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})
@@ -317,60 +307,43 @@ class Queue:
     def _change(self, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
         now = clock.now()
         done = Changed([], [])
-
-        def decide(state: StoreState, now_known: Callable[[int], Job]) -> Iterator[Job]:
-            done.jobs.clear()
-            done.refused.clear()
-            for job_id in job_ids:
-                before = now_known(job_id)
+        with self._changing(job_ids, now) as (changes, jobs):
+            for before in jobs:
                 try:
                     after = move(before, now)
-                    self._check_name(state, after)
+                    self._check_name(changes.state, after)
                 except Refused as e:
                     done.refused.append(e)
                     continue
                 done.jobs.append(after)
                 if after is not before:
-                    yield after
-
-        self._update(job_ids, decide, now)
+                    changes.put(after)
         return done
 
-    def _update(
-        self,
-        job_ids: Sequence[int],
-        decide: Callable[[StoreState, Callable[[int], Job]], Iterator[Change]],
-        now: Moment,
-    ) -> None:
-        """Update these jobs, finished long ago or not. Old files are read before the lock is taken: they are large.
+    @contextmanager
+    def _changing(self, job_ids: Sequence[int], now: Moment) -> Iterator[tuple[Transaction, Iterator[Job]]]:
+        """A transaction, and these jobs as they are in it, finished long ago or not. Raises NotFound.
 
-        Compaction may move jobs out of the journal in between: then everything is looked up again.
+        Old files are read before the lock is taken: they are large. If compaction moves jobs there meanwhile, they are
+        read again.
         """
         while True:
             self.store.read()
             known = self._all(job_ids)
-            seen = self.store.header.generation if self.store.header else 0
-
-            def now_known(job_id: int, known: dict[int, Job] = known, seen: int = seen) -> Job:
-                state = self.store.state
-                if job_id in state.jobs:
-                    return state.jobs[job_id]
-                if self.store.header is None or self.store.header.generation != seen:
-                    raise Compacted
-                if job_id in state.removed:
-                    raise NotFound(str(job_id))
-                return known[job_id]
-
-            try:
-                self.store.update(lambda state: decide(state, now_known), now.wall)
-            except Compacted:
-                continue
-            if compaction.is_due(self.store):
-                try:  # there may be no worker to do it
-                    compaction.compact(self.store.path, now, known=compaction.Checkpoint.by(self.store))
-                except (JobqError, OSError):
-                    pass  # what was asked is done; the next change, or a worker, will try again
-            return
+            generation = self.store.header.generation if self.store.header else 0
+            with self.store.transaction(now.wall) as changes:
+                header, jobs = self.store.header, changes.state.jobs
+                if header is not None and header.generation != generation and not jobs.keys() >= known.keys():
+                    continue
+                if gone := known.keys() & changes.state.removed:
+                    raise NotFound(str(min(gone)))
+                yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)
+            break
+        if compaction.is_due(self.store):
+            try:  # there may be no worker to do it
+                compaction.compact(self.store.path, now, known=compaction.Checkpoint.by(self.store))
+            except (JobqError, OSError):
+                pass  # what was asked is done; the next change, or a worker, will try again
 
     def _all(self, job_ids: Sequence[int]) -> dict[int, Job]:
         """The jobs of these ids. Raises NotFound."""

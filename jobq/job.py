@@ -106,6 +106,21 @@ class Spec(NamedTuple):
     extra: Record | None = None  # keys of later versions
 
 
+class Pause(NamedTuple):
+    """Nothing of a queue is started since `at` (wall clock), until it is resumed."""
+
+    at: float
+    reason: str = ""
+
+
+class QueueSettings(NamedTuple):
+    """What a person has set for a queue; `name` None: for all queues."""
+
+    name: str | None
+    pause: Pause | None = None
+    extra: Record | None = None  # keys of later versions
+
+
 class Ending(NamedTuple):
     """The end of one attempt, as its supervisor saw it. Wall-clock seconds, CPU seconds, KiB, bytes."""
 

@@ -19,9 +19,9 @@ from jobq.store import presence
 from jobq.store.environment import capture, encode, make_durable
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
-from jobq.store.hint import Hint, read_hint, write_hint
+from jobq.store.hint import Hint, read_hint
 from jobq.store.lock import StoreLock
-from jobq.store.writer import append
+from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
 from jobq.views.console import acknowledge, set_store_option, unserved
 
@@ -142,15 +142,18 @@ def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int
             if hint is None or not is_in_order(journal, hint) or not make_durable(root, spec["env"]):
                 return None
             op = {"op": "add", "first": hint.next_id, "spec": spec, "commands": [command]}
-            record = {"seq": hint.seq + 1, "at": time.time(), "ops": [op], "commit": True}
-            line = seal(to_json(record)[:-1].encode("ascii"))
-            append(root, JOURNAL, journal, line, hint.size)
-            write_hint(root, hint.after(hint.size + len(line), hint.seq + 1, hint.next_id + 1))
+            lines = transaction_lines([(op, LINE_BYTES)], hint.seq, time.time(), sealed_line)
+            commit(root, journal, hint, lines, hint.next_id + 1)
             return hint.next_id
         except JournalMoved:
             return None
         finally:
             os.close(journal)
+
+
+def sealed_line(record: dict[str, Any]) -> bytes:
+    """Return the record as a line of the journal."""
+    return seal(to_json(record)[:-1].encode("ascii"))
 
 
 def is_in_order(journal: int, hint: Hint) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.rules.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, presence, retention
+from jobq.store import compaction, environment, finished, pauses, presence, retention
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
@@ -34,6 +34,7 @@ OURS = frozenset(
         compaction.NEXT,
         compaction.COMPACT_LOCK,
         retention.NOTE,
+        pauses.NOTE,
     }
 )
 
@@ -63,8 +64,7 @@ def problems(store: Store) -> Iterator[str]:
             yield from job_problems(job, state.next_id)
             if not job.state.final:
                 yield f"job {job.id} is {job.state}, but stored as finished"
-    if state.running != {job.id for job in state.jobs.values() if job.state is State.RUNNING}:
-        yield "the index of running jobs is wrong"
+    yield from state.check_indexes()
     yield from _files(root)
 
 

@@ -14,20 +14,22 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
 
-from jobq.command import BadRecord
+from jobq.command import Record
 from jobq.errors import NotSaved
-from jobq.job import Job, Moment
+from jobq.job import Job, Moment, QueueSettings
 from jobq.store import environment, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.format import JOURNAL
+from jobq.store.format import BASE, JOURNAL
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
+from jobq.store.operations import SetQueue, operations_of
+from jobq.store.records import MISFITS
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
-from jobq.store.state import Later, snapshot
+from jobq.store.snapshot import snapshot_lines
+from jobq.store.state import Later
 from jobq.store.store import Store
-from jobq.store.view import touched
 from jobq.system import sync
 
 NEXT = "journal.next"
@@ -65,10 +67,11 @@ class Checkpoint(NamedTuple):
     removed: frozenset[int]
     failures: Failures | None  # all open ones, and the places of the last that have left the journal
     later: Later
+    queues: tuple[QueueSettings, ...] = ()
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
-        """Copy what `store` has read; call it after `update` or `read_settled`. None if there is no journal yet."""
+        """Copy what `store` has read, by `transaction` or `read_settled`. None if there is no journal yet."""
         state, header = store.state, store.header
         if header is None:
             return None
@@ -81,11 +84,18 @@ class Checkpoint(NamedTuple):
             frozenset(state.removed),
             state.failures.now,
             state.later,
+            tuple(state.queues.values()),
         )
 
 
 def compact(
-    path: str, now: Moment, *, known: Checkpoint | None = None, keep_days: int = KEEP_DAYS, lock_timeout: float = 10.0
+    path: str,
+    now: Moment,
+    *,
+    known: Checkpoint | None = None,
+    keep_days: int = KEEP_DAYS,
+    lock_timeout: float = 10.0,
+    least_format: int = BASE,
 ) -> bool:
     """Write the next generation of the journal of the store at `path`; return True if it replaced the old one.
 
@@ -112,7 +122,7 @@ def compact(
                     return False
                 store.journal.check_intact(known.upto)
             try:
-                header = _compact(store, known, now, keep_days)
+                header = _compact(store, known, now, keep_days, least_format)
             finally:
                 _clear_away(store.root, known.header)
             if header is not None and (_forget_old_days(store, header) or known.removed):
@@ -141,7 +151,7 @@ def compacting(root: Folder) -> Iterator[bool]:
         folder.close()
 
 
-def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> Header | None:
+def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least_format: int) -> Header | None:
     """Write the new generation and return its header; None if `known` is out of date."""
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
@@ -153,10 +163,10 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
     ages = recorded.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
-    header = old.followed_by(old.generation + 1, kept)
+    header = old.followed_by(old.generation + 1, kept, max(least_format, SetQueue.FORMAT if known.queues else BASE))
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
-    lines = snapshot(known.jobs, known.seq, known.next_id, failures, known.later)
+    lines = snapshot_lines(known.jobs, known.queues, known.seq, known.next_id, failures, known.later)
     fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
@@ -166,12 +176,8 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
             tail = store.journal.read(known.upto, end.size)
             parsed = parse_lines(tail, known.upto, known.seq)
             moved = {job.id for job in leaving}
-            try:
-                again = any(touched(line) & moved for line in parsed.lines)
-            except BadRecord:
-                again = True  # the next reader reports the damage
-            if parsed.end != end.size or again:
-                return None  # a finished job was requeued or removed meanwhile: the next try sees that
+            if parsed.end != end.size or not _can_follow(parsed.lines, header, moved):
+                return None
             try:
                 write_all(fd, tail, snapshot_end)
                 sync(fd)
@@ -188,6 +194,18 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int) -> He
         os.close(fd)
     presence.notify(root)
     return header
+
+
+def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:
+    """Return True if these lines may stand behind a snapshot from which the `moved` jobs are gone.
+
+    If a finished job was requeued or removed meanwhile, or an operation needs a later format, the next try sees that.
+    """
+    try:
+        ops = [op for line in tail for op in operations_of(line)]
+    except MISFITS:
+        return False  # the next reader reports the damage
+    return all(header.format >= op.FORMAT and moved.isdisjoint(op.job_ids()) for op in ops)
 
 
 def _open_failures(

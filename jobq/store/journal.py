@@ -27,8 +27,7 @@ from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooN
 from jobq.options.values import COUNT
 from jobq.sealed import CRC_BYTES, MAX_LINE, is_whole, seal
 from jobq.store.folder import Folder, read_all, write_all
-from jobq.store.format import FORMAT, JOURNAL, MIN_READER, MIN_WRITER
-from jobq.store.writer import append
+from jobq.store.format import BASE, FORMAT, JOURNAL
 from jobq.system import sync
 from jobq.version import VERSION
 
@@ -96,24 +95,28 @@ class Header(NamedTuple):
     host: str
     version: str  # of the jobq that wrote it
     finished: dict[str, int]  # day -> bytes of finished/<day>.jsonl that count
-    format: int = FORMAT
-    min_reader: int = MIN_READER
-    min_writer: int = MIN_WRITER
+    format: int = BASE
+    min_reader: int = BASE
+    min_writer: int = BASE
     extra: Record | None = None  # keys of later versions
 
     def encode(self) -> bytes:
         """Return the line."""
         return encode_line({"jobq": "journal", **dict(zip(HEADER_KEYS, self, strict=False)), **(self.extra or {})})
 
-    def followed_by(self, generation: int, days: dict[str, int]) -> Header:
-        """Return the header of a later generation, written by this version; the fields of later versions stay."""
-        return self._replace(
+    def followed_by(self, generation: int, days: dict[str, int], least: int) -> Header:
+        """Return the header of a later generation, written by this version; the fields of later versions stay.
+
+        `least`: the least format that holds what is in the store. That of a later version is not lowered.
+        """
+        later = self if self.format > FORMAT else self._replace(format=least, min_reader=least, min_writer=least)
+        return later._replace(
             generation=generation,
             version=VERSION,
             finished=days,
-            format=max(self.format, FORMAT),
-            min_reader=max(self.min_reader, MIN_READER),
-            min_writer=max(self.min_writer, MIN_WRITER),
+            format=max(later.format, least),
+            min_reader=max(later.min_reader, least),
+            min_writer=max(later.min_writer, least),
         )
 
     @classmethod
@@ -274,13 +277,6 @@ class Journal:
             at = offset
         if at != end:
             raise StoreDamaged(self.path, at, f"{end - at} acknowledged bytes are missing")
-
-    def append(self, data: bytes, at: int) -> None:
-        """Write and sync `data` at `at`, the end of the file, all or nothing (see `writer.append`).
-
-        Raises NotSaved, SyncFailed, JournalMoved.
-        """
-        append(self.folder, JOURNAL, self.fd, data, at)
 
     def renew(self, start: int, end: int) -> None:
         """Make the lines from `start` to `end` durable, no matter which process wrote them.

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
-from jobq.job import Attempt, Due, Ending, Job, Outcome, Spec, State, Step
+from jobq.job import Attempt, Due, Ending, Job, Outcome, Pause, QueueSettings, Spec, State, Step
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 
@@ -231,3 +231,26 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
     if [attempt.n for attempt in attempts] != list(range(1, len(attempts) + 1)):
         raise BadRecord(f"the attempts of job {job.id} are not numbered 1, 2, ...")
     return apply_changing(job, record.get("job", {}), attempts, read_history(record.get("history", [])))
+
+
+def queue_record(settings: QueueSettings) -> Record:
+    """Return the settings of a queue as stored."""
+    record: Record = {"name": settings.name}
+    if settings.pause is not None:
+        record["pause"] = settings.pause
+    return record | (settings.extra or {})
+
+
+def read_queue(record: object) -> QueueSettings:
+    """The inverse of `queue_record`. Raises BadRecord."""
+    if not isinstance(record, dict) or not isinstance(record.get("name", 0), (str, type(None))):
+        raise BadRecord(f"the settings of a queue can't be {record!r:.60}")
+    pause = None
+    match record.get("pause"):
+        case None:
+            pass
+        case [int() | float() as at, str() as reason] if TIME.allows(at):
+            pause = Pause(at, reason)
+        case other:
+            raise BadRecord(f"a pause can't be {other!r:.60}")
+    return QueueSettings(record["name"], pause, unknown_keys(record, frozenset({"name", "pause"})))

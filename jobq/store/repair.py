@@ -14,13 +14,15 @@ from jobq.sealed import is_whole
 from jobq.store import compaction, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
-from jobq.store.format import FORMAT, JOURNAL
+from jobq.store.format import BASE, FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
+from jobq.store.operations import SetQueue, apply_line, decode
 from jobq.store.records import ID, MISFITS
-from jobq.store.state import StoreState, snapshot
+from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.version import VERSION
 
@@ -58,8 +60,9 @@ def repair(store: Store, wall: float) -> Loss:
         sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
-        header = salvage.header.followed_by(generation, sizes)
-        lines = snapshot(state.jobs.values(), state.seq, state.next_id, None, state.later)
+        least = SetQueue.FORMAT if state.queues else BASE
+        header = salvage.header.followed_by(generation, sizes, least)
+        lines = snapshot_lines(state.jobs.values(), state.queues.values(), state.seq, state.next_id, None, state.later)
         fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)
@@ -125,9 +128,9 @@ class Salvage:
         for line in lines:
             for op in line["ops"] if isinstance(line["ops"], list) else [line["ops"]]:
                 try:
-                    known = op["job"]["id"] if op["op"] == "put" else op.get("id", 0)
+                    known = max(decode(op).job_ids(), default=0)
                     self.state.next_id = max(self.state.next_id, known + 1)
-                    self.state.apply({"seq": line["seq"], "at": line["at"], "ops": [op]})
+                    apply_line(self.state, {"seq": line["seq"], "at": line["at"], "ops": [op]})
                 except MISFITS:
                     self.lost.append(len(str(op)))
         lines.clear()
@@ -139,7 +142,7 @@ class Salvage:
                     raise BadRecord("not the end of a snapshot")
                 self.state.seq, self.state.next_id = line["seq"], max(self.state.next_id, line["next_id"])
             else:
-                self.state.apply_snapshot(line)
+                apply_snapshot_line(self.state, line)
         except MISFITS:
             self.lost.append(size)
 

@@ -1,42 +1,32 @@
-"""The one door to the files: `read` (no lock, no write), `update` (exclusive, all or nothing), `enqueue` (blind, O(1)).
+"""The store: `read` (no lock, no write), `transaction` (exclusive, all or nothing), `append` (blind, O(1)).
 
 A change is decided under the lock on the state as it is then, appended as one transaction, synced, and acknowledged by
-returning. Readers see nothing that could be lost again: what somebody wrote and did not live to sync, they make durable
-before they show it, or leave out.
+returning. Readers see nothing that could be lost again: what a process wrote and did not live to sync, they make
+durable before they show it, or leave out.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
-from jobq.command import Command
-from jobq.errors import (
-    JobqError,
-    LockTimeout,
-    NotFound,
-    NotSaved,
-    StoreDamaged,
-    StoreForbidden,
-    StoreReplaced,
-    StoreTooNew,
-)
+from jobq.errors import JobqError, LockTimeout, NotFound, NotSaved, StoreDamaged, StoreReplaced, StoreTooNew
 from jobq.job import Job, Spec
-from jobq.store import environment, finished, presence
-from jobq.store.failures import Failures
-from jobq.store.folder import Folder, sync_parents
+from jobq.store import environment, finished, pauses, presence, tail
+from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
-from jobq.store.hint import HINT, Hint, read_hint, write_hint
-from jobq.store.journal import Header, Journal, parse_lines
+from jobq.store.hint import Hint
+from jobq.store.journal import Header, Journal, encode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
-from jobq.store.records import MISFITS, why
-from jobq.store.state import Add, Change, Later, StoreState, add_ops, snapshot, transaction
+from jobq.store.operations import AddJobs
+from jobq.store.place import check_workers_place, make_store
+from jobq.store.state import StoreState
+from jobq.store.transaction import Add, Transaction
 from jobq.store.view import View
-from jobq.system import NETWORK_FILESYSTEMS, filesystem
-from jobq.version import VERSION
+from jobq.store.writer import commit, transaction_lines
 
 
 class Store:
@@ -51,7 +41,7 @@ class Store:
         self._lock: StoreLock | None = None
         self._pid = os.getpid()
         self._uuid = ""
-        self.in_a_hurry: Callable[[], bool] = lambda: False  # whether not to wait for the lock any longer
+        self.in_a_hurry: Callable[[], bool] = lambda: False  # asked while waiting for the lock: True gives up
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -66,14 +56,14 @@ class Store:
             if self.uuid and (folder is None or not folder.has(JOURNAL)):
                 raise FileNotFoundError(errno.ENOENT, "it is gone", f"{self.path}/{JOURNAL}")
             if folder is None or not folder.has(JOURNAL):
-                folder = self._make(folder, set(folder.names()) if folder is not None else set())
+                folder = make_store(self.path, folder, self._lock_timeout)
             self._folder = folder
             self._check_writable(folder)
             self._lock = StoreLock(folder, self._lock_timeout, lambda: self.in_a_hurry())  # noqa: PLW0108  # set later
         return folder
 
     def existing(self) -> Folder | None:
-        """The directory, or None if there is none. Raises StoreForbidden."""
+        """Return the directory, or None if there is none. Raises StoreForbidden."""
         if self._pid != os.getpid():
             self.close()  # forked: a lock taken through a shared descriptor would exclude nobody
             self._pid = os.getpid()
@@ -92,7 +82,7 @@ class Store:
         return status.st_dev, status.st_ino
 
     def stay_in_place(self) -> bool:
-        """Open the directory anew if another one is at the path, as from a backup; whether that was so.
+        """Open the directory anew if another one is at the path, as from a backup; return True if that was so.
 
         Raises StoreReplaced if that is another store, and OSError while there is none that can be read: it may come
         back, and nothing is made in its place.
@@ -117,27 +107,8 @@ class Store:
 
     @property
     def loads(self) -> int:
-        """How often the journal was read from its start, as is done again if a backup was restored."""
+        """The number of times that the journal was read from its start, as after a backup was restored."""
         return self._view.loads
-
-    def _make(self, folder: Folder | None, names: set[str]) -> Folder:
-        if names & {HINT, finished.FINISHED, Logs.NAME}:
-            raise StoreDamaged(f"{self.path}/{JOURNAL}", 0, "the journal is missing")
-        if strangers := {name for name in names - {StoreLock.NAME} if not _may_precede_journal(folder, name)}:
-            raise StoreForbidden(
-                f"{self.path} is not a jobq store, and not empty (it holds {min(strangers)})",
-                "name a missing or empty directory with --store or JOBQ_STORE",
-            )
-        if folder is None:
-            folder = Folder.create(self.path)
-            folder.check_private()
-        sync_parents(self.path)
-        with StoreLock(folder, self._lock_timeout) as lock:
-            if JOURNAL not in folder.names():
-                header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
-                folder.write_new(JOURNAL, b"".join([header.encode(), *snapshot([], 0, 1, Failures(0), Later([], {}))]))
-        lock.close()
-        return folder
 
     def _check_writable(self, folder: Folder) -> Journal:
         journal = self._view.open(folder)
@@ -159,10 +130,9 @@ class Store:
     # -- reading ---------------------------------------------------------------------------------
 
     def read(self) -> StoreState:
-        """The jobs as last acknowledged; empty where there is no store yet.
+        """Return the state as last acknowledged; an empty one where there is no store yet.
 
-        Usually that is all there is, and nothing is locked or written.
-        Raises StoreDamaged, StoreTooNew, StoreForbidden.
+        Usually nothing is locked or written. Raises StoreDamaged, StoreTooNew, StoreForbidden.
         """
         folder = self.existing()
         if folder is None:
@@ -170,14 +140,14 @@ class Store:
         try:
             is_all = self._view.catch_up(folder)
         except StoreDamaged:
-            self._view.forget()  # perhaps a write under way was caught: look once more, from the start
+            self._view.forget()  # a write under way may have been read halfway: read once more, from the start
             is_all = self._view.catch_up(folder)
         if not is_all and self.journal.writable:
             self._settle_tail_if_unlocked()
         return self.state
 
     def _settle_tail_if_unlocked(self) -> None:
-        """Take in what lies behind the hint, if nobody is writing and the disk takes it; else do without it.
+        """Take in what lies behind the hint, if no process is writing and the disk takes it; else do without it.
 
         Its writer is dead, or could not write the hint. Shown as it is, it might be lost in a power cut. Nobody is
         waited for, and where nothing can be written nothing is tried: there the hint is the end.
@@ -185,7 +155,7 @@ class Store:
         try:
             lock = self.lock
             if lock.held:
-                return  # by ourselves: we are asked in the middle of a change
+                return  # by this process, in the middle of a change
             lock.acquire(0.0)
             try:
                 self._view.catch_up(self.root, locked=True, hint=self.settle_tail(cut=False))
@@ -196,7 +166,7 @@ class Store:
 
     @property
     def state(self) -> StoreState:
-        """The jobs as last read."""
+        """The state as last read."""
         return self._view.state
 
     @property
@@ -213,26 +183,16 @@ class Store:
 
     @property
     def may_write(self) -> bool:
-        """Whether this version may change the store that was read last; a later one may only let us read it."""
+        """True if this version may change the store that was read last; a later one may only let us read it."""
         return self.header is None or self.header.min_writer <= FORMAT
 
     def check_workers_place(self) -> str:
-        """The type of the network filesystem that holds the store, "" for a local one.
+        """Return the type of the network filesystem that holds the store, "" for a local one.
 
-        Raises StoreForbidden for a worker on another machine than the one that made it: locks may not hold there, and
-        nobody can see from one machine what runs on another.
+        Raises StoreForbidden on another machine than the one that made it.
         """
-        kind = filesystem(os.path.realpath(self.path))
-        if kind not in NETWORK_FILESYSTEMS:
-            return ""
         self.read()
-        host = os.uname().nodename
-        if self.header is not None and self.header.host != host:
-            raise StoreForbidden(
-                f"the store {self.path} is on a network filesystem ({kind}) and was made on {self.header.host}",
-                f"start workers on {self.header.host}, or use a store of your own on a local disk of {host}",
-            )
-        return kind
+        return check_workers_place(self.path, self.header)
 
     @property
     def journal_size(self) -> tuple[int, int]:
@@ -242,11 +202,11 @@ class Store:
     # -- finished jobs -----------------------------------------------------------------------------
 
     def find(self, job_id: int) -> Job | None:
-        """The job of that id, finished long ago or not; call `read` first."""
+        """Return the job of that id, finished long ago or not; call `read` first."""
         return self.find_all([job_id]).get(job_id)
 
     def find_all(self, job_ids: Collection[int]) -> dict[int, Job]:
-        """Those of these jobs that there are; one pass over the old files, if any is needed at all."""
+        """Return the jobs that exist of these; makes one pass over the old files if any is needed."""
         found = {job_id: self.state.jobs[job_id] for job_id in job_ids if job_id in self.state.jobs}
         old = {job_id for job_id in job_ids if job_id < self.state.next_id} - found.keys() - self.state.removed
         header = None
@@ -256,14 +216,14 @@ class Store:
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def get(self, job_id: int) -> Job:
-        """Like `find`. Raises NotFound."""
+        """Return what `find` does. Raises NotFound."""
         job = self.find(job_id)
         if job is None:
             raise NotFound(str(job_id))
         return job
 
     def finished_jobs(self) -> Iterator[Job]:
-        """All finished jobs, the last one first; reads no more than is asked for. Call `read` first."""
+        """Yield all finished jobs, the last one first; reads no more than is asked for. Call `read` first."""
         recent = [job for job in self.state.jobs.values() if job.state.final]
         recent.sort(key=lambda job: (job.finished_at or 0.0, job.id), reverse=True)
         yield from recent
@@ -271,38 +231,23 @@ class Store:
             if job.id not in self.state.jobs and job.id not in self.state.removed:
                 yield job
 
-    def open_failures(self, most: int) -> tuple[int, list[Job]]:
-        """How many failures nobody has dealt with, and the last of them, the newest first. Call `read` first."""
-        state, archive = self.state, self.archive()
-        here = sorted((job for job in state.jobs.values() if job.is_open_failure), key=_by_end, reverse=True)
-        elsewhere = state.jobs.keys() | state.removed
-        count, base = state.failures.count, state.failures.base
-        if count is not None and base is not None:
-            places = [place for place in reversed(base.last) if place.id not in elsewhere][: max(0, most - len(here))]
-            found = [job for place in places if (job := archive.at(place)) is not None]
-            if len(here) + len(found) >= min(most, count):
-                return count, (here + found)[:most]
-        base = archive.open_failures(elsewhere)  # the places that are known were dealt with: look for the others
-        found = [job for place in reversed(base.last) if (job := archive.at(place)) is not None]
-        return base.number + len(here), (here + found)[:most]
-
     def archive(self) -> finished.Archive:
-        """The finished jobs that have left the journal, as its header knows them."""
+        """Return the finished jobs that have left the journal, as its header knows them."""
         return finished.Archive(self._folder, self.header.finished if self.header else {}, self._is_kept)
 
     def _is_kept(self, day: str) -> bool:
-        """Whether the file of that day ought to be there still: its retention may have ended since the last read."""
+        """Return True if the file of that day ought to exist still; retention may have removed it since the read."""
         self.read()
         return self.header is not None and day in self.header.finished
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def update(self, decide: Callable[[StoreState], Iterable[Change]], at: float, *, notify: bool = True) -> list[int]:
-        """Carry out what `decide` returns, as one durable transaction; returns the ids of new jobs.
+    @contextmanager
+    def transaction(self, at: float, *, notify: bool = True) -> Iterator[Transaction]:
+        """Hold the lock, and make all changes of the body durable at its end, together; `at`: wall clock.
 
-        `decide` is called under the lock with the jobs as they are: it must be quick, and must not write. If it is a
-        generator, each change shows in the jobs before it is asked for the next.
-        Raises NotSaved, LockTimeout, StoreDamaged, and whatever `decide` raises; then nothing has changed.
+        The body must be quick, and must not write. If it raises, nothing has changed. Raises NotSaved, LockTimeout,
+        StoreDamaged. `notify`: wake the workers.
         """
         root = self.root
         if self.header is None:
@@ -310,47 +255,50 @@ class Store:
         with self.lock:
             hint = self.settle_tail()
             self._view.catch_up(root, locked=True, hint=hint)
-            first_id = self.state.next_id
+            changes = Transaction(self.state, at, self.journal.header.format, self._check_environment)
+            queues = dict(self.state.queues)
             try:
-                lines = self.state.carry_out(self._checked(root, decide(self.state)), at)
-                if not lines:
-                    return []
-                data = b"".join(lines)
-                self._append(hint, data, self.state.seq, self.state.next_id)
+                yield changes
+                if not changes:
+                    return
+                lines = changes.lines()
+                hint = commit(root, self.journal.fd, hint, lines, self.state.next_id)
+                self.state.seq += len(lines)
             except BaseException:
-                self._view.forget()  # memory is ahead of the disk
+                self._view.forget()  # memory may be ahead of the disk
                 raise
-            self._view.offset = hint.size + len(data)
-            new_ids = list(range(first_id, self.state.next_id))
+            self._view.offset = hint.size
+            if self.state.queues != queues:
+                pauses.write_note(root, self.state.pauses())
         if notify:
             presence.notify(root)
-        return new_ids
 
-    def enqueue(self, spec: Spec, commands: Sequence[Command], at: float) -> range:
-        """New jobs, without reading the others: O(1) in what the store holds. Raises as `update`."""
+    def append(self, new: Add, at: float) -> range:
+        """Add jobs without reading the others: O(1) in what the store holds. Raises as `transaction`."""
         root = self.root
         with self.lock:
             try:
                 hint = self.settle_tail()
-                self._check_environment(root, spec)
-                first = hint.next_id
-                lines = transaction(list(add_ops(spec, commands, first)), hint.seq, at)
-                self._append(hint, b"".join(lines), hint.seq + len(lines), first + len(commands))
+                self._check_environment(new.spec)
+                whole = AddJobs(hint.next_id, new.spec, new.commands)
+                ops = [(part.encode(), part.weight()) for part in whole.parts()]
+                lines = transaction_lines(ops, hint.seq, at, encode_line)
+                commit(root, self.journal.fd, hint, lines, whole.next_id)
             except BaseException:
                 self._view.forget()  # perhaps a descriptor that can't be written to
                 raise
         presence.notify(root)
-        return range(first, first + len(commands))
+        return range(whole.first, whole.next_id)
 
     def read_settled(self) -> StoreState:
-        """Like `read`, but beyond doubt: the tail of the journal is put in order first. Raises as `update`."""
+        """Read after the tail of the journal was settled, so that nothing is in doubt. Raises as `transaction`."""
         with self.lock:
             self._view.catch_up(self.root, locked=True, hint=self.settle_tail())
         return self.state
 
     @property
     def lock(self) -> StoreLock:
-        """The write lock, for compaction and repair; `update`, `enqueue` and `read_settled` take it themselves."""
+        """The write lock, for compaction and repair; `transaction`, `append` and `read_settled` take it themselves."""
         assert self.root
         assert self._lock is not None
         return self._lock
@@ -361,109 +309,31 @@ class Store:
         assert self._view.journal is not None
         return self._view.journal
 
-    def _checked(self, root: Folder, changes: Iterable[Change]) -> Iterator[Change]:
-        for change in changes:
-            if isinstance(change, Add) or (isinstance(change, Job) and change.id not in self.state.jobs):
-                self._check_environment(root, change.spec)
-            yield change
-
-    def _check_environment(self, root: Folder, spec: Spec) -> None:
-        if not environment.make_durable(root, spec.env):
-            raise EnvironmentGone(spec.env)
-
-    def _append(self, hint: Hint, data: bytes, seq: int, next_id: int) -> None:
-        self.journal.append(data, hint.size)
-        write_hint(self.root, hint.after(hint.size + len(data), seq, next_id))
-
     def settle_tail(self, *, cut: bool = True) -> Hint:
-        """Under the lock: make the journal end with its last acknowledged or whole transaction; a hint that says so.
-
-        Without `cut`, what is torn behind that stays. Raises StoreDamaged, NotSaved, JournalMoved.
-        """
+        """Settle the tail of the current journal, under the lock. Raises as `tail.settle_tail`, and StoreTooNew."""
         root = self.root
         if self._view.offset and not self.journal.is_current():
             self._view.catch_up(root, locked=True)
-        journal = self._check_writable(root)
-        hint = read_hint(root)
-        if hint is not None and hint.generation == journal.header.generation:
-            size = journal.size()
-            if hint.size <= size and journal.read(hint.size - 1, hint.size) != b"\n":
-                raise StoreDamaged(journal.path, hint.size - 1, "the last acknowledged line does not end")
-            if hint.size == size:
-                return hint
-            if hint.size > size:
-                raise StoreDamaged(journal.path, size, f"{hint.size - size} acknowledged bytes are missing")
-            return self._settle_tail_behind(root, journal, hint, hint.size, cut=cut)
-        try:
-            # Whoever gave the journal its name may have died before he did this, or have been told that it failed.
-            # Unlike bytes, a name that was not saved stays on the list of what is to be saved, or the disk has failed.
-            os.fsync(root.fd)
-        except OSError as e:
-            raise NotSaved(journal.path, e) from None
-        self._view.catch_up(root, locked=True)
-        journal, state, snapshot_end = self.journal, self.state, self._view.snapshot_end
-        hint = Hint(journal.header.generation, self._view.offset, state.seq, state.next_id, snapshot_end)
-        return self._settle_tail_behind(root, journal, hint, snapshot_end, cut=cut)
+        self._check_writable(root)
+        return tail.settle_tail(root, self._view, cut=cut)
 
-    def _settle_tail_behind(self, root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:
-        """Make whole transactions behind the hint durable, `cut` off the rest: nobody was told that it is saved.
-
-        Up to `synced` they are durable already. If this fails, the hint stays as it is, and the next writer begins
-        with it again; nobody builds on it before. What is whole is not cut off even then: after a power cut the hint
-        may be late, and these the only traces of what was acknowledged.
-        """
-        size = journal.size()
-        parsed = parse_lines(journal.read(hint.size, size), hint.size, hint.seq)
-        if parsed.damage is not None:
-            raise StoreDamaged(journal.path, *parsed.damage)
-        try:
-            ops = [op for line in parsed.lines for op in line["ops"]]
-            next_id = max([hint.next_id, *(op["first"] + len(op["commands"]) for op in ops if op["op"] == "add")])
-        except MISFITS as e:
-            raise StoreDamaged(journal.path, hint.size, why(e)) from None
-        if cut and parsed.end < size:
-            try:
-                os.ftruncate(journal.fd, parsed.end)
-            except OSError as e:
-                raise NotSaved(journal.path, e) from None
-        if cut or parsed.end > synced:
-            journal.renew(synced, parsed.end)
-        hint = hint.after(parsed.end, parsed.seq, next_id)
-        write_hint(root, hint)
-        return hint
+    def _check_environment(self, spec: Spec) -> None:
+        if not environment.make_durable(self.root, spec.env):
+            raise EnvironmentGone(spec.env)
 
     # -- captured environments -------------------------------------------------------------------------
 
     def save_environment(self, environ: dict[str, str]) -> str:
-        """The digest that a Spec names. Raises NotSaved."""
+        """Return the digest that a Spec names. Raises NotSaved."""
         return environment.save(self.root, environ)
 
     def load_environment(self, digest: str) -> dict[str, str]:
-        """The inverse of `save_environment`. Raises StoreDamaged."""
+        """Return the environment of a digest. Raises StoreDamaged."""
         return environment.load(self.existing() or self.root, digest)
 
     def environment_path(self, digest: str) -> str:
-        """The file that holds it."""
+        """Return the file that holds it."""
         return f"{self.path}/{environment.ENV}/{digest}.json"
-
-
-def _may_precede_journal(folder: Folder | None, name: str) -> bool:
-    """Return True for what a power cut in the first `jobq add` may have left without a journal.
-
-    Directories reach some disks in any order: a captured environment may be there before the journal is.
-    """
-    if name.startswith(f".{JOURNAL}."):
-        return True
-    if name != environment.ENV or folder is None or (env := folder.existing(name)) is None:
-        return False
-    try:
-        return all(environment.digest_in(entry) for entry in env.names())
-    finally:
-        env.close()
-
-
-def _by_end(job: Job) -> tuple[float, int]:
-    return (job.finished_at or 0.0, job.id)
 
 
 class EnvironmentGone(JobqError):

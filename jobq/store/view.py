@@ -12,13 +12,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jobq.command import BadRecord, Record
+from jobq.command import Record
 from jobq.errors import StoreDamaged
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import Journal, decode_line, parse_lines
+from jobq.store.operations import apply_line, touched
 from jobq.store.records import MISFITS, why
+from jobq.store.snapshot import apply_snapshot_line
 from jobq.store.state import StoreState
 
 LONGEST_END = 1 << 12  # bytes that the last line of a snapshot takes at most
@@ -146,7 +148,7 @@ class View:
     def _apply(self, line: Record) -> None:
         assert self.journal is not None
         try:
-            self.state.apply(line)
+            apply_line(self.state, line)
         except MISFITS as e:
             raise StoreDamaged(self.journal.path, self.offset, f"line {line.get('seq')}: {why(e)}") from None
 
@@ -172,9 +174,9 @@ class View:
         try:
             self.state.failures.rebase(*snapshot_end(new, hint.snapshot_end))
             self.state.leave_finished({job_id for line in both for job_id in touched(line)})
-        except BadRecord as e:
+        except MISFITS as e:
             new.close()
-            raise StoreDamaged(old.path, hint.snapshot_end, str(e)) from None
+            raise StoreDamaged(old.path, hint.snapshot_end, why(e)) from None
         old.close()
         self.journal, self.offset, self.snapshot_end = new, hint.size, hint.snapshot_end
         for line in copied.lines[len(both) :]:
@@ -191,14 +193,6 @@ def no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def touched(line: Record) -> set[int]:
-    """Return the ids of the jobs that a transaction line moves, puts back or removes. Raises BadRecord."""
-    try:
-        return {op["job"]["id"] if op["op"] == "put" else op["id"] for op in line["ops"] if op["op"] != "add"}
-    except MISFITS as e:
-        raise BadRecord(f"line {line.get('seq')}: {why(e)}") from None
 
 
 def snapshot_end(journal: Journal, end: int) -> tuple[Failures | None, int]:
@@ -222,7 +216,7 @@ def load_snapshot(journal: Journal) -> tuple[StoreState, int]:
         pending = lines.pop()
         for line in lines:
             try:
-                last = state.apply_snapshot(decode_line(line))
+                last = apply_snapshot_line(state, decode_line(line))
             except MISFITS as e:
                 raise StoreDamaged(journal.path, start, why(e)) from None
             start += len(line) + 1

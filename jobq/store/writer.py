@@ -6,7 +6,18 @@ import os
 
 from jobq.errors import JournalMoved, NotSaved, SyncFailed
 from jobq.store.folder import Folder, write_all
+from jobq.store.format import JOURNAL
+from jobq.store.hint import Hint, write_hint
 from jobq.system import sync
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Record = dict[str, Any]
+
+LINE_BYTES = 1 << 18  # of operations on one line; readers accept 4 MiB (sealed.MAX_LINE)
 
 
 def append(folder: Folder, name: str, fd: int, data: bytes, at: int) -> None:
@@ -45,3 +56,42 @@ def cut(fd: int, at: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def transaction_lines(
+    ops: Sequence[tuple[Record, int]], seq: int, at: float, encode: Callable[[Record], bytes]
+) -> list[bytes]:
+    """Return the lines of one transaction behind the line `seq`.
+
+    `ops` are records with their weights in bytes: those of LINE_BYTES or more get a line each, others share one.
+    `at`: wall clock; `encode` makes a sealed line of a record.
+    """
+    groups: list[list[Record]] = []
+    room = 0
+    for op, weight in ops:
+        if weight > room:
+            groups.append([])
+            room = LINE_BYTES
+        groups[-1].append(op)
+        room -= weight
+    lines = []
+    for part, group in enumerate(groups):
+        line: Record = {"seq": seq + 1 + part, "at": at, "ops": group}
+        if part:
+            line["part"] = part
+        if part == len(groups) - 1:
+            line["commit"] = True
+        lines.append(encode(line))
+    return lines
+
+
+def commit(root: Folder, journal: int, hint: Hint, lines: Sequence[bytes], next_id: int) -> Hint:
+    """Append the lines of a transaction where the journal ends by the hint; return the new hint once they are durable.
+
+    The caller holds the store's lock. Raises as `append`.
+    """
+    data = b"".join(lines)
+    append(root, JOURNAL, journal, data, hint.size)
+    after = hint.after(hint.size + len(data), hint.seq + len(lines), next_id)
+    write_hint(root, after)
+    return after

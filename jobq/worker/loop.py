@@ -7,7 +7,7 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from jobq import clock
 from jobq.command import Call
@@ -145,7 +145,9 @@ class Worker:
             if self.drain:
                 rescue(self.store, now)  # there may be no other worker to settle a dead one's affairs
             if self._own_jobs:
-                self.store.update(lambda state: orphans_of_run(state, self.token, now), now.wall)
+                with self.store.transaction(now.wall) as changes:
+                    for job in orphans_of_run(changes.state, self.token, now):
+                        changes.put(job)
             needed = unrecorded or is_needed(self.store.read_settled(), self.token)
         except (StoreError, OSError):
             needed = True  # what our supervisors have noted may be all that is known
@@ -226,24 +228,14 @@ class Worker:
         """One transaction: record what ended, claim what is next. Then start it."""
         moved: list[Job] = []
         claimed: dict[str, list[Job]] = {}
-
-        def decide(state: StoreState) -> Iterator[Job]:
+        with self.store.transaction(now.wall, notify=False) as changes:
             for end in ended:
-                job = state.jobs.get(end.key.job_id)
-                trace = self._engine.trace(end.key) or self._started.trace(end.key)
-                if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
-                    # A backup was restored, from before its claim.
-                    job = lifecycle.claim(job, now, owner=self.token, supervisor=trace.attempt.supervisor)
-                if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
-                    continue  # rescued by somebody who took us for dead, or removed
-                job = lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else RANDOM.random())
-                moved.append(job)
-                yield job
-            for name, claim in self._claiming.claims(state, names, now):
+                if (job := self._ended_job(changes.state, end, now)) is not None:
+                    changes.put(job)
+                    moved.append(job)
+            for name, claim in self._claiming.claims(changes.state, names, now):
+                changes.put(claim)
                 claimed.setdefault(name, []).append(claim)
-                yield claim
-
-        self.store.update(decide, now.wall, notify=False)
         self._break = ""
         self._started.recorded(
             (trace, end.ending) for end in ended if (trace := self._engine.trace(end.key)) is not None
@@ -259,6 +251,17 @@ class Worker:
         for claims in claimed.values():
             for job in claims:
                 self._report(job)
+
+    def _ended_job(self, state: StoreState, end: Ended, now: Moment) -> Job | None:
+        """Return the job whose attempt has ended, as it is then; None if the end is recorded or it was removed."""
+        job = state.jobs.get(end.key.job_id)
+        trace = self._engine.trace(end.key) or self._started.trace(end.key)
+        if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
+            # A backup was restored, from before its claim.
+            job = lifecycle.claim(job, now, owner=self.token, supervisor=trace.attempt.supervisor)
+        if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
+            return None  # another process took this worker for dead and has recovered it
+        return lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else RANDOM.random())
 
     def _learn(self, ended: list[Ended], now: Moment) -> None:
         missing = self._claiming.learn(ended, now)
@@ -324,13 +327,11 @@ class Worker:
     def _cancel_own_jobs(self, now: Moment) -> None:
         """Nobody else will run them: what `jobq run` is asked to stop, it was asked to cancel."""
 
-        def decide(state: StoreState) -> Iterator[Job]:
-            for job in list(state.unfinished()):
-                if job.runner == self.token:
-                    yield lifecycle.cancel(job, now)
-
         try:
-            self.store.update(decide, now.wall)
+            with self.store.transaction(now.wall) as changes:
+                for job in list(changes.state.unfinished()):
+                    if job.runner == self.token:
+                        changes.put(lifecycle.cancel(job, now))
         except SyncFailed:
             raise
         except (NotSaved, LockTimeout, OSError):

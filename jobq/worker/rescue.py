@@ -93,20 +93,17 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
         adopted: list[Adoption] = []
         settled: list[Job] = []
 
-        def decide(state: StoreState) -> Iterator[Job]:
-            for job, key in _still_running(state, endings, token):
-                after = lifecycle.finish(job, endings[key], now, RANDOM.random())
-                settled.append(after)
-                yield after
+        with store.transaction(now.wall) as changes:
+            for job, key in _still_running(changes.state, endings, token):
+                settled.append(lifecycle.finish(job, endings[key], now, RANDOM.random()))
+                changes.put(settled[-1])
             if adopter is not None:
-                for job, key in _still_running(state, alive, token):
+                for job, key in _still_running(changes.state, alive, token):
                     adopted.append(Adoption(alive[key], Trace.of(job, store)))
-                    yield lifecycle.adopt(job, now, owner=adopter)
-            for job in orphans_of_run(state, token, now):
+                    changes.put(lifecycle.adopt(job, now, owner=adopter))
+            for job in orphans_of_run(changes.state, token, now):
                 settled.append(job)
-                yield job
-
-        store.update(decide, now.wall)
+                changes.put(job)
         done.adopted.extend(adopted)
         done.settled.extend(settled)
         if adopter is None:

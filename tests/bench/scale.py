@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobq.api import Queue
+from jobq.store.transaction import Add
 from tests.bench.measure import environment, jobq, peak_mib, share, size, timed, worker
 from tests.conftest import wait_until
 
@@ -36,7 +37,7 @@ class Prober(threading.Thread):
     def run(self) -> None:
         spec = self._queue.spec(queue="later")
         while not self._over.wait(0.005):
-            self.times.append(timed(lambda: self._queue.store.enqueue(spec, ["true"], time.time()), scale=1000))
+            self.times.append(timed(lambda: self._queue.store.append(Add(spec, ["true"]), time.time()), scale=1000))
 
     def stop(self) -> list[float]:
         """Stop adding; return the times in milliseconds."""

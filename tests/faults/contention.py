@@ -80,13 +80,13 @@ def fifty_adders(bench: Bench) -> Figures:
 HOLDER = """
 import os, signal, sys
 from jobq.api import Queue
-from jobq.store.state import Add
+from jobq.store.transaction import Add
 queue = Queue()
 spec = queue.spec()
 def decide(jobs):
     os.kill(os.getpid(), signal.SIGSTOP)
     yield Add(spec, ["true"])
-print(*queue.store.update(decide, 0.0))
+print(*update(queue.store, decide, 0.0))
 """
 # The real command with a shorter lock timeout than 10 s; its last word on stderr is the total wait for the lock.
 IMPATIENT = """

@@ -28,11 +28,13 @@ from jobq.store.hint import HINT
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.repair import repair
 from jobq.store.store import Store
+from jobq.store.transaction import Add
 from jobq.supervisor.endings import line_of
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.crash_states import without_syncs
 from tests.faults.seed import Seed
 from tests.faults.writes import Lab, Workload, five, jobq, no_umask
+from tests.helpers.changes import update
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 ENVIRONMENT = {"A": "1"}
@@ -66,9 +68,9 @@ def small_store(path: Path) -> Kept:
     def change(*changes: Callable[[Job], Job], job_id: int = 1) -> None:
         for move in changes:
             known = view(store)[job_id]
-            store.update(lambda state, move=move, known=known: [move(state.jobs.get(job_id, known))], NOW.wall)  # type: ignore[misc]
+            update(store, lambda state, move=move, known=known: [move(state.jobs.get(job_id, known))], NOW.wall)  # type: ignore[misc]
 
-    store.enqueue(spec, ["a", ("b", "2"), "c", "d"], NOW.wall)
+    store.append(Add(spec, ["a", ("b", "2"), "c", "d"]), NOW.wall)
     change(claim, finish)
     change(cancel, job_id=2)
     compaction.compact(str(path), NOW)
@@ -88,7 +90,7 @@ def small_store(path: Path) -> Kept:
     note()
     change(claim, job_id=3)
     note()
-    store.enqueue(spec, ["e", "f"], NOW.wall)
+    store.append(Add(spec, ["e", "f"]), NOW.wall)
     note()
     Queue(str(path)).remove([4])
     note()
@@ -127,7 +129,7 @@ def add(kept: Kept, path: Path) -> int | StoreDamaged:
     """Add another job; return its id, or the error."""
     store = Store(str(path))
     try:
-        return store.enqueue(kept.spec, ["more"], NOW.wall)[0]
+        return store.append(Add(kept.spec, ["more"]), NOW.wall)[0]
     except StoreDamaged as e:
         return e
     finally:
@@ -528,8 +530,7 @@ SEEDS = [
          new="            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", caught_by="journal-tail-torn"),
     Seed(harness="damage", fault="a torn line with a newline is damage", file="store/journal.py",
          old="            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", new="            if True:", caught_by="journal-tail-torn"),
-    Seed(harness="damage", fault="whole changes behind the hint are cut off", file="store/store.py",
-         old="                os.ftruncate(journal.fd, parsed.end)", new="                os.ftruncate(journal.fd, hint.size)", caught_by="kill-during-recovery"),
+    Seed(harness="damage", fault='whole changes behind the hint are cut off', file='store/tail.py', old='            os.ftruncate(journal.fd, parsed.end)', new='            os.ftruncate(journal.fd, hint.size)', caught_by="kill-during-recovery"),
     Seed(harness="damage", fault="no checksum", file="sealed.py",
          old="    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
          new="    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", caught_by="journal-byte-damaged"),

@@ -31,6 +31,7 @@ from tests.faults import strace
 from tests.faults.case import Bench, Figures, Skipped, case, environment, need_linux, need_root, need_tool
 from tests.faults.power_cut import BTRFS, LAZY_EXT4, XFS, format_image, mounted
 from tests.faults.seed import Seed
+from tests.helpers.changes import update
 from tests.helpers.disk import fill
 from tests.helpers.processes import marked
 
@@ -632,7 +633,7 @@ def finish_many(queue: Queue, count: int) -> None:
             yield lifecycle.finish(claimed, ending, now, 0.0)
 
     for first in range(1, count + 1, 2_000):
-        queue.store.update(partial(finish, first), now.wall)
+        update(queue.store, partial(finish, first), now.wall)
     compaction.compact(queue.store.path, now)
 
 

@@ -49,12 +49,14 @@ from jobq.store.journal import decode_line, encode_line, parse_lines
 from jobq.store.records import attempt_record, read_attempt
 from jobq.store.repair import repair
 from jobq.store.store import Store
+from jobq.store.transaction import Add
 from jobq.supervisor.endings import line_of
 from tests.faults.case import Bench, Figures, case
 from tests.faults.case import environment as environment_of
 from tests.faults.crash_states import without_syncs
 from tests.faults.damage import NOW, Kept, small_store, view
 from tests.faults.seed import Seed
+from tests.helpers.changes import update
 
 T = TypeVar("T")
 LONGEST = 2.0  # seconds of processor time
@@ -173,14 +175,16 @@ class Victim:
         self.copy = folder / "copy"
         self.turn = itertools.cycle(READING)
         store = Store(str(self.kept.path))
-        (self.call,) = store.enqueue(self.kept.spec, [Call("m:f", (1,), {}, "/bin/python3")], NOW.wall)
-        store.update(
-            lambda state: [lifecycle.claim(state.jobs[self.call], NOW, owner="w1", supervisor="w1/0")], NOW.wall
+        (self.call,) = store.append(Add(self.kept.spec, [Call("m:f", (1,), {}, "/bin/python3")]), NOW.wall)
+        update(
+            store, lambda state: [lifecycle.claim(state.jobs[self.call], NOW, owner="w1", supervisor="w1/0")], NOW.wall
         )
         ending = Ending(Outcome.EXIT, 0, started_at=NOW.wall, ended_at=NOW.wall + 1)
-        store.update(lambda state: [lifecycle.finish(state.jobs[self.call], ending, NOW, 0.0)], NOW.wall)
-        (running,) = store.enqueue(self.kept.spec, ["runs"], NOW.wall)
-        store.update(lambda state: [lifecycle.claim(state.jobs[running], NOW, owner="w1", supervisor="w1/0")], NOW.wall)
+        update(store, lambda state: [lifecycle.finish(state.jobs[self.call], ending, NOW, 0.0)], NOW.wall)
+        (running,) = store.append(Add(self.kept.spec, ["runs"]), NOW.wall)
+        update(
+            store, lambda state: [lifecycle.claim(state.jobs[running], NOW, owner="w1", supervisor="w1/0")], NOW.wall
+        )
         store.close()
         result = self.kept.path / "runs" / "0" / f"{self.call}.1.result.json"
         result.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -227,7 +231,7 @@ class Victim:
         self.use(self.with_file(f"runs/0/{self.call}.1.result.json", content, hint=True))
 
     def _add(self, store: Store) -> None:
-        store.enqueue(self.kept.spec, ["more"], NOW.wall)
+        store.append(Add(self.kept.spec, ["more"]), NOW.wall)
 
     def journal(self, records: list[Record]) -> None:
         """Try a changed journal with right checksums; then the same lines behind a torn one."""
@@ -461,8 +465,8 @@ SEEDS = [
     Seed(harness="fuzz", fault="a name of a folder is not checked", file="options/values.py",
          old="WORD = Rule((str,), WORD_CHARACTERS.issuperset)", new="WORD = Rule((str,))", caught_by="fuzz-stored-files"),
     Seed(harness="fuzz", fault="what a supervisor recorded is not checked", file="engine/local/evidence.py", old="            if not _fits(record):", new="            if False:", caught_by="fuzz-stored-files"),
-    Seed(harness="versions", fault="the keys of a later version are dropped by compaction", file="store/state.py", old='"jobs": count, **later.end}', new='"jobs": count}', caught_by="tests/store/test_versions.py"),
-    Seed(harness="versions", fault="the format of a later version is lowered", file="store/journal.py", old="format=max(self.format, FORMAT)", new="format=FORMAT", caught_by="tests/store/test_versions.py"),
+    Seed(harness="versions", fault='the keys of a later version are dropped by compaction', file='store/snapshot.py', old='"jobs": count, **later.end}', new='"jobs": count}', caught_by="tests/store/test_versions.py"),
+    Seed(harness="versions", fault='the format of a later version is lowered', file='store/journal.py', old='later = self if self.format > FORMAT else self._replace(', new='later = self._replace(', caught_by="tests/store/test_versions.py"),
     Seed(harness="planted-files", fault="a log is opened in a way that blocks", file="views/logs.py", old="self._fd = open_checked(self._path, os.O_RDONLY)", new="self._fd = os.open(self._path, os.O_RDONLY)", caught_by="tests/store/test_planted.py"),
     Seed(harness="planted-files", fault="any hard link is trusted", file="system.py", old="return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022", new="return True", caught_by="tests/store/test_planted.py"),
     Seed(harness="crash-states", fault="an environment that can't be read again is accepted", file="store/environment.py", old="if stored > MAX_LINE or", new="if", caught_by="tests/commands/test_bounds.py"),

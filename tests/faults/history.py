@@ -503,6 +503,23 @@ def withdrawn(bench: Bench) -> Figures:
     return figures
 
 
+_TURN = (
+    "        with self.store.transaction(now.wall, notify=False) as changes:\n"
+    "            for end in ended:\n"
+    "                if (job := self._ended_job(changes.state, end, now)) is not None:\n"
+    "                    changes.put(job)\n"
+    "                    moved.append(job)\n"
+    "            for name, claim in self._claiming.claims(changes.state, names, now):\n"
+    "                changes.put(claim)\n"
+)
+_EARLY = (
+    "        early = [(name, claim) for n in names for name, claim in [*self._claiming.claims(self.store.state, [n], now)][:1]]\n"
+    + _TURN.replace("self._claiming.claims(changes.state, names, now)", "early").replace(
+        "                changes.put(claim)\n",
+        "                if changes.state.jobs.get(claim.id) is None:\n                    continue\n"
+        "                changes.put(claim)\n",
+    )
+)
 SEEDS = [
     Seed(
         harness="history",
@@ -516,23 +533,22 @@ SEEDS = [
         harness="history",
         fault="a claim that is decided outside the lock",
         file="worker/loop.py",
-        old="        self.store.update(decide, now.wall, notify=False)\n        self._break",
-        new="        decided = list(decide(self.store.state))\n"
-        "        self.store.update(lambda _jobs: decided, now.wall, notify=False)\n        self._break",
+        old=_TURN,
+        new=_EARLY,
         caught_by="random-kills-history",
     ),
     Seed(
         harness="history",
         fault="a cancel that does not read again under the lock",
         file="api.py",
-        old="                if job_id in state.jobs:\n",
-        new="                if job_id in known:\n                    return known[job_id]\n                if job_id in state.jobs:\n",
+        old="                yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)",
+        new="                yield changes, (known[job_id] for job_id in known)",
         caught_by="random-kills-history",
     ),
     Seed(
         harness="history",
         fault="compaction that forgets the next id",
-        file="store/state.py",
+        file="store/snapshot.py",
         old='"next_id": next_id, "jobs": count, **later.end',
         new='"next_id": max((job.id for job in jobs if not job.state.final), default=0) + 1, "jobs": count, **later.end',
         caught_by="random-kills-history",

@@ -330,9 +330,9 @@ SEEDS = [
     Seed(
         harness="crash-states",
         fault="without a hint, only what follows is written again",
-        file="store/store.py",
-        old="return self._settle_tail_behind(root, journal, hint, snapshot_end,",
-        new="return self._settle_tail_behind(root, journal, hint, hint.size,",
+        file="store/tail.py",
+        old="return _settle(root, view.journal, hint, snapshot_end, cut=cut)",
+        new="return _settle(root, view.journal, hint, hint.size, cut=cut)",
         caught_by="crash-states-sync-error",
     ),
     Seed(
@@ -346,8 +346,8 @@ SEEDS = [
     Seed(
         harness="crash-states",
         fault="a command that finds the store does not sync its name",
-        file="store/store.py",
-        old="        sync_parents(self.path)\n",
+        file="store/place.py",
+        old="    sync_parents(path)\n",
         new="",
         caught_by="crash-states-sync-error",
     ),

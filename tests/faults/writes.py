@@ -418,8 +418,8 @@ SEEDS = [
         harness="kill-every-write",
         fault="acknowledged before it is written",
         file="commands/quick_add.py",
-        old="            append(root, JOURNAL,",
-        new="            out(str(hint.next_id))\n            append(root, JOURNAL,",
+        old="            commit(root, journal, hint, lines, hint.next_id + 1)\n",
+        new="            acknowledge(str(hint.next_id))\n            commit(root, journal, hint, lines, hint.next_id + 1)\n",
         caught_by="kill-every-write",
     ),
     Seed(

@@ -18,9 +18,11 @@ from jobq.sealed import seal
 from jobq.store import check, compaction, finished, repair
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.state import Add, Remove
+from jobq.store.selection import open_failures
 from jobq.store.store import Store
+from jobq.store.transaction import Add
 from tests.conftest import Cli, assert_sound, wait_until
+from tests.helpers.changes import Remove, update
 from tests.helpers.finished import NOW, add, later, run
 
 
@@ -30,13 +32,13 @@ def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(stor
     assert compaction.compact(store.path, later(1))
     store.read()
     failed = store.get(job_id)
-    store.update(lambda _: [lifecycle.requeue(failed, NOW)], NOW.wall)
+    update(store, lambda _: [lifecycle.requeue(failed, NOW)], NOW.wall)
     run(store, job_id, 0, NOW)
     assert compaction.compact(store.path, NOW)
     assert Store(store.path).read().jobs == {}
     store.read()
     assert store.get(job_id).state is State.SUCCEEDED
-    store.update(lambda _: [Remove(job_id)], NOW.wall)
+    update(store, lambda _: [Remove(job_id)], NOW.wall)
     assert compaction.compact(store.path, NOW)
     store.read()
     assert store.find(job_id) is None
@@ -46,7 +48,7 @@ def test_whole_days_are_removed_with_their_logs_and_environments(store: Store) -
     old, new = add(store, "old", "new")
     run(store, old, 0, NOW)
     assert compaction.compact(store.path, NOW)
-    (waiting,) = list(store.enqueue(Spec("/", store.save_environment({"B": "2"})), ["waiting"], NOW.wall))
+    (waiting,) = list(store.append(Add(Spec("/", store.save_environment({"B": "2"})), ["waiting"]), NOW.wall))
     for job_id in (old, new):
         store.logs.make_folder(job_id)
         Path(store.logs.path(job_id, 1)).touch(0o600)
@@ -105,7 +107,7 @@ def test_compaction_may_die_or_fail_at_any_write(store: Store, call: str, n: int
          os.path.realpath(sys.executable), "-c", COMPACT, store.path, str(NOW.wall)],
         capture_output=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    assert store.update(lambda state: [lifecycle.hold(state.jobs[three], NOW)], NOW.wall) == []
+    assert update(store, lambda state: [lifecycle.hold(state.jobs[three], NOW)], NOW.wall) == []
     (four,) = add(store, "four")
     assert four == three + 1
     expected = {**before, three: lifecycle.hold(before[three], NOW)}
@@ -135,7 +137,7 @@ def test_a_hint_that_can_not_be_written_does_no_harm(store: Store) -> None:
         Path(f"{store.path}/{HINT}").write_bytes(hint)
         other = Store(store.path)
         spec = other.read().jobs[1].spec
-        assert other.update(lambda _: [Add(spec, ["more"])], NOW.wall) == [n]  # noqa: B023
+        assert update(other, lambda _: [Add(spec, ["more"])], NOW.wall) == [n]  # noqa: B023
     assert set(store.read().jobs) == {1, 2, 3}
 
 
@@ -310,7 +312,7 @@ def test_a_finished_job_without_a_number_is_damage(store: Store, number: str) ->
 
 def failures(store: Store) -> tuple[int, list[int]]:
     store.read()
-    count, last = store.open_failures(3)
+    count, last = open_failures(store, 3)
     return count, [job.id for job in last]
 
 
@@ -365,7 +367,7 @@ def test_an_acknowledgement_does_not_cover_a_later_failure(store: Store) -> None
     queue.acknowledge([job_id])
     assert failures(store) == (0, [])
     assert list(check.problems(store)) == []
-    store.update(lambda state: [lifecycle.requeue(state.jobs[job_id], later(1))], NOW.wall)
+    update(store, lambda state: [lifecycle.requeue(state.jobs[job_id], later(1))], NOW.wall)
     run(store, job_id, 1, later(2))
     assert failures(store) == (1, [job_id])
 

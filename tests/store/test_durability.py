@@ -19,6 +19,8 @@ from jobq.store.hint import HINT, read_hint
 from jobq.store.lock import StoreLock
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.store.transaction import Add
+from tests.helpers.changes import update
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 
@@ -34,9 +36,9 @@ def spec_of(store: Store) -> Spec:
 @pytest.fixture
 def left(store: Store) -> Iterator[Store]:
     """A store whose last writer cancelled job 1, and died before its sync."""
-    store.enqueue(spec_of(store), ["true"], NOW.wall)
+    store.append(Add(spec_of(store), ["true"]), NOW.wall)
     hint = Path(store.path, HINT).read_bytes()
-    store.update(lambda state: [lifecycle.cancel(state.jobs[1], NOW)], NOW.wall)
+    update(store, lambda state: [lifecycle.cancel(state.jobs[1], NOW)], NOW.wall)
     Path(store.path, HINT).write_bytes(hint)
     reader = Store(store.path)
     yield reader
@@ -73,7 +75,7 @@ def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: 
     assert state(left) is State.QUEUED
     assert state(left) is State.QUEUED
     with pytest.raises(SyncFailed):
-        left.update(lambda _: [], NOW.wall)
+        update(left, lambda _: [], NOW.wall)
     monkeypatch.undo()
     assert state(left) is State.CANCELLED
 
@@ -102,12 +104,12 @@ def test_a_reader_leaves_a_torn_tail_alone(left: Store) -> None:
     before = path.read_bytes()
     assert [state(left), state(left)] == [State.CANCELLED] * 2
     assert path.read_bytes() == before
-    left.update(lambda state: [lifecycle.requeue(state.jobs[1], NOW)], NOW.wall)
+    update(left, lambda state: [lifecycle.requeue(state.jobs[1], NOW)], NOW.wall)
     assert [state(left), state(Store(left.path))] == [State.QUEUED] * 2
 
 
 def test_usually_a_reader_takes_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.enqueue(spec_of(store), ["true"], NOW.wall)
+    store.append(Add(spec_of(store), ["true"]), NOW.wall)
     monkeypatch.setattr(StoreLock, "acquire", lambda *_: pytest.fail("a lock was taken"))
     assert state(Store(store.path)) is State.QUEUED
 
@@ -115,14 +117,15 @@ def test_usually_a_reader_takes_no_lock(store: Store, monkeypatch: pytest.Monkey
 def test_a_late_hint_that_can_not_be_written_costs_one_sync(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(journal, "sync", synced.append)
-    monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
+    monkeypatch.setattr("jobq.store.tail.write_hint", lambda *_: None)
     assert [state(left) for _ in range(3)] == [State.CANCELLED] * 3
     assert len(synced) == 1
 
 
 def test_a_read_in_the_middle_of_an_update_keeps_the_lock(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A late hint makes the read try the lock, which its own process holds already."""
-    monkeypatch.setattr("jobq.store.store.write_hint", lambda *_: None)
+    monkeypatch.setattr("jobq.store.tail.write_hint", lambda *_: None)
+    monkeypatch.setattr("jobq.store.writer.write_hint", lambda *_: None)
 
     def decide(state: StoreState) -> Iterator[Job]:
         Path(left.path, HINT).unlink()
@@ -131,13 +134,13 @@ def test_a_read_in_the_middle_of_an_update_keeps_the_lock(left: Store, monkeypat
             pytest.fail("a second writer was let in")
         yield lifecycle.requeue(state.jobs[1], NOW)
 
-    left.update(decide, NOW.wall)
+    update(left, decide, NOW.wall)
     assert state(left) is State.QUEUED
 
 
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_change_to_a_journal_that_was_moved_away_is_refused(store: Store, replaced: bool) -> None:
-    store.enqueue(spec_of(store), ["true"], NOW.wall)
+    store.append(Add(spec_of(store), ["true"]), NOW.wall)
     path = Path(store.path, JOURNAL)
     before = path.read_bytes()
 
@@ -149,20 +152,20 @@ def test_a_change_to_a_journal_that_was_moved_away_is_refused(store: Store, repl
         yield lifecycle.cancel(state.jobs[1], NOW)
 
     with pytest.raises(JournalMoved) as refusal:
-        store.update(decide, NOW.wall)
+        update(store, decide, NOW.wall)
     assert (refusal.value.exit_code, JOURNAL in str(refusal.value)) == (75, True)
     assert path.with_suffix(".moved").read_bytes() == before
     if not replaced:
         path.with_suffix(".moved").rename(path)
     assert state(store) is State.QUEUED
-    assert list(store.enqueue(spec_of(store), ["true"], NOW.wall)) == [2]
+    assert list(store.append(Add(spec_of(store), ["true"]), NOW.wall)) == [2]
 
 
 @pytest.mark.parametrize("spoiled", [True, False])
 def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
     store: Store, monkeypatch: pytest.MonkeyPatch, spoiled: bool
 ) -> None:
-    store.enqueue(spec_of(store), ["true"], NOW.wall)
+    store.append(Add(spec_of(store), ["true"]), NOW.wall)
     real = write_all
     monkeypatch.setattr(writer, "sync", failing)
     monkeypatch.setattr(os, "ftruncate", failing)
@@ -170,12 +173,12 @@ def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
         writer, "write_all", lambda fd, data, at: real(fd, data, at) if spoiled or data != b"\0" else failing()
     )
     with pytest.raises(NotSaved) as refusal:
-        store.enqueue(spec_of(store), ["true"], NOW.wall)
+        store.append(Add(spec_of(store), ["true"]), NOW.wall)
     assert "look with 'jobq'" in refusal.value.hint
     if spoiled:
         monkeypatch.undo()
         assert store.read().jobs.keys() == {1}
-        assert list(store.enqueue(spec_of(store), ["true"], NOW.wall)) == [2]
+        assert list(store.append(Add(spec_of(store), ["true"]), NOW.wall)) == [2]
 
 
 def test_a_first_add_that_left_an_environment_and_no_journal_is_begun_anew(store: Store) -> None:

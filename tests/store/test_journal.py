@@ -18,8 +18,9 @@ from jobq.store import check, repair, view
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT, Hint, read_hint
 from jobq.store.journal import BadLine, Header, decode_line, encode_line, parse_lines, parse_object
-from jobq.store.state import Add
 from jobq.store.store import Store
+from jobq.store.transaction import Add
+from tests.helpers.changes import update
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 JSON = st.recursive(
@@ -76,14 +77,14 @@ def make_history(path: Path) -> list[tuple[int, dict[int, Job]]]:
         state = store.read()
         points.append((store.journal_size[0], dict(state.jobs)))
 
-    store.enqueue(spec, ["one", ("two", "2")], NOW.wall)
+    store.append(Add(spec, ["one", ("two", "2")]), NOW.wall)
     note()
-    store.update(lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
+    update(store, lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
     note()
-    store.enqueue(spec, ["x" * 200_000, "y" * 200_000, "z"], NOW.wall)  # several lines, one transaction
+    store.append(Add(spec, ["x" * 200_000, "y" * 200_000, "z"]), NOW.wall)  # several lines, one transaction
     note()
     end = Ending(Outcome.EXIT, status=1, started_at=1.0)
-    store.update(lambda state: [lifecycle.finish(state.jobs[1], end, NOW, 0.5), Add(spec, ["more"])], NOW.wall)
+    update(store, lambda state: [lifecycle.finish(state.jobs[1], end, NOW, 0.5), Add(spec, ["more"])], NOW.wall)
     note()
     store.close()
     return points
@@ -117,7 +118,7 @@ def test_every_truncation_without_a_hint_keeps_whole_transactions_and_nothing_el
             expected: dict[int, Job] = next((jobs for end, jobs in reversed(points) if end <= whole), {})
             assert jobs_of(copy) == expected, (size, tail)
             store = Store(str(copy))
-            new = store.enqueue(Spec("/", points_env(copy)), ["after"], NOW.wall)
+            new = store.append(Add(Spec("/", points_env(copy)), ["after"]), NOW.wall)
             assert new[0] == max(expected, default=0) + 1
             assert jobs_of(copy).keys() == {*expected, new[0]}
             store.close()
@@ -137,7 +138,7 @@ def test_missing_acknowledged_bytes_are_damage_for_readers_and_writers(tmp_path:
             store.read()
         assert str(damage.value.offset) in str(damage.value)
         with pytest.raises(StoreDamaged):
-            store.enqueue(Spec("/", points_env(tmp_path / "s")), ["x"], NOW.wall)
+            store.append(Add(Spec("/", points_env(tmp_path / "s")), ["x"]), NOW.wall)
         assert (tmp_path / "s" / JOURNAL).read_bytes() == data[:size]
         store.close()
 
@@ -169,11 +170,11 @@ def test_a_whole_transaction_after_the_hint_is_kept_and_a_torn_one_is_cut_off(tm
     before = store.read().jobs.keys()
     old_hint = (tmp_path / "s" / HINT).read_bytes()
     env = points_env(tmp_path / "s")
-    (kept,) = store.enqueue(Spec("/", env), ["kept"], NOW.wall)
+    (kept,) = store.append(Add(Spec("/", env), ["kept"]), NOW.wall)
     with (tmp_path / "s" / JOURNAL).open("ab") as f:
         f.write(b'{"seq":')
     (tmp_path / "s" / HINT).write_bytes(old_hint)  # the writer died between the sync and the hint
-    (next_one,) = Store(str(tmp_path / "s")).enqueue(Spec("/", env), ["next"], NOW.wall)
+    (next_one,) = Store(str(tmp_path / "s")).append(Add(Spec("/", env), ["next"]), NOW.wall)
     assert next_one == kept + 1
     assert jobs_of(tmp_path / "s").keys() == {*before, kept, next_one}
 
@@ -218,7 +219,7 @@ def test_a_store_of_a_later_format_is_refused_and_left_unchanged(tmp_path: Path)
         else:
             assert len(store.read().jobs) == 6
         with pytest.raises(StoreTooNew):
-            store.enqueue(Spec("/", points_env(tmp_path / "s")), ["x"], NOW.wall)
+            store.append(Add(Spec("/", points_env(tmp_path / "s")), ["x"]), NOW.wall)
         assert path.read_bytes() == before
         store.close()
         (tmp_path / "s" / HINT).write_bytes(hint.encode())
@@ -232,16 +233,16 @@ def test_a_missing_journal_is_damage_not_a_new_store(tmp_path: Path) -> None:
     with pytest.raises(StoreDamaged):
         store.read()
     with pytest.raises(StoreDamaged):
-        store.enqueue(Spec("/", "0" * 64), ["x"], NOW.wall)
+        store.append(Add(Spec("/", "0" * 64), ["x"]), NOW.wall)
     assert JOURNAL not in os.listdir(tmp_path / "s")
 
 
 def test_keys_of_later_versions_survive_a_rewrite(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
     env = store.save_environment({})
-    store.enqueue(Spec("/", env, extra={"colour": "red"}), ["x"], NOW.wall)
-    store.update(lambda state: [state.jobs[1]._replace(extra={"mood": [1]})], NOW.wall)
-    store.update(lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
+    store.append(Add(Spec("/", env, extra={"colour": "red"}), ["x"]), NOW.wall)
+    update(store, lambda state: [state.jobs[1]._replace(extra={"mood": [1]})], NOW.wall)
+    update(store, lambda state: [lifecycle.claim(state.jobs[1], NOW, owner="w", supervisor="w/0")], NOW.wall)
     job = jobs_of(tmp_path / "s")[1]
     assert job.spec.extra == {"colour": "red"}
     assert job.extra == {"mood": [1]}

@@ -22,8 +22,11 @@ from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
 from jobq.store.journal import Header
-from jobq.store.state import Add, Remove, StoreState
+from jobq.store.selection import open_failures
+from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.store.transaction import Add
+from tests.helpers.changes import Remove, update
 
 DAY = 86_400.0
 ALWAYS = 10_000  # days
@@ -81,12 +84,12 @@ class StoreModel(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), commands=COMMANDS, retries=st.integers(0, 2), priority=st.integers(-1, 1))
     def enqueue(self, which: int, commands: list[Any], retries: int, priority: int) -> None:
         spec = Spec("/", self.env(which), retries=retries, priority=priority)
-        self.added(list(self.handles[which].enqueue(spec, commands, self.now.wall)), spec, commands)
+        self.added(list(self.handles[which].append(Add(spec, commands), self.now.wall)), spec, commands)
 
     @rule(which=st.integers(0, 1), commands=COMMANDS)
     def add_by_update(self, which: int, commands: list[Any]) -> None:
         spec = Spec("/tmp", self.env(which))
-        self.added(self.handles[which].update(lambda _: [Add(spec, commands)], self.now.wall), spec, commands)
+        self.added(update(self.handles[which], lambda _: [Add(spec, commands)], self.now.wall), spec, commands)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), times=st.integers(1, 8))
@@ -114,7 +117,7 @@ class StoreModel(RuleBasedStateMachine):
         store.read()
         known = store.get(job.id)  # it may have left the journal
         self.jobs[job.id] = possible[name]
-        store.update(lambda state: filter(None, [moves[name](state.jobs.get(job.id, known))]), self.now.wall)
+        update(store, lambda state: filter(None, [moves[name](state.jobs.get(job.id, known))]), self.now.wall)
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 1), data=st.data())
@@ -122,7 +125,7 @@ class StoreModel(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(sorted(self.jobs)))
         failed = self.jobs[job_id].is_open_failure
         if self.jobs[job_id].state is not State.RUNNING:
-            self.handles[which].update(lambda _: [Remove(job_id, failed)], self.now.wall)
+            update(self.handles[which], lambda _: [Remove(job_id, failed)], self.now.wall)
             del self.jobs[job_id]
 
     @rule()
@@ -131,7 +134,7 @@ class StoreModel(RuleBasedStateMachine):
             raise IllegalMove(Job(1, Spec("/", ""), "x", 0.0), lifecycle.Event.CLAIM)
 
         try:
-            self.handles[0].update(refuse, self.now.wall)
+            update(self.handles[0], refuse, self.now.wall)
         except IllegalMove:
             return
         raise AssertionError("the refusal was swallowed")
@@ -223,7 +226,7 @@ class StoreModel(RuleBasedStateMachine):
         failed = [job for job in finished if job.is_open_failure]
         assert store.state.failures.count == len(failed)
         for most in (0, 2, 50):
-            count, last = store.open_failures(most)
+            count, last = open_failures(store, most)
             assert count == len(failed)
             assert len(last) == min(most, count, LAST)
             assert set(last) <= set(failed)

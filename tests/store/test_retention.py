@@ -16,9 +16,10 @@ from jobq.job import Moment
 from jobq.store import compaction, retention
 from jobq.store.journal import encode_line
 from jobq.store.retention import NOTE, Age, Ages, time_between
-from jobq.store.state import Remove
+from jobq.store.selection import open_failures
 from jobq.store.store import Store
 from tests.conftest import assert_sound
+from tests.helpers.changes import Remove, update
 from tests.helpers.finished import DAY, NOW, add, later, run
 
 YEARS = 10 * 365 * DAY
@@ -114,14 +115,14 @@ def test_files_of_future_days_are_joined_to_todays_file(store: Store) -> None:
     assert compaction.compact(store.path, NOW)
     ahead = later(4000)._replace(boot=NOW.boot + 5)
     run(store, add(store, "ahead")[0], 1, ahead)
-    store.update(lambda _: [Remove(gone)], ahead.wall)
+    update(store, lambda _: [Remove(gone)], ahead.wall)
     before = Store(store.path)
     before.read()
     assert compaction.compact(store.path, ahead)
     assert compaction.compact(store.path, later(1)._replace(boot=ahead.boot + 5))
     assert sorted(path.stem for path in Path(store.path, "finished").iterdir()) == ["2023-11-14", "2023-11-15"]
     assert shown(store) == {old, failed, 4}
-    count, last = store.open_failures(3)  # their places were recorded
+    count, last = open_failures(store, 3)  # their places were recorded
     assert (count, [job.id for job in last]) == (2, [4, failed])
     assert set(before.find_all([old, failed, 4])) == {old, failed, 4}  # although the files that it knew are removed
     before.close()
@@ -305,7 +306,7 @@ def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
                     now = world.reboot(dice.choice([10.0, DAY, 30 * DAY]), dice.choice([0.0, 0.0, YEARS, -14 * DAY]))
                 case "rm" if there := shown(store):
                     gone = dice.choice(sorted(there))
-                    store.update(lambda _, gone=gone: [Remove(gone)], now.wall)  # type: ignore[misc]
+                    update(store, lambda _, gone=gone: [Remove(gone)], now.wall)  # type: ignore[misc]
                     del ended[gone]
                 case "stale" if ended:
                     retention.look(store, stale)

@@ -19,7 +19,7 @@ from jobq import clock
 from jobq.command import Record
 from jobq.job import Outcome, State
 from jobq.store.compaction import compact
-from jobq.store.format import FORMAT, JOURNAL
+from jobq.store.format import BASE, FORMAT, JOURNAL
 from jobq.store.hint import HINT
 from jobq.store.journal import decode_line, encode_line
 from jobq.store.store import Store
@@ -217,7 +217,7 @@ def test_keys_of_a_later_version_survive_everywhere(cli: Cli) -> None:
     store = Store(str(cli.store))
     store.read()
     assert store.header is not None
-    assert (store.header.format, store.header.min_writer) == (FORMAT + 1, FORMAT)
+    assert (store.header.format, store.header.min_writer) == (FORMAT + 1, BASE)
     with (cli.store / JOURNAL).open("r+b") as journal:  # repair keeps the key, too
         journal.seek(-20, os.SEEK_END)
         journal.write(b"x")

@@ -1,0 +1,315 @@
+"""The operations of a transaction line: one small class each, which reads, writes and applies it.
+
+    {"op":"add","first":7,"spec":{...},"commands":[...]}      jobs 7, 8, ... of one shared spec
+    {"op":"move","id":7,"steps":[[event,at]],"job":{...},"attempts":[...]}
+                                                              the whole changing part, and the attempts it touched
+    {"op":"put","job":{...}}                                  the whole job: one that had left the journal is back, or
+                                                              what was asked for was edited
+    {"op":"remove","id":7}                                    "failure":true: an open one that had left the journal
+    {"op":"queue","queue":{"name":"night","pause":[at,reason]}}   all settings of a queue; "name":null: of all queues
+
+To add one: a class here with a row in OPERATIONS. If older versions must not ignore it, set its FORMAT (format.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Protocol, Self
+
+from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record
+from jobq.job import Attempt, Job, QueueSettings, Spec, Step
+from jobq.options.values import COUNT
+from jobq.store.format import BASE, FORMAT
+from jobq.store.records import (
+    ID,
+    TIME,
+    apply_changing,
+    attempt_record,
+    changing_record,
+    job_record,
+    queue_record,
+    read_attempt,
+    read_history,
+    read_job,
+    read_queue,
+    read_spec,
+    spec_record,
+)
+from jobq.store.state import StoreState
+from jobq.store.writer import LINE_BYTES
+
+
+class Operation(Protocol):
+    """One change, as a line of the journal holds it."""
+
+    KIND: ClassVar[str]
+    FORMAT: ClassVar[int]  # the least format of a store that holds one
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record. Raises BadRecord, or one of records.MISFITS."""
+
+    def encode(self) -> Record:
+        """Return the record."""
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:
+        """Make the change, as of the line `seq`, written at `at` (wall clock). Raises BadRecord."""
+
+    def job_ids(self) -> Iterable[int]:
+        """Return the ids of the jobs that it changes, new ones aside."""
+
+    def weight(self) -> int:
+        """Return about how many bytes it takes on a line; LINE_BYTES: it gets a line of its own."""
+
+
+class AddJobs:
+    """New jobs of one spec, with ids from `first` on."""
+
+    KIND: ClassVar[str] = "add"
+    FORMAT: ClassVar[int] = BASE
+
+    def __init__(self, first: int, spec: Spec, commands: Sequence[Command]) -> None:
+        self.first = first
+        self.spec = spec
+        self.commands = commands
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record. Raises BadRecord."""
+        match record:
+            case {"first": first, "spec": spec, "commands": list() as commands} if ID.allows(first):
+                return cls(first, read_spec(spec), [from_record(command) for command in commands])
+        raise BadRecord(f"an add can't be {record!r:.60}")
+
+    def encode(self) -> Record:
+        """Return the record."""
+        commands = [*map(to_record, self.commands)]
+        return {"op": self.KIND, "first": self.first, "spec": spec_record(self.spec), "commands": commands}
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
+        """Add the jobs. Raises BadRecord if their ids were given out before."""
+        state.add(self.first, state.shared(self.spec), self.commands, at)
+
+    def job_ids(self) -> Iterable[int]:
+        """Return no ids: all are new."""
+        return ()
+
+    def weight(self) -> int:
+        """Return that it gets a line of its own."""
+        return LINE_BYTES
+
+    @property
+    def next_id(self) -> int:
+        """The id behind the last one."""
+        return self.first + len(self.commands)
+
+    def parts(self) -> Iterator[AddJobs]:
+        """Yield the same in parts, each small enough for a line."""
+        start, size = 0, 0
+        for i, command in enumerate(self.commands):
+            size += stored_size(command)
+            if size > LINE_BYTES and i > start:
+                yield AddJobs(self.first + start, self.spec, self.commands[start:i])
+                start, size = i, stored_size(command)
+        if start < len(self.commands):
+            yield AddJobs(self.first + start, self.spec, self.commands[start:])
+
+
+class Move:
+    """The changing part of a job as it is now, and what is new of its history and its attempts; as records."""
+
+    KIND: ClassVar[str] = "move"
+    FORMAT: ClassVar[int] = BASE
+
+    def __init__(self, job_id: int, steps: object, changing: object, attempts: Sequence[object] = ()) -> None:
+        self.id = job_id
+        self.steps = steps
+        self.changing = changing
+        self.attempts = attempts
+
+    @classmethod
+    def of(cls, before: Job, after: Job) -> Self:
+        """Return the move from one value of a job to another."""
+        known = before.attempts
+        touched = [a for i, a in enumerate(after.attempts) if i >= len(known) or a is not known[i]]
+        attempts = [attempt_record(attempt) for attempt in touched]
+        return cls(after.id, after.history[len(before.history) :], changing_record(after), attempts)
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record; its parts are read when it is applied. Raises BadRecord."""
+        match record:
+            case {"id": job_id, "steps": steps, "job": changing} if ID.allows(job_id):
+                attempts = record.get("attempts", ())
+                if not isinstance(attempts, (list, tuple)):
+                    raise BadRecord(f"attempts can't be {attempts!r:.60}")
+                return cls(job_id, steps, changing, attempts)
+        raise BadRecord(f"a move can't be {record!r:.60}")
+
+    def encode(self) -> Record:
+        """Return the record."""
+        record: Record = {"op": self.KIND, "id": self.id, "steps": self.steps, "job": self.changing}
+        if self.attempts:
+            record["attempts"] = self.attempts
+        return record
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
+        """Move the job. Raises BadRecord if there is none."""
+        job = state.jobs.get(self.id)
+        if job is None:
+            raise BadRecord(f"job {self.id} moves, but there is none")
+        attempts = merged(job.attempts, self.attempts)
+        history: tuple[Step, ...] = (*job.history, *read_history(self.steps))
+        state.put(apply_changing(job, self.changing, attempts, history), seq)
+
+    def job_ids(self) -> Iterable[int]:
+        """Return the id."""
+        return (self.id,)
+
+    def weight(self) -> int:
+        """Return about how many bytes it takes."""
+        return 1024 * (1 + 2 * len(self.attempts))
+
+
+class PutJob:
+    """A whole job: one that had left the journal, or one whose options were edited."""
+
+    KIND: ClassVar[str] = "put"
+    FORMAT: ClassVar[int] = BASE
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record. Raises BadRecord."""
+        return cls(read_job(record["job"]))
+
+    def encode(self) -> Record:
+        """Return the record."""
+        return {"op": self.KIND, "job": job_record(self.job)}
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
+        """Put the job. Raises BadRecord if its id was never given out."""
+        if not 0 < self.job.id < state.next_id:
+            raise BadRecord(f"id {self.job.id} was never given out")
+        job = self.job._replace(spec=state.shared(self.job.spec))
+        state.put(job, seq, is_back=job.id not in state.jobs)
+
+    def job_ids(self) -> Iterable[int]:
+        """Return the id."""
+        return (self.job.id,)
+
+    def weight(self) -> int:
+        """Return that it gets a line of its own."""
+        return LINE_BYTES
+
+
+class RemoveJob:
+    """The job is forgotten. `open_failure`: it was one, though it had left the journal."""
+
+    KIND: ClassVar[str] = "remove"
+    FORMAT: ClassVar[int] = BASE
+
+    def __init__(self, job_id: int, *, open_failure: bool = False) -> None:
+        self.id = job_id
+        self.open_failure = open_failure
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record. Raises BadRecord."""
+        match record:
+            case {"id": int() as job_id} if ID.allows(job_id):
+                return cls(job_id, open_failure=record.get("failure") is True)
+        raise BadRecord(f"a removal can't be {record!r:.60}")
+
+    def encode(self) -> Record:
+        """Return the record."""
+        record: Record = {"op": self.KIND, "id": self.id}
+        return record | {"failure": True} if self.open_failure else record
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
+        """Remove the job."""
+        state.remove(self.id, seq, open_failure=self.open_failure)
+
+    def job_ids(self) -> Iterable[int]:
+        """Return the id."""
+        return (self.id,)
+
+    def weight(self) -> int:
+        """Return about how many bytes it takes."""
+        return 1024
+
+
+class SetQueue:
+    """The settings of a queue, or of all queues, in the place of those before."""
+
+    KIND: ClassVar[str] = "queue"
+    FORMAT: ClassVar[int] = FORMAT
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def decode(cls, record: Record) -> Self:
+        """Read the record. Raises BadRecord."""
+        return cls(read_queue(record["queue"]))
+
+    def encode(self) -> Record:
+        """Return the record."""
+        return {"op": self.KIND, "queue": queue_record(self.settings)}
+
+    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
+        """Replace the settings."""
+        state.set_queue(self.settings)
+
+    def job_ids(self) -> Iterable[int]:
+        """Return no ids."""
+        return ()
+
+    def weight(self) -> int:
+        """Return about how many bytes it takes."""
+        return 1024
+
+
+OPERATIONS: dict[object, type[Operation]] = {kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue)}
+
+
+def decode(record: object) -> Operation:
+    """Read an operation of a transaction line. Raises BadRecord, or one of records.MISFITS."""
+    kind = OPERATIONS.get(record.get("op")) if isinstance(record, dict) else None
+    if kind is None or not isinstance(record, dict):
+        raise BadRecord(f"unknown operation {record!r:.60}")
+    return kind.decode(record)
+
+
+def operations_of(line: Record) -> list[Operation]:
+    """Read all operations of a transaction line. Raises BadRecord, or one of records.MISFITS."""
+    ops = line["ops"]
+    if not isinstance(ops, list):
+        raise BadRecord("not a transaction")
+    return [decode(op) for op in ops]
+
+
+def apply_line(state: StoreState, line: Record) -> None:
+    """Apply one transaction line. Raises BadRecord, or one of records.MISFITS."""
+    seq, at = line.get("seq"), line.get("at")
+    if not COUNT.allows(seq) or not TIME.allows(at) or not isinstance(line.get("ops"), list):
+        raise BadRecord("not a transaction")
+    for op in line["ops"]:
+        decode(op).apply(state, seq, at)  # type: ignore[arg-type]  # one behind the other: the next may build on it
+    state.seq = seq  # type: ignore[assignment]
+
+
+def touched(line: Record) -> set[int]:
+    """Return the jobs that a transaction line changes, new ones aside. Raises BadRecord, or one of records.MISFITS."""
+    return {job_id for op in operations_of(line) for job_id in op.job_ids()}
+
+
+def merged(attempts: tuple[Attempt, ...], records: Iterable[object]) -> tuple[Attempt, ...]:
+    """Return the attempts with those of the records in their places. Raises BadRecord."""
+    for attempt in map(read_attempt, records):
+        if not 0 < attempt.n <= len(attempts) + 1:
+            raise BadRecord(f"attempt {attempt.n} follows attempt {len(attempts)}")
+        attempts = (*attempts[: attempt.n - 1], attempt, *attempts[attempt.n :])
+    return attempts

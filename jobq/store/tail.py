@@ -1,0 +1,76 @@
+"""The tail of the journal: what lies behind the hint when its writer has died, or could not write the hint.
+
+Nobody builds on it before it is settled: whole transactions are made durable, a torn rest, of which nobody was told
+that it is saved, is cut off.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobq.errors import NotSaved, StoreDamaged
+from jobq.store.folder import Folder
+from jobq.store.hint import Hint, read_hint, write_hint
+from jobq.store.journal import Journal, parse_lines
+from jobq.store.operations import AddJobs, operations_of
+from jobq.store.records import MISFITS, why
+from jobq.store.view import View
+
+
+def settle_tail(root: Folder, view: View, *, cut: bool = True) -> Hint:
+    """Make the journal end with its last acknowledged or whole transaction; return a hint that says so.
+
+    The caller holds the store's lock, and `view` has the current journal open. Without `cut`, a torn rest stays.
+    Raises StoreDamaged, NotSaved, JournalMoved.
+    """
+    journal = view.journal
+    assert journal is not None
+    hint = read_hint(root)
+    if hint is not None and hint.generation == journal.header.generation:
+        size = journal.size()
+        if hint.size <= size and journal.read(hint.size - 1, hint.size) != b"\n":
+            raise StoreDamaged(journal.path, hint.size - 1, "the last acknowledged line does not end")
+        if hint.size == size:
+            return hint
+        if hint.size > size:
+            raise StoreDamaged(journal.path, size, f"{hint.size - size} acknowledged bytes are missing")
+        return _settle(root, journal, hint, hint.size, cut=cut)
+    try:
+        # The process that gave the journal its name may have died before this sync, or its sync may have failed.
+        # Unlike bytes, a name that was not saved stays on the kernel's list, or the disk has failed.
+        os.fsync(root.fd)
+    except OSError as e:
+        raise NotSaved(journal.path, e) from None
+    view.catch_up(root, locked=True)
+    state, snapshot_end = view.state, view.snapshot_end
+    assert view.journal is not None
+    hint = Hint(view.journal.header.generation, view.offset, state.seq, state.next_id, snapshot_end)
+    return _settle(root, view.journal, hint, snapshot_end, cut=cut)
+
+
+def _settle(root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:
+    """Make whole transactions behind the hint durable, and `cut` off the rest; return the new hint.
+
+    Up to `synced` they are durable already. If this fails, the hint stays as it is, and the next writer begins with it
+    again. A whole transaction is not cut off even then: after a power cut the hint may be late, and these lines the
+    only traces of what was acknowledged.
+    """
+    size = journal.size()
+    parsed = parse_lines(journal.read(hint.size, size), hint.size, hint.seq)
+    if parsed.damage is not None:
+        raise StoreDamaged(journal.path, *parsed.damage)
+    try:
+        ops = [op for line in parsed.lines for op in operations_of(line)]
+    except MISFITS as e:
+        raise StoreDamaged(journal.path, hint.size, why(e)) from None
+    next_id = max([hint.next_id, *(op.next_id for op in ops if isinstance(op, AddJobs))])
+    if cut and parsed.end < size:
+        try:
+            os.ftruncate(journal.fd, parsed.end)
+        except OSError as e:
+            raise NotSaved(journal.path, e) from None
+    if cut or parsed.end > synced:
+        journal.renew(synced, parsed.end)
+    hint = hint.after(parsed.end, parsed.seq, next_id)
+    write_hint(root, hint)
+    return hint
