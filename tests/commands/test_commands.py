@@ -330,8 +330,8 @@ def test_what_is_advised_is_for_the_same_store_and_what_jobs_say_is_left_alone(c
     assert f"'jobq --store '{other}' list --all'" in cli(*words, "show", "9", code=1).stderr
     told = cli(*words, "run", "--", "sh", "-c", "jobq me; exit 3", code=3).stderr
     assert "sh -c 'jobq me; exit 3'" in told
-    assert "--store DIR goes before the command" in cli("list", "--store", other, code=2).stderr
-    assert "names no directory" in cli("--store", "", "add", "true", code=2).stderr
+    assert "put --store DIR before the command" in cli("list", "--store", other, code=2).stderr
+    assert "the name of the directory is empty" in cli("--store", "", "add", "true", code=2).stderr
 
 
 def test_wait_tells_when_the_last_worker_has_gone(cli: Cli) -> None:
