@@ -169,7 +169,7 @@ def test_an_error_tells_whether_it_could_be_undone(
     )
     with pytest.raises(NotSaved) as refusal:
         store.enqueue(spec_of(store), ["true"], NOW.wall)
-    assert "look with 'jobq'" in refusal.value.hint
+    assert "check with 'jobq'" in refusal.value.hint
     if spoiled:
         monkeypatch.undo()
         assert store.read().by_id.keys() == {1}
