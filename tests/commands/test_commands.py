@@ -293,7 +293,7 @@ def test_two_drains_share_the_work(cli: Cli) -> None:
 
 
 def test_doctor(cli: Cli) -> None:
-    assert "there is none yet" in cli("doctor").stdout
+    assert "there is no store yet" in cli("doctor").stdout
     cli("add", "true")
     (cli.store / "notes.txt").touch(0o600)
     healthy = cli("doctor").stdout
@@ -350,7 +350,7 @@ def test_run_says_what_happens_when_it_is_stopped_unless_it_was_its_reader_who_w
     wait_until((cli.cwd / "began").exists)
     stopped.terminate()
     _, told = stopped.communicate(timeout=30)
-    assert "stopping; ^C again ends it now" in told
+    assert "stopping; press ^C again to end it now" in told
     unread = cli.start("run", "yes", bufsize=0)
     assert unread.stdout is not None
     unread.stdout.read(1)
@@ -555,7 +555,7 @@ def test_failures_count_until_somebody_has_dealt_with_them(cli: Cli) -> None:
     text = cli().stdout
     assert text.startswith("0 running, 0 waiting, 8 failed, no worker")
     assert text.endswith("... and 3 more failed\n")
-    assert "'jobq ack ID' lets it be" in cli().stderr
+    assert "'jobq ack ID' acknowledges it" in cli().stderr
     cli("requeue", "1")
     cli("rm", "2")
     assert cli("ack", "3").stderr == "jobq: job 3 acknowledged\n"

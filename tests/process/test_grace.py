@@ -111,7 +111,7 @@ def test_what_still_runs_when_a_worker_is_interrupted_goes_on_and_is_named(cli: 
     worker.send_signal(signal.SIGINT)
     _, said = worker.communicate(timeout=20)
     assert worker.returncode == 0
-    assert f"job {job_id} goes on: touch up" in said
+    assert f"job {job_id} is still running: touch up" in said
     assert cli.queue.job(job_id).state is State.RUNNING
     cli.worker("-j", "1")
     (cli.cwd / "go").touch()
