@@ -1,4 +1,4 @@
-"""Everything about one job, as lines of text."""
+"""The details of one job, as lines of text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jobq.store.store import Store
 from jobq.views.table import Situation, reason
 from jobq.views.text import clock_time, command_line, safe, size, span
 
-MOST_SHOWN = 1 << 20  # bytes of a result that are worth a look
+MOST_SHOWN = 1 << 20  # bytes; a larger result is not printed
 
 
 def describe(job: Job, situation: Situation, store: Store) -> str:
-    """The text of `jobq show`."""
+    """Return the text of `jobq show` for one job."""
     note = reason(job, situation)
     rows = [
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
@@ -44,13 +44,13 @@ def _variables(job: Job, store: Store) -> str:
     try:
         return f"{len(store.load_environment(job.spec.env))} variables"
     except StoreDamaged as e:
-        return safe(f"none: {e.what}: {e.path}")  # all else that is known of the job is worth no less
+        return safe(f"none: {e.what}: {e.path}")  # the rest of the job is still shown
 
 
 def _runs_as(command: Command) -> str:
     if isinstance(command, Call):
         return f"a call by {safe(command.python)}"
-    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"
+    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words, without a shell"
 
 
 def _result_lines(job: Job, result: Result | None) -> Iterator[str]:

@@ -99,7 +99,7 @@ def test_a_worker_tells_again_once_there_is_room(cli: Cli, monkeypatch: pytest.M
         full = False
         speaker.add(write, "three")
     assert arrived == ["three"]
-    assert told == ["stdout can't be written: No space left on device; the work goes on"]
+    assert told == ["stdout can't be written: No space left on device; the jobs continue"]
 
 
 def test_a_closed_stdout_is_not_taken_by_a_file_of_the_store(cli: Cli) -> None:
