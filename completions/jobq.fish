@@ -69,7 +69,7 @@ complete -c jobq -n '__fish_seen_subcommand_from log' -l raw -d 'Print every byt
 complete -c jobq -n '__fish_seen_subcommand_from log' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from log' -a '@queued @running @succeeded @failed @cancelled'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a wait -d 'Wait until jobs are finished'
-complete -c jobq -n '__fish_seen_subcommand_from wait' -l timeout -s t -x -d 'Stop after this'
+complete -c jobq -n '__fish_seen_subcommand_from wait' -l timeout -s t -x -d 'Give up after this'
 complete -c jobq -n '__fish_seen_subcommand_from wait' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from wait' -a '@queued @running @succeeded @failed @cancelled'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a cancel -d 'Cancel jobs and end their processes'

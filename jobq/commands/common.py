@@ -57,7 +57,7 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
 def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
     """Return the jobs that the words select; print a line if there are none. Raises UsageError, NotFound."""
     if not words:
-        raise UsageError("no job is named", f"name one or more, as in: {example}")
+        raise UsageError("no job is given", f"give one or more, as in: {example}")
     selected = select_all(queue, words)
     if not selected.ids:
         info("no such jobs")

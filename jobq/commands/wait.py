@@ -19,7 +19,7 @@ from jobq.views.text import command_line
 def wait(
     context: typer.Context,
     jobs: Selectors = None,
-    timeout: Annotated[str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Stop after this.")] = None,
+    timeout: Annotated[str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Give up after this.")] = None,
 ) -> None:
     """Wait until jobs are finished.
 

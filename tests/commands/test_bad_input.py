@@ -40,7 +40,7 @@ ROOT = os.geteuid() == 0
         (["add", "--cwd", "missing", "true"], "does not exist"),
         (["add", "--nonsense", "true"], "--nonsense"),
         (["nonsense"], "nonsense"),
-        (["cancel"], "no job is named"),
+        (["cancel"], "no job is given"),
         (["worker", "-j", "0"], "-j"),
         (["wait", "--timeout", "x"], "not a duration"),
         (["log", "1-2"], ""),
