@@ -88,7 +88,7 @@ def interpreter(asked: str | None = None) -> str:
 
 
 def lasts(environment: str) -> bool:
-    """Return True if this Python environment lies in no cache: a known one, or one marked with a CACHEDIR.TAG.
+    """Return True if this Python environment is in no cache: a known one, or one marked with a CACHEDIR.TAG.
 
     A tag in the environment itself does not count: some tools put it there to keep backups small (bford.info/cachedir).
     """

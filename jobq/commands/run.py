@@ -167,7 +167,7 @@ class Output:
     def _run(self) -> None:
         try:
             self._copy()
-        except OutputFailed as e:  # the job goes on, as it would if it wrote to a file
+        except OutputFailed as e:  # the job continues, as if it wrote to a file
             self.failure = e
             self._has_read(self._job_id, self._n, None)
 
