@@ -4,7 +4,7 @@ _jobq_files() {
     COMPREPLY=($(compgen -f -- "$cur"))
     compopt -o filenames 2>/dev/null  # bash 4
 }
-_jobq_words() {  # of which bash completes what follows the @, if that ends a word for it
+_jobq_words() {  # bash completes only the part after an @ if @ is in COMP_WORDBREAKS
     local typed="${COMP_LINE:0:COMP_POINT}" word
     typed="${typed##*[[:space:]]}"
     COMPREPLY=()

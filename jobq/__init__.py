@@ -1,4 +1,4 @@
-"""A job queue for one user on one machine. `Queue` is the way in; everything is imported when first used."""
+"""A job queue for one user on one machine. `Queue` is the entry point; it is imported when it is first used."""
 
 from __future__ import annotations
 

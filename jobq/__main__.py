@@ -1,10 +1,10 @@
-"""The program, also as `python -m jobq`: the one place where errors are told and exit codes made."""
+"""The program, also as `python -m jobq`. It prints errors and turns them into exit codes."""
 
 import sys
 
 from jobq.startup import isolate
 
-isolate()  # here, and not in main(): all imports below this line are to come from jobq's own environment
+isolate()  # before the imports below, so that they come from jobq's own environment
 
 import errno  # noqa: E402
 import os  # noqa: E402
@@ -21,18 +21,18 @@ TRY_AGAIN = 75
 
 
 def main() -> "NoReturn":
-    """Run the command line, and exit."""
+    """Run the command line and exit."""
     if sys.platform == "win32":
-        sys.exit("jobq: Windows is not supported yet; under WSL it runs as on Linux")
+        sys.exit("jobq: Windows is not supported; run jobq under WSL, as on Linux")
     take_over()
     code = outcome(sys.argv[1:])
-    if sys.flags.inspect:  # PYTHONINSPECT is for the user's programs: no prompt for us
+    if sys.flags.inspect:  # PYTHONINSPECT is meant for the user's programs: open no prompt here
         os._exit(code)
     sys.exit(code)
 
 
 def outcome(words: list[str]) -> int:
-    """Do what the words say; the exit code, once every error has been told. An interrupted process ends here."""
+    """Run the command and print its error, if any. Return the exit code. An interrupted process ends here."""
     try:
         return run(words)
     except JobqError as e:
@@ -47,7 +47,7 @@ def outcome(words: list[str]) -> int:
         return tell(e)
 
 
-SHORT = {  # of what the machine has too little, by errno
+SHORT = {  # errno -> the resource that the machine has too little of
     errno.ENOMEM: "memory",
     errno.EMFILE: "descriptors",
     errno.ENFILE: "descriptors",
@@ -56,35 +56,35 @@ SHORT = {  # of what the machine has too little, by errno
 
 
 def shortage(e: Exception) -> str:
-    """What the machine has too little of for this, if that is the reason; else ""."""
-    if isinstance(e, MemoryError) or (isinstance(e, SystemError) and "exception" in str(e)):  # of a failed allocation
+    """Return the resource that the machine has too little of, if that caused this error; else ""."""
+    if isinstance(e, MemoryError) or (isinstance(e, SystemError) and "exception" in str(e)):  # a failed allocation
         return "memory"
     if isinstance(e, RuntimeError) and "can't start new thread" in str(e):
         return "processes"
-    if isinstance(e, ImportError):  # from the loader of libraries, which passes on no errno
+    if isinstance(e, ImportError):  # from the loader of libraries, which gives no errno
         reasons = {"failed to map segment": "memory"} | {os.strerror(number): what for number, what in SHORT.items()}
         return next((what for reason, what in reasons.items() if reason in str(e)), "")
     return SHORT.get(e.errno or 0, "") if isinstance(e, OSError) else ""
 
 
 def tell(e: Exception) -> int:
-    """Say what it is that nobody has foreseen; the exit code."""
+    """Print an unexpected error. Return the exit code."""
     if short := shortage(e):
         error(f"the machine is short of {short}", "try again later, or raise the limit that 'ulimit -a' shows")
         return TRY_AGAIN
     if isinstance(e, OSError):
         error(
             f"{e.filename or 'the store'}: {e.strerror or e}",
-            "the disk or the system refused it; mend that, then look with 'jobq'",
+            "fix the disk or the system, then check with 'jobq'",
         )
         return NotSaved.exit_code
-    error(f"this is a bug in jobq: {type(e).__name__}: {e}", "JOBQ_DEBUG=1 shows where; please report it")
+    error(f"this is a bug in jobq: {type(e).__name__}: {e}", "please report it; JOBQ_DEBUG=1 shows the traceback")
     return BUG
 
 
 def run(words: list[str]) -> int:
-    """Do what these words say: a plain `add` at once, everything else by the full command line. The exit code."""
-    from jobq.commands import quick_add as quick  # noqa: PLC0415  # within reach of the handlers above, as all that takes time
+    """Run a plain `add` by `quick_add`, everything else by the full command line. Return the exit code."""
+    from jobq.commands import quick_add as quick  # noqa: PLC0415  # slow imports belong inside the handlers above
 
     if quick.add(words):
         return 0
@@ -94,7 +94,7 @@ def run(words: list[str]) -> int:
 
 
 def show_if_debugging(e: Exception) -> None:
-    """Raise it again if the user wants the traceback."""
+    """Raise the error again if JOBQ_DEBUG asks for the traceback."""
     from jobq.settings import debugging  # noqa: PLC0415
 
     if debugging():

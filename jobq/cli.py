@@ -1,4 +1,4 @@
-"""The command line: which commands there are."""
+"""The command line: the table of commands and the parser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobq.views.console import out, set_store_option, to_stderr
 from jobq.worker.signals import raise_interrupted
 
 USAGE = 2
-USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # all of the kind, which typer does not name
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # base of the usage errors, unnamed in typer
 WORDS_END_OPTIONS = {"allow_interspersed_args": False}
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def jobq(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", metavar="DIR", help="Where jobs are kept.  [default: JOBQ_STORE, or your state directory]"
+            "--store", metavar="DIR", help="Directory of the store.  [default: JOBQ_STORE, or your state directory]"
         ),
     ] = None,
     _show_version: Annotated[
@@ -51,11 +51,11 @@ def jobq(
 ) -> None:
     """A job queue for one user on one machine: no daemon, honest exit codes, nothing lost.
 
-    Without a command: what runs, what waits and why, what failed and was not dealt with.
+    Without a command, jobq shows the running jobs, the waiting jobs and why they wait, and the open failures.
     """
     if store is not None:
         if not store:
-            raise UsageError("--store names no directory")
+            raise UsageError("--store: the name of the directory is empty")
         set_store_option(store)
     context.obj = store
     if context.invoked_subcommand is None:
@@ -65,7 +65,7 @@ def jobq(
         status(queue_of(context))
 
 
-MODULES = {  # command -> module and function; loaded when wanted
+MODULES = {  # command -> module and function; imported when needed
     "add": "add.add",
     "call": "call.call",
     "run": "run.run",
@@ -84,9 +84,9 @@ MODULES = {  # command -> module and function; loaded when wanted
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
-    """The command line with at least what these words need: the command that they name, or all of them."""
+    """Return the command line with the command that these words name, or with all commands."""
     first = words[2:3] if words[:1] == ["--store"] else words[:1]
-    wanted = set(first) & MODULES.keys() - {"completion"}  # which tells about all of them
+    wanted = set(first) & MODULES.keys() - {"completion"}  # which needs all of them
     for name, place in MODULES.items():
         if name in wanted or not wanted:
             module, _, function = place.partition(".")
@@ -97,7 +97,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
 
 
 def run(words: Sequence[str]) -> int:
-    """Do what the words say; the exit code."""
+    """Run the command that the words name. Return the exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, raise_interrupted)
     try:
@@ -107,5 +107,5 @@ def run(words: Sequence[str]) -> int:
         e.show(told)  # type: ignore[attr-defined]
         to_stderr(*told.getvalue().rstrip("\n").split("\n"))
         if getattr(e, "option_name", "") == "--store":
-            to_stderr("hint: --store DIR goes before the command")
+            to_stderr("hint: put --store DIR before the command")
         return USAGE

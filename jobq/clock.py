@@ -1,4 +1,4 @@
-"""The only reader of the clocks; everything else takes a `Moment`."""
+"""The current time as a `Moment`. The rules take it as an argument and read no clock."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _BOOT_ID = boot_id()
 
 
 def now() -> Moment:
-    """This moment, on both clocks."""
+    """Return the current moment on both clocks."""
     return Moment(time.time(), boot_time(), _BOOT_ID)

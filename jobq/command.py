@@ -126,4 +126,4 @@ def kind(command: Command) -> str:
     """Return in words how the command is run."""
     if isinstance(command, Call):
         return f"a call by {command.python}"
-    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words"
+    return "a line for /bin/sh" if isinstance(command, str) else f"{len(command)} exact words, without a shell"

@@ -1,4 +1,4 @@
-"""What is taken from the environment: the store's place, and the variables that a job captures."""
+"""Settings from the environment: the store's path, the Python for calls, and the variables that a job captures."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import sys
 from jobq.errors import StoreForbidden, UsageError
 from jobq.system import LINUX, utf8
 
-COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})  # what Python sets LC_CTYPE to, where it stands for no language
+COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})  # values that Python itself sets LC_CTYPE to; they name no language
 
 ANOTHER_PLACE = "set JOBQ_STORE to a directory you may write, or name one with --store"
 
 
 def store_path(asked: str | None = None) -> str:
-    """The store directory: `asked`, else JOBQ_STORE, else the user's state directory. Raises StoreForbidden."""
+    """Return the store directory: `asked`, else JOBQ_STORE, else below the state directory. Raises StoreForbidden."""
     path = asked or os.environ.get("JOBQ_STORE")
     if path:
         return os.path.abspath(os.path.expanduser(path))
     state = os.environ.get("XDG_STATE_HOME", "").strip() if LINUX else ""
     if not os.path.isabs(
         state
-    ):  # the specification has relative ones ignored: they would name a store for each directory
+    ):  # the XDG specification ignores relative paths: they would name another store in each directory
         state = f"{home()}/.local/state" if LINUX else ""
     path = f"{state}/jobq" if state else _platforms_path()
     owner = owner_of(path)
     if os.geteuid() == 0 and owner != 0:
         raise StoreForbidden(
-            f"you are root, and {path} is the place of user {owner}", f"use 'sudo -H' or 'sudo -u'; or {ANOTHER_PLACE}"
+            f"you are root, but {path} belongs to user {owner}", f"use 'sudo -H' or 'sudo -u'; or {ANOTHER_PLACE}"
         )
     return path
 
 
 def _platforms_path() -> str:
-    import platformdirs  # noqa: PLC0415  # it takes 30 ms, and says for Linux what is said above
+    import platformdirs  # noqa: PLC0415  # it takes 30 ms; on Linux its answer is the one above
 
     return os.path.join(home(), os.path.relpath(platformdirs.user_state_path("jobq"), os.path.expanduser("~")))
 
 
 def home() -> str:
-    """The user's home directory: HOME, or where that names none, what the system says. Raises StoreForbidden."""
+    """Return the home directory: HOME if it is an absolute path, else the one of passwd(5). Raises StoreForbidden."""
     path = os.environ.get("HOME", "")
     if not os.path.isabs(path):
         import pwd  # noqa: PLC0415
@@ -50,30 +50,30 @@ def home() -> str:
             path = ""
     if not os.path.isabs(path) or not os.path.isdir(path):
         what = f"your home directory {path} does not exist" if path else "you have no home directory"
-        raise StoreForbidden(f"{what}, where the store would be kept", ANOTHER_PLACE)
+        raise StoreForbidden(f"{what}, so there is no place for the store", ANOTHER_PLACE)
     return path.rstrip("/")
 
 
 def owner_of(path: str) -> int:
-    """Whose directory `path` is, or would be made in."""
+    """Return the user id that owns `path`, or owns the nearest parent that exists."""
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return os.stat(path).st_uid
 
 
 def interpreter(asked: str | None = None) -> str:
-    """The Python that runs the functions of jobs added here: the one of the environment that we are in.
+    """Return the Python that runs the functions of jobs added here: the one of the current environment.
 
-    `asked`, else that of VIRTUAL_ENV or CONDA_PREFIX, else our own if jobq is installed in a project's environment (and
-    not by pipx or uv, in one of its own), else python3 on PATH. Environments that `uvx` and `pipx run` make for a while
-    are passed over: the job may run when they are deleted. Raises UsageError.
+    It is `asked`, else that of VIRTUAL_ENV or CONDA_PREFIX, else jobq's own if jobq is installed in a project's
+    environment (not in one that pipx or uv made for it), else python3 on PATH. Temporary environments of `uvx` and
+    `pipx run` are skipped: they may be deleted before the job runs. Raises UsageError.
     """
-    import shutil  # noqa: PLC0415  # `jobq add` reads other settings
+    import shutil  # noqa: PLC0415  # `jobq add` does not need it
 
     if asked:
         found = shutil.which(os.path.expanduser(asked))
         if found is None:
-            raise UsageError(f"--python: {asked} is not a program that can be started")
+            raise UsageError(f"--python: {asked} is not an executable program")
         return os.path.abspath(found)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         folder = os.environ.get(name)
@@ -88,9 +88,9 @@ def interpreter(asked: str | None = None) -> str:
 
 
 def lasts(environment: str) -> bool:
-    """Whether this Python environment lies in no cache, known or one that calls itself so (bford.info/cachedir).
+    """Return True if this Python environment is in no cache: a known one, or one marked with a CACHEDIR.TAG.
 
-    Some tools mark environments themselves so, which only means that no backup needs them.
+    A tag in the environment itself does not count: some tools put it there to keep backups small (bford.info/cachedir).
     """
     caches = [os.environ.get(name, "") for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME", "PIPX_VENV_CACHEDIR")]
     caches += [f"{os.environ.get('PIPX_HOME')}/.cache", os.path.expanduser("~/.local/share/pipx/.cache")]
@@ -104,7 +104,7 @@ def lasts(environment: str) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """The variables that this process was given, byte for byte in any locale, as a job added here should see them."""
+    """Return the variables that this process was started with, unchanged in any locale, for jobs added here."""
     variables = dict(os.environ)
     if sys.getfilesystemencoding() != "utf-8":
         variables = {utf8(name): utf8(value) for name, value in variables.items()}
@@ -118,11 +118,11 @@ def environment() -> dict[str, str]:
 
 
 def _given(name: str) -> str | None:
-    """The value that this process was started with: in the C locale, Python sets LC_CTYPE for itself (PEP 538)."""
+    """Return the value that this process was started with: in the C locale, Python sets LC_CTYPE itself (PEP 538)."""
     try:
         with open("/proc/self/environ", "rb") as f:
             variables = f.read().split(b"\0")
-    except OSError:  # no Linux; but where it has done so, it also has switched to UTF-8, unless told not to (PEP 540)
+    except OSError:  # not Linux: if Python set it, Python also turned on UTF-8 mode, unless PYTHONUTF8 is set (PEP 540)
         by_python = sys.flags.utf8_mode and not os.environ.get("PYTHONUTF8")
         return None if by_python else os.environ[name]
     start = f"{name}=".encode("ascii")
@@ -131,5 +131,5 @@ def _given(name: str) -> str | None:
 
 
 def debugging() -> bool:
-    """Whether a bug should show its traceback."""
+    """Return True if a bug should show its traceback (JOBQ_DEBUG)."""
     return bool(os.environ.get("JOBQ_DEBUG"))

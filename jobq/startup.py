@@ -1,36 +1,36 @@
-"""Settle what the program needs before it imports anything else: its own modules, no foreign warnings, open files.
+"""Prepare the process before it imports anything else: its own modules, no warnings, open standard files.
 
-PYTHONPATH, PYTHONWARNINGS and the like are meant for the user's programs. Jobs get them; jobq itself obeys none.
+PYTHONPATH, PYTHONWARNINGS and the like are meant for the user's programs. Jobs get them; jobq itself ignores them.
 """
 
 import os
 import sys
 
-HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # holds the package
+HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the directory that holds the package
 LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 
 
 def isolate() -> None:
-    """Call it first: whatever is imported afterwards comes from the standard library and jobq's own environment."""
+    """Restrict later imports to the standard library and jobq's own environment. Must be called first."""
     open_standard_files()
     own_path()
-    if sys.warnoptions:  # by PYTHONWARNINGS or PYTHONDEVMODE: a warning about our libraries must not stop us
+    if sys.warnoptions:  # PYTHONWARNINGS or PYTHONDEVMODE is set: a warning about a library must not stop jobq
         import warnings  # noqa: PLC0415
 
         warnings.simplefilter("ignore")
 
 
 def open_standard_files() -> None:
-    """Occupy what was closed, or a file of the store would become our stdout. To write there fails as before."""
+    """Open closed standard descriptors; else a file of the store could become stdout. Writing to them still fails."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free number, which is this one
 
 
 def own_path() -> None:
-    """Take the user's places off sys.path. What we need of them stays, behind everything else."""
+    """Remove the user's folders from sys.path. Those that jobq itself needs move to its end."""
     foreign = foreign_places()
     own = [place for place in sys.path if os.path.abspath(place) not in foreign]
     needed = [place for place in sys.path if os.path.abspath(place) in foreign and is_ours(os.path.abspath(place))]
@@ -39,7 +39,7 @@ def own_path() -> None:
 
 
 def foreign_places() -> set[str]:
-    """The folders of PYTHONPATH, and the one that Python itself puts first: the script's, or the working directory."""
+    """Return the folders of PYTHONPATH, and the one that Python puts first: the script's or the working directory."""
     named = os.environ.get("PYTHONPATH")
     places = named.split(os.pathsep) if named else []
     if not sys.flags.safe_path:
@@ -48,14 +48,14 @@ def foreign_places() -> set[str]:
 
 
 def is_ours(place: str) -> bool:
-    """Whether jobq is there, or a library of its own may be: some systems put every one of them on PYTHONPATH."""
+    """Return True if jobq or a library of its own may be there: some systems put every library on PYTHONPATH."""
     return place == HOME or os.path.basename(place) in {"site-packages", "dist-packages"}
 
 
 def forget_shadows(foreign: set[str]) -> None:
-    """Import anew what was taken for a module of the standard library before we could say where to look.
+    """Drop modules that hide a module of the standard library and were imported before `own_path` ran.
 
-    Python's own start does that (for .pth files), and so does the launcher that older pips make: it imports `re`.
+    Python's start imports some (for .pth files); the launcher of older pips imports `re`, which is replaced in it.
     """
     folders = tuple(f"{place}/" for place in foreign)
     found = {

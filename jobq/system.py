@@ -1,4 +1,4 @@
-"""What jobq asks of the system beside plain files, and what differs there between Linux and macOS.
+"""System calls and the differences between Linux and macOS: clocks, sync, lock files, safe opening, CPUs.
 
 Processes are in `supervisor/tree.py`.
 """
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINUX = sys.platform == "linux"
-_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS' CLOCK_MONOTONIC counts suspend too
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_MONOTONIC of macOS counts suspend too
 
 
 def utf8(text: str) -> str:
-    """The same bytes as `text` from the system, whatever its locale: jobs are stored and started in UTF-8.
+    """Return text from the system as UTF-8 would decode its bytes: jobs are stored and started in UTF-8.
 
-    Raises UnicodeEncodeError for half a character.
+    Raises UnicodeEncodeError for half of a surrogate pair.
     """
     try:
         return os.fsencode(text).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         if sys.getfilesystemencoding() == "utf-8":
             raise
-        return text  # it has not come from the system
+        return text  # it did not come from the system
 
 
 def typed(text: str) -> str:
-    """A word of the command line as text: what the locale can't read is taken for UTF-8."""
+    """Return a word of the command line as text. Bytes that the locale can't decode are read as UTF-8."""
     return utf8(text) if not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text) else text
 
 
 def current_umask() -> int:
-    """The umask; it can only be read by setting it."""
+    """Return the umask. It can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def boot_time() -> float:
-    """Seconds since this boot, suspend included: no step of the wall clock moves it."""
+    """Return the seconds since this boot, suspend included. A step of the wall clock does not change it."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 
 def boot_id() -> str:
-    """A name for this boot; "" where the system has none, which makes times fall back to the wall clock."""
+    """Return the id of this boot, or "" where the system has none: then times are compared by the wall clock."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
             return f.read().strip()
@@ -60,7 +60,7 @@ def boot_id() -> str:
 
 
 def namespace() -> str:
-    """A name for what gives processes their numbers here (pid_namespaces(7)); "" where there is only one."""
+    """Return the name of the PID namespace of this process (pid_namespaces(7)), or "" where there is only one."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -68,22 +68,22 @@ def namespace() -> str:
 
 
 def lock_record(fd: int) -> bytes:
-    """What a process writes into the lock file that it holds for life: its number, and what tells it from a copy."""
+    """Return the text for a lock file that a process holds for life: its pid, and the file's inode to detect a copy."""
     status = os.fstat(fd)
     return b"%d\n%d:%d %b\n" % (os.getpid(), status.st_dev, status.st_ino, namespace().encode())
 
 
 def hold_new(path: str) -> int:
-    """Put a lock file in the place of whatever is at `path`, held before others see it. Raises OSError.
+    """Create a lock file, lock it, and rename it to `path`: others never see it unlocked. Raises OSError.
 
-    On a full disk it holds no record: only what tells it from a copy, and the holder's number, are missing then.
+    On a full disk the file is empty: the lock works, but the holder's pid and the copy detection are missing.
     """
     import fcntl  # noqa: PLC0415
 
     folder, _, name = path.rpartition("/")
     new = f"{folder}/.{name}"
     try:
-        os.unlink(new)  # of a try that was cut short
+        os.unlink(new)  # left by a process that died in here
     except FileNotFoundError:
         pass
     fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -104,7 +104,7 @@ def hold_new(path: str) -> int:
 
 
 class LockRecord:
-    """What stands in a lock file, held or not. Files of older versions hold a number only."""
+    """The content of a lock file, held or not. Files of older versions hold only the pid."""
 
     def __init__(self, fd: int) -> None:
         """`fd` is open for reading. Raises OSError."""
@@ -112,8 +112,8 @@ class LockRecord:
         status = os.fstat(fd)
         number = int(words[0]) if words and words[0].strip("0").isdecimal() and len(words[0]) < 10 else None
         self.file = words[1] if len(words) > 1 else f"{status.st_dev}:{status.st_ino}"
-        self.is_copy = self.file != f"{status.st_dev}:{status.st_ino}"  # of a file that somebody may hold elsewhere
-        self.is_near = len(words) < 3 or words[2] == namespace()  # its numbers are those that we see
+        self.is_copy = self.file != f"{status.st_dev}:{status.st_ino}"  # the original may be held elsewhere
+        self.is_near = len(words) < 3 or words[2] == namespace()  # its pid is one of this PID namespace
         self.pid = number if self.is_near and not self.is_copy else None
 
 
@@ -127,7 +127,7 @@ def is_suspended(pid: int) -> bool:
 
 
 def is_file_at(fd: int, path: str) -> bool:
-    """Whether the open file is the one of this name."""
+    """Return True if the open file is the file at `path`."""
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def is_file_at(fd: int, path: str) -> bool:
 
 
 def sync(fd: int) -> None:
-    """Return when the file's bytes and size are on the disk itself. Raises OSError."""
+    """Wait until the file's bytes and size are on the disk itself. Raises OSError."""
     if LINUX:
         os.fdatasync(fd)
         return
@@ -149,7 +149,7 @@ def sync(fd: int) -> None:
 
 
 def punch_hole(fd: int, at: int, length: int) -> bool:
-    """Give back the room that these bytes take, with no other byte moved; whether the system could do it."""
+    """Free the disk space of these bytes; no other byte moves. Return False if the system can't do it."""
     try:
         if sys.platform == "darwin":
             import fcntl  # noqa: PLC0415
@@ -167,7 +167,7 @@ def punch_hole(fd: int, at: int, length: int) -> bool:
 
 
 def is_open_nowhere_else(fd: int) -> bool:
-    """Whether no other process has this file open; False where the system can't tell (F_SETLEASE, fcntl(2))."""
+    """Return True if no other process has this file open; False where the system can't tell (F_SETLEASE, fcntl(2))."""
     import fcntl  # noqa: PLC0415
 
     try:
@@ -178,18 +178,18 @@ def is_open_nowhere_else(fd: int) -> bool:
     return True
 
 
-# The most that any execve(2) takes, in bytes with the NULs: of one variable or argument (MAX_ARG_STRLEN), and of all of
-# them (a worker's own limit may be lower). macOS limits only all, sysctl kern.argmax.
+# The limits of execve(2), in bytes with the NULs: for one variable or argument (MAX_ARG_STRLEN), and for all of them
+# together (the limit of a worker may be lower). macOS limits only the total, sysctl kern.argmax.
 MAX_ALL = (6 if LINUX else 1) << 20
 MAX_VARIABLE = 128 << 10 if LINUX else MAX_ALL
-PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # something else lies where a file of ours ought to be
-NOT_OURS = "it is not a plain file that only you can have put there"
+PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # a link, a directory or a FIFO is there
+NOT_OURS = "it is not a regular file that only you can have created"
 
 
 def open_plain(path: str, flags: int, *, dir_fd: int | None = None) -> int:
-    """open(2) that follows no link, waits for no FIFO, and takes only a regular file of ours that we alone put there.
+    """Open a regular file that only this user can have created (open(2)). Follow no link, and wait for no FIFO.
 
-    What is made gets mode 0600, less the umask. Raises OSError; with an errno in PLANTED if something else lies there.
+    A new file gets mode 0600, less the umask. Raises OSError, with an errno in PLANTED if something else is there.
     """
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=dir_fd)
     status = os.fstat(fd)
@@ -201,17 +201,17 @@ def open_plain(path: str, flags: int, *, dir_fd: int | None = None) -> int:
 
 
 def _is_our_own_link(status: os.stat_result, path: str, dir_fd: int | None) -> bool:
-    """Whether only we can have given the file its second name, as a backup by hard links does.
+    """Return True if only this user can have given the file its second name, as a backup by hard links does.
 
-    The danger is a name in the store that another user has given to a file of ours which jobq never made, to have it
-    written to. That takes a folder that others can write to; and what jobq makes is private, unlike most of the rest.
+    The danger: another user links a file of this user into the store, so that jobq overwrites it. That takes a folder
+    that others can write to. Files that jobq makes are private, unlike most of the user's other files.
     """
     folder = os.stat(os.path.dirname(path) or ".", dir_fd=dir_fd)
     return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022
 
 
 def open_fifo(path: str, *, dir_fd: int | None = None) -> int:
-    """A descriptor to write to the FIFO at `path`, without waiting. Raises OSError, also where nobody reads it."""
+    """Open the FIFO at `path` for writing, without waiting. Raises OSError, also if no process reads the FIFO."""
     fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=dir_fd)
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
         return fd
@@ -220,17 +220,17 @@ def open_fifo(path: str, *, dir_fd: int | None = None) -> int:
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use: by its affinity, and by the quota of its container, rounded up."""
+    """Return the number of CPUs that this process may use: by its affinity and its container's quota, rounded up."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
 def cpu_quota(proc: str = "/proc/self") -> float | None:
-    """CPUs' worth of time that the control groups of this process are given; None without a limit.
+    """Return the CPU quota of this process's control groups, in CPUs; None without a limit.
 
-    Version 2: cpu.max, version 1: cpu.cfs_quota_us and cpu.cfs_period_us, of the group and of all above it. In a
-    container, the path of the group may begin at a place that is not mounted: then only what is there counts.
+    Read from cpu.max (version 2), or cpu.cfs_quota_us and cpu.cfs_period_us (version 1), of the group and of all groups
+    above it. In a container, some of these groups may not be mounted: then only the mounted ones count.
     """
     quotas = []
     for mount, group in _cpu_groups(proc):
@@ -240,7 +240,7 @@ def cpu_quota(proc: str = "/proc/self") -> float | None:
 
 
 def _cpu_groups(proc: str) -> Iterator[tuple[str, str]]:
-    """Where the hierarchies that limit CPUs are mounted, and the group of this process in each, as "/a/b" or ""."""
+    """Yield the mount point of each hierarchy that limits CPUs, and this process's group in it: "/a/b" or ""."""
     mounts = {}
     for fields in map(str.split, _lines(f"{proc}/mounts")):
         if len(fields) > 3 and (fields[2] == "cgroup2" or (fields[2] == "cgroup" and "cpu" in fields[3].split(","))):
@@ -271,7 +271,7 @@ def _lines(path: str) -> list[str]:
 
 
 def filesystem(path: str) -> str:
-    """The type of the filesystem that holds `path`, as in mount(8); "" if unknown."""
+    """Return the type of the filesystem that holds `path`, as in mount(8); "" if unknown."""
     best, kind = "", ""
     try:
         with open("/proc/self/mounts", encoding="utf-8", errors="replace") as f:

@@ -1,1 +1,1 @@
-"""One file a command: parse, one call to the library, draw."""
+"""The commands, one file each: read the words, call the library, print the result. `run` also drives a worker."""

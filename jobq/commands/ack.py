@@ -10,9 +10,11 @@ from jobq.views.console import info
 
 
 def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
-    """Acknowledge failures: bare jobq counts them no longer.
+    """Acknowledge failed jobs.
 
-    Without JOB: all there are. The jobs stay failed, with their logs: jobq ack 7; jobq ack 11-110; jobq ack
+    Bare jobq no longer counts them. The jobs stay failed and keep their logs. Without JOB: all failures.
+
+    Examples: jobq ack 7; jobq ack 11-110; jobq ack
     """
     queue = queue_of(context)
     if jobs:

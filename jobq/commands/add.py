@@ -20,45 +20,47 @@ from jobq.views.console import acknowledge, info
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="COMMAND...", help="One argument: a shell line. Several: exactly this program and these arguments."
+        metavar="COMMAND...", help="One argument: a line for the shell. Several: a program and its exact arguments."
     ),
 ]
 From = Annotated[
-    str | None, typer.Option("--from", metavar="FILE", help="A job for each line of a file (-: of standard input).")
+    str | None, typer.Option("--from", metavar="FILE", help="Add a job for each line of a file (-: standard input).")
 ]
 
 
 @takes_job_options()
 def add(context: typer.Context, command: Words = None, from_: From = None, *, options: dict[str, Any]) -> None:
-    """Enqueue a command; prints its id (with --from: the range of ids).
+    """Enqueue a command and print the id of its job.
 
-    Options end where the command begins: jobq add -p high ls -la
+    With --from, it prints the range of ids. The options of jobq go before the command.
+
+    Examples: jobq add -p high ls -la; jobq add --from jobs.txt
     """
     queue = queue_of(context)
     commands = commands_of(command, from_, options, "add")
     ids = queue.add_many(commands, lambda: queue.spec(**options))
     if not ids:
-        info("no lines, no jobs")
+        info("no jobs added: the input has no lines")
         return
     acknowledge(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
     warn_unserved(queue, [queue_name(options)])
 
 
 def commands_of(words: list[str] | None, from_: str | None, options: dict[str, Any], typed: str) -> list[Command]:
-    """What to run: the command on the line, or one for each line of the file; `typed`: whose line it is.
+    """Return the command of the words, or one command for each line of the file. Raises UsageError.
 
-    Raises UsageError.
+    `typed`: the command of jobq that was typed, for the hint.
     """
     if from_ is None:
         if not words:
-            raise UsageError("there is no command to run", f"as in: jobq {typed} 'sleep 10 && echo done'")
+            raise UsageError("no command is given", f"give one, as in: jobq {typed} 'sleep 10 && echo done'")
         if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
-            info(f"note: '{words[0]}' is taken for a program, as more words follow; options go before it")
+            info(f"note: '{words[0]}' is run as a program, because more words follow it; options go before it")
         return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
     if words:
-        raise UsageError("both --from and a command are given", "give one of them")
+        raise UsageError("both --from and a command are given", "give only one of them")
     if options.get("name") is not None:
-        raise UsageError("--name: several jobs can't have one name", "leave it out with --from")
+        raise UsageError("--name: several jobs can't share one name", "leave out --name with --from")
     return [line for line in _lines(from_) if line.strip()]
 
 

@@ -23,22 +23,23 @@ KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 @takes_job_options()
 def call(
     context: typer.Context,
-    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="What to call.")],
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="The function to call.")],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ARG]...", help="Text; :=JSON; NAME=text; NAME:=JSON."),
     ] = None,
     python: Annotated[
         str | None,
-        typer.Option("--python", metavar="PROGRAM", help="Call it with this Python, not the one in use here."),
+        typer.Option("--python", metavar="PROGRAM", help="Call the function with this Python."),
     ] = None,
     *,
     options: dict[str, Any],
 ) -> None:
-    """Enqueue a call of a Python function; prints its id.
+    """Enqueue a Python call and print the id of its job.
 
-    It is imported from the directory the job runs in, by the Python of the environment in use here: jobq call
-    reports:build 2026 draft:=true
+    The job imports the function from its working directory, with the Python of the environment in use here.
+
+    Example: jobq call reports:build 2026 draft:=true
     """
     queue = queue_of(context)
     words = [utf8(word) for word in arguments or []]
@@ -50,7 +51,7 @@ def call(
 
 
 def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments. Raises UsageError."""
+    """Return the positional and the keyword arguments. Raises UsageError."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for word in words:
@@ -61,7 +62,7 @@ def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
                 raise UsageError(f"the argument {name} is given twice")
             kwargs[name] = _json(text, word) if equals == ":=" else text
         elif kwargs:
-            raise UsageError(f"{word!r} comes after a named argument", "positional arguments go first")
+            raise UsageError(f"{word!r} comes after a named argument", "put positional arguments first")
         else:
             args.append(_json(word[2:], word) if word.startswith(":=") else word)
     return args, kwargs
@@ -72,5 +73,5 @@ def _json(text: str, word: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UsageError(
-            f"{word!r}: what follows := is not JSON ({e})", "text needs quotes in JSON: := '\"text\"'"
+            f"{word!r}: the text after := is not JSON ({e})", "put quotes around text in JSON: := '\"text\"'"
         ) from None

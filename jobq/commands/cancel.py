@@ -14,12 +14,15 @@ from jobq.options.values import span
 def cancel(
     context: typer.Context,
     jobs: Selectors = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Return when their processes are gone.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the jobs have ended.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """End jobs: waiting ones at once, running ones with TERM, then KILL after their grace, with all they started.
+    """Cancel jobs and end their processes.
 
-    Of a range or of all in a state, those that are over are left alone: jobq cancel 11-110
+    A waiting job ends at once. A running job gets TERM, then KILL after its grace, with every process that it started.
+    In a range or a state, finished jobs are left alone.
+
+    Examples: jobq cancel 7; jobq cancel 11-110; jobq cancel @queued
     """
     queue = queue_of(context)
     selected = resolve(queue, jobs, "'jobq cancel 7', or 'jobq cancel @queued'")

@@ -1,4 +1,4 @@
-"""What the commands share: the chosen store, the job arguments, and the options that ask something for a job."""
+"""Code that the commands share: the chosen store, the job arguments, the options of a job, reports of changes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from jobq.views.table import Situation, survey
 
 Selectors = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @failed (any state)."),
+    typer.Argument(metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @STATE (as in @failed)."),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="A line for each job.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for each job.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def queue_of(context: typer.Context) -> Queue:
-    """The queue that `--store` or JOBQ_STORE names."""
+    """Return the queue that `--store` or JOBQ_STORE names."""
     return Queue(context.find_root().obj)
 
 
@@ -38,9 +38,9 @@ def exit_with(code: int) -> None:
 
 
 def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = ()) -> set[str]:
-    """Say why nobody will do what waits in these queues, but for the `known` reasons; all of the reasons.
+    """Print why no worker will run the waiting jobs of these queues, without the `known` reasons. Return all reasons.
 
-    What was asked is done: nothing here may fail.
+    The change itself is done by now, so this never fails.
     """
     try:
         workers = queue.live_workers()
@@ -53,9 +53,9 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
 
 
 def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
-    """The jobs that a changing command is given; says so if there are none. Raises UsageError, NotFound."""
+    """Return the jobs that the words select; print a line if there are none. Raises UsageError, NotFound."""
     if not words:
-        raise UsageError("which jobs?", f"as in: {example}")
+        raise UsageError("no job is given", f"give one or more, as in: {example}")
     selected = select_all(queue, words)
     if not selected.ids:
         info("no such jobs")
@@ -65,10 +65,10 @@ def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
 def report(
     done: Changed, selected: Selected, what: Callable[[Job], str], line: Callable[[Job], str], *, verbose: bool
 ) -> int:
-    """Say what came of a change, in a line for each job or one for many; the exit code.
+    """Print the result of a change, in a line for each job or one line for many. Return the exit code.
 
-    `what`: a word for what became of a job ("requeued"), `line`: the same as a sentence. A job that was named and
-    can't be changed is an error; one of a set is left alone: the set is narrowed to what can be.
+    `what`: the new state of a job in a word ("requeued"); `line`: the same as a sentence. If a job can't be changed, it
+    is an error when the job was named itself; a job of a range or a state is left alone.
     """
     left, refused = [], []
     for refusal in done.refused:
@@ -89,7 +89,7 @@ def report(
 
 
 def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
-    """ "3 requeued; 97 left alone: succeeded"."""
+    """Return a summary such as "3 requeued; 97 left alone: succeeded"."""
     parts = [", ".join(f"{count} {word}" for word, count in done.items()) or "nothing changed"]
     if len(left) == 1:
         parts += [f"{count} left alone: {state}" for state, count in left.items()]
@@ -105,5 +105,5 @@ def queue_name(options: Mapping[str, Any]) -> str:
 
 
 def situation(queue: Queue, jobs: Iterable[Job]) -> Situation:
-    """What a table of these jobs needs to know beside them. Call it after reading them."""
+    """Return the workers and the time for a table of these jobs. Call it after reading the jobs."""
     return survey(queue.store, jobs, clock.now())

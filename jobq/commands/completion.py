@@ -16,15 +16,20 @@ TAKES = {"add": "command", "call": "", "run": "command", "worker": "", "doctor":
 def completion(
     context: typer.Context, shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]
 ) -> None:
-    """Print the completion script for a shell."""
+    """Print the completion script for a shell.
+
+    Source it in the start-up file of the shell, or save it in the folder for completions.
+
+    Examples: jobq completion bash; jobq completion zsh
+    """
     if shell not in SHELLS:
-        raise UsageError(f"there is no completion for {shell}", f"one of {', '.join(SHELLS)}")
+        raise UsageError(f"there is no completion for {shell}", f"use one of {', '.join(SHELLS)}")
     _, script = SHELLS[shell]
     out(*script(commands_of(context.find_root().command)).removesuffix("\n").split("\n"))
 
 
 def commands_of(group: Any) -> list[Command]:
-    """All commands as the parser knows them; jobq itself comes first. `group`: the parser's command object."""
+    """Return all commands of the parser; jobq itself comes first. `group`: the parser's object for jobq."""
     found = [Command("", "", _options(group), "")]
     for name, command in group.commands.items():
         summary = (command.help or "").partition("\n")[0].partition(";")[0].rstrip(".")

@@ -21,10 +21,15 @@ DAMAGED = 65
 def doctor(
     context: typer.Context,
     accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Go on without what is damaged; a copy is kept.")
+        bool, typer.Option("--accept-loss", help="Drop the damaged part; keep a copy of the whole journal.")
     ] = False,
 ) -> None:
-    """Check everything that must hold of the store; 0 if it does."""
+    """Check the store and print its state.
+
+    The exit code is 0 if the store is healthy, and 65 if it is damaged or has a problem.
+
+    Examples: jobq doctor; jobq doctor --accept-loss
+    """
     store = queue_of(context).store
     try:
         found = list(check.problems(store))
@@ -33,24 +38,24 @@ def doctor(
             raise
         error(str(e))
         loss = repair(store, clock.now().wall)
-        info(f"{loss.lines} lines ({loss.bytes} bytes) are left out; {loss.jobs} jobs are there")
+        info(f"{loss.lines} lines ({loss.bytes} bytes) were dropped; {loss.jobs} jobs remain in the journal")
         info(f"the damaged journal is kept as {loss.kept_as}")
         found = list(check.problems(store))
     out(f"store       {store.path}")
     root = store.existing()
     if store.header is None or root is None:
-        out("            there is none yet; the first 'jobq add' makes it")
+        out("            there is no store yet; the first 'jobq add' makes it")
         return
     size, snapshot = store.journal_size
     out(f"journal     generation {store.header.generation}, {size} bytes, {snapshot} of them snapshot")
     out(f"jobs        {len(store.state.jobs)} in the journal, next id {store.state.next_id}")
     tokens = presence.tokens(root)
     alive = [token for token in tokens if presence.is_alive(root, token)]
-    out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker settles their affairs)")
+    out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker recovers their jobs)")
     if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
-        info(f"the store is on a network filesystem ({kind}), where locks may not hold: keep it on a local disk")
+        info(f"the store is on a network filesystem ({kind}), where locks may fail: keep it on a local disk")
     if not os.path.exists("/proc/self/stat") and LINUX:
-        info("/proc can't be read: a process that a job moves into a session of its own is not found when the job ends")
+        info("/proc can't be read: jobq does not find processes of a job that started a session of their own")
     for name in check.foreign(root):
         out(f"not ours    {name} (left alone)")
     for problem in found:

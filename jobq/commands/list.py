@@ -30,10 +30,15 @@ def list_(
         typer.Option("--state", "-s", metavar="STATE", help=f"Only jobs in this state: {STATES}."),
     ] = None,
     queue_name: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only this queue.")] = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Every finished job, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Show every finished job.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what is unfinished, and the last 20 that finished."""
+    """Show unfinished jobs and the last 20 finished.
+
+    With --all, it shows every finished job; with --state, every job in that state; with JOB, only these jobs.
+
+    Examples: jobq list; jobq list -s failed; jobq list 11-110
+    """
     queue = queue_of(context)
     wanted = state_of(state)
     if jobs:
@@ -53,13 +58,13 @@ def list_(
 
 
 def state_of(text: str | None) -> State | None:
-    """Raises UsageError for what is not a state."""
+    """Return the state of this name. Raises UsageError if there is none."""
     try:
         return None if text is None else State(text)
     except ValueError:
-        raise UsageError(f"--state: {text} is not a state", f"one of {STATES}") from None
+        raise UsageError(f"--state: {text} is not a state", f"use one of {STATES}") from None
 
 
 def wants(job: Job, state: State | None, queue_name: str | None) -> bool:
-    """Whether the job passes the filters."""
+    """Return True if the job passes the filters."""
     return (state is None or job.state is state) and (queue_name is None or job.spec.queue == queue_name)

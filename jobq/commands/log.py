@@ -20,15 +20,20 @@ def log(
     job: Annotated[str, typer.Argument(metavar="[JOB]", help="An id, a name, or @ for the last added.")] = "@",
     *,
     follow_: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job is finished; exit with its code.")
+        bool, typer.Option("--follow", "-f", help="Print until the job is finished; exit with its code.")
     ] = False,
-    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Only the last N lines.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Print only the last N lines.")] = None,
     attempt: Annotated[
-        int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt; otherwise of the last.")
+        int | None, typer.Option("--attempt", metavar="N", min=1, help="Print this attempt, not the last one.")
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Every byte as it is, on a terminal too.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print every byte unchanged, on a terminal too.")] = False,
 ) -> None:
-    """Print the output of a job."""
+    """Print the output of a job.
+
+    On a terminal, it prints each line in its final form, with colours but without other control sequences.
+
+    Examples: jobq log 7; jobq log -f; jobq log 7 --tail 20
+    """
     queue = queue_of(context)
     printer = Printer(raw)
     if follow_:
@@ -36,19 +41,19 @@ def log(
     found = one_job(queue, job)
     print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
-        info(f"job {found.id} has said nothing")
+        info(f"job {found.id} has no output")
 
 
 def one_job(queue: Queue, word: str) -> Job:
-    """The job that the word stands for. Raises NotFound, UsageError if it stands for several."""
+    """Return the job that the word selects. Raises NotFound, or UsageError if it selects several."""
     ids = select(queue, [word])
     if len(ids) != 1:
-        raise UsageError(f"{word} stands for {len(ids)} jobs", "name one")
+        raise UsageError(f"{word} selects {len(ids)} jobs", "name one job")
     return queue.job(ids[0])
 
 
 def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None) -> int:
-    """Print the log until the job is finished; the exit code, which is the job's own."""
+    """Print the log until the job is finished. Return the exit code, which is the job's own."""
     try:
         found = one_job(queue, word)
     except NotFound as e:
@@ -59,14 +64,14 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
             warn_unserved(queue, [found.spec.queue])
         return follow(queue, found.id, printer, attempt, tail).exit_code
     except NotFound as e:
-        error(f"{e} any more: it was removed while it was followed")
+        error(f"{e} any more: it was removed while its log was followed")
         return OURS
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:
-    """The number of the attempt to show. Raises Refused if it has not been made."""
+    """Return the number of the attempt to show. Raises Refused if there is no such attempt."""
     if not job.attempts:
-        raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"'jobq show {job.id}'")
+        raise Refused(f"job {job.id} has no output: it is {job.state} and never started", f"see 'jobq show {job.id}'")
     if wanted is not None and wanted > len(job.attempts):
         raise Refused(f"job {job.id} has no attempt {wanted}: the last is {len(job.attempts)}")
     return wanted or len(job.attempts)

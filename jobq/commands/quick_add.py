@@ -1,8 +1,8 @@
-"""`jobq add` in its plainest form, without loading what that does not need: the store's part of it takes 2 ms.
+"""The fast path of `jobq add`, with few imports: the store's part of it takes 2 ms.
 
-One command for a store that is there and in order. The words are read by the table that also makes the full command's
-options (`options.table`), and what is written is the same, byte for byte; a test holds both equal. Everything else, a
-mistake above all, is left to the full command, before anything is done.
+It adds one command to a healthy store. The same table as in the full command reads the options (`options.table`), and
+the bytes in the journal are the same; a test compares them. Everything else, above all a mistake, is left to the full
+command before anything is written.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of 
 if TYPE_CHECKING:
     from typing import Any
 
-    Request = tuple[str | None, dict[str, Any], str | list[str]]  # the store, the spec, the command
+    Request = tuple[str | None, dict[str, Any], str | list[str]]  # the store, the options, the command
 
 COMMON_UMASK = 0o022
-LONG = 100_000  # characters of a word whose size has to be looked at
+LONG = 100_000  # characters; the full command checks the size of longer commands
 
 
 def add(words: list[str]) -> bool:
-    """Whether `words`, the arguments of jobq, could be done here: the job is stored then, and its id printed.
+    """Store the job of `words`, the arguments of jobq, and print its id. Return False if the full command must do it.
 
     Raises LockTimeout, NotSaved, SyncFailed: nothing is stored then.
     """
@@ -53,7 +53,7 @@ def add(words: list[str]) -> bool:
         root.check_private()
         spec = spec_record(options)
     except (JobqError, OSError, ValueError):
-        return False  # the full command finds the words for it
+        return False  # the full command prints the error
     job_id = enqueue(root, spec, command)
     if job_id is None:
         return False
@@ -62,16 +62,16 @@ def add(words: list[str]) -> bool:
     try:
         why = why_unserved(options.get("queue", BY_NAME["queue"].default), presence.live(root))
     except (JobqError, OSError):
-        return True  # what was asked for is done
+        return True  # the job is stored; a missing warning is no failure
     if why:
         unserved(why)
     return True
 
 
 def read(words: list[str]) -> Request | None:
-    """What these words ask for, if they are `[--store DIR] add [OPTION VALUE]... [--] COMMAND...`; else None.
+    """Return the request of `[--store DIR] add [OPTION VALUE]... [--] COMMAND...`; None for all other words.
 
-    Raises UsageError for a value that can't be.
+    Raises UsageError for a value that is not allowed.
     """
     rest = list(words)
     store = rest[1] if rest[:1] == ["--store"] and len(rest) > 1 else None
@@ -100,20 +100,20 @@ def read(words: list[str]) -> Request | None:
         return None
     options = parse_options(texts, environment())
     if "name" in options:
-        return None  # a name must be free, which takes a look at the jobs
+        return None  # a name must be unused, which only the jobs can show
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
 
 
 def is_plain(command: list[str]) -> bool:
-    """Whether nothing can be wrong with this command, and nothing needs to be said about it."""
+    """Return True if this command needs no further check and no note."""
     if not command or not command[0].strip() or (len(command) > 1 and " " in command[0]):
         return False
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 
 
 def spec_record(options: dict[str, Any]) -> dict[str, Any]:
-    """The spec as it is stored: what is as usual is left out. Raises OSError if there is no such directory."""
+    """Return the spec as it is stored, without default values. Raises OSError if the directory does not exist."""
     directory = os.path.abspath(os.path.expanduser(options["cwd"])) if options.get("cwd") else os.getcwd()
     if not os.path.isdir(directory):
         raise NotADirectoryError(directory)
@@ -131,7 +131,7 @@ def spec_record(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int | None:
-    """The id of the new job; None if the store needs more than a line at its end. Raises as `add`."""
+    """Append the job to the journal. Return its id, or None if the store needs more than that. Raises as `add`."""
     with StoreLock(root):
         try:
             hint = read_hint(root)
@@ -157,7 +157,7 @@ def sealed_line(record: dict[str, Any]) -> bytes:
 
 
 def is_in_order(journal: int, hint: Hint) -> bool:
-    """Whether the journal is of today's format, and ends where the hint says."""
+    """Return True if the journal has the current format and ends where the hint says."""
     first, newline, _ = os.pread(journal, 1 << 16, 0).partition(b"\n")
     if not newline or not is_todays(first, hint.generation) or os.fstat(journal).st_size != hint.size:
         return False

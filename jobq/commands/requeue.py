@@ -8,9 +8,11 @@ from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
 
 
 def requeue(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
-    """Give finished jobs that did not succeed another turn, with all their retries.
+    """Requeue finished jobs that did not succeed.
 
-    Of a range or of all in a state, those that can't be requeued are left alone: jobq requeue 11-110
+    Each job gets all its retries again. In a range or a state, jobs that can't be requeued are left alone.
+
+    Examples: jobq requeue 7; jobq requeue 11-110; jobq requeue @failed
     """
     queue = queue_of(context)
     selected = resolve(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")

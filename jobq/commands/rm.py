@@ -8,9 +8,11 @@ from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
 
 
 def rm(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
-    """Forget jobs and delete their logs; a running job must be cancelled first.
+    """Remove jobs and delete their logs.
 
-    Of a range or of all in a state, running ones are left alone: jobq rm 11-110
+    A running job must be cancelled first. In a range or a state, running jobs are left alone.
+
+    Examples: jobq rm 7; jobq rm 11-110; jobq rm @succeeded
     """
     queue = queue_of(context)
     selected = resolve(queue, jobs, "'jobq rm 7', or 'jobq rm @succeeded'")

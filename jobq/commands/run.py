@@ -25,12 +25,12 @@ from jobq.views.watch import Speaker
 if TYPE_CHECKING:
     from jobq.worker.signals import StopSignals
 
-LAST_WORDS = 10  # lines of output that are shown of a failed job, one of many
-PATIENCE = 5.0  # seconds behind the end of the job that a log which can't be read is tried again
-OUTPUT_POLL = 0.02  # seconds between two looks at the output of the job
-MOST_UNREPORTED = 1 << 20  # bytes that stdout takes before it is said how far it is
-HURRY_POLL = 0.1  # seconds between two looks whether a slow reader is still to be waited for
-LAST_MOMENT = 5.0  # seconds for him after that
+LAST_WORDS = 10  # lines of output that are printed of a failed job, with --from
+PATIENCE = 5.0  # seconds after the end of the job in which an unreadable log is tried again
+OUTPUT_POLL = 0.02  # seconds between two reads of the output of the job
+MOST_UNREPORTED = 1 << 20  # bytes that may be written to stdout before `mark_read` is called
+HURRY_POLL = 0.1  # seconds between two checks whether to stop waiting for a slow reader
+LAST_MOMENT = 5.0  # seconds that the reader gets after that
 
 
 @takes_job_options(retries=0)
@@ -42,19 +42,21 @@ def run(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Run a command through the queue, here and now: its output is on stdout, its exit code is ours.
+    """Run a command through the queue, here and now.
 
-    With --from, a job for each line: 0 if all succeed, else 1. No worker is needed, and none takes these jobs; if this
-    command is killed, they end with it. ^C is TERM for them, and KILL after their grace; again: after 2 s. Then this
-    command ends by the same signal. Of a single command's output, --log-max drops nothing that stdout has not had yet.
+    It prints the output of the command and exits with its exit code; with --from, it exits with 0 if all jobs succeed,
+    else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them TERM, then KILL
+    after their grace (2 s after a second ^C); then jobq ends by the same signal.
+
+    Examples: jobq run make test; jobq run -j 4 --from jobs.txt
     """
     from jobq.worker.loop import Worker  # noqa: PLC0415
-    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `worker`
+    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     queue = queue_of(context)
     commands = commands_of(command, from_, options, "run")
     if not commands:
-        info("no lines, no jobs")
+        info("no jobs to run: the input has no lines")
         return
     single = from_ is None
     options = {"retries": 0, **options}
@@ -82,27 +84,27 @@ def run(
 
 
 def conclude(jobs: list[Job]) -> int:
-    """Say how many succeeded; the exit code."""
+    """Print how many jobs succeeded. Return the exit code."""
     succeeded = sum(job.state is State.SUCCEEDED for job in jobs)
     info(f"{succeeded} of {len(jobs)} succeeded")
     return int(succeeded < len(jobs))
 
 
 def conclude_one(job: Job, failure: OutputFailed | None) -> int:
-    """The exit code: the job's own, or 74 if it succeeded but its output is not all there. Say why if it is not 0."""
+    """Return the job's exit code, or 74 if it succeeded but its output is incomplete. Print why it is not 0."""
     if job.state is not State.SUCCEEDED:
         info(f"{what(job, clock.now())}  {command_line(job.command)}")
     if failure is not None:
-        error(str(failure), f"the job went on to its end; 'jobq log {job.id}' has what it said")
+        error(str(failure), f"'jobq log {job.id}' shows all its output; the job ran to its end")
     return job.exit_code or (failure.exit_code if failure else 0)
 
 
 def quiet(_job: Job) -> None:
-    """A single job speaks for itself."""
+    """Report nothing: a single job prints its own output."""
 
 
 class StopNotice:
-    """Says, the first time that we are options to stop, what happens now."""
+    """Prints a line when the process is asked to stop for the first time."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
@@ -110,21 +112,21 @@ class StopNotice:
         self._told = False
 
     def look(self) -> None:
-        """Called before each sleep of the worker."""
-        if self._signals.last and not self._told:  # else it was the reader who went, as head(1) does
+        """Print the line if a signal has come. The worker calls this before each sleep."""
+        if self._signals.last and not self._told:  # without a signal, the reader of stdout has gone, as head(1) does
             self._told = True
-            self._speaker.add(to_stderr, "jobq: stopping; ^C again ends it now")
+            self._speaker.add(to_stderr, "jobq: stopping; press ^C again to end it now")
 
 
 class RunReporter:
-    """Says what happens to many: a line for each event but a start, and the last words of what failed."""
+    """Reports many jobs: a line for each event except a start, and the last lines of output of a failed job."""
 
     def __init__(self, logs: Logs, speaker: Speaker) -> None:
         self._logs = logs
         self._speaker = speaker
 
     def tell(self, job: Job) -> None:
-        """Something happened to the job."""
+        """Report the latest event of the job."""
         if job.state is State.RUNNING:
             return
         self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
@@ -134,7 +136,7 @@ class RunReporter:
 
 
 class Output:
-    """Copies the log of a job to stdout while it is written, attempt after attempt."""
+    """Copies the log of a job to stdout while it is written, one attempt after the other."""
 
     def __init__(
         self,
@@ -143,11 +145,11 @@ class Output:
         nobody_reads: Callable[[], None],
         mark_read: Callable[[int, int, int | None], None],
     ) -> None:
-        """`mark_read(job_id, n, end)`: stdout has the log of the attempt up to this byte; None: it takes no more."""
-        self.failure: OutputFailed | None = None  # what kept the rest from stdout
+        """`mark_read(job_id, n, end)`: stdout has the log of attempt `n` up to byte `end`; None: it takes no more."""
+        self.failure: OutputFailed | None = None  # the reason why the rest did not reach stdout
         self._log_path = log_path
         self._job_id = job_id
-        self._n = 1  # the attempt that is copied
+        self._n = 1  # the attempt that is being copied
         self._nobody_reads = nobody_reads
         self._has_read = mark_read
         self._over = threading.Event()
@@ -156,7 +158,7 @@ class Output:
         self._thread.start()
 
     def close(self, in_a_hurry: Callable[[], bool]) -> None:
-        """Copy the rest, however slow its reader; in a hurry, what he takes within a moment."""
+        """Copy the rest and wait for a slow reader; in a hurry, wait LAST_MOMENT seconds at most."""
         self._over_at = time.monotonic()
         self._over.set()
         while self._thread.is_alive() and not in_a_hurry():
@@ -166,12 +168,12 @@ class Output:
     def _run(self) -> None:
         try:
             self._copy()
-        except OutputFailed as e:  # the job goes on, as it would if it wrote to a file
+        except OutputFailed as e:  # the job continues, as if it wrote to a file
             self.failure = e
             self._has_read(self._job_id, self._n, None)
 
     def _pump(self, log: Tail, printer: Printer) -> bool:
-        """Print what is new; whether anything was. What can't be read now may be readable later."""
+        """Print new output. Return True if there was any. Try again if the log can't be read at the moment."""
         while True:
             try:
                 return log.pump(printer, MOST_UNREPORTED)

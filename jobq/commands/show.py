@@ -13,7 +13,12 @@ from jobq.views.table import reason
 
 
 def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> None:
-    """Show all there is to know of jobs: what was asked, every attempt, the history. Without JOB: the last added."""
+    """Show the details of jobs.
+
+    It shows the command, the main options, every attempt and the history. Without JOB, it shows the job added last.
+
+    Examples: jobq show; jobq show 7; jobq show @failed --json
+    """
     queue = queue_of(context)
     found = queue.jobs_of(select(queue, jobs or ["@"]))
     around = situation(queue, found)

@@ -1,4 +1,4 @@
-"""jobq without a command: how things are"""
+"""jobq without a command: a summary of the queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_FAILED = 5
 
 
 def status(queue: Queue) -> None:
-    """What runs, what waits and why, what failed and was not dealt with, and whether a worker is alive."""
+    """Print the running jobs, the waiting jobs and why they wait, the open failures, and the live workers."""
     jobs = queue.jobs()
     running = [job for job in jobs if job.state is State.RUNNING]
     waiting = sorted((job for job in jobs if job.state is not State.RUNNING), key=claim_key)
@@ -33,17 +33,17 @@ def status(queue: Queue) -> None:
     if failures > len(failed):
         out(f"... and {failures - len(failed)} more failed")
     if failures:
-        advise("'jobq log ID' shows what a failed job said; 'jobq requeue ID' runs it again, 'jobq ack ID' lets it be")
+        advise("'jobq log ID' shows the output, 'jobq requeue ID' runs the job again, 'jobq ack ID' acknowledges it")
     elif not jobs:
-        advise("'jobq add COMMAND' adds a job, 'jobq worker' runs them; 'jobq --help' has the rest")
+        advise("'jobq add COMMAND' adds a job, 'jobq worker' runs the jobs; 'jobq --help' lists all commands")
     elif not around.workers:
         advise("'jobq worker' starts one")
-    if around.workers:  # what is not among the rows above may wait for nobody, too
+    if around.workers:  # a waiting job below the rows above may have no worker either
         warn_unserved(queue, {job.spec.queue for job in waiting if job.state is State.QUEUED and job.runner is None})
 
 
 def alive(workers: Sequence[LiveWorker]) -> str:
-    """How many workers there are, and how many of them will be gone soon."""
+    """Return the number of live workers in words, and how many of them are stopping."""
     if not workers:
         return "no worker is running"
     counts = {

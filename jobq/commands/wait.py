@@ -22,10 +22,12 @@ def wait(
     jobs: Selectors = None,
     timeout: Annotated[str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Give up after this.")] = None,
 ) -> None:
-    """Wait until jobs are finished (without JOB: all there are).
+    """Wait until jobs are finished.
 
-    Of one job, the exit code is the job's own (125: it was cancelled, or there is none); of several, 0 if all
-    succeeded, else 1. 124: not finished in time.
+    Without JOB, it waits for all unfinished jobs. The exit code of one job is its own (125: cancelled, or no such job);
+    of several jobs, it is 0 if all succeeded, else 1. If the time of --timeout is over, it is 124.
+
+    Examples: jobq wait 7; jobq wait -t 10m 11-110
     """
     queue = queue_of(context)
     one = names_one(jobs or [])
@@ -39,7 +41,7 @@ def wait(
     told: set[str] = set()
 
     def tell(open_ids: list[int]) -> None:
-        """Why nobody will run what waits: from the beginning, and again whenever that changes."""
+        """Print why no worker will run the waiting jobs, at first and whenever a reason is new."""
         nonlocal told
         waiting = [job for job in queue.jobs_of(open_ids) if job.state is State.QUEUED and job.runner is None]
         told = warn_unserved(queue, {job.spec.queue for job in waiting}, told)
@@ -47,7 +49,7 @@ def wait(
     try:
         finished = queue.wait_all(ids, limit, meanwhile=tell)
     except NotFound as e:
-        error(f"{e} any more: it was removed while it was waited for")
+        error(f"{e} any more: it was removed while jobq waited for it")
         exit_with(OURS if one else 1)
         return
     failed = [job for job in finished if job.state is not State.SUCCEEDED]

@@ -26,32 +26,35 @@ def worker(  # noqa: PLR0917  # an option a parameter
         int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once.  [default: usable CPUs]")
     ] = None,
     queues: Annotated[
-        list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="Only this queue (may be repeated).")
+        list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="Serve only this queue (may be repeated).")
     ] = None,
     drain: Annotated[
         bool, typer.Option("--drain", help="Exit when nothing is left to do: 0, or 1 if a job failed.")
     ] = False,
     stop_after: Annotated[
-        str, typer.Option("--stop-after", metavar="TIME", help="Time that running jobs get when it is asked to stop.")
+        str, typer.Option("--stop-after", metavar="TIME", help="Time for running jobs after the signal to stop.")
     ] = "30s",
     on_stop: Annotated[
         str | None,
         typer.Option(
             "--on-stop",
             metavar="leave|hand-back",
-            help="What becomes of those that still run then.  [default: leave; for TERM hand-back]",
+            help="Then leave running jobs alone, or hand them back.  [default: leave; for TERM hand-back]",
         ),
     ] = None,
 ) -> None:
-    """Run jobs: a live table on a terminal, a line for each event elsewhere.
+    """Run the jobs of the queue.
 
-    ^C, or closing the terminal, takes no new jobs and waits for the running ones, 30 s at most; what still runs then
-    goes on by itself, and the next worker takes it over. TERM hands it back instead: stopped, to be run again without
-    using up a retry. ^C or TERM again stops all of it now.
+    On a terminal it shows a live table, elsewhere it prints a line for each event. ^C, TERM, or closing the terminal:
+    it starts no new jobs and waits for the running ones, 30 s at most. Jobs that still run then go on, and the next
+    worker adopts them; after TERM, they are stopped and handed back, which uses up no retry. A second ^C or TERM stops
+    all jobs at once and hands them back.
+
+    Examples: jobq worker -j 4; jobq worker -q gpu --drain
     """
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
     from jobq.worker.loop import Worker  # noqa: PLC0415
-    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # all that runs jobs: only here and in `run`
+    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `run`
 
     queue = queue_of(context)
     after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
@@ -68,13 +71,13 @@ def worker(  # noqa: PLR0917  # an option a parameter
         )
         if work.network:
             watch.remark(
-                f"the store is on a network filesystem ({work.network}), where locks may not hold: use a local disk"
+                f"the store is on a network filesystem ({work.network}), where locks may fail: use a local disk"
             )
         done = work.run(signals)
         for job in work.left:
-            watch.remark(f"job {job.id} goes on: {command_line(job.command)}")
+            watch.remark(f"job {job.id} is still running: {command_line(job.command)}")
         if work.left:
-            watch.remark("the next worker takes over what goes on; 'jobq cancel' ends it")
+            watch.remark("the next worker adopts what is still running; 'jobq cancel' ends it")
     if drain:
         if not done:
             info("stopped with work left")
@@ -83,10 +86,10 @@ def worker(  # noqa: PLR0917  # an option a parameter
 
 
 def policy_of(text: str | None) -> OnStop | None:
-    """The value of --on-stop. Raises UsageError."""
+    """Return the value of --on-stop. Raises UsageError."""
     from jobq.worker.stopping import OnStop  # noqa: PLC0415
 
     try:
         return None if text is None else OnStop(text)
     except ValueError:
-        raise UsageError(f"--on-stop: {text!r} is not possible here", "give leave or hand-back") from None
+        raise UsageError(f"--on-stop: {text!r} is not a choice", "use leave or hand-back") from None

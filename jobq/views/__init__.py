@@ -1,1 +1,1 @@
-"""What people and programs see. Commands return data; this draws it."""
+"""The output for people and programs: tables, details, live views, logs, JSON, completion scripts."""

@@ -1,4 +1,4 @@
-"""Completion scripts for bash, zsh and fish, made from the commands; static, so that a TAB starts no Python."""
+"""Completion scripts for bash, zsh and fish, made from the commands. They are static: a TAB starts no Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOBS = tuple(f"@{state}" for state in REACHABLE)
 
 
 class Option(NamedTuple):
-    """One option of a command: its flags, and whether a value follows."""
+    """One option of a command: its flags, its help, and whether a value follows."""
 
     flags: tuple[str, ...]
     help: str
@@ -23,17 +23,17 @@ class Option(NamedTuple):
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The fixed values it can have."""
+        """The fixed values that the option can have; empty if there are none."""
         return next((VALUES[flag] for flag in self.flags if flag in VALUES), ())
 
     @property
     def names_file(self) -> bool:
-        """Whether its value is a path."""
+        """True if the value of the option is a path."""
         return bool(FILES.intersection(self.flags))
 
 
 class Command(NamedTuple):
-    """One command; "" is jobq itself. `takes`: what its words are: "jobs", "command", "shell" or ""."""
+    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "shell" or ""."""
 
     name: str
     help: str
@@ -42,7 +42,7 @@ class Command(NamedTuple):
 
 
 def bash(commands: Sequence[Command]) -> str:
-    """For bash 3.2 and later."""
+    """Return the script for bash 3.2 and later."""
     names = " ".join(command.name for command in commands if command.name)
     words, values, files = [], [], []
     for command in commands:
@@ -77,7 +77,7 @@ def bash(commands: Sequence[Command]) -> str:
             '    COMPREPLY=($(compgen -f -- "$cur"))',
             "    compopt -o filenames 2>/dev/null  # bash 4",
             "}",
-            "_jobq_words() {  # of which bash completes what follows the @, if that ends a word for it",
+            "_jobq_words() {  # bash completes only the part after an @ if @ is in COMP_WORDBREAKS",
             '    local typed="${COMP_LINE:0:COMP_POINT}" word',
             '    typed="${typed##*[[:space:]]}"',
             "    COMPREPLY=()",
@@ -117,7 +117,7 @@ def bash(commands: Sequence[Command]) -> str:
 
 
 def zsh(commands: Sequence[Command]) -> str:
-    """For zsh 5; lies in a folder of $fpath as _jobq."""
+    """Return the script for zsh 5, to be saved as _jobq in a folder of $fpath."""
     main, rest = commands[0], commands[1:]
     lines = [
         "#compdef jobq",
@@ -174,7 +174,7 @@ def _zsh_quote(text: str) -> str:
 
 
 def fish(commands: Sequence[Command]) -> str:
-    """For fish 3."""
+    """Return the script for fish 3."""
     names = " ".join(command.name for command in commands if command.name)
     lines = [
         "# fish completion for jobq",

@@ -1,7 +1,7 @@
-"""Where words go: data to stdout, talk to stderr. All text passes `safe` here, last thing before it is written.
+"""Printing: data to stdout, messages to stderr. Text is made harmless here (`text.safe`) just before it is written.
 
-A reader that has gone away (EPIPE) is not an error. Anything else that keeps data from stdout is: `OutputFailed`. What
-can't be written to stderr is lost, whatever the reason: there is nowhere left to say so.
+A reader that has gone (EPIPE) is not an error. Any other failure to write to stdout is one: `OutputFailed`. A failure
+to write to stderr is ignored: there is no other place to report it.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import sys
 
 from jobq.errors import OutputFailed
 
-ENCODING = sys.getfilesystemencoding()  # of the terminal: the locale's, not that of PYTHONIOENCODING
+ENCODING = sys.getfilesystemencoding()  # the locale's, as the terminal uses; PYTHONIOENCODING does not count
 ERRORS = "backslashreplace"
-PLAIN = {ord("…"): "~", ord("·"): "-"}  # for encodings that lack them, as wide as they are
+PLAIN = {ord("…"): "~", ord("·"): "-"}  # for encodings without these characters; the width is the same
 
 
 class Stream:
-    """stdout or stderr, as a file to print to. Descriptors are written directly: no buffer loses what it holds."""
+    """A file for stdout or stderr. It writes to the descriptor directly, so that no buffer can lose its content."""
 
     encoding, errors = ENCODING, ERRORS
 
     def __init__(self, fd: int, *, raw: bool = False) -> None:
-        """`raw`: text reaches the terminal as it is. Only for what is composed here, of harmless parts."""
+        """`raw`: print text unchanged. Only for text that jobq composes of harmless parts."""
         self.fd = fd
         self.raw = raw
-        self.stdout_closed = False  # nobody reads it any more
+        self.stdout_closed = False  # its reader has gone
 
     def write(self, text: str) -> int:
-        """Print text, made harmless line by line. Raises OutputFailed."""
+        """Make the text harmless line by line, and print it. Raises OutputFailed."""
         self.put(encoded(text if self.raw else "\n".join(map(harmless, text.split("\n")))))
         return len(text)
 
     def put(self, data: bytes) -> None:
-        """Write all of the bytes, however slow the reader. Raises OutputFailed; never for stderr."""
+        """Write all bytes, and wait for a slow reader. Raises OutputFailed, but never for stderr."""
         rest = memoryview(data)
         while rest and not self.stdout_closed:
             try:
@@ -49,23 +49,23 @@ class Stream:
                 raise OutputFailed("is closed" if e.errno == errno.EBADF else f"can't be written: {e.strerror}") from e
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
         return self.fd
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return True if it is a terminal."""
         return os.isatty(self.fd)
 
 
 stdout, stderr = Stream(1), Stream(2)
-drawing = Stream(1, raw=True)  # for tables whose cells are harmless, and codes of ours that move and colour
+drawing = Stream(1, raw=True)  # for tables with harmless cells, and for control codes of jobq itself
 
 
 def wait_until_writable(fd: int) -> None:
-    """Somebody else has made the pipe non-blocking, for everybody who has it."""
+    """Wait until a non-blocking descriptor takes more. Another process may have made the shared pipe non-blocking."""
     import select  # noqa: PLC0415
 
     poll = select.poll()
@@ -74,12 +74,12 @@ def wait_until_writable(fd: int) -> None:
 
 
 def take_over() -> None:
-    """Have everybody print here: the option parser and tracebacks, too."""
+    """Replace sys.stdout and sys.stderr, so that the option parser and tracebacks print through these streams."""
     sys.stdout, sys.stderr = stdout, stderr
 
 
 def encoded(text: str) -> bytes:
-    """The bytes for a terminal of this locale. What it does not have is replaced."""
+    """Encode text for this locale. Characters that it lacks are replaced."""
     try:
         return text.encode(ENCODING)
     except UnicodeEncodeError:
@@ -87,23 +87,23 @@ def encoded(text: str) -> bytes:
 
 
 def harmless(text: str) -> str:
-    """One line, with everything escaped that a terminal would obey."""
+    """Return the line with every control character escaped."""
     if text.isascii() and text.isprintable():
         return text
     try:
         from jobq.views.text import safe  # noqa: PLC0415
-    except (OSError, ImportError, MemoryError):  # there is no descriptor or memory left to load it
+    except (OSError, ImportError, MemoryError):  # too few descriptors or too little memory to load it
         return ascii(text)[1:-1]
     return safe(text)
 
 
 def out(*lines: str) -> None:
-    """Lines of data. Raises OutputFailed."""
+    """Print lines of data to stdout. Raises OutputFailed."""
     stdout.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
 
 
 def acknowledge(ids: str) -> None:
-    """The ids of new jobs. They are stored, so nothing that happens to stdout now is a failure of the command."""
+    """Print the ids of new jobs. The jobs are stored, so a failure of stdout does not make the command fail."""
     try:
         out(ids)
     except OutputFailed as e:
@@ -111,7 +111,7 @@ def acknowledge(ids: str) -> None:
 
 
 def out_bytes(data: bytes) -> None:
-    """Bytes, untouched. Raises OutputFailed."""
+    """Print bytes unchanged to stdout. Raises OutputFailed."""
     stdout.put(data)
 
 
@@ -119,13 +119,13 @@ _store: str | None = None
 
 
 def set_store_option(store: str) -> None:
-    """From now on, the commands that we advise are those for this store, as it was given by --store."""
+    """Set the store that was given by --store: the commands in later hints name it."""
     global _store  # noqa: PLW0603
     _store = store
 
 
 def advise(text: str) -> None:
-    """One line of talk that names commands of ours, as in 'jobq worker'."""
+    """Print a line to stderr that names commands of jobq, as in 'jobq worker'."""
     info(_for_our_store(text))
 
 
@@ -138,29 +138,29 @@ def _for_our_store(advice: str) -> str:
 
 
 def info(text: str) -> None:
-    """One line of talk."""
+    """Print a line to stderr."""
     to_stderr(f"jobq: {text}")
 
 
 def to_stderr(*lines: str) -> None:
-    """Lines of talk in somebody else's words."""
+    """Print lines to stderr without a prefix."""
     stderr.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
 
 
 def job_output_to_stderr(*lines: str) -> None:
-    """Lines of a job's output, which `views.output` has made harmless, colours and all."""
+    """Print lines of a job's output to stderr. `views.output` has made them harmless; they may hold colours."""
     stderr.put(encoded("".join(f"{line}\n" for line in lines)))
 
 
 def error(sentence: str, hint: str = "") -> None:
-    """An error for people: one sentence, and what to do about it."""
+    """Print an error: one sentence, and a hint about the next step."""
     info(sentence)
     if hint:
         to_stderr(f"hint: {_for_our_store(hint)}")
 
 
 def unserved(why: str) -> None:
-    """Say why what was added waits (`serving.why_unserved`), and what helps."""
+    """Print why no worker will run the added jobs (`serving.why_unserved`), and the command that helps."""
     if not why.isprintable():
         from jobq.views.text import safe  # noqa: PLC0415
 
@@ -172,10 +172,10 @@ def unserved(why: str) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether stdout is looked at by a person."""
+    """Return True if stdout is a terminal that understands control codes."""
     return stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def stdout_closed() -> bool:
-    """Whether what we print reaches nobody any more."""
+    """Return True if the reader of stdout has gone."""
     return stdout.stdout_closed

@@ -1,4 +1,4 @@
-"""The JSON that commands print: one versioned envelope, keys that are pinned by a test."""
+"""The JSON that commands print: one versioned envelope. A test pins its keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ VERSION = 1
 
 
 def envelope(**content: Any) -> str:
-    """One JSON document, printable ASCII."""
+    """Return one JSON document in printable ASCII."""
     return json.dumps({"jobq": VERSION, **content}).replace("\x7f", "\\u007f")
 
 
 def job_data(job: Job, reason: str = "") -> dict[str, Any]:
-    """All there is to say about one job. Times are UTC, durations seconds."""
+    """Return the data of one job. Times are UTC, durations are seconds."""
     return {
         "id": job.id,
         "name": job.spec.name,
@@ -43,13 +43,13 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
 
 
 def result_data(job: Job, logs: Logs) -> dict[str, Any]:
-    """What a Python function returned, or raised (type, message, traceback), the last time it ran; null for neither."""
+    """Return the result of the last attempt of a call, or its error (type, message, traceback); None for neither."""
     found = result_of(job, len(job.attempts), logs)
     return {"result": found.value if found else None, "raised": found.error if found else None}
 
 
 def attempt_data(attempt: Attempt) -> dict[str, Any]:
-    """One run of a job."""
+    """Return the data of one attempt."""
     ending = attempt.ending
     return {
         "n": attempt.n,

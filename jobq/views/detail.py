@@ -1,4 +1,4 @@
-"""Everything about one job, as lines of text."""
+"""The details of one job, as lines of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobq.store.store import Store
 from jobq.views.table import Situation, reason
 from jobq.views.text import clock_time, command_line, safe, size
 
-MOST_SHOWN = 1 << 20  # bytes of a result that are worth a look
+MOST_SHOWN = 1 << 20  # bytes; a larger result is not printed
 
 
 SHOWN = [option for option in OPTIONS if option.in_spec and option.name != "name"]  # which stands in the first line
@@ -28,7 +28,7 @@ def label_of(option: JobOption) -> str:
 
 
 def describe(job: Job, situation: Situation, store: Store) -> str:
-    """The text of `jobq show`."""
+    """Return the text of `jobq show` for one job."""
     note = reason(job, situation)
     rows = [
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
@@ -54,7 +54,7 @@ def _variables(job: Job, store: Store) -> str:
     try:
         return f"{len(store.load_environment(job.spec.env))} variables"
     except StoreDamaged as e:
-        return safe(f"none: {e.what}: {e.path}")  # all else that is known of the job is worth no less
+        return safe(f"none: {e.what}: {e.path}")  # the rest of the job is still shown
 
 
 def _result_lines(job: Job, result: Result | None) -> Iterator[str]:

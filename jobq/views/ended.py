@@ -1,4 +1,4 @@
-"""The outcomes of one worker's jobs, for its live table: jobs are counted, not events, and failures stay in sight."""
+"""The outcomes of one worker's jobs, for its live table. It counts jobs, not events, and keeps failures visible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from jobq.job import Job, State
 from jobq.rules.lifecycle import Event
 from jobq.store.state import StoreState
 
-LAST = 5  # rows of failures, and of what ended last
+LAST = 5  # rows of failures, and rows of other finished jobs
 
 
 class Ended:
-    """Each job is there once, as what it was the last time that something happened to it."""
+    """The latest outcome of each job; a job is counted once."""
 
     def __init__(self) -> None:
-        self.succeeded = 0  # for good: what has succeeded never runs again
+        self.succeeded = 0  # only grows: a job that succeeded never runs again
         self.failed: set[int] = set()
         self.cancelled: set[int] = set()
         self._handed_back: dict[int, Job] = {}
@@ -23,7 +23,7 @@ class Ended:
         self._others: deque[Job] = deque(maxlen=LAST)
 
     def report(self, job: Job) -> None:
-        """Something happened to the job."""
+        """Record the latest event of the job."""
         self.failed.discard(job.id)
         self.cancelled.discard(job.id)
         self._handed_back.pop(job.id, None)
@@ -40,20 +40,20 @@ class Ended:
             self._handed_back[job.id] = job
 
     def rows(self, state: StoreState) -> list[Job]:
-        """The last failures that nobody has dealt with, and what else ended last, in the order of their ends."""
+        """Return the last open failures and the last other finished jobs, in the order in which they finished."""
         latest = {job.id: job for job in [*self._failures, *self._others]}
         return sorted(
             (job for job in latest.values() if _still_so(job, state)), key=lambda job: (job.finished_at or 0.0, job.id)
         )
 
     def handed_back(self, state: StoreState) -> list[Job]:
-        """The jobs that were stopped and wait again, by id."""
+        """Return the jobs that were stopped and wait again, by id."""
         self._handed_back = {n: job for n, job in self._handed_back.items() if _still_so(job, state)}
         return [self._handed_back[n] for n in sorted(self._handed_back)]
 
 
 def _has_run(job: Job) -> bool:
-    """Tell a job that was stopped from one that was only given to a slot that had no time for it."""
+    """Return True if the last attempt was started, not only given to a slot and taken back."""
     return job.ending is not None and not job.ending.never_started
 
 

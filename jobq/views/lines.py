@@ -1,4 +1,4 @@
-"""What a worker says where there is no terminal: a line for each thing that happens."""
+"""The lines that a worker prints without a terminal: one for each event."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MOST_SHOWN = 200  # characters of a command
 
 
 def line(job: Job, now: Moment) -> str:
-    """What has just happened to the job."""
+    """Return the line for the latest event of the job, with time and command."""
     command = command_line(job.command)
     shown = command if len(command) <= MOST_SHOWN else f"{command[: MOST_SHOWN - 3]}..."
     return f"{clock_time(now.wall)}  {what(job, now)}  {shown}"
 
 
 def what(job: Job, now: Moment) -> str:
-    """The same without time and command: "job 7 failed: exit 3, 0.12 s"."""
+    """Return the latest event of the job in words: "job 7 failed: exit 3, 0.12 s"."""
     event = job.history[-1].event if job.history else "add"
     if job.state is State.RUNNING:
         n = len(job.attempts)
@@ -39,7 +39,7 @@ def what(job: Job, now: Moment) -> str:
 
 
 def why_ended(job: Job) -> str:
-    """Say how the last attempt ended, and why no other follows where one could: "exit 3", "not retried: ..."."""
+    """Return how the last attempt ended, and why it is not retried if it could be: "exit 3", "not retried: ..."."""
     if hopeless := why_not_retried(job):
         return safe(f"not retried: {hopeless}")
     return "" if job.ending is None else safe(str(job.ending))

@@ -1,7 +1,7 @@
-"""The live table of a worker: a pure rendering of an overview, and a thread that draws it.
+"""The live table of a worker: a pure `render` of an overview, and a thread that draws it.
 
-The thread draws snapshots, so a terminal that is stopped or slow never stops the queue. While something runs it redraws
-twice a second for the elapsed times; otherwise it sleeps until there is something new.
+The thread draws snapshots, so a stopped or slow terminal never stops the worker. While a job runs, it redraws twice a
+second for the elapsed times; otherwise it sleeps until the overview changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobq.views.text import safe
 
 REDRAW = 0.5  # seconds
 FRESH = 0.1  # seconds between two snapshots
-LEAVE_S = 1.0  # seconds that the terminal may take for the last of it
+LEAVE_S = 1.0  # seconds that the terminal may take for the last drawing
 NEXT = 5  # waiting jobs shown
 
 
@@ -37,12 +37,12 @@ HINTS = {
 
 
 class Overview(NamedTuple):
-    """All that the live table shows."""
+    """The data of the live table."""
 
     worker: str  # its token
-    running: list[Job]  # by other workers, too
+    running: list[Job]  # also jobs of other workers
     waiting: list[Job]  # the first few
-    finished: list[Job]  # the last failures that nobody has dealt with, and the last of the others
+    finished: list[Job]  # the last open failures, and the last other finished jobs
     handed_back: list[Job]
     queued: int
     succeeded: int
@@ -56,11 +56,11 @@ class Overview(NamedTuple):
 
 
 def render(overview: Overview, now: Moment, columns: int) -> Group:
-    """The table: what runs, what is next and why it waits, what finished last, and the totals."""
+    """Return the table: finished, running and next waiting jobs with their notes, and the totals."""
     around = overview.around._replace(now=now)
     parts: list[object] = []
     rows = [row(job, around) for job in [*overview.finished, *at_work(overview.running), *overview.waiting[:NEXT]]]
-    if overview.phase == "over":  # else they are among those that wait
+    if overview.phase == "over":  # before that, they are among the waiting jobs
         rows += [row(job, around)._replace(note="handed back") for job in overview.handed_back]
     if rows:
         parts.append(rich_table(rows, columns))
@@ -74,13 +74,13 @@ def render(overview: Overview, now: Moment, columns: int) -> Group:
 
 
 def unserved(overview: Overview) -> list[str]:
-    """Say why some of what waits is run by nobody: in full, as the notes of a narrow table are cut off."""
+    """Return why no worker will run some waiting jobs, in full: a narrow table cuts off its notes."""
     queues = {job.spec.queue for job in overview.waiting if job.runner is None}
     return sorted({why for queue in queues if (why := why_unserved(queue, overview.around.workers))})
 
 
 def footer(overview: Overview, now: Moment) -> Text:
-    """The totals in one line."""
+    """Return the totals in one line."""
     minutes = max(now.wall - overview.since, 1.0) / 60
     done = overview.succeeded + overview.failed + overview.cancelled
     rate = f", {done / minutes:.0f} a minute" if done else ""
@@ -97,25 +97,25 @@ def footer(overview: Overview, now: Moment) -> Text:
 
 
 class Display:
-    """Draws what it is shown, in a thread of its own."""
+    """Draws the latest overview in a thread of its own."""
 
     def __init__(self, clock: Callable[[], Moment]) -> None:
         self._clock = clock
-        self._console = Console(file=drawing)  # type: ignore[arg-type]  # all that rich asks of a file
+        self._console = Console(file=drawing)  # type: ignore[arg-type]  # it has every method that rich calls
         self._region = Region(drawing)
         self._overview: Overview | None = None
         self._news = threading.Condition()
         self._over = False
         self._resting = False
         self._rested = threading.Event()
-        self._stale = False  # what is on the screen may not be as it was drawn
-        self._elsewhere = False  # somebody else has written below it
+        self._stale = False  # the screen may have changed since the last drawing
+        self._elsewhere = False  # other output may be below the table
         self._shown_at = 0.0
         self._thread = threading.Thread(target=self._run, name="display", daemon=True)
         self._thread.start()
 
     def offer(self, overview: Callable[[], Overview]) -> float | None:
-        """Show this, unless something was shown just now: then the seconds until it should be offered again."""
+        """Draw this overview, or return the seconds to wait if the last one is less than FRESH seconds old."""
         now = time.monotonic()
         if now - self._shown_at < FRESH:
             return FRESH - (now - self._shown_at)
@@ -128,21 +128,21 @@ class Display:
         return None
 
     def rest(self) -> None:
-        """Return when the screen is left in order, with a cursor, and nothing is drawn until `draw_anew`."""
+        """Stop drawing until `draw_anew`. The cursor is then visible, below the table."""
         with self._news:
             self._rested.clear()
             self._resting = True
             self._news.notify()
-        self._rested.wait(LEAVE_S)  # a terminal that takes nothing must not keep us from being stopped
+        self._rested.wait(LEAVE_S)  # a blocked terminal must not keep the process from stopping
 
     def draw_anew(self, *, elsewhere: bool) -> None:
-        """The terminal has another size, or the cursor is `elsewhere`: others may have written to it."""
+        """Draw again: the terminal has another size, or the cursor is `elsewhere` because of other output."""
         with self._news:
             self._resting, self._stale, self._elsewhere = False, True, self._elsewhere or elsewhere
             self._news.notify()
 
     def close(self, overview: Overview | None) -> None:
-        """Draw the last state and stop; a terminal that does not take it is left behind."""
+        """Draw the last overview and stop. Wait at most LEAVE_S seconds for a blocked terminal."""
         with self._news:
             self._overview, self._over, self._resting = overview or self._overview, True, False
             self._news.notify()
@@ -154,12 +154,12 @@ class Display:
                 pass
             self._region.leave()
         except OutputFailed:
-            pass  # the terminal has gone; the work goes on
+            pass  # the terminal has gone; the worker continues
         finally:
             self._rested.set()
 
     def _turn(self) -> bool:
-        """Draw, and wait for news; whether that was the last."""
+        """Draw once and wait for a change. Return True if this was the last drawing."""
         with self._news:
             overview, over, resting, elsewhere = self._overview, self._over, self._resting, self._elsewhere
             self._stale = self._elsewhere = False
@@ -184,5 +184,5 @@ class Display:
             self._console.print(render(overview, self._clock(), columns), width=columns)
         lines = capture.get().rstrip("\n").split("\n")
         if len(lines) >= rows > 1:
-            lines = [*lines[: rows - 2], lines[-1]]  # the totals are always there
+            lines = [*lines[: rows - 2], lines[-1]]  # the totals always stay visible
         self._region.draw(lines, columns)

@@ -1,4 +1,4 @@
-"""The output of jobs, printed and followed."""
+"""The logs of jobs: print them, follow them, find their last lines."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from jobq.views.output import ShownOutput, shown
 from jobq.views.text import size
 
 BLOCK = 1 << 16
-MOST_TAIL = 1 << 20  # bytes that --tail shows on a terminal, where nobody waits for the end of a line of gigabytes
+MOST_TAIL = 1 << 20  # bytes that --tail shows at most on a terminal: a line may have gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
-TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # no colour, ASCII again, a cursor
+TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # reset colours and character sets, show the cursor
 
 
 class Printer:
-    """Writes log bytes to stdout: untouched, or as harmless lines if that is a terminal. Raises OutputFailed."""
+    """Writes log bytes to stdout: unchanged, or as harmless lines if it is a terminal. Raises OutputFailed."""
 
     def __init__(self, raw: bool = False) -> None:
         self._text = None if raw or not is_terminal() else ShownOutput()
-        self._shown = ""  # of the open line, what is on the screen
+        self._shown = ""  # the part of the open line that is on the screen
         self._may_obey = raw and is_terminal()
         self._untidy = False
         self.any = False
 
     def write(self, data: bytes) -> None:
-        """More of the log."""
+        """Print more bytes of the log."""
         self.any = True
         if self._text is None:
             self._untidy = self._untidy or (self._may_obey and (b"\x1b" in data or b"\x0e" in data))
@@ -40,26 +40,26 @@ class Printer:
             self._put(text)
 
     def tail(self, fd: int, lines: int | None) -> int:
-        """The offset where the last `lines` lines begin (None: all), or what a person wants to see of them."""
+        """Return the offset where the last `lines` lines begin (None: all); on a terminal, MOST_TAIL bytes at most."""
         at = start_of_tail(fd, lines, MOST_TAIL if self._text else None)
         if self._text and lines and at == os.fstat(fd).st_size - MOST_TAIL:
-            info(f"the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
+            info(f"showing the last {size(MOST_TAIL)} of longer lines; --raw shows them whole")
         return at
 
     def gap(self, count: int) -> None:
-        """These bytes were dropped by the job's --log-max."""
+        """Print that the job's --log-max dropped this many bytes here."""
         self.end()
         info(f"{size(count)} of output were dropped here")
 
     def pause(self) -> None:
-        """Nothing more for now: show the line that is not finished, which may be a progress bar."""
+        """Show the unfinished line, which may be a progress bar: no more output comes for now."""
         line = self._text.open_line() if self._text else ""
         if line != self._shown:
             self._put(line)
             self._shown = line
 
     def end(self) -> None:
-        """No more comes: the last line may have no newline, and raw output may have left the terminal in disorder."""
+        """End the output: print an unfinished last line, and reset the terminal after raw control sequences."""
         if self._text is not None and (line := self._text.open_line()):
             self._put(f"{line}\n")
             self._text = ShownOutput()
@@ -74,11 +74,11 @@ class Printer:
 
 
 def print_log(path: str, printer: Printer, tail: int | None) -> None:
-    """The log as it is now."""
+    """Print the log as it is now; `tail`: only its last lines."""
     try:
         fd = open_checked(path, os.O_RDONLY)
     except FileNotFoundError:
-        return  # it could not even be started
+        return  # the attempt could not be started
     try:
         print_from(fd, path, printer.tail(fd, tail), printer)
     finally:
@@ -87,11 +87,11 @@ def print_log(path: str, printer: Printer, tail: int | None) -> None:
 
 
 def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None = None) -> int:
-    """Print the log at `path` from the offset `at` to its end, or about `most` bytes; the offset up to which it is.
+    """Print the log at `path` from the offset `at` to its end, or about `most` bytes. Return the offset after them.
 
-    The log of a job that said nothing may become that of another one: what is read counts if the file still is there.
+    An empty log may be reused for another job: bytes are printed only if the open file is still at `path`.
     """
-    ours = False  # once known to be, it stays so: what is not empty is passed on to nobody
+    ours = False  # stays true: a log that is not empty is never reused
     end = None if most is None else at + most
     while not stdout_closed() and (end is None or at < end):
         start, block = next_block(fd, at)
@@ -106,8 +106,8 @@ def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None =
 
 
 def next_block(fd: int, at: int) -> tuple[int, bytes]:
-    """Some bytes from `at` on, and where they begin: behind the hole, if `at` lies in one (lseek(2), SEEK_DATA)."""
-    block = os.pread(fd, BLOCK, at)  # before asking: what is dropped meanwhile would read as zeros
+    """Return the offset and the bytes of the next block; a hole at `at` is skipped (lseek(2), SEEK_DATA)."""
+    block = os.pread(fd, BLOCK, at)  # read before lseek: bytes that are dropped in between would be zeros
     try:
         start = os.lseek(fd, at, os.SEEK_DATA)
         if start > at:
@@ -118,7 +118,7 @@ def next_block(fd: int, at: int) -> tuple[int, bytes]:
 
 
 def hole_below(fd: int, low: int, high: int) -> int:
-    """Where the data begins that reaches up to `high`, but not below `low`."""
+    """Return the offset where the data before `high` begins, but at least `low`."""
     try:
         hole = os.lseek(fd, low, os.SEEK_HOLE)
         return low if hole >= high else os.lseek(fd, hole, os.SEEK_DATA)
@@ -127,7 +127,7 @@ def hole_below(fd: int, low: int, high: int) -> int:
 
 
 def last_lines(path: str, count: int) -> list[str]:
-    """The last lines of a log as a terminal would show them, harmless; none if there is no log."""
+    """Return the last lines of a log as a terminal would show them, harmless; none if there is no log."""
     try:
         fd = open_checked(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -143,7 +143,7 @@ def last_lines(path: str, count: int) -> list[str]:
 
 
 def start_of_tail(fd: int, lines: int | None, most: int | None = None) -> int:
-    """The offset where the last `lines` lines begin, or their last `most` bytes; reads no more than those."""
+    """Return the offset where the last `lines` lines begin, or their last `most` bytes. Read no more than those."""
     if lines is None:
         return 0
     at = end = os.fstat(fd).st_size
@@ -173,15 +173,15 @@ class Tail:
         self._path = path
         self._tail = tail
         self._fd = -1
-        self.at = 0  # everything before this offset is printed
+        self.at = 0  # everything before this offset has been printed
         self._complained = False
 
     def exists(self) -> bool:
-        """Whether it has been begun."""
+        """Return True if the log exists."""
         return os.path.exists(self._path)
 
     def pump(self, printer: Printer, most: int | None = None) -> bool:
-        """Print what is new, or about `most` bytes of it; whether anything was."""
+        """Print new output, or about `most` bytes of it. Return True if there was any."""
         if self._fd < 0:
             try:
                 self._fd = open_checked(self._path, os.O_RDONLY)
@@ -193,7 +193,7 @@ class Tail:
             self.at = printer.tail(self._fd, self._tail)
         if os.fstat(self._fd).st_size < self.at:
             self.at = 0
-            info("the job has emptied its own output, as '> /dev/stderr' does; what it writes now follows")
+            info("the job emptied its own output, as '> /dev/stderr' does; its new output follows")
         before = self.at
         self.at = print_from(self._fd, self._path, self.at, printer, most)
         return self.at > before
@@ -201,7 +201,7 @@ class Tail:
     def _complain_once(self, e: Planted) -> None:
         if not self._complained:
             self._complained = True
-            error(str(e), e.hint)  # the job goes on, and so does who follows it
+            error(str(e), e.hint)  # the job continues, and so does the follower
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -210,7 +210,7 @@ class Tail:
 
 
 def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None) -> Job:
-    """Print the log of the job, attempt by attempt, until it is finished; the job as it is then."""
+    """Print the log of the job, attempt by attempt, until the job is finished. Return the finished job."""
     n = attempt or max(1, len(queue.job(job_id).attempts))
     log = Tail(queue.store.logs.path(job_id, n), tail)
     poll, look_at = FIRST_POLL, 0.0

@@ -1,8 +1,8 @@
-"""The output of a job as a terminal would have left it, line by line, and nothing in it that a terminal obeys.
+"""The output of a job as a terminal would show it in the end, line by line, without harmful control sequences.
 
 A line is edited as terminals do it (ECMA-48): carriage return, backspace, tab, and the control sequences that move
-within the line or erase parts of it. Colours and the like (SGR) stay, but never beyond what is shown. Every other
-sequence that a terminal would take is left out; what is none, and any other control character, is shown escaped.
+within the line or erase parts of it. Colours and other styles (SGR) stay, but end with the line. Every other sequence
+that a terminal would obey is left out. Incomplete sequences and other control characters are shown escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobq.views.text import safe
 
 RESET = "\x1b[0m"
 WIDEST = 1 << 12  # columns that a control sequence may move to
-LONGEST = 1 << 16  # characters of a line that is not finished which are held
+LONGEST = 1 << 16  # characters of an unfinished line that are held
 TAB = 8
 
 SEQUENCE = re.compile(
@@ -26,28 +26,28 @@ SEQUENCE = re.compile(
 )
 COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
 UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?)?\Z")
-EDITED = re.compile(r"[\r\b\x00\x07\x0e\x0f]|\x1b(?!\[[0-9;:]*m)")  # what more than prints and colours
+EDITED = re.compile(r"[\r\b\x00\x07\x0e\x0f]|\x1b(?!\[[0-9;:]*m)")  # controls that do more than print and colour
 OFF = {"22": ("1", "2"), "23": ("3", "20"), "24": ("4", "21"), "25": ("5", "6"), "27": ("7",), "28": ("8",),
        "29": ("9",), "39": ("ink",), "49": ("paper",), "59": ("line",)}  # fmt: skip
 
 
 def shown(data: bytes) -> str:
-    """All of some output: for every line its last form, each with its colours undone at its end."""
+    """Return the output with each line in its final form. Styles are reset at the end of each line."""
     text = ShownOutput()
     return text.feed(data) + text.open_line()
 
 
 class ShownOutput:
-    """Output that comes in pieces."""
+    """A converter for output that comes in pieces."""
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder(ENCODING)(ERRORS).decode
-        self._rest = ""  # a control sequence that has only begun
+        self._rest = ""  # an incomplete control sequence
         self._style = Style()
         self._line = Line()
 
     def feed(self, data: bytes) -> str:
-        """The lines that are complete with this, newlines included."""
+        """Return the lines that these bytes complete, newlines included."""
         text = self._rest + self._decode(data)
         *lines, rest = text.split("\n")
         done = "".join(f"{self._completed(line)}\n" for line in lines)
@@ -61,7 +61,7 @@ class ShownOutput:
         return done
 
     def open_line(self) -> str:
-        """The line that has no newline yet, as it looks now."""
+        """Return the line that has no newline yet, as it looks now."""
         return str(self._line) + safe(self._rest)
 
     def _completed(self, text: str) -> str:
@@ -72,7 +72,7 @@ class ShownOutput:
         return whole
 
     def _plain(self, text: str) -> str:
-        """A line in which nothing moves, with its tabs."""
+        """Return a line without cursor moves, with its tabs."""
         parts, at = [str(self._style)], 0
         for colour in COLOUR.finditer(text):
             parts += [_safe_but_tabs(text[at : colour.start()]), colour.group()]
@@ -86,7 +86,7 @@ def _safe_but_tabs(text: str) -> str:
 
 
 class Style:
-    """Colours and the like that are on: a code for each kind, so that their number has a bound."""
+    """The styles that are on: one code for each kind, so that their number is limited."""
 
     def __init__(self) -> None:
         self.codes: dict[str, str] = {}
@@ -95,7 +95,7 @@ class Style:
         return f"\x1b[{';'.join(self.codes.values())}m" if self.codes else ""
 
     def change(self, numbers: str) -> None:
-        """What the parameters of an SGR sequence say."""
+        """Apply the parameters of an SGR sequence."""
         units = iter(numbers.split(";"))
         for unit in units:
             number = unit.partition(":")[0].lstrip("0") or "0"
@@ -120,14 +120,14 @@ def _kind(number: int) -> str:
 
 
 class Line:
-    """One line of a terminal: its characters, each with its style, and where the next one goes."""
+    """One line of a terminal: its characters, each with its style, and the column of the next one."""
 
     def __init__(self) -> None:
         self.cells: list[tuple[str, str]] = []
         self.at = 0
 
     def __str__(self) -> str:
-        """The line, with every style that it turns on turned off behind it."""
+        """Return the line with its styles, and a reset after the last style."""
         parts, before = [], ""
         for char, style in self.cells:
             if style != before:
@@ -137,7 +137,7 @@ class Line:
         return "".join(parts) + (RESET if before else "")
 
     def edit(self, text: str, style: Style) -> None:
-        """Go on with this text, which has no newline; its SGR sequences change `style`."""
+        """Apply this text, which has no newline, to the line. Its SGR sequences change `style`."""
         at = 0
         for sequence in SEQUENCE.finditer(text):
             self._put(safe(text[at : sequence.start()]), str(style))
@@ -169,7 +169,7 @@ class Line:
         # The others ring the bell, switch character sets, or do nothing.
 
     def _control(self, final: str, numbers: str) -> None:
-        """One that stays within the line; all the others are not done."""
+        """Apply a control sequence that stays within the line; ignore all others."""
         first = numbers.partition(";")[0]
         number = min(int(first), WIDEST) if first.isdecimal() and len(first) < 9 else WIDEST if first.isdecimal() else 0
         count, at = max(number, 1), self.at
@@ -190,7 +190,7 @@ class Line:
         elif final == "X":
             self._blank(at, at + count)
         elif final == "@" and at < len(self.cells):
-            width = max(WIDEST, len(self.cells))  # what is pushed out at the right is gone, as on a terminal
+            width = max(WIDEST, len(self.cells))  # characters pushed out at the right are lost, as on a terminal
             self.cells[at:at] = [(" ", "")] * min(count, width - at)
             del self.cells[width:]
 

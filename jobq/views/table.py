@@ -1,4 +1,4 @@
-"""Tables of jobs: the rows are made once, and drawn by rich on a terminal, as aligned text elsewhere."""
+"""Tables of jobs: rich draws the rows on a terminal; elsewhere they are printed as aligned text."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ STYLES = {
 
 
 class Situation(NamedTuple):
-    """What rows depend on besides the job."""
+    """The facts beside the jobs that a table shows: the time and the workers."""
 
     now: Moment
-    workers: tuple[LiveWorker, ...] = ()  # the live ones that take any job
-    dead: frozenset[str] = frozenset()  # workers that are gone, and still answer for jobs
+    workers: tuple[LiveWorker, ...] = ()  # live workers that take any job
+    dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
     copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
 
 
 def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
-    """How things are around these jobs, which were just read from the store."""
+    """Return the situation of these jobs, which were just read from the store."""
     root = store.existing()
     if root is None:
         return Situation(now)
@@ -50,7 +50,7 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
 
 
 def at_work(running: Iterable[Job]) -> list[Job]:
-    """Those that hold a slot: short jobs are given to a slot several at once, and wait there for milliseconds."""
+    """Return the running jobs without those that wait behind another job in the same slot, for milliseconds."""
     first: dict[str, Job] = {}
     for job in sorted(running, key=lambda job: (job.attempts[-1].claimed_at, *claim_key(job))):
         first.setdefault(job.attempts[-1].supervisor, job)
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 
 
 def row(job: Job, situation: Situation) -> Row:
-    """The cells of one job, all harmless text."""
+    """Return the cells of one job, all harmless text."""
     note = reason(job, situation)
     name = f"[{safe(job.spec.name)}] " if job.spec.name else ""
     command = name + command_line(job.command)
@@ -80,7 +80,7 @@ def row(job: Job, situation: Situation) -> Row:
 
 
 def took(job: Job, now: Moment) -> str:
-    """How long the current or last attempt ran."""
+    """Return the duration of the current or last attempt, in words; "" if there is none to show."""
     if job.state is State.RUNNING:
         return span(now.wall - job.attempts[-1].claimed_at)
     ending = job.ending if job.state.final else None
@@ -90,7 +90,7 @@ def took(job: Job, now: Moment) -> str:
 
 
 def reason(job: Job, situation: Situation) -> str:
-    """Why it is in its state, in words."""
+    """Return why the job is in its state, in words."""
     if job.state is State.RUNNING:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
@@ -109,17 +109,17 @@ def reason(job: Job, situation: Situation) -> str:
     return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
-LONGEST_COMMAND = 500  # characters that any terminal has room for
+LONGEST_COMMAND = 500  # characters, more than any terminal is wide
 HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")
 
 
 def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """What is shown: queues only if there is more than one."""
+    """Return the texts of the rows, without their styles."""
     return [(r.id, r.state, r.time, r.queue, r.note, r.command) for r in rows]
 
 
 def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
-    """The table on stdout."""
+    """Print the table to stdout."""
     rows = [row(job, situation) for job in jobs]
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415
@@ -136,7 +136,7 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
 
 
 def rich_table(rows: Sequence[Row], columns: int) -> Table:
-    """The same for a terminal: as wide as that, commands cut off at the end."""
+    """Return the table for a terminal of this width. Without queues other than default, it has no such column."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -144,7 +144,7 @@ def rich_table(rows: Sequence[Row], columns: int) -> Table:
         return max(map(len, cells), default=0)
 
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    # What identifies a job never gives way to a long command.
+    # A long command must not push out the columns that identify a job.
     table.add_column("ID", justify="right", no_wrap=True, min_width=width(r.id for r in rows))
     table.add_column("STATE", no_wrap=True, min_width=width(r.state for r in rows))
     table.add_column("TIME", justify="right", no_wrap=True, min_width=width(r.time for r in rows))

@@ -1,4 +1,4 @@
-"""The terminal that a live view draws on: lines that are drawn over and over, and its settings, given back as found."""
+"""The terminal of a live view: a region of lines that is redrawn, and terminal settings that are restored."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from jobq.views.console import Stream
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 CLEAR_BELOW = "\x1b[J"
 CLEAR_LINE = "\x1b[K"
-USUAL_SIZE = 80, 24  # of a terminal that does not say
+USUAL_SIZE = 80, 24  # if the terminal does not report its size
 
 
 class Settings:
-    """Keeps keys that are typed from being shown. All of it is for the main thread."""
+    """Hides typed keys. To be used only in the main thread."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._found: list[Any] | None = None  # as it was; None while nothing is changed
+        self._found: list[Any] | None = None  # the settings to restore; None while nothing is changed
 
     def quiet(self) -> None:
-        """Show no keys, unless we are in the background, where the terminal is another's."""
+        """Hide typed keys. Do nothing in the background, where another process uses the terminal."""
         if not in_foreground(self._fd):
             return
         try:
@@ -32,10 +32,10 @@ class Settings:
             settings[3] &= ~(termios.ECHO | termios.ECHONL)
             termios.tcsetattr(self._fd, termios.TCSANOW, settings)
         except termios.error:
-            pass  # it has gone
+            pass  # the terminal has gone
 
     def restore(self) -> None:
-        """As it was found. What was typed unseen is no command for the shell."""
+        """Restore the settings and drop the typed keys: the shell must not run them as commands."""
         if self._found is None or not in_foreground(self._fd):
             return
         try:
@@ -47,7 +47,7 @@ class Settings:
 
 
 def in_foreground(fd: int) -> bool:
-    """Whether the terminal listens to us: to change it from the background would stop us. True if it is not ours."""
+    """Return True unless we are in the background of this terminal, where changing it would stop the process."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
@@ -55,7 +55,7 @@ def in_foreground(fd: int) -> bool:
 
 
 def size_of(fd: int) -> tuple[int, int]:
-    """Columns and rows as they are now. COLUMNS and LINES, if they are exported, know of no change."""
+    """Return the current columns and rows. COLUMNS and LINES are not used: they do not change with the size."""
     try:
         columns, rows = os.get_terminal_size(fd)
     except OSError:
@@ -64,26 +64,26 @@ def size_of(fd: int) -> tuple[int, int]:
 
 
 class Region:
-    """Some lines at the end of what is on the screen. Raises OutputFailed."""
+    """The lines at the bottom of the output that are redrawn. Raises OutputFailed."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._count = 0  # of lines that are there
+        self._count = 0  # lines on the screen
         self._columns = 0  # their width
 
     def draw(self, lines: list[str], columns: int) -> None:
-        """Put these lines in the place of those before. They are rendered: as wide as the terminal at most."""
+        """Replace the lines on the screen by these. They are rendered, and not wider than the terminal."""
         text = "".join(f"{CLEAR_LINE}{line}\r\n" for line in lines)
         self._stream.write(f"{HIDE}\r{self._to_top(columns)}{text}{CLEAR_BELOW}")
         self._count, self._columns = len(lines), columns
 
     def leave(self) -> None:
-        """Leave the lines where they are, and give the cursor back; what is drawn next goes below."""
+        """Leave the lines on the screen and show the cursor; the next drawing starts below."""
         if self._count:
             self._stream.write(SHOW)
         self._count = 0
 
     def _to_top(self, columns: int) -> str:
-        """To the first of our lines. In a terminal that has become narrower, each of them takes several rows."""
+        """Return the code that moves to the first line. In a narrower terminal, a line takes several rows."""
         rows = self._count * -(-self._columns // columns)
         return f"\x1b[{rows}A" if rows else ""

@@ -1,4 +1,4 @@
-"""Text made harmless for a terminal; times, sizes and commands in words."""
+"""Text for people: harmless for a terminal; times, sizes and commands in words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def safe(text: str) -> str:
-    """Escape everything that is not to be printed: control characters, bidi marks, surrogates, tags (CWE-150).
+    """Escape everything that must not be printed: control characters, bidi marks, surrogates, tags (CWE-150).
 
-    So is what the locale has no bytes for, which would otherwise take more room than a table has for it.
+    Characters that the locale can't encode are escaped too: replaced later, they would take more room than a table has.
     """
     if text.isprintable() and (UNICODE or text.isascii()):
         return text
@@ -41,14 +41,14 @@ def _escaped(char: str) -> str:
 
 
 def _decoded(char: str) -> str:
-    """What a byte that is not UTF-8 means in this locale, if that is another one."""
+    """Decode a byte that is not UTF-8 in the locale's encoding, if it is another one."""
     if UNICODE or not "\udc80" <= char <= "\udcff":
         return char
     return os.fsencode(char).decode(ENCODING, "surrogateescape")
 
 
 class _Shown(dict[int, str]):
-    """What stands for each character, found when first met: output may be long."""
+    """The text for each character, computed at its first use: output may be long."""
 
     def __missing__(self, number: int) -> str:
         char = _decoded(chr(number))
@@ -65,7 +65,7 @@ def command_line(command: Command) -> str:
 
 
 def size(count: int) -> str:
-    """An amount of bytes in few characters: 17 B, 64.0 KiB, 1.5 GiB."""
+    """Return a number of bytes in few characters: 17 B, 64.0 KiB, 1.5 GiB."""
     number = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if number < 1024:
@@ -75,12 +75,12 @@ def size(count: int) -> str:
 
 
 def clock_time(wall: float | None) -> str:
-    """Local date and time, to the second."""
+    """Return the local date and time, to the second."""
     return "" if wall is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
 
 
 def iso_time(wall: float | None) -> str | None:
-    """UTC, as in RFC 3339, to the millisecond."""
+    """Return the time in UTC as in RFC 3339, to the millisecond."""
     if wall is None:
         return None
     whole, rest = divmod(round(wall * 1000), 1000)

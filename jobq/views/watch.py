@@ -1,4 +1,4 @@
-"""How a worker is watched: by a live table on a terminal, by a line for each event elsewhere."""
+"""The views of a worker: a live table on a terminal, a line for each event elsewhere."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from jobq.worker.loop import Worker
 
 
-PATIENCE = 5.0  # seconds without any progress after which the last lines are given up
-MOST_PENDING = 10_000  # lines that wait for a slow reader
-CHECK_EVERY = 1.0  # seconds between two looks at what the workers serve
+PATIENCE = 5.0  # seconds without progress after which the last lines are dropped
+MOST_PENDING = 10_000  # lines that may wait for a slow reader
+CHECK_EVERY = 1.0  # seconds between two reads of what the workers serve
 MOST_AT_ONCE = 100  # lines in one write
 CHANGING_THE_SCREEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGQUIT, signal.SIGWINCH)
-PHASES = ("working", "stopping", "ending")  # by how often it was asked to stop
+PHASES = ("working", "stopping", "ending")  # by the number of stop signals
 
 
 class Speaker:
-    """Writes lines in a thread of its own: a reader that has stopped reading must not stop the queue."""
+    """Writes lines in a thread of its own: a reader that stops reading must not stop the worker."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[..., None], str]] = deque()
@@ -40,7 +40,7 @@ class Speaker:
         self._news = threading.Event()
         self._over = False
         self._written = 0
-        self._failing = False  # what was written last has not arrived
+        self._failing = False  # the last write has failed
         self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
 
     def __enter__(self) -> Speaker:
@@ -48,7 +48,7 @@ class Speaker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        """Write the rest; no longer than somebody takes it."""
+        """Write the rest, as long as the reader takes it."""
         self._over = True
         self._news.set()
         before = -1
@@ -57,12 +57,12 @@ class Speaker:
             self._thread.join(PATIENCE)
 
     def add(self, write: Callable[..., None], text: str) -> None:
-        """Write this line soon, by this function of lines."""
+        """Queue this line; the thread passes it to `write`."""
         if len(self._pending) >= MOST_PENDING:
             self._skipped += 1
             return
         if self._skipped:
-            self._pending.append((write, f"({self._skipped} more events, while nobody read)"))
+            self._pending.append((write, f"({self._skipped} more events were not printed: the reader was too slow)"))
             self._skipped = 0
         self._pending.append((write, text))
         if not self._news.is_set():
@@ -80,15 +80,15 @@ class Speaker:
                 try:
                     write(*lines)
                     self._failing = False
-                except OutputFailed as e:  # a full disk, say: the work goes on, and there may be room again
+                except OutputFailed as e:  # a full disk, for example: try again with the next lines
                     if not self._failing:
-                        info(f"{e}; the work goes on")
+                        info(f"{e}; the jobs continue")
                     self._failing = True
                 self._written += len(lines)
 
 
 class Lines:
-    """A line for each event."""
+    """The view that prints a line for each event."""
 
     def __init__(self) -> None:
         self._trouble = ""
@@ -102,23 +102,23 @@ class Lines:
         self._speaker.__exit__(kind, e, tb)
 
     def report(self, job: Job) -> None:
-        """Something happened to the job."""
+        """Print the latest event of the job."""
         self._speaker.add(out, line(job, clock.now()))
 
     def remark(self, text: str) -> None:
-        """One line about the worker itself."""
+        """Print one line about the worker itself."""
         self._speaker.add(to_stderr, f"jobq: {text}")
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:  # noqa: ARG002
-        """Tell of trouble, once."""
+        """Print a new trouble of the worker once, and its end."""
         if worker.trouble != self._trouble:
             self._trouble = worker.trouble
-            self.remark(self._trouble or "going on")
+            self.remark(self._trouble or "the trouble is over")
         return None
 
 
 class Screen:
-    """The live table."""
+    """The view that draws a live table."""
 
     def __init__(self) -> None:
         from jobq.views.live import Display  # noqa: PLC0415  # rich
@@ -134,7 +134,7 @@ class Screen:
 
     def __enter__(self) -> Screen:
         for number in CHANGING_THE_SCREEN:
-            if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, on purpose
+            if signal.getsignal(number) is signal.SIG_DFL:  # an ignored signal stays ignored
                 signal.signal(number, self._hear)
         self._settings.quiet()
         return self
@@ -149,29 +149,29 @@ class Screen:
         self._heard.append(number)
 
     def remark(self, text: str) -> None:
-        """One line about the worker itself; it stays on the screen, above the table."""
+        """Print one line about the worker itself. It stays on the screen, above the table."""
         self._display.rest()
         info(text)
         self._display.draw_anew(elsewhere=True)
 
     def report(self, job: Job) -> None:
-        """Something happened to the job."""
+        """Count the latest event of the job."""
         self._ended.report(job)
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:
-        """Show how things are; the seconds after which to do so again if that was too soon."""
+        """Show the state of the worker. Return the seconds to wait if the last drawing is too recent."""
         self._worker = worker
         while self._heard:
             self._obey(self._heard.pop(0))
         return self._display.offer(lambda: self._overview(worker, PHASES[min(stops, 2)]))
 
     def _obey(self, number: int) -> None:
-        """Do what the signal asks for, with the terminal in order meanwhile."""
+        """Handle the signal. The terminal has its own settings while the process is stopped."""
         if number in {signal.SIGTSTP, signal.SIGQUIT}:
             self._display.rest()
             self._settings.restore()
             signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)  # here we stand still until somebody continues us, or have ended
+            signal.raise_signal(number)  # the process stops here until it is continued, or it ends
             signal.signal(number, self._hear)
             self._heard = [number for number in self._heard if number != signal.SIGCONT]
         self._settings.quiet()
@@ -184,7 +184,7 @@ class Screen:
         running = [state.jobs[job_id] for job_id in sorted(state.running)]
         queued = sum(state.waiting.active.values()) - len(running)
         waiting = state.waiting.upcoming(state.jobs, NEXT)
-        if phase == "over":  # what others do, and what may wait for them, is not ours to leave on the screen
+        if phase == "over":  # the final table shows only the jobs of this worker
             running = [job for job in running if job.attempts[-1].owner == worker.token]
             waiting = []
         now = clock.now()

@@ -22,7 +22,7 @@ ROOT = os.geteuid() == 0
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["add"], "there is no command to run"),
+        (["add"], "no command is given"),
         (["add", ""], "the command is empty"),
         (["add", "  "], "the command is empty"),
         (["add", "--retries", "-1", "true"], "--retries: '-1'"),
@@ -40,7 +40,7 @@ ROOT = os.geteuid() == 0
         (["add", "--cwd", "missing", "true"], "does not exist"),
         (["add", "--nonsense", "true"], "--nonsense"),
         (["nonsense"], "nonsense"),
-        (["cancel"], "which jobs?"),
+        (["cancel"], "no job is given"),
         (["worker", "-j", "0"], "-j"),
         (["wait", "--timeout", "x"], "not a duration"),
         (["log", "1-2"], ""),

@@ -293,7 +293,7 @@ def test_two_drains_share_the_work(cli: Cli) -> None:
 
 
 def test_doctor_reports_damage_and_repairs_it_on_request(cli: Cli) -> None:
-    assert "there is none yet" in cli("doctor").stdout
+    assert "there is no store yet" in cli("doctor").stdout
     cli("add", "true")
     (cli.store / "notes.txt").touch(0o600)
     healthy = cli("doctor").stdout
@@ -330,8 +330,8 @@ def test_hints_name_the_store_in_use_and_leave_the_words_of_jobs_unchanged(cli: 
     assert f"'jobq --store '{other}' list --all'" in cli(*words, "show", "9", code=1).stderr
     told = cli(*words, "run", "--", "sh", "-c", "jobq me; exit 3", code=3).stderr
     assert "sh -c 'jobq me; exit 3'" in told
-    assert "--store DIR goes before the command" in cli("list", "--store", other, code=2).stderr
-    assert "names no directory" in cli("--store", "", "add", "true", code=2).stderr
+    assert "put --store DIR before the command" in cli("list", "--store", other, code=2).stderr
+    assert "the name of the directory is empty" in cli("--store", "", "add", "true", code=2).stderr
 
 
 def test_wait_reports_that_the_last_worker_has_stopped(cli: Cli) -> None:
@@ -350,7 +350,7 @@ def test_run_reports_a_stop_unless_its_reader_closed_the_pipe(cli: Cli) -> None:
     wait_until((cli.cwd / "began").exists)
     stopped.terminate()
     _, told = stopped.communicate(timeout=30)
-    assert "stopping; ^C again ends it now" in told
+    assert "stopping; press ^C again to end it now" in told
     unread = cli.start("run", "yes", bufsize=0)
     assert unread.stdout is not None
     unread.stdout.read(1)
@@ -555,7 +555,7 @@ def test_failures_count_until_they_are_requeued_removed_or_acknowledged(cli: Cli
     text = cli().stdout
     assert text.startswith("0 running, 0 waiting, 8 failed, no worker")
     assert text.endswith("... and 3 more failed\n")
-    assert "'jobq ack ID' lets it be" in cli().stderr
+    assert "'jobq ack ID' acknowledges it" in cli().stderr
     cli("requeue", "1")
     cli("rm", "2")
     assert cli("ack", "3").stderr == "jobq: job 3 acknowledged\n"

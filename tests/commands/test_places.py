@@ -80,7 +80,7 @@ def test_root_leaves_the_home_of_another_user_alone(cli: Cli, tmp_path: Path, ha
     before = {path: path.stat().st_mtime_ns for path in [place, *place.rglob("*")]}
     for words in (["add", "true"], ["list"], ["run", "true"], ["worker", "--drain"]):
         done = cli(*words, code=77)
-        assert f"is the place of user {NOBODY}" in done.stderr
+        assert f"belongs to user {NOBODY}" in done.stderr
         assert "sudo -H" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in [place, *place.rglob("*")]} == before
     cli.env["JOBQ_STORE"] = str(place / "named")  # a store that is named is used

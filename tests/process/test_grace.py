@@ -111,7 +111,7 @@ def test_jobs_that_run_when_a_worker_is_interrupted_go_on_and_are_named(cli: Cli
     worker.send_signal(signal.SIGINT)
     _, said = worker.communicate(timeout=20)
     assert worker.returncode == 0
-    assert f"job {job_id} goes on: touch up" in said
+    assert f"job {job_id} is still running: touch up" in said
     assert cli.queue.job(job_id).state is State.RUNNING
     cli.worker("-j", "1")
     (cli.cwd / "go").touch()

@@ -503,7 +503,7 @@ def test_calls_by_the_python_of_jobq_wait_while_it_is_gone(cli: Cli) -> None:
     late = int(cli("call", "--python", str(python), "m:f", "late").stdout)
     python.rename(cli.cwd / "aside")
     (cli.cwd / "go").touch()
-    wait_until(lambda: f"{python}, the Python of jobq itself, is gone" in (cli.cwd / "said").read_text())
+    wait_until(lambda: f"{python}, the Python that runs jobq, was removed" in (cli.cwd / "said").read_text())
     assert (cli.queue.job(late).state, cli.queue.job(late).attempts) == (State.QUEUED, ())
     (cli.cwd / "aside").rename(python)
     assert cli.queue.result(cli.queue.wait(late, timeout=30)) == "late"

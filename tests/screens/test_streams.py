@@ -101,7 +101,7 @@ def test_a_worker_prints_again_once_there_is_room(cli: Cli, monkeypatch: pytest.
         full = False
         speaker.add(write, "three")
     assert arrived == ["three"]
-    assert told == ["stdout can't be written: No space left on device; the work goes on"]
+    assert told == ["stdout can't be written: No space left on device; the jobs continue"]
 
 
 def test_no_file_of_the_store_takes_the_descriptor_of_a_closed_stdout(cli: Cli) -> None:

@@ -174,7 +174,7 @@ def test_the_hint_warns_if_a_failed_write_could_not_be_undone(
     )
     with pytest.raises(NotSaved) as refusal:
         store.append(Add(spec_of(store), ["true"]), NOW.wall)
-    assert "look with 'jobq'" in refusal.value.hint
+    assert "check with 'jobq'" in refusal.value.hint
     if spoiled:
         monkeypatch.undo()
         assert store.read().jobs.keys() == {1}

@@ -126,7 +126,7 @@ def test_a_job_that_replaces_its_log_by_a_fifo_blocks_no_reader(cli: Cli) -> Non
     lines = 'log=$(readlink /proc/$$/fd/1); rm "$log"; mkfifo "$log"; exit 3\n'
     done = cli("run", "--from", "-", stdin=lines, code=1)
     assert "0 of 1 succeeded" in done.stderr
-    assert "1.1.log is not a plain file" in done.stderr
+    assert "1.1.log is not a regular file" in done.stderr
     (cli.store / "runs" / "0" / "1.1.log").unlink()
 
 

@@ -154,7 +154,7 @@ def test_a_store_that_may_not_even_be_read_is_left_alone(cli: Cli) -> None:
     of_a_later_version(cli, min_reader=FORMAT + 1)
     before = contents(cli.store)
     for words in ([], ["list"], ["show", "1"], ["add", "true"], ["doctor", "--accept-loss"]):
-        assert "upgrade this jobq" in cli(*words, code=78).stderr
+        assert "upgrade jobq" in cli(*words, code=78).stderr
     assert contents(cli.store) == before
     of_a_later_version(cli, min_reader=FORMAT)
 
