@@ -41,7 +41,7 @@ class Store:
         self._lock: StoreLock | None = None
         self._pid = os.getpid()
         self._uuid = ""
-        self.in_a_hurry: Callable[[], bool] = lambda: False  # asked while waiting for the lock: True gives up
+        self._hurry: list[Callable[[], bool]] = [bool]  # says no; shared with the lock, which must not know the store
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -59,7 +59,8 @@ class Store:
                 folder = make_store(self.path, folder, self._lock_timeout)
             self._folder = folder
             self._check_writable(folder)
-            self._lock = StoreLock(folder, self._lock_timeout, lambda: self.in_a_hurry())  # noqa: PLW0108  # set later
+            hurry = self._hurry
+            self._lock = StoreLock(folder, self._lock_timeout, lambda: hurry[0]())
         return folder
 
     def existing(self) -> Folder | None:
@@ -105,6 +106,10 @@ class Store:
         self.read()
         return True
 
+    def give_up_waiting_if(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Ask this while waiting for the lock, and wait no longer once it returns True."""
+        self._hurry[0] = in_a_hurry
+
     @property
     def loads(self) -> int:
         """The number of times that the journal was read from its start, as after a backup was restored."""
@@ -126,6 +131,13 @@ class Store:
         if self._folder is not None:
             self._folder.close()
         self._folder = self._lock = None
+
+    def __del__(self) -> None:
+        """Release the descriptors of a store that nobody closed: `Queue().add(...)` in a loop must not use them up."""
+        try:
+            self.close()
+        except (OSError, AttributeError):
+            pass
 
     # -- reading ---------------------------------------------------------------------------------
 

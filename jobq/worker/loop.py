@@ -112,7 +112,7 @@ class Worker:
         """
         self._engine.watch(self._member.wakeup_fd)
         self._engine.watch(signals.fd)
-        self.store.in_a_hurry = lambda: signals.count > 1
+        self.store.give_up_waiting_if(lambda: signals.count > 1)
         loaded = False
         try:
             while True:

@@ -272,8 +272,8 @@ def test_a_forked_process_has_its_own_lock(cli: Cli) -> None:
 ON_NFS = """
 import os, sys
 from jobq.__main__ import main
-from jobq.store import store
-store.filesystem = lambda path: "nfs4"
+from jobq.store import place
+place.filesystem = lambda path: "nfs4"
 if os.environ.get("ELSEWHERE"):
     ours = os.uname()
     os.uname = lambda: type(ours)((ours[0], "elsewhere", *ours[2:]))

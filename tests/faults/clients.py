@@ -43,7 +43,8 @@ def run(words, out, err):
             compact(os.environ["JOBQ_STORE"], clock.now())
             code = 0
         elif words[:1] == ["hold"]:
-            with Store(os.environ["JOBQ_STORE"]).lock:
+            store = Store(os.environ["JOBQ_STORE"])
+            with store.lock:
                 time.sleep(float(words[1]))
             code = 0
         else:

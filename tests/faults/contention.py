@@ -55,7 +55,8 @@ def fifty_adders(bench: Bench) -> Figures:
     with clients(cli.store, 48) as made:
         threads = [threading.Thread(target=persistent, args=(client,)) for client in made]
         threads += [threading.Thread(target=lambda: [real() for _ in range(reals // 2)]) for _ in range(2)]  # type: ignore[func-returns-value]
-        with cli.queue.store.lock:  # until all wait for it
+        queue = cli.queue
+        with queue.store.lock:  # until all wait for it
             for thread in threads:
                 thread.start()
             wait_until(lambda: all(client.pid for client in made))

@@ -486,7 +486,8 @@ def withdrawn(bench: Bench) -> Figures:
     figures, cli, ran = Figures(n=bench.size(1, 20)), bench.cli(), bench.folder / "ran"
     worker = cli.worker("-j", "2")
     cli.id("true")  # saves the environment
-    root = cli.queue.store.existing()
+    queue = cli.queue
+    root = queue.store.existing()
     assert root is not None
     with Crew() as crew:
         crew.hire(lambda: presence.notify(root) or 0.01)  # type: ignore[func-returns-value]

@@ -509,7 +509,7 @@ def crashes(bench: Bench) -> Figures:
     crash = (
         "import sys; from jobq import __main__, settings; from jobq.store.store import Store\n"
         "def fail(*_):\n    kept = settings.environment()\n    raise RuntimeError(len(kept))\n"
-        "Store.enqueue = Store.read = fail; sys.argv[0] = 'jobq'; __main__.main()"
+        "Store.append = Store.read = fail; sys.argv[0] = 'jobq'; __main__.main()"
     )
     for words in (["add", "true"], ["list"], []):
         for debug in ("", "1"):

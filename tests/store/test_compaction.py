@@ -375,5 +375,6 @@ def test_an_acknowledgement_does_not_cover_a_later_failure(store: Store) -> None
 def test_two_processes_never_compact_at_once_even_if_the_lock_file_is_removed(store: Store) -> None:
     with compaction.compacting(store.root) as first:
         Path(store.path, compaction.COMPACT_LOCK).unlink()
-        with compaction.compacting(Store(store.path).root) as second:
+        other = Store(store.path)
+        with compaction.compacting(other.root) as second:
             assert (first, second) == (True, False)

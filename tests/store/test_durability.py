@@ -82,7 +82,8 @@ def test_a_change_is_not_shown_until_it_can_be_synced(left: Store, monkeypatch: 
 
 def test_a_reader_waits_for_no_writer(left: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobq.store.lock.time.sleep", lambda _: pytest.fail("the reader waits"))
-    with Store(left.path).lock:
+    writer = Store(left.path)
+    with writer.lock:
         assert state(left) is State.QUEUED
     assert state(left) is State.CANCELLED
 
@@ -196,3 +197,15 @@ def test_a_foreign_folder_named_env_does_not_count_as_a_leftover(tmp_path: Path)
     (tmp_path / "project" / "env" / "bin").mkdir(parents=True)
     with pytest.raises(StoreForbidden, match="not a jobq store, and not empty"):
         assert Store(str(tmp_path / "project")).root
+
+
+def test_stores_that_nobody_closes_use_up_no_descriptors(store: Store) -> None:
+    store.append(Add(spec_of(store), ["true"]), NOW.wall)
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        again = Store(store.path)
+        assert len(again.read().jobs) == 1
+        with again.transaction(NOW.wall):
+            pass
+        del again
+    assert len(os.listdir("/dev/fd")) <= before

@@ -204,7 +204,8 @@ def test_a_store_of_a_later_format_is_refused_and_left_unchanged(tmp_path: Path)
         record = decode_line(header) | {"format": 99, key: 99, "version": "9.9"}
         record.pop("crc")
         line = encode_line(record)
-        hint = read_hint(Store(str(tmp_path / "s")).root)
+        fresh = Store(str(tmp_path / "s"))
+        hint = read_hint(fresh.root)
         assert hint is not None
         moved = len(line) - len(header) - 1
         (tmp_path / "s" / HINT).write_bytes(
