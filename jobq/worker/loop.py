@@ -7,7 +7,7 @@ end, or a signal wakes it earlier. The end of one job and the claim of the next 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from jobq import clock
 from jobq.command import Call
@@ -18,9 +18,11 @@ from jobq.errors import LockTimeout, NotSaved, PythonGone, StoreError, StoreForb
 from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.rules.order import may_claim
+from jobq.rules.reasons import Situation
 from jobq.store import presence
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.store.surroundings import survey
 from jobq.worker.claiming import Claiming
 from jobq.worker.rescue import RANDOM, is_needed, orphans_of_run, rescue
 from jobq.worker.signals import StopSignals
@@ -97,6 +99,15 @@ class Worker:
     def token(self) -> str:
         """Its name in the store."""
         return self._member.token
+
+    @property
+    def state(self) -> StoreState:
+        """The state of the store as last read."""
+        return self.store.state
+
+    def situation(self, jobs: Iterable[Job]) -> Situation:
+        """Return the facts beside these jobs, as last read."""
+        return survey(self.store, jobs, clock.now())
 
     def mark_read(self, job_id: int, n: int, end: int | None) -> None:
         """Whoever follows the log of this attempt has it up to this offset; None: follows no more. Any thread may."""
