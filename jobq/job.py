@@ -183,6 +183,11 @@ class Attempt(NamedTuple):
     ending: Ending | None = None
     extra: Record | None = None
 
+    @property
+    def handle(self) -> str:
+        """What its engine finds it by: "token/slot" for the local one, else "engine:..."."""
+        return self.supervisor
+
 
 class Step(NamedTuple):
     """One line of a job's history."""
