@@ -75,17 +75,16 @@ def to_json(value: object) -> str:
         return json.dumps(value, separators=(",", ":"))
 
     def encode(value: object) -> str:
-        match value:
-            case str():
-                return str(quote(value))
-            case None | True | False:
-                return {None: "null", True: "true", False: "false"}[value]
-            case int() | float():
-                return repr(value)
-            case dict():
-                return "{" + ",".join(f"{quote(name)}:{encode(member)}" for name, member in value.items()) + "}"
-            case list() | tuple():
-                return "[" + ",".join(map(encode, value)) + "]"
+        if isinstance(value, str):
+            return str(quote(value))
+        if value is None or isinstance(value, bool):
+            return {None: "null", True: "true", False: "false"}[value]
+        if isinstance(value, (int, float)):
+            return repr(value)
+        if isinstance(value, dict):
+            return "{" + ",".join(f"{quote(name)}:{encode(member)}" for name, member in value.items()) + "}"
+        if isinstance(value, (list, tuple)):
+            return "[" + ",".join(map(encode, value)) + "]"
         raise TypeError(f"{value!r} is not JSON")
 
     return encode(value)

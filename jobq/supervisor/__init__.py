@@ -21,6 +21,7 @@ any session, becomes its child.
 Every line of K.ends and of standard output is JSON that ends in the CRC-32 of the bytes before it, as in the journal.
 
     supervisor   the loop, and one job from its start to its end
+    messages     what worker and supervisor say to each other
     channel      jobs and orders in, endings out
     endings      K.ends
     spawn        the start of a job's main process

@@ -9,12 +9,15 @@ import signal
 import time
 
 from jobq.supervisor.endings import Endings, line_of
+from jobq.supervisor.messages import Order, parse_order
 from jobq.system import is_file_at
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from jobq.supervisor.messages import JobMessage
 
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
 SEND_EVERY = 0.02  # seconds that an ending may wait, to be sent together with the next ones
@@ -79,20 +82,22 @@ class Channel:
             else:
                 os.read(self.woken, 4096)
 
-    def take_job(self) -> dict[str, Any] | None:
+    def take_job(self) -> JobMessage | None:
         """Return the next job that has arrived, or None."""
         if b"\n" not in self.waiting:
             return None
         line, _, self.waiting = self.waiting.partition(b"\n")
-        job: dict[str, Any] = DECODER.decode(line.decode("ascii"))
+        job: JobMessage = DECODER.decode(line.decode("ascii"))
         return job
 
-    def take_order(self) -> list[str] | None:
-        """Return the words of the next order that has arrived, or None."""
-        if b"\n" not in self.orders:
-            return None
-        order, _, self.orders = self.orders.partition(b"\n")
-        return order.decode("ascii", "replace").split()
+    def take_order(self) -> Order | None:
+        """Return the next order that has come in, if there is one; lines that are none are passed over."""
+        while b"\n" in self.orders:
+            line, _, self.orders = self.orders.partition(b"\n")
+            order = parse_order(line.decode("ascii", "replace"))
+            if order is not None:
+                return order
+        return None
 
     def worker_is_gone(self) -> bool:
         """Return True if input has hung up: a job that was still in the pipe must not start then."""
@@ -102,7 +107,7 @@ class Channel:
 
     # -- out ---------------------------------------------------------------------------------------
 
-    def give_back(self, chosen: Callable[[dict[str, Any]], bool]) -> None:
+    def give_back(self, chosen: Callable[[JobMessage], bool]) -> None:
         """Record and report as not started the waiting jobs for which `chosen` returns True."""
         *lines, rest = self.waiting.split(b"\n")
         kept = b""
@@ -115,7 +120,7 @@ class Channel:
         self.waiting = kept + rest
         self.send_endings()
 
-    def not_started(self, job: dict[str, Any]) -> None:
+    def not_started(self, job: JobMessage) -> None:
         """Record that this claim of the attempt was not started, and never will be."""
         line = line_of({"event": "not_started", "id": job["id"], "n": job["n"], "claim": job["claim"]})
         self.ends.save(line)

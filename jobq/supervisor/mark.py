@@ -15,7 +15,11 @@ import os
 import resource
 
 from jobq.sealed import sha256
-from jobq.supervisor.tree import Process, pids, read_proc, read_stat
+from jobq.supervisor.tree import pids, read_proc, read_stat
+
+TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
+if TYPE_CHECKING:
+    from jobq.supervisor.tree import Process
 
 VARIABLE = "JOBQ_JOB_MARK"
 RLIMIT_LOCKS = 10  # linux/resource.h

@@ -11,14 +11,15 @@ import os
 import signal
 import time
 
-from jobq.supervisor.tree import Process, may_be_filter, parents_first, read_stat, send, tree_of
+from jobq.supervisor.tree import may_be_filter, parents_first, read_stat, send, tree_of
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Any
 
     from jobq.supervisor.logs import Log
+    from jobq.supervisor.messages import JobMessage
+    from jobq.supervisor.tree import Process
 
 LEFTOVER_GRACE = 2.0  # seconds from the end of the main process to KILL for processes that outlive it
 LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
@@ -39,7 +40,7 @@ class Stop:
 class Running:
     """A job whose main process was started. Times are monotonic seconds."""
 
-    def __init__(self, job: dict[str, Any], pid: int, log: Log) -> None:
+    def __init__(self, job: JobMessage, pid: int, log: Log) -> None:
         self.id, self.n = job["id"], job["n"]
         self.pid = pid
         self.log = log

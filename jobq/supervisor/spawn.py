@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
+    from jobq.supervisor.messages import JobMessage
+
 SHORT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # not the job's fault
 NOT_FOUND = 127
 SHELL_SAYS = {  # the shell line itself may have exited with it, too
@@ -34,11 +36,11 @@ class Spawner:
     def __init__(self) -> None:
         self.environments: dict[str, dict[str, str]] = {}
 
-    def spawn(self, job: dict[str, Any]) -> int:
+    def spawn(self, job: JobMessage) -> int:
         """Start the job in its session, directory, umask, environment; return its pid. Raises OSError, ValueError."""
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         mask = os.umask(job["umask"])
         try:
             os.chdir(job["cwd"])
@@ -70,7 +72,7 @@ class Spawner:
         return self.environments[path]
 
 
-def spawn_error(error: OSError | ValueError, job: dict[str, Any]) -> dict[str, Any]:
+def spawn_error(error: OSError | ValueError, job: JobMessage) -> dict[str, Any]:
     """Return the ending of a job that could not be started; statuses as in a shell: 127 not found, else 126."""
     if isinstance(error, ValueError):
         return {"outcome": "spawn_error", "status": 126, "error": str(error)}
@@ -118,7 +120,7 @@ def first_line(path: str) -> bytes:
         return b""
 
 
-def what_status_says(job: dict[str, Any], end: dict[str, Any]) -> dict[str, str]:
+def what_status_says(job: JobMessage, end: dict[str, Any]) -> dict[str, str]:
     """Return {"error": reason} if the exit status of a command that failed by itself tells the reason, else {}."""
     if end["outcome"] != "exit":
         return {}
@@ -146,7 +148,7 @@ def find_program(name: str, path: str) -> str:
     raise OSError(number, os.strerror(number), name)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # Python 3.8
 def ignored_signals() -> list[int]:
     """Return the ignored signals, which the job must not inherit; execve(2) itself resets the caught ones."""
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]

@@ -13,6 +13,7 @@ from jobq.supervisor.channel import Channel
 from jobq.supervisor.endings import Endings, line_of
 from jobq.supervisor.logs import Log, Logs
 from jobq.supervisor.mark import wear
+from jobq.supervisor.messages import Order
 from jobq.supervisor.running import Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import (
@@ -30,6 +31,8 @@ from jobq.system import boot_time, hold_new, is_file_at
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
     from typing import Any
+
+    from jobq.supervisor.messages import JobMessage
 
 ROUND = 0.02  # seconds between two checks for survivors
 SLOW_ROUND = 1.0  # seconds between two checks of processes that can't die
@@ -83,7 +86,7 @@ class Supervisor:
         self.channel.send_endings()
         self.ends.save_rest()
 
-    def next_job(self) -> dict[str, Any] | None:
+    def next_job(self) -> JobMessage | None:
         """Wait for the next job and return it; None if there will be no more."""
         while (job := self.channel.take_job()) is None:
             self.channel.send_endings()
@@ -98,7 +101,7 @@ class Supervisor:
 
     # -- one job -----------------------------------------------------------------------------------
 
-    def run(self, job: dict[str, Any]) -> None:
+    def run(self, job: JobMessage) -> None:
         """Start the job, watch it to its end, and report its ending."""
         begun, clock = time.time(), boot_time()
         key = {"id": job["id"], "n": job["n"], "claim": job["claim"]}
@@ -126,7 +129,7 @@ class Supervisor:
         self.watch(running)
         end = self.reap(running)
         if end.get("status"):
-            end |= verdict(job["result"]) if job.get("result") else what_status_says(job, end)
+            end.update(verdict(job["result"]) if job["result"] else what_status_says(job, end))
         self.end_leftovers(running)
         # By the boot clock: it goes on while the machine sleeps, and nobody sets it, unlike the wall clock.
         ended_at = begun + (boot_time() - clock)
@@ -196,33 +199,35 @@ class Supervisor:
         return False
 
     def carry_out_orders(self, job: Running) -> None:
-        """Carry out orders for this attempt and those behind it; orders for others are too late."""
-        while (words := self.channel.take_order()) is not None:
-            self.carry_out(words, job)
+        """Carry out the orders for this attempt and those behind it; orders for others come too late."""
+        while True:
+            order = self.channel.take_order()
+            if order is None:
+                return
+            self.carry_out(order, job)
 
-    def carry_out(self, words: list[str], job: Running) -> None:
+    def carry_out(self, order: Order, job: Running) -> None:
         """Carry out one order."""
-        mine = words[1:3] == [str(job.id), str(job.n)]
-        match words:
-            case ["cancel", _, _] if mine:
-                if job.stop is None:
-                    job.begin_stop("cancelled", job.grace)
-            case ["stop", _, _, grace] if mine:
-                seconds = float(grace)
-                if job.stop is None:
-                    job.begin_stop("interrupted", seconds, counted=False)
-                job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + seconds)  # type: ignore[union-attr]
-            case ["read", _, _, end] if mine:
-                job.log.read_to = int(end)
-            case ["cancel" | "stop", job_id, n, *_]:
-                self.channel.wait(0)  # the job may still be in the pipe
-                self.channel.give_back(lambda waiting: [str(waiting["id"]), str(waiting["n"])] == [job_id, n])
-            case ["return"]:
-                self.channel.wait(0)
-                self.channel.give_back(lambda _waiting: True)
-            case ["stopping"]:
-                self.worker_stops = True
-                self.watch_the_worker()
+        mine = (order.id, order.n) == (job.id, job.n)
+        if order.kind == "cancel" and mine:
+            if job.stop is None:
+                job.begin_stop("cancelled", job.grace)
+        elif order.kind == "stop" and mine:
+            if job.stop is None:
+                job.begin_stop("interrupted", order.number, counted=False)
+            assert job.stop is not None
+            job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + order.number)
+        elif order.kind == "read" and mine:
+            job.log.read_to = int(order.number)
+        elif order.kind in ("cancel", "stop"):
+            self.channel.wait(0)  # it may be in the pipe still
+            self.channel.give_back(lambda waiting: (waiting["id"], waiting["n"]) == (order.id, order.n))
+        elif order.kind == "return":
+            self.channel.wait(0)
+            self.channel.give_back(lambda _waiting: True)
+        elif order.kind == "stopping":
+            self.worker_stops = True
+            self.watch_the_worker()
 
     def pause(self, job: Running, seconds: float) -> None:
         """Sleep for at most `seconds`, longer if the job is stuck, and carry out the orders that arrive."""
@@ -248,7 +253,7 @@ class Supervisor:
         if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             # Else it is the supervisor's own: until its execve(2), the job shares that memory (vfork(2)).
             end["max_rss_kib"] = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
-        code = os.waitstatus_to_exitcode(status)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         end["status" if code >= 0 else "signal"] = abs(code)
         if job.stop is None and code in TOLD_TO_END and (self.worker_was_signalled(job) or self.leaving):
             # The job got a signal that was sent to all processes at once, a moment before the supervisor did.

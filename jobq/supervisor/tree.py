@@ -17,10 +17,11 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    Process = tuple[int, int]  # pid and start time in ticks, unique within a boot; (-pgid, 0): a group
+
 KILL_BURST = 200  # rounds of killing before the caller checks everything again
 
 BLIND = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # errors that hide processes
-Process = tuple[int, int]  # pid and start time in ticks, never reused together within a boot; (-pgid, 0): a group
 SUBREAPING = False
 
 
@@ -36,7 +37,7 @@ def become_subreaper() -> None:
             pass
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # Python 3.8
 def proc_is_ours() -> bool:
     """Return True if /proc is there and shows the pids of this process's namespace, not those of another one."""
     try:
@@ -279,8 +280,15 @@ def kill_children(is_ours: Callable[[int], bool] = lambda _pid: True) -> bool:
 def reap_orphans(spared: Collection[int]) -> None:
     """Reap dead orphans that came to us as a subreaper or as PID 1; not those in `spared`, which have a waiter."""
     try:
-        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in spared:
+        while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if dead.si_pid in spared:
+                break  # it hides the others from this call
             os.waitpid(dead.si_pid, 0)
+        else:
+            return
+        for pid, _ in own_children():
+            if pid not in spared:
+                os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         pass
 

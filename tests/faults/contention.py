@@ -334,7 +334,7 @@ SEEDS = [
     Seed(
         harness="history",
         fault="too rare checks for dead workers",
-        file="worker/loop.py",
+        file="worker/recovery.py",
         old="CHECK_EVERY = 1.5 ",
         new="CHECK_EVERY = 15.0 ",
         caught_by="worker-killed-noticed",
@@ -343,8 +343,8 @@ SEEDS = [
         harness="history",
         fault="handing back counts as an attempt",
         file="supervisor/supervisor.py",
-        old='job.begin_stop("interrupted", seconds, counted=False)',
-        new='job.begin_stop("interrupted", seconds)',
+        old='job.begin_stop("interrupted", order.number, counted=False)',
+        new='job.begin_stop("interrupted", order.number)',
         caught_by="worker-signalled-at-random",
     ),
     Seed(

@@ -264,7 +264,7 @@ def strange_places(bench: Bench) -> Figures:
 SEEDS = [
     Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/retry.py", old="(1.0 + JITTER * jitter)", new="(1.0 + JITTER * (2 * jitter - 1))", caught_by="backoff-bounds"),
     Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/retry.py", old="FIRST_DELAY * 2.0 ** min(n - 1, 32)", new="FIRST_DELAY * 2.0 ** (n - 1)", caught_by="backoff-bounds"),
-    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
+    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
     Seed(harness="places-unusual", fault="without a store, the temporary folder is used", file="settings.py", old='path = asked or os.environ.get("JOBQ_STORE")', new='path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', caught_by="places-unusual"),
     Seed(harness="acknowledgement-not-printed", fault="an id that can't be printed is an error", file="views/console.py", old="    except OutputFailed as e:\n        info(", new="    except ValueError as e:\n        info(", caught_by="tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),
 ]  # fmt: skip

@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobq.engine.local.evidence import SupervisorFiles
 from jobq.store import environment
 from jobq.supervisor import SCRIPT
 from tests.conftest import wait_until
+
+if TYPE_CHECKING:
+    from jobq.supervisor.messages import JobMessage
 
 
 def is_alive(pid: int) -> bool:
@@ -83,10 +87,11 @@ class Peer:
     def give(self, first_id: int, *commands: str | list[str]) -> None:
         lines = b""
         for job_id, command in enumerate(commands, first_id):
-            job: dict[str, object] = {
+            job: JobMessage = {
                 "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
                 "timeout": None, "env": str(self.environment), "log": str(self.elsewhere / f"{job_id}.log"),
                 "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "mark": 1 << 60 | job_id, "first": job_id == first_id,
+                "boot": "", "followed": False, "result": None,
             }  # fmt: skip
             lines += json.dumps(job).encode() + b"\n"
         assert self.process.stdin is not None

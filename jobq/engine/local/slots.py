@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from jobq.command import Record
 from jobq.engine.local.evidence import SupervisorFiles
@@ -15,6 +16,9 @@ from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.endings import ENCODER
 from jobq.system import open_plain, utf8
+
+if TYPE_CHECKING:
+    from jobq.supervisor.messages import JobMessage
 
 LEAVE_S = 2.0  # seconds that idle supervisors may take to exit
 
@@ -108,6 +112,7 @@ class Slot:
 
     def let_go(self, until: float) -> None:
         """Wait for an idle one to exit, until `until` (monotonic seconds). `hang_up` comes first."""
+        self.stdout.close()  # what it reports from now on is in K.ends
         try:
             if not self.keys:
                 self.process.wait(max(0.0, until - time.monotonic()))
@@ -154,7 +159,7 @@ def _options() -> list[str]:
 
 def _message(task: Task, *, first: bool) -> bytes:
     trace = task.trace
-    message = {
+    message: JobMessage = {
         "id": trace.key.job_id,
         "n": trace.key.n,
         "command": task.command,
