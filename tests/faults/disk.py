@@ -750,13 +750,13 @@ def is_beginning_and_end(said: bytes, lines: int, most: int) -> Iterator[str]:
 SEEDS = [
     Seed(
         harness="disk", fault="an end that the disk does not take is dropped by the worker",
-        file="worker/loop.py", old="        ended = [*self._engine.ended(), *self._started.forgotten]\n        names",
-        new="        ended = [*self._engine.ended(), *self._started.forgotten]\n        self._engine.recorded(ended)\n        names", caught_by="disk-full-job-ends",
+        file="worker/turn.py", old="        ended = [*runner.ended(), *self._started.forgotten]\n",
+        new="        ended = [*runner.ended(), *self._started.forgotten]\n        runner.recorded(ended)\n", caught_by="disk-full-job-ends",
     ),
     Seed(
         harness="disk", fault="an end that the disk does not take is dropped on a read-only disk",
-        file="worker/loop.py", old="        ended = [*self._engine.ended(), *self._started.forgotten]\n        names",
-        new="        ended = [*self._engine.ended(), *self._started.forgotten]\n        self._engine.recorded(ended)\n        names", caught_by="disk-read-only-worker",
+        file="worker/turn.py", old="        ended = [*runner.ended(), *self._started.forgotten]\n",
+        new="        ended = [*runner.ended(), *self._started.forgotten]\n        runner.recorded(ended)\n", caught_by="disk-read-only-worker",
     ),
     Seed(
         harness="disk", fault="a worker that could not write gives up",

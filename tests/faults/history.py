@@ -505,17 +505,17 @@ def withdrawn(bench: Bench) -> Figures:
 
 
 _TURN = (
-    "        with self.store.transaction(now.wall, notify=False) as changes:\n"
+    "        with context.store.transaction(now.wall, notify=False) as changes:\n"
     "            for end in ended:\n"
     "                if (job := self._ended_job(changes.state, end, now)) is not None:\n"
     "                    changes.put(job)\n"
     "                    moved.append(job)\n"
-    "            for name, claim in self._claiming.claims(changes.state, names, now):\n"
+    "            for handle, claim in self._claiming.claims(changes.state, handles, now):\n"
     "                changes.put(claim)\n"
 )
 _EARLY = (
-    "        early = [(name, claim) for n in names for name, claim in [*self._claiming.claims(self.store.state, [n], now)][:1]]\n"
-    + _TURN.replace("self._claiming.claims(changes.state, names, now)", "early").replace(
+    "        early = [pair for h in handles for pair in [*self._claiming.claims(context.store.state, [h], now)][:1]]\n"
+    + _TURN.replace("self._claiming.claims(changes.state, handles, now)", "early").replace(
         "                changes.put(claim)\n",
         "                if changes.state.jobs.get(claim.id) is None:\n                    continue\n"
         "                changes.put(claim)\n",
@@ -533,7 +533,7 @@ SEEDS = [
     Seed(
         harness="history",
         fault="a claim that is decided outside the lock",
-        file="worker/loop.py",
+        file="worker/turn.py",
         old=_TURN,
         new=_EARLY,
         caught_by="random-kills-history",
@@ -566,8 +566,8 @@ SEEDS = [
         harness="history",
         fault="a job of a dead worker runs again instead of being adopted",
         file="worker/rescue.py",
-        old="            if ending is None:\n",
-        new="            if ending is None:\n                ending = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n            else:\n",
+        old="        elif found.runs:\n",
+        new="        elif found.runs:\n            self.endings[trace.key] = Ending(lifecycle.Outcome.INTERRUPTED, counted=False)\n        elif found.runs:\n",
         caught_by="random-kills-history",
     ),
     Seed(
