@@ -1,4 +1,7 @@
-"""A job queue for one user on one machine. `Queue` is the entry point; it is imported when it is first used."""
+"""A job queue for one user on one machine: run commands and Python functions later, in the background.
+
+`Queue` is the entry point. It is loaded when it is first used, so that `import jobq` takes almost no time.
+"""
 
 from __future__ import annotations
 

@@ -168,6 +168,7 @@ COVERED: list[Covered] = [
         "a copied, moved or new store, processes that hide: all processes of the store are killed, and no others",
         (
             "tests/process/test_ownership.py::test_the_jobs_of_a_store_survive_every_command_on_a_copy",
+            "tests/process/test_ownership.py::test_a_copy_starts_no_job_again_that_ended_in_the_original",
             "tests/process/test_ownership.py::test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one",
             "tests/process/test_ownership.py::test_a_process_that_hides_is_found_after_its_worker_and_supervisor_died",
             "tests/process/test_ownership.py::test_a_moved_store_still_finds_the_processes_of_its_dead_worker",
@@ -178,7 +179,10 @@ COVERED: list[Covered] = [
         "65",
         "supervision",
         "a backup restored under a worker, in three ways: no job is started twice",
-        ("tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",),
+        (
+            "tests/process/test_ownership.py::test_a_backup_restored_under_a_worker_starts_nothing_twice",
+            "tests/process/test_ownership.py::test_a_worker_records_an_end_again_after_a_backup_was_restored",
+        ),
     ),
     Covered(
         "cleaner-removes-files",
