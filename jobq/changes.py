@@ -11,7 +11,7 @@ from jobq.errors import JobqError, NotFound, Refused, UsageError
 from jobq.job import Job, Moment, Pause, QueueSettings, State
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import WrongState
-from jobq.store import compaction
+from jobq.store import cleaning, compaction
 from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
 from jobq.store.store import Store
@@ -86,7 +86,7 @@ def remove(store: Store, job_ids: Sequence[int]) -> Changed:
             changes.remove(job.id, open_failure=job.is_open_failure)
     try:
         store.logs.remove({job.id for job in done.jobs})
-        compaction.forget_environments(store, {job.spec.env for job in done.jobs})
+        cleaning.forget_environments(store, {job.spec.env for job in done.jobs})
     except (JobqError, OSError):
         pass  # the jobs are removed; the next compaction cleans up
     return done

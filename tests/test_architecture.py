@@ -49,7 +49,7 @@ IMPORTS = {
     "rich": ("views/",),
     "platformdirs": ("settings.py",),
     "subprocess": ("engine/",),
-    "fcntl": ("store/lock.py", "supervisor/tree.py", "system.py"),
+    "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

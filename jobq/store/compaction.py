@@ -9,7 +9,7 @@ at any point leaves either the old journal or the new one. Bytes that an interru
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from jobq.command import Record
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment, QueueSettings
-from jobq.store import environment, finished, presence
+from jobq.store import cleaning, filing, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import BASE, JOURNAL
@@ -36,8 +36,6 @@ NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"
 SLACK = 4 << 20  # bytes
 MOST_FINISHED = 2000  # jobs in the journal, which every reader has to read past
-TRIES = 3  # to do something that another compaction may interrupt
-ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written file
 
 
 def is_due(store: Store) -> bool:
@@ -125,8 +123,8 @@ def compact(
                 header = _compact(store, known, now, keep_days, least_format)
             finally:
                 _clear_away(store.root, known.header)
-            if header is not None and (_forget_old_days(store, header) or known.removed):
-                clean_environments(store, now.wall)
+            if header is not None and (cleaning.forget_old_days(store, header) or known.removed):
+                cleaning.clean_environments(store, now.wall)
             return header is not None
     finally:
         store.close()
@@ -158,14 +156,14 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     leaving.sort(key=lambda job: (job.finished_at or 0.0, job.id))
     with store.lock:
         recorded = Ages.read(root)
-    archive = finished.Archive(root, old.finished, lambda _day: True)
-    sizes = archive.append(leaving, known.removed, now.wall)
+    files = filing.Filing(finished.Archive(root, old.finished, lambda _day: True))
+    sizes = files.append(leaving, known.removed, now.wall)
     ages = recorded.at(now, old.finished, ends_in(leaving))
-    ages = ages.filed(sizes, finished.day_of(now.wall)).kept(keep_days)
+    ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     header = old.followed_by(old.generation + 1, kept, max(least_format, SetQueue.FORMAT if known.queues else BASE))
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
-    failures = _open_failures(root, known, archive.new_failures, kept, all_kept=all_kept)
+    failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
     lines = snapshot_lines(known.jobs, known.queues, known.seq, known.next_id, failures, known.later)
     fd, snapshot_end = write_generation(root, header, lines)
     try:
@@ -227,11 +225,11 @@ def _clear_away(root: Folder, counted: Header) -> None:
         os.unlink(NEXT, dir_fd=root.fd)  # if it is there, it has not become the journal
     except OSError:
         return
-    on_disk = finished.days_on_disk(root)
+    on_disk = filing.days_on_disk(root)
     days = [day for day, size in on_disk.items() if size > counted.finished.get(day, 0)]
     newest = max(counted.finished, default="")
-    archive = finished.Archive(root, counted.finished, lambda _day: True)
-    archive.cut_back(day for day in days if day in counted.finished or day > newest)
+    files = filing.Filing(finished.Archive(root, counted.finished, lambda _day: True))
+    files.cut_back(day for day in days if day in counted.finished or day > newest)
 
 
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
@@ -255,53 +253,3 @@ def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tu
     except OSError as e:
         raise NotSaved(f"{root.path}/{NEXT}", e) from None
     return fd, size
-
-
-def _forget_old_days(store: Store, header: Header) -> bool:
-    """Remove the files that no longer count, and the logs of jobs that only they hold; False if there were none."""
-    root = store.root
-    over = {day: size for day, size in finished.days_on_disk(root).items() if day not in header.finished}
-    if not over:
-        return False
-    store.read()
-    archive = store.archive()
-    wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.state.jobs.keys()
-    old = finished.Archive(root, over, lambda _day: True)
-    for day in over:
-        store.logs.remove(old.ids(day) - wanted)  # wanted: requeued since, or finished again later
-        finished.forget(root, day)
-    store.logs.remove_empty_folders(min(wanted, default=store.state.next_id - 1))
-    return True
-
-
-def forget_environments(store: Store, digests: Collection[str]) -> None:
-    """Remove at once the environments in `digests` that no job names any more: they may hold secrets.
-
-    It reads the finished jobs only if no job in the journal names them. An add checks again under the lock.
-    """
-    for _ in range(TRIES):
-        store.read()
-        generation = store.journal.header.generation
-        left = set(digests) - {job.spec.env for job in store.state.jobs.values()}
-        left -= store.archive().naming(left, store.state.removed)
-        if not left:
-            return
-        with store.lock:
-            store.settle_tail()
-            store.read()
-            if (
-                store.journal.header.generation == generation
-            ):  # else jobs have left the journal: search the finished ones again
-                environment.forget(store.root, left - {job.spec.env for job in store.state.jobs.values()})
-                return
-
-
-def clean_environments(store: Store, wall: float) -> None:
-    """Remove the captured environments that no job names. An add checks under the lock that its own is still there."""
-    store.read()
-    old = store.archive().environments(store.state.removed)
-    with store.lock:
-        store.settle_tail()
-        store.read()
-        named = old | {job.spec.env for job in store.state.jobs.values()}
-        environment.clean(store.root, named, wall - ABANDONED)

@@ -12,52 +12,37 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from jobq.command import Record
-from jobq.errors import NotSaved, StoreDamaged, StoreForbidden
+from jobq.errors import StoreDamaged
 from jobq.job import Job
 from jobq.sealed import is_whole
 from jobq.store.failures import LAST, Failures, Place
-from jobq.store.folder import Folder, write_all
-from jobq.store.journal import BadLine, decode_line, encode_line, is_day
-from jobq.store.records import MISFITS, job_record, read_job, why
-from jobq.system import sync
+from jobq.store.folder import Folder
+from jobq.store.journal import BadLine, decode_line
+from jobq.store.records import MISFITS, read_job, why
 
 FINISHED = "finished"
 BLOCK = 1 << 20
-LAST_TIME = 253_402_300_799.0  # end of the year 9999
 ID = re.compile(rb'^\{"id":(\d{1,19}),', re.MULTILINE)
 REMOVED = re.compile(rb'^\{"id":(\d{1,19}),"removed":true', re.MULTILINE)
 FAILED = b'"state":"failed"'
 ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
 
-def day_of(wall: float) -> str:
-    """Return the UTC day of a time, as in the file names; the first or last possible day for times out of range."""
-    return time.strftime("%Y-%m-%d", time.gmtime(min(max(wall, 0.0), LAST_TIME)))
-
-
-def place(day: str, newest: str, today: str) -> str:
-    """Return the day whose file takes jobs that ended on `day`: not before the newest file, and not after today."""
-    return min(max(day, newest), today)
-
-
 class Archive:
     """The files that one header lists. `is_kept` tells whether a missing file should exist."""
 
     def __init__(self, root: Folder | None, sizes: Mapping[str, int], is_kept: Callable[[str], bool]) -> None:
-        self._root = root
-        self._sizes = sizes
+        self.root = root
+        self.sizes = sizes
         self._is_kept = is_kept
-        self.new_failures: list[Place] = []  # open failures that `append` has written
 
     def newest_first(self) -> Iterator[Job]:
         """Yield every job once, the last written first; read the files only as far as needed. Raises StoreDamaged."""
         seen: set[int] = set()
-        for day in sorted(self._sizes, reverse=True):
+        for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
                 record = self._decode(day, offset, line)
                 job_id = record.get("id")
@@ -73,7 +58,7 @@ class Archive:
         wanted = {b'{"id":%d,' % job_id: job_id for job_id in job_ids}
         found: dict[int, Job] = {}
         suspect: tuple[str, int, bytes] | None = None
-        for day in sorted(self._sizes, reverse=True):
+        for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
                 job_id = wanted.pop(line[: line.find(b",") + 1], None)
                 if job_id is not None:
@@ -92,15 +77,15 @@ class Archive:
 
     def ids(self, day: str) -> set[int]:
         """Return the ids in the file of one day."""
-        return {int(number) for block in self._blocks(day) for number in ID.findall(block)}
+        return {int(number) for block in self.blocks(day) for number in ID.findall(block)}
 
     def environments(self, removed: Collection[int] = ()) -> set[str]:
         """Return the digests of the environments that finished jobs name, except removed jobs."""
-        gone = {int(number) for day in self._sizes for block in self._blocks(day) for number in REMOVED.findall(block)}
+        gone = {int(number) for day in self.sizes for block in self.blocks(day) for number in REMOVED.findall(block)}
         gone.update(removed)
         found: set[bytes] = set()
-        for day in self._sizes:
-            for block in self._blocks(day):
+        for day in self.sizes:
+            for block in self.blocks(day):
                 if not gone:
                     found.update(ENVIRONMENT.findall(block))
                     continue
@@ -115,7 +100,7 @@ class Archive:
         wanted = {digest.encode("ascii", "replace") for digest in digests}
         found: set[bytes] = set()
         gone = set(removed)
-        for day in sorted(self._sizes, reverse=True):
+        for day in sorted(self.sizes, reverse=True):
             for offset_line in self.lines(day) if wanted - found else ():
                 line = offset_line[1]
                 number = ID.match(line)
@@ -133,7 +118,7 @@ class Archive:
         """Return the open failures here, except the jobs in `besides`; this reads every file once."""
         seen = set(besides)
         places = []
-        for day in sorted(self._sizes, reverse=True):
+        for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
                 number = ID.match(line)
                 if number is None or int(number[1]) in seen:
@@ -145,7 +130,7 @@ class Archive:
 
     def at(self, place: Place) -> Job | None:
         """Return the job whose record is at `place`; None if it is not there. Raises StoreDamaged."""
-        fd = self._open(place.day) if place.day in self._sizes else None
+        fd = self._open(place.day) if place.day in self.sizes else None
         if fd is None:
             return None
         try:
@@ -160,73 +145,10 @@ class Archive:
         job = self._job(place.day, place.offset, self._decode(place.day, place.offset, line))
         return job if job.id == place.id else None
 
-    def append(self, jobs: Iterable[Job], removed: Iterable[int], wall: float) -> dict[str, int]:
-        """Append `jobs`, and marks for `removed` ids, synced; return the sizes that count then. Raises as `update`."""
-        newest, today = max(self._sizes, default=""), day_of(wall)
-        sizes = {day: size for day, size in self._sizes.items() if day <= today}
-        ahead = sorted(self._sizes.keys() - sizes.keys())
-        days: dict[str, list[bytes]] = {today: []} if ahead else {}
-        for job in jobs:
-            day = place(day_of(job.finished_at or 0.0), newest, today)
-            lines = days.setdefault(day, [])
-            if job.is_open_failure:
-                self.new_failures.append(Place(job.id, day, self._sizes.get(day, 0) + sum(map(len, lines))))
-            lines.append(encode_line(job_record(job)))
-        for job_id in removed:
-            days.setdefault(today, []).append(encode_line({"id": job_id, "removed": True}))
-        if not days or self._root is None:
-            return sizes
-        try:
-            folder = self._root.sub(FINISHED)
-            try:
-                for day, lines in days.items():
-                    joined = (block for other in ahead if day == today for block in self._blocks(other))
-                    sizes[day] = self._append_to(folder, day, chain(joined, [b"".join(lines)]))
-                os.fsync(folder.fd)
-            finally:
-                folder.close()
-        except OSError as e:
-            self.cut_back(days)
-            raise NotSaved(f"{self._root.path}/{FINISHED}", e) from None
-        return sizes
-
-    def cut_back(self, days: Iterable[str]) -> None:
-        """Cut off the bytes of these days that do not count, to free their room; ignore errors of the disk."""
-        folder = self._root.existing(FINISHED) if self._root is not None else None
-        if folder is None:
-            return
-        try:
-            for day in days:
-                fd = folder.file(f"{day}.jsonl", os.O_RDWR)
-                try:
-                    os.ftruncate(fd, self._sizes.get(day, 0))
-                finally:
-                    os.close(fd)
-        except (OSError, StoreForbidden):
-            pass
-        finally:
-            folder.close()
-
-    def _append_to(self, folder: Folder, day: str, blocks: Iterable[bytes]) -> int:
-        counted = end = self._sizes.get(day, 0)
-        fd = folder.file(f"{day}.jsonl", os.O_RDWR | os.O_CREAT)
-        try:
-            size = os.fstat(fd).st_size
-            if size < counted:
-                raise StoreDamaged(f"{folder.path}/{day}.jsonl", size, "finished jobs are missing")
-            os.ftruncate(fd, counted)
-            for block in blocks:
-                write_all(fd, block, end)
-                end += len(block)
-            sync(fd)
-        finally:
-            os.close(fd)
-        return end
-
     def _open(self, day: str) -> int | None:
         """Open the file of a day and check its size; None if its retention is over. Raises StoreDamaged."""
         fd = None
-        folder = self._root.existing(FINISHED) if self._root is not None else None
+        folder = self.root.existing(FINISHED) if self.root is not None else None
         if folder is not None:
             try:
                 fd = folder.file(f"{day}.jsonl", os.O_RDONLY)
@@ -235,22 +157,22 @@ class Archive:
             finally:
                 folder.close()
         size = os.fstat(fd).st_size if fd is not None else 0
-        if size >= self._sizes[day]:
+        if size >= self.sizes[day]:
             return fd
         if fd is not None:
             os.close(fd)
         if not self._is_kept(day):
             return None
-        path = self._root.path if self._root is not None else ""
+        path = self.root.path if self.root is not None else ""
         raise StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", size, "finished jobs are missing")
 
-    def _blocks(self, day: str) -> Iterator[bytes]:
+    def blocks(self, day: str) -> Iterator[bytes]:
         """Yield the lines of a day in blocks of whole lines, about 1 MiB each."""
         fd = self._open(day)
         if fd is None:
             return
         try:
-            at, rest, size = 0, b"", self._sizes[day]
+            at, rest, size = 0, b"", self.sizes[day]
             while block := os.pread(fd, min(BLOCK, size - at), at):
                 at += len(block)
                 lines, newline, rest = (rest + block).rpartition(b"\n")
@@ -266,7 +188,7 @@ class Archive:
             return
         try:
             tail = b""
-            at = self._sizes[day]
+            at = self.sizes[day]
             while at > 0:
                 step = min(BLOCK // 16, at)
                 at -= step
@@ -299,29 +221,5 @@ class Archive:
             raise self._damage(day, offset, e) from None
 
     def _damage(self, day: str, offset: int, e: Exception) -> StoreDamaged:
-        path = self._root.path if self._root is not None else ""
+        path = self.root.path if self.root is not None else ""
         return StoreDamaged(f"{path}/{FINISHED}/{day}.jsonl", offset, why(e))
-
-
-def days_on_disk(root: Folder) -> dict[str, int]:
-    """Return the size in bytes of each day's file, counted or not."""
-    folder = root.existing(FINISHED)
-    if folder is None:
-        return {}
-    try:
-        names = [name for name in folder.names() if name.endswith(".jsonl") and is_day(name.removesuffix(".jsonl"))]
-        return {name.removesuffix(".jsonl"): os.stat(name, dir_fd=folder.fd).st_size for name in names}
-    finally:
-        folder.close()
-
-
-def forget(root: Folder, day: str) -> None:
-    """Remove the file of a day, if it exists."""
-    folder = root.existing(FINISHED)
-    if folder is not None:
-        try:
-            os.unlink(f"{day}.jsonl", dir_fd=folder.fd)
-        except FileNotFoundError:
-            pass
-        finally:
-            folder.close()

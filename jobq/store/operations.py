@@ -57,12 +57,14 @@ class Operation(Protocol):
 
     def job_ids(self) -> Iterable[int]:
         """Return the ids of the jobs that it changes, new ones aside."""
+        return ()
 
     def weight(self) -> int:
         """Return about how many bytes it takes on a line; LINE_BYTES: it gets a line of its own."""
+        return 1024
 
 
-class AddJobs:
+class AddJobs(Operation):
     """New jobs of one spec, with ids from `first` on."""
 
     KIND: ClassVar[str] = "add"
@@ -90,10 +92,6 @@ class AddJobs:
         """Add the jobs. Raises BadRecord if their ids were given out before."""
         state.add(self.first, state.shared(self.spec), self.commands, at)
 
-    def job_ids(self) -> Iterable[int]:
-        """Return no ids: all are new."""
-        return ()
-
     def weight(self) -> int:
         """Return that it gets a line of its own."""
         return LINE_BYTES
@@ -115,7 +113,7 @@ class AddJobs:
             yield AddJobs(self.first + start, self.spec, self.commands[start:])
 
 
-class Move:
+class Move(Operation):
     """The changing part of a job as it is now, and what is new of its history and its attempts; as records."""
 
     KIND: ClassVar[str] = "move"
@@ -171,7 +169,7 @@ class Move:
         return 1024 * (1 + 2 * len(self.attempts))
 
 
-class PutJob:
+class PutJob(Operation):
     """A whole job: one that had left the journal, or one whose options were edited."""
 
     KIND: ClassVar[str] = "put"
@@ -205,7 +203,7 @@ class PutJob:
         return LINE_BYTES
 
 
-class RemoveJob:
+class RemoveJob(Operation):
     """The job is forgotten. `open_failure`: it was one, though it had left the journal."""
 
     KIND: ClassVar[str] = "remove"
@@ -236,12 +234,8 @@ class RemoveJob:
         """Return the id."""
         return (self.id,)
 
-    def weight(self) -> int:
-        """Return about how many bytes it takes."""
-        return 1024
 
-
-class SetQueue:
+class SetQueue(Operation):
     """The settings of a queue, or of all queues, in the place of those before."""
 
     KIND: ClassVar[str] = "queue"
@@ -263,14 +257,6 @@ class SetQueue:
         """Replace the settings."""
         state.set_queue(self.settings)
 
-    def job_ids(self) -> Iterable[int]:
-        """Return no ids."""
-        return ()
-
-    def weight(self) -> int:
-        """Return about how many bytes it takes."""
-        return 1024
-
 
 OPERATIONS: dict[object, type[Operation]] = {kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue)}
 
@@ -283,21 +269,21 @@ def decode(record: object) -> Operation:
     return kind.decode(record)
 
 
-def operations_of(line: Record) -> list[Operation]:
-    """Read all operations of a transaction line. Raises BadRecord, or one of records.MISFITS."""
+def operations_of(line: Record) -> Iterator[Operation]:
+    """Read the operations of a transaction line, one by one. Raises BadRecord, or one of records.MISFITS."""
     ops = line["ops"]
     if not isinstance(ops, list):
         raise BadRecord("not a transaction")
-    return [decode(op) for op in ops]
+    return map(decode, ops)
 
 
 def apply_line(state: StoreState, line: Record) -> None:
     """Apply one transaction line. Raises BadRecord, or one of records.MISFITS."""
     seq, at = line.get("seq"), line.get("at")
-    if not COUNT.allows(seq) or not TIME.allows(at) or not isinstance(line.get("ops"), list):
+    if not COUNT.allows(seq) or not TIME.allows(at):
         raise BadRecord("not a transaction")
-    for op in line["ops"]:
-        decode(op).apply(state, seq, at)  # type: ignore[arg-type]  # one behind the other: the next may build on it
+    for op in operations_of(line):  # one behind the other: the next may build on it
+        op.apply(state, seq, at)  # type: ignore[arg-type]
     state.seq = seq  # type: ignore[assignment]
 
 

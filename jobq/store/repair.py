@@ -11,7 +11,7 @@ from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
 from jobq.job import Step
 from jobq.options.values import COUNT
 from jobq.sealed import is_whole
-from jobq.store import compaction, finished
+from jobq.store import compaction, filing, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
 from jobq.store.format import BASE, FORMAT, JOURNAL
@@ -57,7 +57,7 @@ def repair(store: Store, wall: float) -> Loss:
         _repair_histories(state, wall)
         leaving = [job for job in state.jobs.values() if job.state.final]
         sizes = _repair_finished(root, salvage)
-        sizes = finished.Archive(root, sizes, lambda _day: True).append(leaving, state.removed, wall)
+        sizes = filing.Filing(finished.Archive(root, sizes, lambda _day: True)).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         least = SetQueue.FORMAT if state.queues else BASE
@@ -94,7 +94,7 @@ class Salvage:
     def __init__(self, root: Folder) -> None:
         self.state = StoreState()
         self.lost: list[int] = []
-        self.header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, finished.days_on_disk(root))
+        self.header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, filing.days_on_disk(root))
         self._path = root.path
 
     def read(self, data: bytes) -> None:
@@ -155,8 +155,8 @@ def _repair_histories(state: StoreState, wall: float) -> None:
 
 def _ids_elsewhere(root: Folder) -> set[int]:
     """Return the ids that were given out, according to finished jobs and logs."""
-    archive = finished.Archive(root, finished.days_on_disk(root), lambda _day: True)
-    found = {job_id for day in finished.days_on_disk(root) for job_id in archive.ids(day)}
+    archive = finished.Archive(root, filing.days_on_disk(root), lambda _day: True)
+    found = {job_id for day in filing.days_on_disk(root) for job_id in archive.ids(day)}
     for _, _, names in os.walk(f"{root.path}/{Logs.NAME}"):
         found |= {job_id for name in names if (job_id := Logs.owner(name)) is not None}
     return found
@@ -164,7 +164,7 @@ def _ids_elsewhere(root: Folder) -> set[int]:
 
 def _repair_finished(root: Folder, salvage: Salvage) -> dict[str, int]:
     """Rewrite the damaged files of days without their damaged lines; return the sizes that count."""
-    on_disk = finished.days_on_disk(root)
+    on_disk = filing.days_on_disk(root)
     sizes = {}
     for day, counted in salvage.header.finished.items():
         size = min(counted, on_disk.get(day, 0))

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from jobq.command import Record
 from jobq.errors import StoreError
 from jobq.job import Job, Moment
-from jobq.store.finished import day_of, place
+from jobq.store.filing import day_of, place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
 from jobq.store.store import Store

@@ -30,6 +30,7 @@ Every line of K.ends and of standard output is JSON that ends in the CRC-32 of t
     logs         output: the cap, and empty files passed on
     verdict      the result file of a function that failed: is another try of use?
     tree         processes: what is left of a tree, and how it is ended
+    filters      processes that write the rest of the output
 """
 
 PROTOCOL = 4

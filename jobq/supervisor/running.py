@@ -11,7 +11,8 @@ import os
 import signal
 import time
 
-from jobq.supervisor.tree import may_be_filter, parents_first, read_stat, send, tree_of
+from jobq.supervisor.filters import may_be_filter
+from jobq.supervisor.tree import parents_first, read_stat, send, tree_of
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:

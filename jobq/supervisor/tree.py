@@ -10,7 +10,6 @@ import errno
 import functools
 import os
 import signal
-import stat
 import sys
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
@@ -75,27 +74,6 @@ def tree_of(leader: int) -> set[Process]:
     return {(-leader, 0)} if found is None else found
 
 
-def may_be_filter(process: Process, log: os.stat_result) -> bool | None:
-    """Tell whether the process has the log open, and a pipe or socket to read from; None if the pipe holds unread data.
-
-    True if that can't be seen and the process still exists.
-    """
-    holds_log = has_pipe = unread = False
-    folder = f"/proc/{process[0]}/fd"
-    try:
-        for name in os.listdir(folder):
-            try:
-                status = os.stat(f"{folder}/{name}")
-            except OSError:
-                continue
-            holds_log |= os.path.samestat(status, log)
-            has_pipe |= stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
-            unread = unread or (stat.S_ISFIFO(status.st_mode) and holds_unread(f"{folder}/{name}"))
-    except OSError:
-        return process[0] < 0 or read_stat(process[0]) is not None
-    return None if holds_log and unread else holds_log and has_pipe
-
-
 def would_die_of_term(process: Process) -> bool:
     """Return True if TERM would end the process at once, so that it has had none yet; False if that can't be seen."""
     for line in read_proc(process[0], "status").splitlines():
@@ -108,23 +86,6 @@ def would_die_of_term(process: Process) -> bool:
         if name == b"State" and mask.split()[0] in {b"Z", b"X"}:
             return False
     return process[0] > 0 and read_stat(process[0]) is not None
-
-
-def holds_unread(pipe: str) -> bool:
-    """Return True if the pipe holds unread data; False if that can't be seen."""
-    import fcntl  # noqa: PLC0415  # hardly ever needed
-    import termios  # noqa: PLC0415
-
-    try:
-        fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return fcntl.ioctl(fd, termios.FIONREAD, bytes(4)) != bytes(4)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
 
 
 def survivors(leader: int) -> set[Process] | None:

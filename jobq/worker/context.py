@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from jobq.engine import Runner
 from jobq.job import Job, Moment, State
-from jobq.store import presence
+from jobq.store.registration import Registration
 from jobq.store.store import Store
 from jobq.worker.signals import StopSignals
 
@@ -20,7 +20,7 @@ class Context:
         self,
         store: Store,
         runner: Runner,
-        registration: presence.Registration,
+        registration: Registration,
         *,
         queues: Collection[str] | None,
         own_jobs: bool,

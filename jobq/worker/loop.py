@@ -18,6 +18,7 @@ from jobq.job import Job, Moment
 from jobq.rules.order import may_claim
 from jobq.rules.reasons import Situation
 from jobq.store import presence
+from jobq.store.registration import Registration
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
@@ -67,7 +68,7 @@ class Worker:
         self.slots = slots
         self.drain = drain
         self.left: list[Job] = []  # jobs that still run now that it has left
-        registration = presence.Registration(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
+        registration = Registration(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
         runner = make_runner(registration.path, own_jobs)
         context = Context(store, runner, registration, queues=queues, own_jobs=own_jobs, report=report)
         started = Started(store, runner)
@@ -157,7 +158,7 @@ class Worker:
         """Do everything that is due; return the seconds until there is more, unless something wakes the worker."""
         self._knows_all = False
         if self._context.is_stopping:
-            self._context.registration.is_stopping()
+            self._context.registration.record_stop()
         try:
             sleep = min(duty.step(now) for duty in self._duties)
         except SyncFailed:

@@ -18,7 +18,7 @@ from jobq.engine.task import Found, Key, Trace
 from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, Moment, State
 from jobq.rules import lifecycle
-from jobq.store import presence
+from jobq.store import presence, registration
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.worker.tasks import trace_of
@@ -49,7 +49,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     except StoreForbidden:
         return done  # a worker that lives on another machine looks like a dead one
     root = store.root
-    presence.sweep(root, now.wall)
+    registration.sweep(root, now.wall)
     tokens = {*presence.tokens(root), *_tokens_in(state)} - {adopter}
     for token in sorted(token for token in tokens if not presence.is_alive(root, token)):
         try:
@@ -73,7 +73,7 @@ def _tokens_in(state: StoreState) -> Iterator[str]:
 def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done: Rescued) -> None:
     workers = f"{store.path}/{presence.WORKERS}"
     exists = os.path.isdir(f"{workers}/{token}")
-    dead_lock = presence.DeadWorkerLock.take(store.root, token)
+    dead_lock = registration.DeadWorkerLock.take(store.root, token)
     if exists and dead_lock is None and os.path.exists(f"{workers}/{token}/{presence.LOCK}"):
         return  # another process rescues it, or it is alive after all
     look = Look(workers)
@@ -106,7 +106,7 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
         if dead_lock is not None:
             dead_lock.close(remove=not needed)
         elif exists and not needed:
-            presence.remove_folder(f"{workers}/{token}")
+            registration.remove_folder(f"{workers}/{token}")
 
 
 class Look:

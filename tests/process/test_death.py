@@ -13,8 +13,8 @@ import pytest
 
 from jobq import clock
 from jobq.job import Outcome, State
-from jobq.store import presence
 from jobq.store.folder import Folder
+from jobq.store.registration import Registration
 from jobq.supervisor.tree import read_stat
 from jobq.worker import rescue
 from tests.conftest import Cli, wait_until
@@ -294,7 +294,7 @@ def test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails(
 
     monkeypatch.setattr(rescue, "_rescue_one", fail_on_the_second)
     store = cli.queue.store
-    member = presence.Registration(Folder.create(str(cli.store)), own_jobs=False)
+    member = Registration(Folder.create(str(cli.store)), own_jobs=False)
     done = rescue.rescue(store, clock.now(), adopter=member.token)
     assert [trace.key.job_id for trace in done.adopted] == [
         job.id for job in store.state.jobs.values() if job.attempts[-1].owner == member.token

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jobq.errors import NotSaved
-from jobq.store import environment, folder, presence
+from jobq.store import environment, folder, presence, registration
 from jobq.store.store import Store
 from jobq.system import hold_new
 
@@ -50,19 +50,19 @@ def test_a_worker_starts_even_if_a_sweep_removes_its_half_made_folder(
         held = hold_new(path) if locked else None
         if len(swept) < times:
             swept.append(path)
-            presence.sweep(root, time.time() + YEARS)
+            registration.sweep(root, time.time() + YEARS)
         return hold_new(path) if held is None else held
 
     with monkeypatch.context() as patch:
-        patch.setattr(presence, "hold_new", sweep_and_hold)
+        patch.setattr(registration, "hold_new", sweep_and_hold)
         if locked:  # the sweeper checked the lock just before
-            patch.setattr(presence, "is_alive", lambda *_: False)
+            patch.setattr(registration, "is_alive", lambda *_: False)
         if fails:
             with pytest.raises(NotSaved):
-                presence.Registration(root)
+                registration.Registration(root)
             assert len(swept) == folder.MAKE_AGAIN
             return
-        member = presence.Registration(root)
+        member = registration.Registration(root)
     assert presence.alive(root) == [member.token]
     member.leave(remove=True)
     assert presence.tokens(root) == []

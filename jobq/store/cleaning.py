@@ -1,0 +1,60 @@
+"""Removing what nothing needs any more: files of old days, logs of jobs that are gone, captured environments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from jobq.store import environment, filing, finished
+from jobq.store.journal import Header
+from jobq.store.store import Store
+
+TRIES = 3  # to do something that a compaction may interrupt
+ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written file
+
+
+def forget_old_days(store: Store, header: Header) -> bool:
+    """Remove the files that no longer count, and the logs of jobs that only they hold; False if there were none."""
+    root = store.root
+    over = {day: size for day, size in filing.days_on_disk(root).items() if day not in header.finished}
+    if not over:
+        return False
+    store.read()
+    archive = store.archive()
+    wanted = {job_id for day in header.finished for job_id in archive.ids(day)} | store.state.jobs.keys()
+    old = finished.Archive(root, over, lambda _day: True)
+    for day in over:
+        store.logs.remove(old.ids(day) - wanted)  # wanted: requeued since, or finished again later
+        filing.forget(root, day)
+    store.logs.remove_empty_folders(min(wanted, default=store.state.next_id - 1))
+    return True
+
+
+def forget_environments(store: Store, digests: Collection[str]) -> None:
+    """Remove at once the environments in `digests` that no job names any more: they may hold secrets.
+
+    It reads the finished jobs only if no job in the journal names them. An add checks again under the lock.
+    """
+    for _ in range(TRIES):
+        store.read()
+        generation = store.journal.header.generation
+        left = set(digests) - {job.spec.env for job in store.state.jobs.values()}
+        left -= store.archive().naming(left, store.state.removed)
+        if not left:
+            return
+        with store.lock:
+            store.settle_tail()
+            store.read()
+            if store.journal.header.generation == generation:  # else jobs have left the journal: look there again
+                environment.forget(store.root, left - {job.spec.env for job in store.state.jobs.values()})
+                return
+
+
+def clean_environments(store: Store, wall: float) -> None:
+    """Remove the captured environments that no job names. An add checks under the lock that its own is still there."""
+    store.read()
+    old = store.archive().environments(store.state.removed)
+    with store.lock:
+        store.settle_tail()
+        store.read()
+        named = old | {job.spec.env for job in store.state.jobs.values()}
+        environment.clean(store.root, named, wall - ABANDONED)
