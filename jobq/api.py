@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jobq import changes, clock, waiting
 from jobq.changes import Changed
 from jobq.command import Command
-from jobq.errors import CallFailed, JobqError, Refused, UsageError
+from jobq.errors import CallFailed, Refused, UsageError
 from jobq.job import Job, Pause, Spec, State
 from jobq.options.request import (
     JobOptions,
     call_command,
-    check_command,
     check_variables,
     current_directory,
     existing_directory,
@@ -36,17 +35,14 @@ from jobq.store import presence
 from jobq.store.environment import capture
 from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, open_failures, resolve
-from jobq.store.store import EnvironmentGone, Store
+from jobq.store.store import Store
 from jobq.store.surroundings import survey
-from jobq.store.transaction import Add
 from jobq.system import current_umask, utf8
 
 if TYPE_CHECKING:
     from jobq.store.check import Health
     from jobq.store.repair import Loss
     from jobq.worker.loop import Worker
-
-TRIES = 10  # of what a cleanup of environments may interrupt
 
 
 class Queue:
@@ -81,27 +77,7 @@ class Queue:
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
-        for number, command in enumerate(commands, 1):
-            check_command(command, number if len(commands) > 1 else 0)
-        if not commands:
-            return []
-        for _ in range(TRIES):
-            spec = make_spec()
-            try:
-                return self._store_jobs(spec, commands)
-            except EnvironmentGone:
-                continue
-        return self._store_jobs(make_spec(), commands)
-
-    def _store_jobs(self, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
-        now = clock.now().wall
-        if spec.name is None:
-            return self._store.append(Add(spec, commands), now)
-        with self._store.transaction(now) as transaction:
-            other = transaction.state.named(spec.name)
-            if other is not None and not other.state.final:
-                raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-            return transaction.add(Add(spec, commands))
+        return changes.add(self._store, commands, make_spec)
 
     def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
@@ -189,11 +165,6 @@ class Queue:
         self._store.read()
         return open_failures(self._store, most)
 
-    def workers(self) -> list[str]:
-        """Return the tokens of the live workers that take any job."""
-        root = self._store.existing()
-        return presence.alive(root) if root is not None else []
-
     def live_workers(self) -> list[LiveWorker]:
         """Return the live workers that take any job, and what each serves."""
         root = self._store.existing()
@@ -245,15 +216,7 @@ class Queue:
 
         Returns them as they are then: cancelled, or running with the wish recorded. Raises NotFound, NotSaved.
         """
-        done = changes.change(self._store, job_ids, lifecycle.cancel)
-        running = [job.id for job in done.jobs if job.state is State.RUNNING]
-        try:
-            if running and waiting.recover_if_orphaned(self._store, running):  # which tells their supervisors
-                now = self._store.find_all(job_ids)
-                return Changed([now.get(job.id, job) for job in done.jobs], done.refused)
-        except (JobqError, OSError):
-            pass  # the cancel is recorded; `wait`, or the next worker, recovers the jobs of the dead one
-        return done
+        return changes.cancel(self._store, job_ids)
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""

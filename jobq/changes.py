@@ -1,4 +1,4 @@
-"""Changes of jobs and queues that a person asks for, each one transaction."""
+"""What a person asks for: new jobs, and changes of jobs and queues, each one transaction."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobq import clock
+from jobq.command import Command
 from jobq.errors import JobqError, NotFound, Refused, UsageError
-from jobq.job import Job, Moment, Pause, QueueSettings, State
+from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
+from jobq.options.request import check_command
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import WrongState
 from jobq.store import cleaning, compaction
+from jobq.store.environment import EnvironmentGone
 from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
 from jobq.store.store import Store
-from jobq.store.transaction import FormatTooOld, Transaction
-from jobq.waiting import find_all
+from jobq.store.transaction import Add, FormatTooOld, Transaction
+from jobq.waiting import find_all, recover_if_orphaned
 
-TRIES = 10  # of what a compaction may interrupt
+TRIES = 10  # of what a compaction, or a cleanup of environments, may interrupt
 
 
 class Changed(NamedTuple):
@@ -26,6 +29,31 @@ class Changed(NamedTuple):
 
     jobs: list[Job]
     refused: list[Refused]
+
+
+def add(store: Store, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
+    """Store one job for each command, all or none; return their ids. Raises UsageError, Refused, NotSaved."""
+    for number, command in enumerate(commands, 1):
+        check_command(command, number if len(commands) > 1 else 0)
+    if not commands:
+        return []
+    for _ in range(TRIES):
+        try:
+            return _store_jobs(store, make_spec(), commands)
+        except EnvironmentGone:
+            continue  # capture it again
+    return _store_jobs(store, make_spec(), commands)
+
+
+def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
+    now = clock.now().wall
+    if spec.name is None:
+        return store.append(Add(spec, commands), now)
+    with store.transaction(now) as transaction:
+        other = transaction.state.named(spec.name)
+        if other is not None and not other.state.final:
+            raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
+        return transaction.add(Add(spec, commands))
 
 
 def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
@@ -45,6 +73,19 @@ def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], J
                 changes.edit(after)
             elif after is not before:
                 changes.put(after)
+    return done
+
+
+def cancel(store: Store, job_ids: Sequence[int]) -> Changed:
+    """End these jobs, or wish it where they run; tell the supervisors of dead workers. Raises NotFound, NotSaved."""
+    done = change(store, job_ids, lifecycle.cancel)
+    running = [job.id for job in done.jobs if job.state is State.RUNNING]
+    try:
+        if running and recover_if_orphaned(store, running):  # which tells their supervisors
+            now = store.find_all(job_ids)
+            return Changed([now.get(job.id, job) for job in done.jobs], done.refused)
+    except (JobqError, OSError):
+        pass  # the cancel is recorded; `wait`, or the next worker, recovers the jobs of the dead one
     return done
 
 

@@ -17,6 +17,7 @@ from hypothesis import settings
 from jobq.api import Queue
 from jobq.store import check
 from jobq.store.store import Store
+from tests.helpers.workers import tokens
 
 T = TypeVar("T")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1), workers would inherit the ignored signal
@@ -91,9 +92,9 @@ class Cli:
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
         """Start a worker, and return once it holds its lock."""
-        before = set(self.queue.workers())
+        before = set(tokens(self.queue))
         process = self.start("worker", *words)
-        wait_until(lambda: set(self.queue.workers()) - before or process.poll() is not None)
+        wait_until(lambda: set(tokens(self.queue)) - before or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         return process
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from jobq.errors import NotSaved, StoreDamaged, UsageError
+from jobq.errors import JobqError, NotSaved, StoreDamaged, UsageError
 from jobq.sealed import MAX_LINE, sha256, to_json
 from jobq.store.folder import Folder
 from jobq.system import MAX_ALL, MAX_VARIABLE
@@ -21,6 +21,13 @@ ENV = "env"
 SEALED = 0o400  # mode of a file whose name is durable, too
 POINTER = 8  # bytes that execve(2) adds for each variable
 NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from one prompt to the next
+
+
+class EnvironmentGone(JobqError):
+    """The captured environment was cleaned away between its capture and the add: capture it again."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"the captured environment {digest[:12]} is gone", "repeat the command")
 
 
 def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
@@ -86,6 +93,17 @@ def make_durable(root: Folder, digest: str) -> bool:
         raise NotSaved(f"{folder.path}/{digest}.json", e) from None
     finally:
         folder.close()
+
+
+def require(root: Folder, digest: str) -> None:
+    """Make the name of the file durable. Raises EnvironmentGone if it was removed, NotSaved."""
+    if not make_durable(root, digest):
+        raise EnvironmentGone(digest)
+
+
+def path_of(store: str, digest: str) -> str:
+    """Return the file of an environment in the store at that path."""
+    return f"{store}/{ENV}/{digest}.json"
 
 
 def digest_in(name: str) -> str | None:

@@ -38,7 +38,7 @@ class StoreLock:
     def __init__(self, folder: Folder, timeout: float = 10.0, in_a_hurry: Callable[[], bool] = lambda: False) -> None:
         """`in_a_hurry` is called while waiting; it returns True to stop waiting."""
         self._folder = folder
-        self._in_a_hurry = in_a_hurry
+        self.in_a_hurry = in_a_hurry
         self._fd = -1
         self.timeout = timeout  # seconds
         self.held = False
@@ -62,7 +62,7 @@ class StoreLock:
                     return
                 self.release()
                 self.close()  # the file was replaced: older versions lock the new one
-            elif time.monotonic() >= deadline or self._in_a_hurry():
+            elif time.monotonic() >= deadline or self.in_a_hurry():
                 raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))
             else:
                 time.sleep(POLL_S)

@@ -30,7 +30,7 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
             return [find_named(store, name).id]
         case Added(back):
             job_id = store.state.next_id - 1 - back
-            if job_id < 1 or store.find(job_id) is None:
+            if job_id < 1 or not store.find_all([job_id]):
                 was = f": job {job_id} was removed" if job_id >= 1 else ": none was added yet" if back == 0 else ""
                 raise NotFound(f"@{f'~{back}' if back else ''}{was}")
             return [job_id]

@@ -11,9 +11,10 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from jobq.errors import JobqError, LockTimeout, NotFound, NotSaved, StoreDamaged, StoreReplaced, StoreTooNew
-from jobq.job import Job, Spec
+from jobq.errors import LockTimeout, NotFound, NotSaved, StoreDamaged, StoreTooNew
+from jobq.job import Job
 from jobq.store import environment, finished, pauses, presence, tail
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
@@ -22,7 +23,7 @@ from jobq.store.journal import Header, Journal, encode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.operations import AddJobs
-from jobq.store.place import check_workers_place, make_store
+from jobq.store.place import make_store
 from jobq.store.state import StoreState
 from jobq.store.transaction import Add, Transaction
 from jobq.store.view import View
@@ -41,7 +42,7 @@ class Store:
         self._lock: StoreLock | None = None
         self._pid = os.getpid()
         self._uuid = ""
-        self._hurry: list[Callable[[], bool]] = [bool]  # says no; shared with the lock, which must not know the store
+        self._in_a_hurry: Callable[[], bool] = bool  # says no
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -59,8 +60,7 @@ class Store:
                 folder = make_store(self.path, folder, self._lock_timeout)
             self._folder = folder
             self._check_writable(folder)
-            hurry = self._hurry
-            self._lock = StoreLock(folder, self._lock_timeout, lambda: hurry[0]())  # noqa: PLW0108  # set later
+            self._lock = StoreLock(folder, self._lock_timeout, self._in_a_hurry)
         return folder
 
     def existing(self) -> Folder | None:
@@ -82,46 +82,25 @@ class Store:
         status = os.fstat(self.root.fd)
         return status.st_dev, status.st_ino
 
-    def stay_in_place(self) -> bool:
-        """Open the directory anew if another one is at the path, as from a backup; return True if that was so.
-
-        Raises StoreReplaced if that is another store, and OSError while there is none that can be read: it may come
-        back, and nothing is made in its place.
-        """
-        if self._folder is None or os.path.samestat(os.stat(self.path), os.fstat(self._folder.fd)):
-            return False
-        other = Store(self.path)
-        try:
-            other.read()
-        except StoreDamaged as e:  # it is being written, perhaps
-            raise OSError(errno.EIO, str(e), self.path) from None
-        finally:
-            uuid = other.uuid
-            other.close()
-        if not uuid:
-            raise FileNotFoundError(errno.ENOENT, "it holds no journal", self.path)
-        if uuid != self.uuid:
-            raise StoreReplaced(self.path)
-        self.close()
-        self.read()
-        return True
+    def is_in_place(self) -> bool:
+        """Return False if another directory is at the path now, as from a backup. Raises OSError if there is none."""
+        return self._folder is None or os.path.samestat(os.stat(self.path), os.fstat(self._folder.fd))
 
     def give_up_waiting_if(self, in_a_hurry: Callable[[], bool]) -> None:
         """Ask this while waiting for the lock, and wait no longer once it returns True."""
-        self._hurry[0] = in_a_hurry
+        self._in_a_hurry = self.lock.in_a_hurry = in_a_hurry
 
     @property
     def loads(self) -> int:
         """The number of times that the journal was read from its start, as after a backup was restored."""
         return self._view.loads
 
-    def _check_writable(self, folder: Folder) -> Journal:
+    def _check_writable(self, folder: Folder) -> None:
         journal = self._view.open(folder)
         if journal is None:
             raise StoreDamaged(f"{self.path}/{JOURNAL}", 0, "the journal is missing")
         if journal.header.min_writer > FORMAT:
             raise StoreTooNew(self.path, journal.header.min_writer, FORMAT, journal.header.version)
-        return journal
 
     def close(self) -> None:
         """Release all descriptors."""
@@ -194,31 +173,14 @@ class Store:
         return self._uuid
 
     @property
-    def may_write(self) -> bool:
-        """True if this version may change the store that was read last; a later one may only let us read it."""
-        return self.header is None or self.header.min_writer <= FORMAT
-
-    def check_workers_place(self) -> str:
-        """Return the type of the network filesystem that holds the store, "" for a local one.
-
-        Raises StoreForbidden on another machine than the one that made it.
-        """
-        self.read()
-        return check_workers_place(self.path, self.header)
-
-    @property
     def journal_size(self) -> tuple[int, int]:
         """Bytes of the journal as far as it was read, and of its snapshot."""
         return self._view.offset, self._view.snapshot_end
 
     # -- finished jobs -----------------------------------------------------------------------------
 
-    def find(self, job_id: int) -> Job | None:
-        """Return the job of that id, finished long ago or not; call `read` first."""
-        return self.find_all([job_id]).get(job_id)
-
     def find_all(self, job_ids: Collection[int]) -> dict[int, Job]:
-        """Return the jobs that exist of these; makes one pass over the old files if any is needed."""
+        """Return those of these jobs that exist, in one pass over the old files if any is needed. Call `read` first."""
         found = {job_id: self.state.jobs[job_id] for job_id in job_ids if job_id in self.state.jobs}
         old = {job_id for job_id in job_ids if job_id < self.state.next_id} - found.keys() - self.state.removed
         header = None
@@ -228,8 +190,8 @@ class Store:
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def get(self, job_id: int) -> Job:
-        """Return what `find` does. Raises NotFound."""
-        job = self.find(job_id)
+        """Return the job of that id, finished long ago or not; call `read` first. Raises NotFound."""
+        job = self.find_all([job_id]).get(job_id)
         if job is None:
             raise NotFound(str(job_id))
         return job
@@ -267,7 +229,7 @@ class Store:
         with self.lock:
             hint = self.settle_tail()
             self._view.catch_up(root, locked=True, hint=hint)
-            changes = Transaction(self.state, at, self.journal.header.format, self._check_environment)
+            changes = Transaction(self.state, at, self.journal.header.format, partial(environment.require, root))
             queues = dict(self.state.queues)
             try:
                 yield changes
@@ -291,7 +253,7 @@ class Store:
         with self.lock:
             try:
                 hint = self.settle_tail()
-                self._check_environment(new.spec)
+                environment.require(root, new.spec.env)
                 whole = AddJobs(hint.next_id, new.spec, new.commands)
                 ops = [(part.encode(), part.weight()) for part in whole.parts()]
                 lines = transaction_lines(ops, hint.seq, at, encode_line)
@@ -329,12 +291,6 @@ class Store:
         self._check_writable(root)
         return tail.settle_tail(root, self._view, cut=cut)
 
-    def _check_environment(self, spec: Spec) -> None:
-        if not environment.make_durable(self.root, spec.env):
-            raise EnvironmentGone(spec.env)
-
-    # -- captured environments -------------------------------------------------------------------------
-
     def save_environment(self, environ: dict[str, str]) -> str:
         """Return the digest that a Spec names. Raises NotSaved."""
         return environment.save(self.root, environ)
@@ -342,14 +298,3 @@ class Store:
     def load_environment(self, digest: str) -> dict[str, str]:
         """Return the environment of a digest. Raises StoreDamaged."""
         return environment.load(self.existing() or self.root, digest)
-
-    def environment_path(self, digest: str) -> str:
-        """Return the file that holds it."""
-        return f"{self.path}/{environment.ENV}/{digest}.json"
-
-
-class EnvironmentGone(JobqError):
-    """The captured environment was cleaned away between its capture and the add: capture it again."""
-
-    def __init__(self, digest: str) -> None:
-        super().__init__(f"the captured environment {digest[:12]} is gone", "repeat the command")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from jobq.job import Job, Moment, State
 from jobq.rules.reasons import Situation
 from jobq.store import presence
+from jobq.store.format import FORMAT
 from jobq.store.store import Store
 
 
@@ -25,7 +26,7 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
 def is_orphaned(store: Store, job_ids: Iterable[int]) -> bool:
     """Return True if a worker that answers for one of these jobs is dead, and this version may write to the store."""
     root = store.existing()
-    if root is None or not store.may_write:
+    if root is None or store.header is None or store.header.min_writer > FORMAT:
         return False
     jobs = list(map(store.get, job_ids))
     owners = {job.attempts[-1].owner for job in jobs if job.state is State.RUNNING}

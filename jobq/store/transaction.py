@@ -34,13 +34,13 @@ class Transaction:
     """The changes so far. Each shows in `state` at once; whoever reads the store sees all of them, later, or none."""
 
     def __init__(
-        self, state: StoreState, at: float, store_format: int, check_environment: Callable[[Spec], None]
+        self, state: StoreState, at: float, store_format: int, require_environment: Callable[[str], None]
     ) -> None:
-        """`at`: wall clock of the changes; `check_environment` raises if the environment of a spec is gone."""
+        """`at`: wall clock of the changes; `require_environment` raises if the environment of this digest is gone."""
         self.state = state
         self._at = at
         self._format = store_format
-        self._check_environment = check_environment
+        self._require_environment = require_environment
         self._seq = state.seq + 1
         self._ops: list[tuple[Record, int]] = []
 
@@ -55,7 +55,7 @@ class Transaction:
         """
         before = self.state.jobs.get(job.id)
         if before is None:
-            self._check_environment(job.spec)
+            self._require_environment(job.spec.env)
             self._note(PutJob(job))
         else:
             if job.command is not before.command or (job.spec is not before.spec and job.spec != before.spec):
@@ -67,12 +67,12 @@ class Transaction:
 
     def edit(self, job: Job) -> None:
         """Replace a job as a whole, with the options and the command that it has now."""
-        self._check_environment(job.spec)
+        self._require_environment(job.spec.env)
         self.record(PutJob(job))
 
     def add(self, new: Add) -> range:
         """Add jobs; return their ids."""
-        self._check_environment(new.spec)
+        self._require_environment(new.spec.env)
         whole = AddJobs(self.state.next_id, self.state.shared(new.spec), new.commands)
         for part in whole.parts():
             self._note(part)

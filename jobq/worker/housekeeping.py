@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+from jobq.errors import StoreDamaged, StoreReplaced
 from jobq.job import Moment
+from jobq.store.store import Store
 from jobq.worker.context import Context
 from jobq.worker.recovery import Recovery
 
@@ -19,8 +23,33 @@ class Housekeeping:
         context = self._context
         if now.boot >= context.paused_until:
             context.hindrance = ""
-        if context.store.stay_in_place():
+        if follow(context.store):
             context.registration.root = context.store.root
             self._recovery.hurry()
         context.store.read()
         return float("inf")
+
+
+def follow(store: Store) -> bool:
+    """Open the directory anew if another one is at the path, as from a backup; return True if that was so.
+
+    Raises StoreReplaced if that is another store, and OSError while there is none that can be read: it may come back,
+    and nothing is made in its place.
+    """
+    if store.is_in_place():
+        return False
+    other = Store(store.path)
+    try:
+        other.read()
+    except StoreDamaged as e:  # it is being written, perhaps
+        raise OSError(errno.EIO, str(e), store.path) from None
+    finally:
+        uuid = other.uuid
+        other.close()
+    if not uuid:
+        raise FileNotFoundError(errno.ENOENT, "it holds no journal", store.path)
+    if uuid != store.uuid:
+        raise StoreReplaced(store.path)
+    store.close()
+    store.read()
+    return True

@@ -18,6 +18,7 @@ from jobq.job import Job, Moment
 from jobq.rules.order import may_claim
 from jobq.rules.reasons import Situation
 from jobq.store import presence
+from jobq.store.place import check_workers_place
 from jobq.store.registration import Registration
 from jobq.store.state import StoreState
 from jobq.store.store import Store
@@ -63,7 +64,8 @@ class Worker:
         each sleep and may shorten it (seconds). `make_runner` gets the worker's folder, and True if the jobs end with
         the worker. Raises StoreForbidden on a network filesystem of another machine.
         """
-        self.network = store.check_workers_place()
+        store.read()
+        self.network = check_workers_place(store.path, store.header)
         self.store = store
         self.slots = slots
         self.drain = drain

@@ -19,6 +19,7 @@ from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.store import presence, registration
+from jobq.store.place import check_workers_place
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.worker.tasks import trace_of
@@ -45,7 +46,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
     if store.header is None:
         return done
     try:
-        store.check_workers_place()
+        check_workers_place(store.path, store.header)
     except StoreForbidden:
         return done  # a worker that lives on another machine looks like a dead one
     root = store.root

@@ -6,6 +6,7 @@ from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job, Moment
 from jobq.rules.retry import attempts_left
+from jobq.store import environment
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
 from jobq.system import utf8
@@ -36,7 +37,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         to_run(job.command, utf8(script), utf8(result or "")),
         spec.cwd,
         spec.umask,
-        utf8(store.environment_path(spec.env)),
+        utf8(environment.path_of(store.path, spec.env)),
         variables,
         spec.timeout,
         spec.grace,

@@ -127,7 +127,7 @@ def test_a_file_in_utf_16_is_refused_with_a_hint(cli: Cli, encoding: str) -> Non
 def test_a_lost_environment_hides_nothing_else_of_a_job(cli: Cli) -> None:
     cli("add", "--env", "A=1", "echo one")
     cli("add", "echo two")
-    path = Path(cli.queue.store.environment_path(cli.queue.job(1).spec.env))
+    path = Path(environment.path_of(str(cli.store), cli.queue.job(1).spec.env))
     kept = path.read_bytes()
     path.unlink()
     shown = cli("show", "1-2").stdout

@@ -22,6 +22,7 @@ from jobq.system import boot_time
 from tests.conftest import Cli, wait_until
 from tests.faults.case import Bench, Figures, case
 from tests.faults.seed import Seed
+from tests.helpers.workers import tokens
 
 SUBJECT = "clocks"
 DAY = 86_400.0
@@ -58,14 +59,14 @@ class Clocks:
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
         """Start a worker that sees these clocks; return when it listens."""
-        before = set(self.queue.workers())
+        before = set(tokens(self.queue))
         command = [sys.executable, "-c", MOVED, str(self.file), "worker", *words]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
             env=self.cli.env, cwd=self.cli.cwd,
         )  # fmt: skip
         self.cli.started.append(process)
-        wait_until(lambda: set(self.queue.workers()) - before or process.poll() is not None)
+        wait_until(lambda: set(tokens(self.queue)) - before or process.poll() is not None)
         return process
 
 

@@ -22,6 +22,7 @@ from tests.faults.clients import Client, Done, boot_now, clients
 from tests.faults.history import drain, leftovers, need_history
 from tests.faults.history_rules import Add, Facts, Notes, broken
 from tests.faults.seed import Seed
+from tests.helpers.workers import tokens
 
 # -- the lock ----------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ def noticed(bench: Bench) -> Figures:
         wait_until(lambda: len(notes.lines()) == 2)
         for _ in range(figures.n):
             other.start("worker", "-j", "2")
-            wait_until(lambda: len(cli.queue.workers()) == 2)
+            wait_until(lambda: len(tokens(cli.queue)) == 2)
             time.sleep(bench.dice.uniform(0, 1.5))  # at any point of its loop
             (before,) = owners(cli)
             doomed.signal(signal.SIGKILL)
@@ -241,9 +242,9 @@ def signalled(bench: Bench) -> Figures:
 
 def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Figures) -> float:
     """Start a worker, and send it one or two signals; return the seconds from the first until it has ended."""
-    drains, before = dice.random() < 0.5, set(queue.workers())
+    drains, before = dice.random() < 0.5, set(tokens(queue))
     worker.start("worker", "-j", "2", *(["--drain"] if drains else []))
-    wait_until(lambda: set(queue.workers()) - before or worker.is_over())
+    wait_until(lambda: set(tokens(queue)) - before or worker.is_over())
     time.sleep(dice.uniform(0, 0.4))
     asked = boot_now()
     worker.signal(dice.choice(SIGNALS))

@@ -397,7 +397,7 @@ def damaged_day(kept: Kept, truth: dict[int, Job]) -> Iterator[str]:
     store.read()
     for job_id in range(1, kept.next_ids[-1] + 1):
         try:
-            found = store.find(job_id)
+            found = store.find_all([job_id]).get(job_id)
         except StoreDamaged:
             continue
         if found != truth.get(job_id):

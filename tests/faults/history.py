@@ -397,7 +397,7 @@ def visible(bench: Bench) -> Figures:
                 figures.check(
                     state == expected, f"after {done or 'add'}: {seen.code} {state}, not {expected}: {seen.err.strip()}"
                 )
-                job = (staying.store.read(), staying.store.find(int(job_id)))[1]
+                job = (staying.store.read(), staying.store.find_all([int(job_id)]).get(int(job_id)))[1]
                 figures.check(
                     (job and job.state) == expected,
                     f"after {done or 'add'}, a long-lived reader sees {job and job.state}",

@@ -24,6 +24,7 @@ from tests.faults.clients import Client, clients
 from tests.faults.history import Crew, Load, judge, living, need_history, supervisor_name
 from tests.faults.history_rules import Add
 from tests.faults.seed import Seed
+from tests.helpers.workers import tokens
 
 JOBS_PER_S = 20_000 / 1800
 SAMPLES = 180
@@ -132,7 +133,7 @@ class Soak:
         """Run the load; return when all of its processes have ended."""
         load, watched, sampled = self.load, Queue(str(self.store)), Queue(str(self.store))  # one for each thread
         spared, *workers = self.worker("2"), self.worker("4"), self.worker("4")
-        wait_until(lambda: len(watched.workers()) == 3)
+        wait_until(lambda: len(tokens(watched)) == 3)
         self._begun = time.monotonic()
         with clients(self.store, 4) as (first, second, canceller, requeuer), Crew() as crew:
             for adder in (first, second):
@@ -147,7 +148,7 @@ class Soak:
             wait_until(lambda: crew.bad or time.monotonic() - self._begun > self.seconds, self.seconds + 60)
             crew.close()
             load.facts.seen += crew.bad
-        wait_until(lambda: len(watched.workers()) == 3)  # a worker that is just starting does not listen yet
+        wait_until(lambda: len(tokens(watched)) == 3)  # a worker that is just starting does not listen yet
         for worker in (spared, *workers):
             worker.terminate()
         ended = {worker.wait(60) for worker in (spared, *workers)}

@@ -34,6 +34,7 @@ from tests.faults.case import ROOT, Bench, Figures, Run, Skipped, case, environm
 from tests.faults.seed import Seed
 from tests.helpers.jobs import MEMBERS, PATIENT, TREES
 from tests.helpers.processes import is_alive
+from tests.helpers.workers import tokens
 
 SUBJECT = "supervision"
 MAX_LOST = 3  # lost attempts; after them, the job counts as what kills its supervisors
@@ -98,9 +99,9 @@ World = Callable[[], object]
 def start_worker(cli: Cli, *words: str, world: World | None = None, **options: object) -> subprocess.Popen[str]:
     """Start a worker in that world; return when it listens. Its output is thrown away by default."""
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
-    before = set(cli.queue.workers())
+    before = set(tokens(cli.queue))
     process = cli.start("worker", *words, preexec_fn=world, **options)
-    wait_until(lambda: set(cli.queue.workers()) - before or process.poll() is not None)
+    wait_until(lambda: set(tokens(cli.queue)) - before or process.poll() is not None)
     assert process.poll() is None, process.communicate()
     return process
 

@@ -20,6 +20,7 @@ from jobq.worker import rescue
 from tests.conftest import Cli, wait_until
 from tests.helpers.jobs import PATIENT
 from tests.helpers.processes import is_alive, marked, pids_in, supervisors
+from tests.helpers.workers import tokens
 
 
 def start_patient(cli: Cli, count: int, *asked: str) -> list[int]:
@@ -51,7 +52,7 @@ def test_the_next_worker_adopts_the_running_jobs(cli: Cli, tmp_path: Path) -> No
     )
     first = cli.worker("-j", "4")
     wait_begun(tmp_path, 4)
-    dead = cli.queue.workers()
+    dead = tokens(cli.queue)
     kill(first)
     assert "no worker" in cli("list").stdout
     second = cli.worker("-j", "4")
@@ -72,7 +73,7 @@ def new_owners(cli: Cli, ids: list[int], dead: list[str]) -> set[str]:
     A dead worker may look alive: the process that rescues its jobs holds its lock meanwhile.
     """
     queue = cli.queue
-    alive = set(queue.workers()) - set(dead)
+    alive = set(tokens(queue)) - set(dead)
     owners = {queue.job(job_id).attempts[-1].owner for job_id in ids}
     return owners if owners <= alive else set()
 
@@ -109,7 +110,7 @@ def test_cancel_after_the_death_of_the_worker_leaves_no_process(cli: Cli, tmp_pa
     job_id = cli.id("--grace", "0.3", "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; sleep 300' & wait; sleep 300")
     first = cli.worker("-j", "1")
     pids = pids_in(tmp_path / "pids", 2)
-    dead = cli.queue.workers()
+    dead = tokens(cli.queue)
     kill(first)
     if adopted:
         cli.worker("-j", "1")
@@ -158,7 +159,7 @@ def test_two_workers_dead_at_once_are_both_rescued(cli: Cli, tmp_path: Path) -> 
     ids = start_patient(cli, 2)
     workers = [cli.worker("-j", "1"), cli.worker("-j", "1")]
     wait_begun(tmp_path, 2)
-    dead = cli.queue.workers()
+    dead = tokens(cli.queue)
     for worker in workers:
         kill(worker)
     cli.worker("-j", "2")

@@ -41,7 +41,7 @@ def test_a_requeued_job_shows_its_latest_end_even_if_the_clock_was_set_back(stor
     update(store, lambda _: [Remove(job_id)], NOW.wall)
     assert compaction.compact(store.path, NOW)
     store.read()
-    assert store.find(job_id) is None
+    assert store.find_all([job_id]).get(job_id) is None
 
 
 def test_whole_days_are_removed_with_their_logs_and_environments(store: Store) -> None:
@@ -74,7 +74,7 @@ def test_the_journal_stays_bounded(store: Store) -> None:
     after = os.path.getsize(f"{store.path}/{JOURNAL}")
     assert after < before / 4
     store.read()
-    assert store.find(ids[0]) is not None
+    assert store.find_all([ids[0]])
     assert len(list(store.finished_jobs())) == 250
 
 
@@ -165,7 +165,11 @@ def test_damaged_finished_days_are_reported_and_repaired(store: Store) -> None:
     (path,) = Path(f"{store.path}/finished").iterdir()
     data = path.read_bytes()
     path.write_bytes(data[:10] + b"x" + data[11:])
-    for what in (lambda s: list(s.finished_jobs()), lambda s: s.find(one), lambda s: list(check.problems(s))):
+    for what in (
+        lambda s: list(s.finished_jobs()),
+        lambda s: s.find_all([one]).get(one),
+        lambda s: list(check.problems(s)),
+    ):
         fresh = Store(store.path)
         fresh.read()
         with pytest.raises(StoreDamaged):

@@ -221,7 +221,7 @@ class StoreModel(RuleBasedStateMachine):
         assert len(finished) == len({job.id for job in finished})
         assert {job.id: job for job in finished} == {n: job for n, job in self.jobs.items() if job.state.final}
         for job_id in range(1, self.next_id + 1):
-            assert store.find(job_id) == self.jobs.get(job_id)
+            assert store.find_all([job_id]).get(job_id) == self.jobs.get(job_id)
         adds_up(store.state)
         failed = [job for job in finished if job.is_open_failure]
         assert store.state.failures.count == len(failed)
