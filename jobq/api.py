@@ -27,7 +27,7 @@ from jobq.rules.lifecycle import WrongState
 from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
 from jobq.store import compaction, presence
-from jobq.store.environment import capture
+from jobq.store.environment import capture, passed_on
 from jobq.store.selection import open_failures
 from jobq.store.state import StoreState
 from jobq.store.store import EnvironmentGone, Store
@@ -78,8 +78,10 @@ class Queue:
         directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
         if not os.path.isdir(directory):
             raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
-        environ = self.store.save_environment(capture(environment(), variables))
-        return Spec(cwd=utf8(directory), env=environ, umask=current_umask(), runner=runner, **fields)
+        environ = environment()
+        digest = self.store.save_environment(capture(environ, variables))
+        others = tuple(passed_on(environ, variables).items())
+        return Spec(cwd=utf8(directory), env=digest, umask=current_umask(), runner=runner, vars=others, **fields)
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""

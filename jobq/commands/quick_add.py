@@ -16,7 +16,7 @@ from jobq.rules.serving import why_unserved
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
 from jobq.store import presence
-from jobq.store.environment import capture, encode, make_durable
+from jobq.store.environment import capture, encode, make_durable, passed_on
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
 from jobq.store.hint import Hint, read_hint
@@ -117,7 +117,8 @@ def spec_record(options: dict[str, Any]) -> dict[str, Any]:
     directory = os.path.abspath(os.path.expanduser(options["cwd"])) if options.get("cwd") else os.getcwd()
     if not os.path.isdir(directory):
         raise NotADirectoryError(directory)
-    _, digest = encode(capture(environment(), options.get("env", {})))
+    environ, overrides = environment(), options.get("env", {})
+    _, digest = encode(capture(environ, overrides))
     spec: dict[str, Any] = {"cwd": utf8(directory), "env": digest}
     umask = current_umask()
     if umask != COMMON_UMASK:
@@ -127,6 +128,8 @@ def spec_record(options: dict[str, Any]) -> dict[str, Any]:
         for option in OPTIONS
         if option.in_spec and options.get(option.name, option.default) != option.default
     }
+    if others := passed_on(environ, overrides):
+        spec["vars"] = others
     return spec
 
 

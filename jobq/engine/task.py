@@ -63,6 +63,7 @@ class Task(NamedTuple):
         spec, attempt = job.spec, job.attempts[-1]
         trace = Trace.of(job, store)
         variables = {
+            **dict(spec.vars),
             "JOBQ_JOB_ID": str(job.id),
             "JOBQ_JOB_ATTEMPT": str(attempt.n),
             "JOBQ_STORE": utf8(store.path),

@@ -52,7 +52,7 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
 
 def _variables(job: Job, store: Store) -> str:
     try:
-        return f"{len(store.load_environment(job.spec.env))} variables"
+        return f"{len(store.load_environment(job.spec.env)) + len(job.spec.vars)} variables"
     except StoreDamaged as e:
         return safe(f"none: {e.what}: {e.path}")  # the rest of the job is still shown
 

@@ -29,10 +29,17 @@ from jobq.store.store import Store
 from tests.conftest import Cli, assert_sound
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SECRET": "é", "SHLVL": "2"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "SECRET": "é",
+    "SHLVL": "2",
+    "TMUX_PANE": "%3",
+    "SSH_TTY": "é\udcff",
+    "NVIM": "x" * 5000,
+}
 FULL = typer.main.get_command(app_for([]))
 VALUES = st.one_of(
-    st.sampled_from(["5", "-5", "0", "10m", "1h30m", "high", "low", "default", "other", "A=1", "PATH", "B=", "/", ".", "~",
+    st.sampled_from(["5", "-5", "0", "10m", "1h30m", "high", "low", "default", "other", "A=1", "PATH", "B=", "TMUX_PANE=%9", "SSH_TTY", "/", ".", "~",
                      "64k", "256M", "1G", "3", "10", "-", "--", "", "night", "é", "\udcff", "=", "-n", "1e999", "9" * 400]),
     st.text(max_size=6),
 )  # fmt: skip
@@ -59,7 +66,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory() as folder:
         stores = Path(folder) / "quick", Path(folder) / "full"
         for store in stores:
-            for variables in ({}, {"A": "1"}, {"B": ""}):
+            for variables in ({}, {"A": "1"}, {"B": ""}, {"TMUX_PANE": "%9"}):
                 Store(str(store)).save_environment(capture(ENVIRONMENT, variables))
             FULL(["--store", str(store), "add", "first"], standalone_mode=False)
         yield stores
@@ -81,6 +88,7 @@ def last_line(store: Path) -> bytes:
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
+@example(words=["-e", "TMUX_PANE=%9", "true"])
 @example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
 @given(words=WORDS)
 def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path], words: list[str]) -> None:

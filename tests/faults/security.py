@@ -923,5 +923,5 @@ SEEDS = [
     Seed(harness="environment-capture", fault="variables that change at each prompt are captured", file="store/environment.py", old='frozenset({"PWD", "OLDPWD", "SHLVL", "_"})', new='frozenset({"PWD", "SHLVL", "_"})', caught_by="environment-capture"),
     Seed(harness="code-from-store", fault="the store may name any function", file="command.py", old=r'[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"', new=r'[A-Za-z_.][\w.]*:.*"', caught_by="code-from-store"),
     Seed(harness="secrets-leaked", fault="rm leaves the environment of the last job that named it", file="api.py", old="            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})", new="            pass", caught_by="secrets-leaked"),
-    Seed(harness="secrets-leaked", fault="values are shown", file="views/detail.py", old='f"{len(store.load_environment(job.spec.env))} variables', new='f"{store.load_environment(job.spec.env)} variables', caught_by="tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
+    Seed(harness="secrets-leaked", fault="values are shown", file="views/detail.py", old='f"{len(store.load_environment(job.spec.env)) + len(job.spec.vars)} variables', new='f"{store.load_environment(job.spec.env)} variables', caught_by="tests/commands/test_bad_input.py::test_secrets_stay_in_the_environment_files"),
 ]  # fmt: skip
