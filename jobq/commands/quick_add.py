@@ -1,8 +1,8 @@
 """The fast path of `jobq add`, with few imports: the store's part of it takes 2 ms.
 
 It adds one command to a healthy store. The same table as in the full command reads the options (`options.table`), and
-the bytes in the journal are the same; a test compares them. Everything else, above all a mistake, is left to the full
-command before anything is written.
+the bytes in the store are the same; a test compares them. Everything else, above all a mistake, is left to the full
+command before the journal is written.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 
-from jobq.errors import JobqError, JournalMoved
+from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
 from jobq.rules.serving import why_unserved
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
 from jobq.store import presence
-from jobq.store.environment import capture, encode, make_durable, passed_on
+from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
 from jobq.store.hint import Hint, read_hint
@@ -51,7 +51,9 @@ def add(words: list[str]) -> bool:
         if root is None or not root.has(JOURNAL):
             return False
         root.check_private()
-        spec = spec_record(options)
+        spec = spec_record(options, root)
+    except NotSaved:
+        raise  # a second sync could succeed without the bytes that the first one has lost
     except (JobqError, OSError, ValueError):
         return False  # the full command prints the error
     job_id = enqueue(root, spec, command)
@@ -112,14 +114,16 @@ def is_plain(command: list[str]) -> bool:
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 
 
-def spec_record(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec as it is stored, without default values. Raises OSError if the directory does not exist."""
+def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
+    """Return the spec as it is stored, without default values; save the environment that it names.
+
+    Raises OSError if the directory does not exist, UsageError if the environment is too large, NotSaved.
+    """
     directory = os.path.abspath(os.path.expanduser(options["cwd"])) if options.get("cwd") else os.getcwd()
     if not os.path.isdir(directory):
         raise NotADirectoryError(directory)
     environ, overrides = environment(), options.get("env", {})
-    _, digest = encode(capture(environ, overrides))
-    spec: dict[str, Any] = {"cwd": utf8(directory), "env": digest}
+    spec: dict[str, Any] = {"cwd": utf8(directory), "env": save(root, capture(environ, overrides))}
     umask = current_umask()
     if umask != COMMON_UMASK:
         spec["umask"] = umask

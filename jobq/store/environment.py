@@ -28,13 +28,8 @@ PASSED_ON = frozenset(
     {
         *("TMUX", "TMUX_PANE", "STY", "WINDOW", "ZELLIJ_PANE_ID", "NVIM"),
         *("WINDOWID", "KITTY_WINDOW_ID", "ALACRITTY_WINDOW_ID", "ALACRITTY_SOCKET", "WEZTERM_PANE", "WT_SESSION"),
-        *(
-            "ITERM_SESSION_ID",
-            "TERM_SESSION_ID",
-            "GNOME_TERMINAL_SCREEN",
-            "KONSOLE_DBUS_SESSION",
-            "KONSOLE_DBUS_WINDOW",
-        ),
+        *("ITERM_SESSION_ID", "TERM_SESSION_ID", "GNOME_TERMINAL_SCREEN"),
+        *("KONSOLE_DBUS_SESSION", "KONSOLE_DBUS_WINDOW"),
         *("COLUMNS", "LINES", "GPG_TTY", "XDG_SESSION_ID", "WSL_INTEROP"),
         *("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"),
         "STARSHIP_SESSION_KEY",  # this key is a number that names a log file
