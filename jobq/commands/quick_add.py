@@ -84,27 +84,37 @@ def read(words: list[str]) -> Request | None:
     if rest[:1] != ["add"]:
         return None
     del rest[0]
-    texts: dict[str, Any] = {}
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        flag, equals, value = word.partition("=")
-        option = BY_FLAG.get(flag)
-        if option is None or (equals and not flag.startswith("--")) or not (equals or rest):
-            return None
-        text = value if equals else rest.pop(0)
-        if option.many:
-            texts.setdefault(option.name, []).append(text)
-        else:
-            texts[option.name] = text
-    if not is_plain(rest):
+    texts = take_options(rest)
+    if texts is None or not is_plain(rest):
         return None
     options = parse_options(texts, environment())
     if "name" in options:
         return None  # a name must be unused, which only the jobs can show
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
+
+
+def take_options(words: list[str]) -> dict[str, Any] | None:
+    """Remove the options from the start of the words; return their texts by name, or None for unknown ones."""
+    texts: dict[str, Any] = {}
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            flag, attached, text = word.partition("=")
+        else:
+            flag, attached, text = word[:2], word[2:], word[2:]
+        option = BY_FLAG.get(flag)
+        if option is None or not (attached or words):
+            return None
+        if not attached:
+            text = words.pop(0)
+        if option.many:
+            texts.setdefault(option.name, []).append(text)
+        else:
+            texts[option.name] = text
+    return texts
 
 
 def is_plain(command: list[str]) -> bool:

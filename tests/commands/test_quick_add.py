@@ -92,6 +92,7 @@ def environments(store: Path) -> dict[str, tuple[int, bytes]]:
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
 @example(words=["-e", "TMUX_PANE=%9", "true"])
+@example(words=["-p5", "-t10m", "-eA==1", "-eB", "--env=A=2", "--priority=-5", "-qnight", "true"])
 @example(words=["-e", "NEW=1", "-e", "B", "true"])
 @example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
 @given(words=WORDS)
@@ -108,13 +109,20 @@ def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path],
     assert environments(twins[0]) == environments(twins[1])
 
 
-@pytest.mark.parametrize("words", [["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"], ["-p5", "-qnight", "true"],
+        ["-p-5", "--grace=1m", "true"], ["-eA=1", "-e", "B=2", "--env=C=3", "true"],
+    ],
+)  # fmt: skip
 def test_plain_commands_take_the_quick_way(twins: tuple[Path, Path], words: list[str]) -> None:
     assert quick.read(["add", *words]) is not None
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-x", "true"], ["-p5", "true"], ["a b", "c"]]
+    "words",
+    [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-nn", "true"], ["-x", "true"], ["-p"], ["a b", "c"]],
 )
 def test_other_commands_are_left_to_the_full_command(words: list[str]) -> None:
     assert quick.read(["add", *words]) is None
