@@ -21,14 +21,15 @@ TRY_AGAIN = 75
 
 
 def main() -> "NoReturn":
-    """Run the command line and exit."""
+    """Run the command line, and end the process.
+
+    Output is not buffered, and no file is left half written. So Python's own cleaning is left out: it takes a tenth of
+    the time of `jobq add`.
+    """
     if sys.platform == "win32":
         sys.exit("jobq: Windows is not supported; run jobq under WSL, as on Linux")
     take_over()
-    code = outcome(sys.argv[1:])
-    if sys.flags.inspect:  # PYTHONINSPECT is meant for the user's programs: open no prompt here
-        os._exit(code)
-    sys.exit(code)
+    os._exit(outcome(sys.argv[1:]))
 
 
 def outcome(words: list[str]) -> int:
