@@ -70,7 +70,7 @@ _jobq() {
         "wait --timeout"|"wait -t") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue ack rm doctor completion --store --version --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;

@@ -10,7 +10,8 @@ import errno  # noqa: E402
 import os  # noqa: E402
 
 from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
-from jobq.views.console import error, take_over  # noqa: E402
+from jobq.version import VERSION  # noqa: E402
+from jobq.views.console import error, out, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ def tell(e: Exception) -> int:
 
 
 def run(words: list[str]) -> int:
-    """Run a plain `add` by `quick_add`, everything else by the full command line. Return the exit code."""
+    """Print the version, run a plain `add` by `quick_add`, all else by the full command line. Return the exit code."""
+    if words in (["--version"], ["-V"]):
+        out(f"jobq {VERSION}")
+        return 0
     from jobq.commands import quick_add as quick  # noqa: PLC0415  # slow imports belong inside the handlers above
 
     if quick.add(words):
