@@ -75,12 +75,13 @@ def read(words: list[str]) -> Request | None:
 
     Raises UsageError for a value that is not allowed.
     """
-    rest = list(words)
-    store = rest[1] if rest[:1] == ["--store"] and len(rest) > 1 else None
+    store, rest = None, list(words)
+    if rest and rest[0].startswith("--store="):
+        store = rest.pop(0).partition("=")[2]
+    elif rest[:1] == ["--store"] and len(rest) > 1:
+        _, store = rest.pop(0), rest.pop(0)
     if store == "":
         return None
-    if store is not None:
-        del rest[:2]
     if rest[:1] != ["add"]:
         return None
     del rest[0]

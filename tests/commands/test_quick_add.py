@@ -120,6 +120,15 @@ def test_plain_commands_take_the_quick_way(twins: tuple[Path, Path], words: list
     assert quick.read(["add", *words]) is not None
 
 
+def test_the_store_is_named_in_either_form() -> None:
+    read = quick.read(["add", "true"])
+    assert read is not None
+    for words in (["--store", "/s"], ["--store=/s"]):
+        assert quick.read([*words, "add", "true"]) == ("/s", *read[1:])
+    for words in (["--store="], ["--store", ""], ["--store"]):
+        assert quick.read([*words, "add", "true"]) is None
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-nn", "true"], ["-x", "true"], ["-p"], ["a b", "c"]],
