@@ -136,7 +136,9 @@ def test_the_version_is_printed_without_the_option_parser(cli: Cli, flag: str) -
     assert not loaded_by(cli, flag) & {"typer", "typing", "jobq.commands", "jobq.store"}
 
 
-@pytest.mark.parametrize("words", [("list",), ("show", "1"), ("log", "1"), ("completion", "bash")])
+@pytest.mark.parametrize(
+    "words", [(), ("list",), ("list", "--json"), ("list", "@"), ("show", "1"), ("log", "1"), ("completion", "bash")]
+)
 def test_a_command_that_only_reads_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", "true")
     loaded = loaded_by(cli, *words)
