@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--on-stop|--priority|--python|--queue|--retries|--state|--stop-after|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--on-stop|--priority|--python|--queue|--reason|--retries|--state|--stop-after|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -30,7 +30,8 @@ _jobq() {
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
-        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued running succeeded failed cancelled" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled" -- "$cur")); return ;;
+        "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
         "add --queue"|"add -q") return ;;
@@ -68,21 +69,35 @@ _jobq() {
         "log --tail") return ;;
         "log --attempt") return ;;
         "wait --timeout"|"wait -t") return ;;
+        "edit --queue"|"edit -q") return ;;
+        "edit --retries"|"edit -r") return ;;
+        "edit --timeout"|"edit -t") return ;;
+        "edit --grace") return ;;
+        "edit --log-max") return ;;
+        "edit --name"|"edit -n") return ;;
+        "edit --cwd"|"edit -C") _jobq_files; return ;;
+        "edit --env"|"edit -e") return ;;
+        "pause --reason") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue ack rm doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
-        "list") words="--state -s --queue -q --all -a --json --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "show") words="--json --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "log") words="--follow -f --tail --attempt --raw --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "wait") words="--timeout -t --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "cancel") words="--wait -w --verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "requeue") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "ack") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
-        "rm") words="--verbose -v --help -h @queued @running @succeeded @failed @cancelled" ;;
+        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "pause") words="--reason --help -h" ;;
+        "resume") words="--help -h" ;;
+        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

@@ -10,15 +10,13 @@ import errno  # noqa: E402
 import os  # noqa: E402
 
 from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
+from jobq.exit_codes import BUG, TRY_AGAIN  # noqa: E402
 from jobq.version import VERSION  # noqa: E402
 from jobq.views.console import error, out, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
     from typing import NoReturn
-
-BUG = 70
-TRY_AGAIN = 75
 
 
 def main() -> "NoReturn":

@@ -8,62 +8,62 @@ job = Queue().wait(job.id, timeout=60)
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from jobq import clock
-from jobq.command import Call, Command
-from jobq.errors import CallFailed, JobqError, NotFound, Refused, UsageError, WaitTimeout
-from jobq.job import Job, Moment, Spec, State
-from jobq.options.request import call_command, check_command, check_variables, current_directory, spec_fields
-from jobq.python.results import result_of
+from jobq import changes, clock, waiting
+from jobq.changes import Changed
+from jobq.command import Command
+from jobq.errors import CallFailed, JobqError, Refused, UsageError
+from jobq.job import Job, Pause, Spec, State
+from jobq.options.request import (
+    JobOptions,
+    call_command,
+    check_command,
+    check_variables,
+    current_directory,
+    existing_directory,
+    spec_fields,
+)
+from jobq.options.selectors import Selected, parse
+from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules import lifecycle
-from jobq.rules.lifecycle import WrongState
+from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
-from jobq.store import compaction, presence
+from jobq.store import presence
 from jobq.store.environment import capture, passed_on
-from jobq.store.selection import open_failures
-from jobq.store.state import StoreState
+from jobq.store.pauses import read_note
+from jobq.store.selection import find_named, open_failures, resolve
 from jobq.store.store import EnvironmentGone, Store
-from jobq.store.transaction import Add, Transaction
+from jobq.store.surroundings import survey
+from jobq.store.transaction import Add
 from jobq.system import current_umask, utf8
 
-FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks of `wait`
-CHECK_DEAD_EVERY = 1.0  # seconds between two looks for dead workers of `wait`
+if TYPE_CHECKING:
+    from jobq.store.check import Health
+    from jobq.store.repair import Loss
+    from jobq.worker.loop import Worker
 
-
-class JobOptions(TypedDict, total=False):
-    """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
-
-    queue: str
-    priority: int | str  # higher first; "low", "normal", "high"
-    retries: int  # attempts after the first; 0: never started twice
-    timeout: float | str | None  # or "10m"
-    grace: float | str  # from TERM to KILL
-    log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept
-    name: str | None  # unique among unfinished jobs
-    cwd: str | None
-    env: Mapping[str, str]  # on top of the environment of this process
-
-
-class Changed(NamedTuple):
-    """What a change of several jobs came to: the jobs after it, and why others were left as they are."""
-
-    jobs: list[Job]
-    refused: list[Refused]
+TRIES = 10  # of what a cleanup of environments may interrupt
 
 
 class Queue:
     """One store, seen as a queue. `path` None: JOBQ_STORE, else the user's state directory."""
 
     def __init__(self, path: str | None = None) -> None:
-        self.store = Store(store_path(path))
+        self._store = Store(store_path(path))
+
+    @property
+    def path(self) -> str:
+        """The directory of the store."""
+        return self._store.path
+
+    @property
+    def store(self) -> Store:
+        """The files of the queue, for code that extends jobq; the commands need none of it."""
+        return self._store
 
     # -- adding --------------------------------------------------------------------------------------
 
@@ -75,11 +75,9 @@ class Queue:
         fields = spec_fields(options)
         cwd, variables = options.get("cwd"), options.get("env") or {}
         check_variables(variables)
-        directory = os.path.abspath(os.path.expanduser(cwd)) if cwd else current_directory()
-        if not os.path.isdir(directory):
-            raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
+        directory = existing_directory(cwd) if cwd else current_directory()
         environ = environment()
-        digest = self.store.save_environment(capture(environ, variables))
+        digest = self._store.save_environment(capture(environ, variables))
         others = tuple(passed_on(environ, variables).items())
         return Spec(cwd=utf8(directory), env=digest, umask=current_umask(), runner=runner, vars=others, **fields)
 
@@ -89,23 +87,23 @@ class Queue:
             check_command(command, number if len(commands) > 1 else 0)
         if not commands:
             return []
-        for _ in range(10):
+        for _ in range(TRIES):
             spec = make_spec()
             try:
-                return self._store(spec, commands)
+                return self._store_jobs(spec, commands)
             except EnvironmentGone:
                 continue
-        return self._store(make_spec(), commands)
+        return self._store_jobs(make_spec(), commands)
 
-    def _store(self, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
+    def _store_jobs(self, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
         now = clock.now().wall
         if spec.name is None:
-            return self.store.append(Add(spec, commands), now)
-        with self.store.transaction(now) as changes:
-            other = changes.state.named(spec.name)
+            return self._store.append(Add(spec, commands), now)
+        with self._store.transaction(now) as transaction:
+            other = transaction.state.named(spec.name)
             if other is not None and not other.state.final:
                 raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-            return changes.add(Add(spec, commands))
+            return transaction.add(Add(spec, commands))
 
     def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
@@ -142,66 +140,87 @@ class Queue:
         """
         job_id = job.id if isinstance(job, Job) else job
         job = self.job(job_id)
-        if not isinstance(job.command, Call):
+        if job.call is None:
             raise Refused(f"job {job_id} is a command: it has output, but no result", f"'jobq log {job_id}'")
         if not job.state.final:
             raise Refused(f"job {job_id} is {job.state}: it has no result yet", "wait for it")
-        found = result_of(job, len(job.attempts), self.store.logs)
+        found = self.result_of(job, len(job.attempts))
         if job.state is not State.SUCCEEDED or found is None or found.error is not None:
             raise CallFailed(job_id, job.state, found.error if found else None)
         return found.value
 
     # -- looking -------------------------------------------------------------------------------------
 
+    def exists(self) -> bool:
+        """Return True if there is a store already; the first add makes it."""
+        self._store.read()
+        return self._store.header is not None
+
+    def select(self, words: Sequence[str]) -> Selected:
+        """Return the jobs that these words name: ids, ranges, names, "@", "@failed". Raises NotFound, UsageError."""
+        selectors = list(map(parse, words))
+        self._store.read()
+        return resolve(self._store, selectors)
+
     def job(self, job_id: int) -> Job:
-        """The job of that id. Raises NotFound."""
-        self.store.read()
-        return self.store.get(job_id)
+        """Return the job of that id. Raises NotFound."""
+        self._store.read()
+        return self._store.get(job_id)
 
     def named(self, name: str) -> Job:
-        """The unfinished job of that name, else the latest finished one. Raises NotFound."""
-        name = unicodedata.normalize("NFC", name)
-        job = self.store.read().named(name)
-        if job is not None and not job.state.final:
-            return job
-        for old in self.store.finished_jobs():
-            if old.spec.name == name:
-                return old
-        raise NotFound(f"named {name}")
+        """Return the unfinished job of that name, else the latest finished one. Raises NotFound."""
+        self._store.read()
+        return find_named(self._store, name)
 
     def jobs_of(self, job_ids: Sequence[int]) -> list[Job]:
-        """The jobs of these ids, in this order. Raises NotFound."""
-        self.store.read()
-        return list(self._all(job_ids).values())
+        """Return the jobs of these ids, in this order. Raises NotFound."""
+        self._store.read()
+        return list(waiting.find_all(self._store, job_ids).values())
 
     def jobs(self) -> list[Job]:
-        """The unfinished jobs, by id."""
-        return sorted(self.store.read().unfinished(), key=lambda job: job.id)
+        """Return the unfinished jobs, by id."""
+        return sorted(self._store.read().unfinished(), key=lambda job: job.id)
 
     def finished(self) -> Iterator[Job]:
-        """The finished jobs, the last one first; reads no more than is asked for."""
-        self.store.read()
-        return self.store.finished_jobs()
+        """Yield the finished jobs, the last one first; reads no more than is asked for."""
+        self._store.read()
+        return self._store.finished_jobs()
 
     def open_failures(self, most: int = 20) -> tuple[int, list[Job]]:
-        """How many failures nobody has dealt with (requeued, removed, acknowledged), and the last, newest first."""
-        self.store.read()
-        return open_failures(self.store, most)
+        """Return the number of open failures (not requeued, removed or acknowledged), and the last, newest first."""
+        self._store.read()
+        return open_failures(self._store, most)
 
     def workers(self) -> list[str]:
-        """The tokens of the live workers that take any job."""
-        root = self.store.existing()
+        """Return the tokens of the live workers that take any job."""
+        root = self._store.existing()
         return presence.alive(root) if root is not None else []
 
     def live_workers(self) -> list[LiveWorker]:
-        """The live workers that take any job, and what each serves."""
-        root = self.store.existing()
+        """Return the live workers that take any job, and what each serves."""
+        root = self._store.existing()
         return presence.live(root) if root is not None else []
+
+    def situation(self, jobs: Iterable[Job]) -> Situation:
+        """Return the facts beside these jobs, which were just read: workers, pauses, the time."""
+        return survey(self._store, jobs, clock.now())
+
+    def log_path(self, job_id: int, attempt: int) -> str:
+        """Return the file with the output of an attempt, whether it exists or not."""
+        return self._store.logs.path(job_id, attempt)
+
+    def result_of(self, job: Job, attempt: int, most: int = LARGEST) -> Result | None:
+        """Return what a Python function returned or raised, without values of more than `most` bytes; None: nothing."""
+        return result_of(job, attempt, self._store.logs, most)
+
+    def environment_of(self, job: Job) -> dict[str, str]:
+        """Return the variables of a job: those that were captured, and those in its spec. Raises StoreDamaged."""
+        return {**self._store.load_environment(job.spec.env), **dict(job.spec.vars)}
 
     # -- waiting -------------------------------------------------------------------------------------
 
     def wait(self, job: int | Job, timeout: float | None = None) -> Job:
-        """The job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
+        """Return the job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
         return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
 
     def wait_all(
@@ -211,160 +230,108 @@ class Queue:
         *,
         meanwhile: Callable[[list[int]], None] = lambda _open: None,
     ) -> list[Job]:
-        """The jobs once all are finished; `meanwhile` is told about once a second which are not.
+        """Return the jobs once all are finished. `meanwhile` gets the ids of the unfinished ones about once a second.
 
         Raises NotFound, WaitTimeout.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        poll = FIRST_POLL
-        looked = float("-inf")
-        open_ids = list(job_ids)
-        while True:
-            self.store.read()
-            open_ids = [job_id for job_id, job in self._all(open_ids).items() if not job.state.final]
-            if not open_ids:
-                return list(self._all(job_ids).values())
-            if time.monotonic() - looked >= CHECK_DEAD_EVERY:
-                looked = time.monotonic()
-                meanwhile(open_ids)
-                if self._owner_is_dead(open_ids):
-                    self._rescue()
-                    continue
-            if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(
-                    f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"
-                )
-            rest = poll if deadline is None else min(poll, max(0.0, deadline - time.monotonic()))
-            time.sleep(rest)
-            poll = min(poll * 1.5, LAST_POLL)
+        return waiting.wait_all(self._store, job_ids, timeout, meanwhile=meanwhile)
 
-    def _rescue(self) -> None:
-        """See to what dead workers have left."""
-        from jobq.worker.rescue import rescue  # noqa: PLC0415  # with all that knows processes: most commands never need it
-
-        rescue(self.store, clock.now())
-
-    def _owner_is_dead(self, job_ids: Iterable[int]) -> bool:
-        root = self.store.existing()
-        if root is None or not self.store.may_write:
-            return False  # it is for those who may write to settle a dead one's affairs
-        owners = {job.attempts[-1].owner for job in map(self.store.get, job_ids) if job.state is State.RUNNING}
-        runners = {job.runner for job in map(self.store.get, job_ids) if job.runner is not None and not job.state.final}
-        return any(not presence.is_alive(root, owner) for owner in owners | runners)
+    def poll(self) -> waiting.Poll:
+        """Return the rhythm for a wait of one's own."""
+        return waiting.Poll(self._store)
 
     # -- changing ------------------------------------------------------------------------------------
 
     def cancel(self, job_ids: Sequence[int]) -> Changed:
-        """End these jobs: at once where they wait, else as a wish that the owner of the process carries out.
+        """End these jobs: at once where they wait, else by a wish that the owner of the process carries out.
 
-        Returns them as they are then: cancelled, or running with the wish noted. Raises NotFound, NotSaved.
+        Returns them as they are then: cancelled, or running with the wish recorded. Raises NotFound, NotSaved.
         """
-        done = self._change(job_ids, lifecycle.cancel)
+        done = changes.change(self._store, job_ids, lifecycle.cancel)
         running = [job.id for job in done.jobs if job.state is State.RUNNING]
         try:
-            if running and self._owner_is_dead(running):
-                self._rescue()  # which tells their supervisors
-                now = self.store.find_all(job_ids)
+            if running and waiting.recover_if_orphaned(self._store, running):  # which tells their supervisors
+                now = self._store.find_all(job_ids)
                 return Changed([now.get(job.id, job) for job in done.jobs], done.refused)
         except (JobqError, OSError):
-            pass  # what was asked is done; `wait`, or the next worker, will see to the dead one's affairs
+            pass  # the cancel is recorded; `wait`, or the next worker, recovers the jobs of the dead one
         return done
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
-        if any(job_id in self.store.read().running for job_id in job_ids):
-            self._rescue()
-        return self._change(job_ids, lifecycle.requeue)
+        if any(job_id in self._store.read().running for job_id in job_ids):
+            waiting.recover(self._store)
+        return changes.change(self._store, job_ids, lifecycle.requeue)
+
+    def hold(self, job_ids: Sequence[int]) -> Changed:
+        """Keep waiting jobs from starting until they are released. Raises NotFound, NotSaved."""
+        return changes.change(self._store, job_ids, lifecycle.hold)
+
+    def release(self, job_ids: Sequence[int]) -> Changed:
+        """Let held jobs start. Raises NotFound, NotSaved."""
+        return changes.change(self._store, job_ids, lifecycle.release)
 
     def acknowledge(self, job_ids: Sequence[int]) -> Changed:
-        """Note that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
-        return self._change(job_ids, lifecycle.acknowledge)
+        """Record that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
+        return changes.change(self._store, job_ids, lifecycle.acknowledge)
 
-    def recover_if_orphaned(self, job_id: int) -> None:
-        """Record the end of a running job whose worker is dead, if it has ended. Raises as `wait`."""
-        if self._owner_is_dead([job_id]):
-            self._rescue()
+    def edit(self, job_ids: Sequence[int], **options: Unpack[JobOptions]) -> Changed:
+        """Change what waiting jobs ask for; an option that is not given stays.
+
+        Raises UsageError, NotFound, NotSaved.
+        """
+        fields: dict[str, Any] = spec_fields(options)
+        if cwd := options.get("cwd"):
+            fields["cwd"] = utf8(existing_directory(cwd))
+        variables = options.get("env") or {}
+        check_variables(variables)
+        return changes.edit(self._store, job_ids, fields, variables)
 
     def remove(self, job_ids: Sequence[int]) -> Changed:
-        """Forget jobs, their logs, and what of their environment nobody else needs; running ones are refused.
+        """Forget jobs, their logs, and the parts of their environment that no other job needs; refuse running ones.
 
         Raises NotFound, NotSaved.
         """
-        done = Changed([], [])
-        with self._changing(job_ids, clock.now()) as (changes, jobs):
-            for job in jobs:
-                if job.state is State.RUNNING:
-                    hint = f"'jobq cancel --wait {job.id}' ends it; then 'jobq rm {job.id}'"
-                    done.refused.append(WrongState(job, "be removed", hint))
-                    continue
-                done.jobs.append(job)
-                changes.remove(job.id, open_failure=job.is_open_failure)
-        try:
-            self.store.logs.remove({job.id for job in done.jobs})
-            compaction.forget_environments(self.store, {job.spec.env for job in done.jobs})
-        except (JobqError, OSError):
-            pass  # what was asked is done; the next compaction cleans up
-        return done
+        return changes.remove(self._store, job_ids)
 
-    def _change(self, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
-        now = clock.now()
-        done = Changed([], [])
-        with self._changing(job_ids, now) as (changes, jobs):
-            for before in jobs:
-                try:
-                    after = move(before, now)
-                    self._check_name(changes.state, after)
-                except Refused as e:
-                    done.refused.append(e)
-                    continue
-                done.jobs.append(after)
-                if after is not before:
-                    changes.put(after)
-        return done
+    # -- queues --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _changing(self, job_ids: Sequence[int], now: Moment) -> Iterator[tuple[Transaction, Iterator[Job]]]:
-        """A transaction, and these jobs as they are in it, finished long ago or not. Raises NotFound.
+    def pause(self, queue: str | None = None, reason: str = "") -> bool:
+        """Start nothing of a queue (None: of any) until it is resumed; running jobs go on. Return False if it was so.
 
-        Old files are read before the lock is taken: they are large. If compaction moves jobs there meanwhile, they are
-        read again.
+        Raises NotSaved.
         """
-        while True:
-            self.store.read()
-            known = self._all(job_ids)
-            generation = self.store.header.generation if self.store.header else 0
-            with self.store.transaction(now.wall) as changes:
-                header, jobs = self.store.header, changes.state.jobs
-                if header is not None and header.generation != generation and not jobs.keys() >= known.keys():
-                    continue
-                if gone := known.keys() & changes.state.removed:
-                    raise NotFound(str(min(gone)))
-                yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)
-            break
-        if compaction.is_due(self.store):
-            try:  # there may be no worker to do it
-                compaction.compact(self.store.path, now, known=compaction.Checkpoint.by(self.store))
-            except (JobqError, OSError):
-                pass  # what was asked is done; the next change, or a worker, will try again
+        return changes.set_pause(self._store, queue, Pause(clock.now().wall, reason))
 
-    def _all(self, job_ids: Sequence[int]) -> dict[int, Job]:
-        """The jobs of these ids. Raises NotFound."""
-        found = self.store.find_all(job_ids)
-        for job_id in job_ids:
-            if job_id not in found:
-                raise NotFound(str(job_id))
-        return found
+    def resume(self, queue: str | None = None) -> bool:
+        """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""
+        return changes.set_pause(self._store, queue, None)
 
-    def _check_name(self, state: StoreState, job: Job) -> None:
-        if job.spec.name is not None and not job.state.final:
-            other = state.named(job.spec.name)
-            if other is not None and other.id != job.id and not other.state.final:
-                raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+    def pauses(self) -> dict[str, str]:
+        """Return the reasons of the paused queues, by name; "*": all queues."""
+        return self._store.read().pauses()
 
+    def recorded_pauses(self) -> dict[str, str]:
+        """Return the same from the note beside the journal, without reading that; it may be late or missing."""
+        root = self._store.existing()
+        return read_note(root) if root is not None else {}
 
-def some(job_ids: Sequence[int]) -> str:
-    """ "job 3", "jobs 3, 4 and 5", "jobs 3, 4, 5 and 96 more"."""
-    if len(job_ids) == 1:
-        return f"job {job_ids[0]} is"
-    shown = ", ".join(map(str, job_ids[:4]))
-    return f"jobs {shown}{f' and {len(job_ids) - 4} more' if len(job_ids) > 4 else ''} are"
+    # -- the store -----------------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        """Check everything that must hold of the store. Raises StoreDamaged where reading can't go on."""
+        from jobq.store.check import examine  # noqa: PLC0415  # only `doctor` needs it
+
+        return examine(self._store)
+
+    def repair(self) -> Loss:
+        """Put a store made of everything readable in the place of a damaged one. Raises as `repair.repair`."""
+        from jobq.store.repair import repair  # noqa: PLC0415
+
+        return repair(self._store, clock.now().wall)
+
+    def worker(self, **settings: Any) -> Worker:
+        """Return a worker of this queue, with the settings of `worker.loop.Worker`."""
+        from jobq.worker.loop import Worker  # noqa: PLC0415  # the code that runs jobs
+
+        return Worker(self._store, **settings)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from importlib import import_module
-from io import StringIO
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobq.errors import UsageError
+from jobq.exit_codes import USAGE
 from jobq.version import VERSION
-from jobq.views.console import out, set_store_option, to_stderr
+from jobq.views.console import error, out, set_store_option
 from jobq.worker.signals import raise_interrupted
 
-USAGE = 2
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # base of the usage errors, unnamed in typer
 WORDS_END_OPTIONS = {"allow_interspersed_args": False}
 
@@ -76,11 +75,42 @@ MODULES = {  # command -> module and function; imported when needed
     "wait": "wait.wait",
     "cancel": "cancel.cancel",
     "requeue": "requeue.requeue",
+    "hold": "hold.hold",
+    "release": "release.release",
+    "edit": "edit.edit",
+    "pause": "pause.pause",
+    "resume": "resume.resume",
     "ack": "ack.ack",
     "rm": "rm.rm",
     "doctor": "doctor.doctor",
     "completion": "completion.completion",
 }
+
+
+ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
+    "ls": ["list"],
+    "ps": ["list"],
+    "status": [],
+    "kill": ["cancel"],
+    "tail": ["log", "--follow"],
+    "start": ["resume"],
+}
+
+
+def translated(words: Sequence[str]) -> list[str]:
+    """Return the words of jobq for the words of other tools: `ps`, `kill`, `help add`, `-V`."""
+    before = list(words[:2]) if words[:1] == ["--store"] else []
+    rest = list(words[len(before) :])
+    match rest:
+        case ["help"]:
+            rest = ["--help"]
+        case ["help", name, *_]:
+            rest = [name, "--help"]
+        case ["-V"]:
+            rest = ["--version"]
+        case [name, *others] if name in ELSEWHERE:
+            rest = [*ELSEWHERE[name], *others]
+    return before + rest
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -101,11 +131,21 @@ def run(words: Sequence[str]) -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, raise_interrupted)
     try:
+        words = translated(words)
         return app_for(words)(words, prog_name="jobq", standalone_mode=False) or 0
     except USAGE_ERROR as e:
-        told = StringIO()
-        e.show(told)  # type: ignore[attr-defined]
-        to_stderr(*told.getvalue().rstrip("\n").split("\n"))
-        if getattr(e, "option_name", "") == "--store":
-            to_stderr("hint: put --store DIR before the command")
+        error(*in_our_voice(e))
         return USAGE
+
+
+def in_our_voice(e: Any) -> tuple[str, str]:
+    """Return the sentence and the hint for a usage error of the option parser."""
+    message = e.format_message().replace(" (Possible options: ", " Did you mean ").rstrip(".?)")
+    sentence, _, near = message.partition(" Did you mean ")
+    sentence = f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"
+    path = e.ctx.command_path if e.ctx is not None else "jobq"
+    if getattr(e, "option_name", "") == "--store":
+        return sentence, "put --store DIR before the command"
+    if near:
+        return sentence, f"did you mean {near}?"
+    return sentence, f"see '{path} --help'"

@@ -28,11 +28,13 @@ from __future__ import annotations
 
 import errno
 
+from jobq import exit_codes
+
 
 class JobqError(Exception):
     """Base of all errors; `str()` is one sentence for people, `hint` the next step or ""."""
 
-    exit_code = 70
+    exit_code = exit_codes.BUG
 
     def __init__(self, sentence: str, hint: str = "") -> None:
         super().__init__(sentence)
@@ -50,13 +52,13 @@ class Interrupted(BaseException):
 class UsageError(JobqError):
     """The command line or the request is malformed."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
 
 
 class Refused(JobqError):
     """The request is well-formed, but the state of the job or of the store does not allow it."""
 
-    exit_code = 1
+    exit_code = exit_codes.FAILED
 
 
 class NotFound(Refused):
@@ -73,7 +75,7 @@ class StoreError(JobqError):
 class StoreDamaged(StoreError):
     """Acknowledged bytes are missing or changed. Nothing was written."""
 
-    exit_code = 65
+    exit_code = exit_codes.DAMAGED
 
     def __init__(self, path: str, offset: int, what: str) -> None:
         super().__init__(
@@ -90,7 +92,7 @@ class NotSaved(StoreError):
     the disk and may come back after a power cut.
     """
 
-    exit_code = 74
+    exit_code = exit_codes.NOT_SAVED
 
     def __init__(self, path: str, error: OSError, *, undone: bool = True) -> None:
         reason = error.strerror or str(error)
@@ -110,7 +112,7 @@ class SyncFailed(NotSaved):
 class LockTimeout(StoreError):
     """Another process held the lock of the store for the whole time allowed."""
 
-    exit_code = 75
+    exit_code = exit_codes.TRY_AGAIN
 
     def __init__(self, path: str, seconds: float, holder: str) -> None:
         super().__init__(f"the store was locked for {seconds:g} s by {holder}", f"try again; the lock file is {path}")
@@ -126,7 +128,7 @@ class JournalMoved(LockTimeout):
 class StoreReplaced(StoreError):
     """The store that this process has open is no longer the store at that path."""
 
-    exit_code = 75
+    exit_code = exit_codes.TRY_AGAIN
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -138,7 +140,7 @@ class StoreReplaced(StoreError):
 class StoreForbidden(StoreError):
     """This user can't use the store, or can't use it safely."""
 
-    exit_code = 77
+    exit_code = exit_codes.FORBIDDEN
 
 
 class Planted(StoreForbidden):
@@ -153,7 +155,7 @@ class Planted(StoreForbidden):
 class StoreTooNew(StoreError):
     """The store needs a later version of jobq."""
 
-    exit_code = 78
+    exit_code = exit_codes.TOO_NEW
 
     def __init__(self, path: str, needs: int, knows: int, version: str) -> None:
         super().__init__(
@@ -165,7 +167,7 @@ class StoreTooNew(StoreError):
 class WaitTimeout(JobqError):
     """The jobs did not finish in the time given."""
 
-    exit_code = 124
+    exit_code = exit_codes.TIMEOUT
 
 
 class EngineBroken(JobqError):
@@ -182,7 +184,7 @@ class PythonGone(JobqError):
 class OutputFailed(JobqError):
     """Data did not reach stdout, although its reader has not gone: a full disk, a closed descriptor."""
 
-    exit_code = 74
+    exit_code = exit_codes.NOT_SAVED
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"stdout {reason}", "fix that, then repeat the command; the output is incomplete")
@@ -191,7 +193,7 @@ class OutputFailed(JobqError):
 class CallFailed(JobqError):
     """The job has no result. `error`: the exception of the function (type, message, traceback), or None."""
 
-    exit_code = 1
+    exit_code = exit_codes.FAILED
 
     def __init__(self, job_id: int, state: str, error: dict[str, str] | None) -> None:
         why = f": {error['type']}: {error['message']}" if error else ""

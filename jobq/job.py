@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from jobq.command import Call, Command, Record
+from jobq.exit_codes import BY_SIGNAL, NOT_ITS_OWN, TIMEOUT
 
 
 class State(StrEnum):
@@ -32,7 +33,7 @@ class State(StrEnum):
 
 
 # The states that commands can lead to so far. Only these are offered, though every state can be read.
-REACHABLE = (State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+REACHABLE = (State.QUEUED, State.HELD, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
 
 
@@ -46,9 +47,6 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # jobq killed it because its worker was stopping, or never started it
     SPAWN_ERROR = "spawn_error"  # it could not be started; `error` says why
     LOST = "lost"  # its supervisor died: how it ended can't be known
-
-
-OURS = 125  # the exit code of a job that was ended or removed for reasons that are not its own
 
 
 class Moment(NamedTuple):
@@ -155,13 +153,13 @@ class Ending(NamedTuple):
         """The exit code that a shell would report; 124 for a timeout as in timeout(1), 125 where jobq is the cause."""
         match self.outcome:
             case Outcome.EXIT | Outcome.SPAWN_ERROR:
-                return self.status if self.status is not None else OURS
+                return self.status if self.status is not None else NOT_ITS_OWN
             case Outcome.SIGNAL:
-                return 128 + (self.signal or 0)
+                return BY_SIGNAL + (self.signal or 0)
             case Outcome.TIMEOUT:
-                return 124
+                return TIMEOUT
             case _:
-                return OURS
+                return NOT_ITS_OWN
 
     def __str__(self) -> str:
         match self.outcome:
@@ -185,6 +183,11 @@ class Attempt(NamedTuple):
     boot_id: str = ""
     ending: Ending | None = None
     extra: Record | None = None
+
+    @property
+    def handle(self) -> str:
+        """What its engine finds it by: "token/slot" for the local one, else "engine:..."."""
+        return self.supervisor
 
 
 class Step(NamedTuple):
@@ -248,5 +251,5 @@ class Job(NamedTuple):
         if self.state is State.SUCCEEDED:
             return 0
         if self.state is State.FAILED and self.ending is not None:
-            return self.ending.exit_code or OURS
-        return OURS
+            return self.ending.exit_code or NOT_ITS_OWN
+        return NOT_ITS_OWN

@@ -13,8 +13,10 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "errors", "startup"],
+    ["version", "exit_codes", "startup"],
+    ["errors"],
     ["system", "sealed"],
+    ["command"],
     ["job"],
     ["rules"],
     ["options"],
@@ -23,6 +25,8 @@ LAYERS = [
     ["supervisor", "python"],
     ["engine"],
     ["worker"],
+    ["waiting"],
+    ["changes"],
     ["api"],
     ["views"],
     ["commands"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
-from jobq.options.selectors import Selected, select_all
+from jobq.options.selectors import Selected
 from jobq.views.console import info
 
 
@@ -18,7 +18,7 @@ def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False
     """
     queue = queue_of(context)
     if jobs:
-        selected = select_all(queue, jobs)
+        selected = queue.select(jobs)
     else:
         selected = Selected([job.id for job in queue.finished() if job.is_open_failure], frozenset())
     if not selected.ids:

@@ -24,7 +24,8 @@ Words = Annotated[
     ),
 ]
 From = Annotated[
-    str | None, typer.Option("--from", metavar="FILE", help="Add a job for each line of a file (-: standard input).")
+    list[str] | None,
+    typer.Option("--from", metavar="FILE", help="Add a job for each line of a file (-: standard input)."),
 ]
 
 
@@ -46,12 +47,12 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, op
     warn_unserved(queue, [queue_name(options)])
 
 
-def commands_of(words: list[str] | None, from_: str | None, options: dict[str, Any], typed: str) -> list[Command]:
+def commands_of(words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str) -> list[Command]:
     """Return the command of the words, or one command for each line of the file. Raises UsageError.
 
     `typed`: the command of jobq that was typed, for the hint.
     """
-    if from_ is None:
+    if not files:
         if not words:
             raise UsageError("no command is given", f"give one, as in: jobq {typed} 'sleep 10 && echo done'")
         if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
@@ -61,7 +62,9 @@ def commands_of(words: list[str] | None, from_: str | None, options: dict[str, A
         raise UsageError("both --from and a command are given", "give only one of them")
     if options.get("name") is not None:
         raise UsageError("--name: several jobs can't share one name", "leave out --name with --from")
-    return [line for line in _lines(from_) if line.strip()]
+    if len(files) > 1:
+        raise UsageError("--from is given more than once", "join the files: cat A B | jobq add --from -")
+    return [line for line in _lines(files[0]) if line.strip()]
 
 
 def _lines(path: str) -> list[str]:

@@ -8,16 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq import clock
-from jobq.api import Changed, Queue
+from jobq.api import Queue
+from jobq.changes import Changed
 from jobq.errors import StoreError, UsageError
 from jobq.job import Job
-from jobq.options.selectors import Selected, select_all
+from jobq.options.selectors import Selected
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
-from jobq.rules.serving import why_unserved
+from jobq.rules.serving import why_paused, why_unserved
 from jobq.views.console import error, info, unserved
-from jobq.views.table import Situation, survey
 
 Selectors = Annotated[
     list[str] | None,
@@ -43,20 +42,27 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
     The change itself is done by now, so this never fails.
     """
     try:
-        workers = queue.live_workers()
+        workers, pauses = queue.live_workers(), queue.recorded_pauses()
     except (OSError, StoreError):
         return set(known)
-    reasons = {why for name in names if (why := why_unserved(name, workers))}
+    reasons = {why for name in names for why in (why_paused(name, pauses), why_unserved(name, workers)) if why}
     for why in sorted(reasons - set(known)):
         unserved(why)
     return reasons
+
+
+def tell_pauses(queue: Queue) -> None:
+    """Print which queues are paused. The jobs were read just now."""
+    pauses = queue.pauses()
+    for name in pauses:
+        unserved(why_paused(name, pauses))
 
 
 def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
     """Return the jobs that the words select; print a line if there are none. Raises UsageError, NotFound."""
     if not words:
         raise UsageError("no job is given", f"give one or more, as in: {example}")
-    selected = select_all(queue, words)
+    selected = queue.select(words)
     if not selected.ids:
         info("no such jobs")
     return selected
@@ -102,8 +108,3 @@ def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
 def queue_name(options: Mapping[str, Any]) -> str:
     """Return the queue of a job with these options."""
     return str(options.get("queue", BY_NAME["queue"].default))
-
-
-def situation(queue: Queue, jobs: Iterable[Job]) -> Situation:
-    """Return the workers and the time for a table of these jobs. Call it after reading the jobs."""
-    return survey(queue.store, jobs, clock.now())

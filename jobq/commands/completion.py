@@ -10,7 +10,16 @@ from jobq.errors import UsageError
 from jobq.views.completion import SHELLS, Command, Option
 from jobq.views.console import out
 
-TAKES = {"add": "command", "call": "", "run": "command", "worker": "", "doctor": "", "completion": "shell"}
+TAKES = {
+    "add": "command",
+    "call": "",
+    "run": "command",
+    "worker": "",
+    "doctor": "",
+    "pause": "",
+    "resume": "",
+    "completion": "shell",
+}
 
 
 def completion(

@@ -7,15 +7,11 @@ from typing import Annotated
 
 import typer
 
-from jobq import clock
 from jobq.commands.common import exit_with, queue_of
 from jobq.errors import StoreDamaged
-from jobq.store import check, presence
-from jobq.store.repair import repair
-from jobq.system import LINUX, NETWORK_FILESYSTEMS, filesystem
+from jobq.exit_codes import DAMAGED
+from jobq.system import LINUX
 from jobq.views.console import error, info, out
-
-DAMAGED = 65
 
 
 def doctor(
@@ -30,35 +26,33 @@ def doctor(
 
     Examples: jobq doctor; jobq doctor --accept-loss
     """
-    store = queue_of(context).store
+    queue = queue_of(context)
     try:
-        found = list(check.problems(store))
+        found = queue.health()
     except StoreDamaged as e:
         if not accept_loss:
             raise
         error(str(e))
-        loss = repair(store, clock.now().wall)
+        loss = queue.repair()
         info(f"{loss.lines} lines ({loss.bytes} bytes) were dropped; {loss.jobs} jobs remain in the journal")
         info(f"the damaged journal is kept as {loss.kept_as}")
-        found = list(check.problems(store))
-    out(f"store       {store.path}")
-    root = store.existing()
-    if store.header is None or root is None:
+        found = queue.health()
+    out(f"store       {queue.path}")
+    if found.header is None:
         out("            there is no store yet; the first 'jobq add' makes it")
         return
-    size, snapshot = store.journal_size
-    out(f"journal     generation {store.header.generation}, {size} bytes, {snapshot} of them snapshot")
-    out(f"jobs        {len(store.state.jobs)} in the journal, next id {store.state.next_id}")
-    tokens = presence.tokens(root)
-    alive = [token for token in tokens if presence.is_alive(root, token)]
-    out(f"workers     {len(alive)} alive, {len(tokens) - len(alive)} dead (the next worker recovers their jobs)")
-    if (kind := filesystem(store.path)) in NETWORK_FILESYSTEMS:
-        info(f"the store is on a network filesystem ({kind}), where locks may fail: keep it on a local disk")
+    size = f"{found.journal_size} bytes, {found.snapshot_size} of them snapshot"
+    out(f"journal     generation {found.header.generation}, {size}")
+    out(f"jobs        {found.jobs} in the journal, next id {found.next_id}")
+    dead = f", {found.dead} dead (the next worker recovers their jobs)" if found.dead else ""
+    out(f"workers     {found.alive} alive{dead}")
+    if found.network:
+        info(f"the store is on a network filesystem ({found.network}), where locks may fail: keep it on a local disk")
     if not os.path.exists("/proc/self/stat") and LINUX:
         info("/proc can't be read: jobq does not find processes of a job that started a session of their own")
-    for name in check.foreign(root):
+    for name in found.foreign:
         out(f"not ours    {name} (left alone)")
-    for problem in found:
+    for problem in found.problems:
         out(f"PROBLEM     {problem}")
-    out("healthy" if not found else f"{len(found)} problems")
-    exit_with(DAMAGED if found else 0)
+    out("healthy" if not found.problems else f"{len(found.problems)} problems")
+    exit_with(DAMAGED if found.problems else 0)

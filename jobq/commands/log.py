@@ -9,8 +9,8 @@ import typer
 from jobq.api import Queue
 from jobq.commands.common import exit_with, queue_of, warn_unserved
 from jobq.errors import NotFound, Refused, UsageError
-from jobq.job import OURS, Job, State
-from jobq.options.selectors import select
+from jobq.exit_codes import NOT_ITS_OWN
+from jobq.job import Job, State
 from jobq.views.console import error, info
 from jobq.views.logs import Printer, follow, print_log
 
@@ -39,14 +39,14 @@ def log(
     if follow_:
         exit_with(followed(queue, job, printer, attempt, tail))
     found = one_job(queue, job)
-    print_log(queue.store.logs.path(found.id, attempt_of(found, attempt)), printer, tail)
+    print_log(queue.log_path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
         info(f"job {found.id} has no output")
 
 
 def one_job(queue: Queue, word: str) -> Job:
     """Return the job that the word selects. Raises NotFound, or UsageError if it selects several."""
-    ids = select(queue, [word])
+    ids = queue.select([word]).ids
     if len(ids) != 1:
         raise UsageError(f"{word} selects {len(ids)} jobs", "name one job")
     return queue.job(ids[0])
@@ -58,14 +58,14 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
         found = one_job(queue, word)
     except NotFound as e:
         error(str(e), e.hint)
-        return OURS
+        return NOT_ITS_OWN
     try:
         if found.state is State.QUEUED:
             warn_unserved(queue, [found.spec.queue])
         return follow(queue, found.id, printer, attempt, tail).exit_code
     except NotFound as e:
         error(f"{e} any more: it was removed while its log was followed")
-        return OURS
+        return NOT_ITS_OWN
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

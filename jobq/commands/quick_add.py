@@ -12,7 +12,7 @@ import time
 
 from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
-from jobq.rules.serving import why_unserved
+from jobq.rules.serving import why_paused, why_unserved
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
 from jobq.store import presence
@@ -21,6 +21,7 @@ from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
 from jobq.store.hint import Hint, read_hint
 from jobq.store.lock import StoreLock
+from jobq.store.pauses import read_note
 from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
 from jobq.views.console import acknowledge, set_store_option, unserved
@@ -62,7 +63,8 @@ def add(words: list[str]) -> bool:
     presence.notify(root)
     acknowledge(str(job_id))
     try:
-        why = why_unserved(options.get("queue", BY_NAME["queue"].default), presence.live(root))
+        queue = options.get("queue", BY_NAME["queue"].default)
+        why = why_paused(queue, read_note(root)) or why_unserved(queue, presence.live(root))
     except (JobqError, OSError):
         return True  # the job is stored; a missing warning is no failure
     if why:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobq import clock
+from jobq.api import Queue
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import exit_with, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import Interrupted, NotFound, OutputFailed
-from jobq.job import OURS, Job, State
-from jobq.store.logs import Logs
+from jobq.exit_codes import NOT_ITS_OWN
+from jobq.job import Job, State
 from jobq.views.console import error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
@@ -50,7 +51,6 @@ def run(
 
     Examples: jobq run make test; jobq run -j 4 --from jobs.txt
     """
-    from jobq.worker.loop import Worker  # noqa: PLC0415
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     queue = queue_of(context)
@@ -58,15 +58,15 @@ def run(
     if not commands:
         info("no jobs to run: the input has no lines")
         return
-    single = from_ is None
+    single = not from_
     options = {"retries": 0, **options}
     speaker = Speaker()
     with StopSignals() as signals, speaker:
-        tell = quiet if single else RunReporter(queue.store.logs, speaker).tell
+        tell = quiet if single else RunReporter(queue, speaker).tell
         idle = StopNotice(signals, speaker).look
-        work = Worker(queue.store, slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
+        work = queue.worker(slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
         ids = queue.add_many(commands, lambda: queue.spec(**options, runner=work.token))
-        output = Output(queue.store.logs.path, ids[0], signals.ask, work.mark_read) if single else None
+        output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
         try:
             work.run(signals)
         finally:
@@ -77,7 +77,7 @@ def run(
         code = conclude_one(jobs[0], output.failure) if output is not None else conclude(jobs)
     except NotFound as e:
         error(f"{e} any more: it was removed while it ran")
-        code = OURS if single else 1
+        code = NOT_ITS_OWN if single else 1
     if signals.last:
         raise Interrupted(signals.last)
     exit_with(code)
@@ -121,8 +121,8 @@ class StopNotice:
 class RunReporter:
     """Reports many jobs: a line for each event except a start, and the last lines of output of a failed job."""
 
-    def __init__(self, logs: Logs, speaker: Speaker) -> None:
-        self._logs = logs
+    def __init__(self, queue: Queue, speaker: Speaker) -> None:
+        self._queue = queue
         self._speaker = speaker
 
     def tell(self, job: Job) -> None:
@@ -131,7 +131,7 @@ class RunReporter:
             return
         self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
         if job.state is State.FAILED:
-            for line in last_lines(self._logs.path(job.id, len(job.attempts)), LAST_WORDS):
+            for line in last_lines(self._queue.log_path(job.id, len(job.attempts)), LAST_WORDS):
                 self._speaker.add(job_output_to_stderr, f"jobq:   {line}")
 
 

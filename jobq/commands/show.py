@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Json, Selectors, queue_of, situation
-from jobq.options.selectors import select
+from jobq.commands.common import Json, Selectors, queue_of
 from jobq.views.console import info, out
 from jobq.views.data import envelope, job_data, result_data
 from jobq.views.detail import describe
@@ -20,11 +19,18 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     Examples: jobq show; jobq show 7; jobq show @failed --json
     """
     queue = queue_of(context)
-    found = queue.jobs_of(select(queue, jobs or ["@"]))
-    around = situation(queue, found)
+    found = queue.jobs_of(queue.select(jobs or ["@"]).ids)
+    around = queue.situation(found)
     if json:
-        out(envelope(jobs=[job_data(job, reason(job, around)) | result_data(job, queue.store.logs) for job in found]))
+        out(
+            envelope(
+                jobs=[
+                    job_data(job, reason(job, around)) | result_data(queue.result_of(job, len(job.attempts)))
+                    for job in found
+                ]
+            )
+        )
     elif not found:
         info("no such jobs")
     else:
-        out(*"\n\n".join(describe(job, around, queue.store) for job in found).split("\n"))
+        out(*"\n\n".join(describe(job, around, queue) for job in found).split("\n"))

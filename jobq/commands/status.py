@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobq.api import Queue
-from jobq.commands.common import situation, warn_unserved
+from jobq.commands.common import tell_pauses, warn_unserved
 from jobq.job import State
 from jobq.rules.order import claim_key
 from jobq.rules.serving import LiveWorker
@@ -23,9 +23,10 @@ def status(queue: Queue) -> None:
     waiting = sorted((job for job in jobs if job.state is not State.RUNNING), key=claim_key)
     failures, failed = queue.open_failures(LAST_FAILED)
     shown = failed[::-1] + running + waiting[:SHOWN]
-    around = situation(queue, shown)
+    around = queue.situation(shown)
     failures_text = f"{failures} failed, " if failures else ""
     out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_text}{alive(around.workers)}")
+    tell_pauses(queue)
     if shown:
         print_jobs(shown, around)
     if len(waiting) > SHOWN:

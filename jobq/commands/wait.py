@@ -9,8 +9,9 @@ import typer
 from jobq.commands.common import Selectors, exit_with, queue_of, warn_unserved
 from jobq.commands.options import value_of
 from jobq.errors import NotFound
-from jobq.job import OURS, State
-from jobq.options.selectors import names_one, select
+from jobq.exit_codes import NOT_ITS_OWN
+from jobq.job import State
+from jobq.options.selectors import select_one
 from jobq.options.values import duration
 from jobq.views.console import error, info
 from jobq.views.lines import why_ended
@@ -30,12 +31,12 @@ def wait(
     Examples: jobq wait 7; jobq wait -t 10m 11-110
     """
     queue = queue_of(context)
-    one = names_one(jobs or [])
+    one = select_one(jobs or [])
     try:
-        ids = select(queue, jobs) if jobs else [job.id for job in queue.jobs()]
+        ids = queue.select(jobs).ids if jobs else [job.id for job in queue.jobs()]
     except NotFound as e:
         error(str(e), e.hint)
-        exit_with(OURS if one else 1)
+        exit_with(NOT_ITS_OWN if one else 1)
         return
     limit = None if timeout is None else value_of("--timeout", duration, timeout)
     told: set[str] = set()
@@ -50,7 +51,7 @@ def wait(
         finished = queue.wait_all(ids, limit, meanwhile=tell)
     except NotFound as e:
         error(f"{e} any more: it was removed while jobq waited for it")
-        exit_with(OURS if one else 1)
+        exit_with(NOT_ITS_OWN if one else 1)
         return
     failed = [job for job in finished if job.state is not State.SUCCEEDED]
     for job in failed:

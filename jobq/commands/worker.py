@@ -9,6 +9,7 @@ import typer
 from jobq.commands.common import exit_with, queue_of
 from jobq.commands.options import value_of
 from jobq.errors import UsageError
+from jobq.exit_codes import TRY_AGAIN
 from jobq.options.values import duration, parse_name
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal
@@ -16,8 +17,6 @@ from jobq.views.text import command_line
 
 if TYPE_CHECKING:
     from jobq.worker.stopping import OnStop
-
-LEFT = 75
 
 
 def worker(  # noqa: PLR0917  # an option a parameter
@@ -53,21 +52,19 @@ def worker(  # noqa: PLR0917  # an option a parameter
     Examples: jobq worker -j 4; jobq worker -q gpu --drain
     """
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
-    from jobq.worker.loop import Worker  # noqa: PLC0415
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `run`
 
     queue = queue_of(context)
     after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
-        work = Worker(
-            queue.store,
+        work = queue.worker(
             slots=slots or usable_cpus(),
             queues=[value_of("--queue", parse_name, name) for name in queues] if queues else None,
             drain=drain,
             stop_after=after,
             on_stop=policy,
             report=watch.report,
-            idle=lambda: watch.refresh(work, stops=signals.count),
+            idle=lambda: watch.refresh(work, stops=signals.count),  # type: ignore[has-type]
         )
         if work.network:
             watch.remark(
@@ -81,7 +78,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
     if drain:
         if not done:
             info("stopped with work left")
-            exit_with(LEFT)
+            exit_with(TRY_AGAIN)
         exit_with(int(work.failed > 0))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import UsageError
@@ -63,6 +63,20 @@ def identifier(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+class JobOptions(TypedDict, total=False):
+    """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
+
+    queue: str
+    priority: int | str  # higher first; "low", "normal", "high"
+    retries: int  # attempts after the first; 0: never started twice
+    timeout: float | str | None  # or "10m"
+    grace: float | str  # from TERM to KILL
+    log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept
+    name: str | None  # unique among unfinished jobs
+    cwd: str | None
+    env: Mapping[str, str]  # on top of the environment of this process
+
+
 def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a Spec that these options set. Raises UsageError, TypeError for an option there is not."""
     if unknown := options.keys() - BY_NAME.keys():
@@ -118,3 +132,11 @@ def current_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
+
+
+def existing_directory(path: str) -> str:
+    """Return the full path of a directory. Raises UsageError if there is none."""
+    directory = os.path.abspath(os.path.expanduser(path))
+    if not os.path.isdir(directory):
+        raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
+    return directory

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from jobq.errors import Refused
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, State, Step
+from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State, Step
 from jobq.rules import retry
 
 
@@ -29,6 +29,7 @@ class Event(StrEnum):
     REQUEUE = "requeue"
     SKIP = "skip"
     EXPIRE = "expire"
+    EDIT = "edit"
 
 
 Q, H, R = State.QUEUED, State.HELD, State.RUNNING
@@ -38,6 +39,8 @@ MOVES: dict[tuple[State, Event], State] = {
     (H, Event.RELEASE): Q,
     (Q, Event.CANCEL): State.CANCELLED,
     (H, Event.CANCEL): State.CANCELLED,
+    (Q, Event.EDIT): Q,
+    (H, Event.EDIT): H,
     (Q, Event.EXPIRE): State.EXPIRED,
     (H, Event.EXPIRE): State.EXPIRED,
     (Q, Event.SKIP): State.SKIPPED,
@@ -77,12 +80,16 @@ PASSIVE = {
     Event.REQUEUE: "be requeued",
     Event.HOLD: "be held",
     Event.RELEASE: "be released",
+    Event.EDIT: "be edited",
 }
 HINTS = {
     (Q, Event.REQUEUE): "it is waiting already",
     (H, Event.REQUEUE): "it is waiting already, held by hand",
     (R, Event.REQUEUE): "cancel it first, or wait until it is over",
     (State.SUCCEEDED, Event.REQUEUE): "add it again to run it once more",
+    (R, Event.EDIT): "cancel it, wait for its end, and requeue it",
+    (R, Event.HOLD): "only a waiting job can be held",
+    (Q, Event.RELEASE): "it is not held",
 }
 
 
@@ -158,6 +165,11 @@ def hold(job: Job, now: Moment) -> Job:
 def release(job: Job, now: Moment) -> Job:
     """Release a held job."""
     return _move(job, Event.RELEASE, now)
+
+
+def edit(job: Job, now: Moment, spec: Spec) -> Job:
+    """A person changes what a waiting job asks for."""
+    return job if spec == job.spec else _move(job, Event.EDIT, now, spec=spec)
 
 
 def requeue(job: Job, now: Moment) -> Job:

@@ -1,4 +1,4 @@
-"""The order of claims, and the reason why a job is not running yet.
+"""The order of claims.
 
 Ready jobs are claimed by priority (higher first), then by id, within the limits of their queues. `Waiting` updates that
 order one job at a time, so that a claim costs the same for any number of waiting jobs.
@@ -7,13 +7,13 @@ order one job at a time, so that a claim costs the same for any number of waitin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import TypeVar
 
 from jobq.job import Due, Job, Moment, Spec, State
 from jobq.rules import retry
-from jobq.rules.serving import LiveWorker, why_unserved
+from jobq.rules.serving import ALL_QUEUES
 
 Rank = tuple[str, str | None, int]  # queue, runner, priority
 
@@ -21,12 +21,15 @@ Rank = tuple[str, str | None, int]  # queue, runner, priority
 class Waiting:
     """The queued jobs in the order of their claim, and the number of running jobs of each queue.
 
-    Heaps with lazy removal: an entry counts only if its job is still ready; duplicates are harmless.
+    Heaps with lazy removal: an entry counts only if its job is ready, of that rank, and not parked; duplicates are
+    harmless. A job that can't start for a reason of its own is parked under that reason, so that it stops no other job
+    of its rank, and put back when the reason is gone.
     """
 
     def __init__(self) -> None:
         self._ready: dict[Rank, list[int]] = {}
         self._later: dict[str, list[tuple[float, int]]] = {}  # by boot id; in a heap by seconds since that boot
+        self._parked: dict[str, frozenset[int]] = {}  # by reason
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
 
@@ -55,8 +58,19 @@ class Waiting:
 
     def push(self, job: Job) -> None:
         """Add a job that is ready (again)."""
-        rank = (job.spec.queue, job.runner, job.spec.priority)
-        heappush(self._ready.setdefault(rank, []), job.id)
+        heappush(self._ready.setdefault(rank_of(job), []), job.id)
+
+    def park(self, reason: str, job_ids: Collection[int], jobs: Mapping[int, Job]) -> None:
+        """Pass over these jobs for this reason; those that were parked for it before, and are not now, come back."""
+        before = self._parked.get(reason, frozenset())
+        self._parked[reason] = frozenset(job_ids)
+        for job_id in before.difference(job_ids):
+            job = jobs.get(job_id)
+            if job is not None and job.state is State.QUEUED and job.due is None:
+                self.push(job)
+
+    def _is_parked(self, job_id: int) -> bool:
+        return any(job_id in parked for parked in self._parked.values())
 
     def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
         """Make ready the jobs that have become due. Return the seconds until the next one is due, or None."""
@@ -83,10 +97,12 @@ class Waiting:
         runner: str | None = None,
         queues: Collection[str] | None = None,
         limits: Mapping[str, int] | None = None,
+        paused: Collection[str] = (),
     ) -> Iterator[Job]:
         """Yield up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
 
-        `queues` None stands for all; `limits` gives the most jobs of a queue that may run at once.
+        `queues` None stands for all; `limits` gives the most jobs of a queue that may run at once; nothing is
+        taken of `paused` queues ("*": all).
         """
         limits = limits or {}
         taken: Counter[str] = Counter()
@@ -94,7 +110,7 @@ class Waiting:
             best: Job | None = None
             for rank in list(self._ready):
                 queue, its_runner, _priority = rank
-                if not may_claim(queue, its_runner, runner, queues):
+                if not may_claim(queue, its_runner, runner, queues) or is_paused(queue, paused):
                     continue
                 if queue in limits and self.running[queue] + taken[queue] >= limits[queue]:
                     continue
@@ -109,10 +125,14 @@ class Waiting:
             taken[best.spec.queue] += 1
             yield best
 
-    def about_ready(self, *, runner: str | None = None, queues: Collection[str] | None = None) -> int:
+    def about_ready(
+        self, *, runner: str | None = None, queues: Collection[str] | None = None, paused: Collection[str] = ()
+    ) -> int:
         """Return about how many jobs could be claimed now, without checking each."""
         return sum(
-            len(heap) for (queue, whose, _), heap in self._ready.items() if may_claim(queue, whose, runner, queues)
+            len(heap)
+            for (queue, whose, _), heap in self._ready.items()
+            if may_claim(queue, whose, runner, queues) and not is_paused(queue, paused)
         )
 
     def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
@@ -136,7 +156,7 @@ class Waiting:
         heap = self._ready[rank]
         while heap:
             job = jobs.get(heap[0])
-            if job is not None and is_ready(job, now):
+            if job is not None and rank_of(job) == rank and is_ready(job, now) and not self._is_parked(job.id):
                 return job
             heappop(heap)
             if job is not None and job.state is State.QUEUED and job.due is not None:
@@ -166,6 +186,16 @@ def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Co
     return its_runner == runner and (queues is None or queue in queues)
 
 
+def is_paused(queue: str, paused: Collection[str]) -> bool:
+    """Return True if nothing of the queue may be started; "*" stands for all queues."""
+    return bool(paused) and (queue in paused or ALL_QUEUES in paused)
+
+
+def rank_of(job: Job) -> Rank:
+    """Return the heap that a ready job belongs to; an edit or a requeue may change it."""
+    return job.spec.queue, job.runner, job.spec.priority
+
+
 def claim_key(job: Job) -> tuple[int, int]:
     """Return the sort key by which ready jobs are claimed, in ascending order."""
     return (-job.spec.priority, job.id)
@@ -174,37 +204,3 @@ def claim_key(job: Job) -> tuple[int, int]:
 def is_ready(job: Job, now: Moment) -> bool:
     """Return True if the job could be claimed now, limits aside."""
     return job.state is State.QUEUED and retry.wait(job, now) <= 0
-
-
-def why_waiting(
-    job: Job,
-    now: Moment,
-    *,
-    workers: Sequence[LiveWorker],
-    dead: Collection[str] = (),
-    full: Mapping[str, tuple[int, int]] | None = None,
-) -> str:
-    """Return why a job does not run, in words; "" if it does or is finished.
-
-    `workers`: the live ones that take any job; `dead`: the tokens of some dead workers;
-    `full`: queue -> (running, limit).
-    """
-    if job.state is State.HELD:
-        return "held"
-    if job.state is not State.QUEUED:
-        return ""
-    again = ""
-    if (wait := retry.wait(job, now)) > 0:
-        again = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
-    if job.runner is not None:
-        if job.runner in dead:
-            return "its jobq run is over; the next worker cancels it"
-        return again or "waits for its own jobq run"
-    if unserved := why_unserved(job.spec.queue, workers):
-        return f"{again}; {unserved}" if again else unserved
-    if again:
-        return again
-    if full and job.spec.queue in full:
-        running, limit = full[job.spec.queue]
-        return f"queue {job.spec.queue} is full ({running}/{limit})"
-    return "ready"

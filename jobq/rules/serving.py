@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MOST_NAMED = 4  # queues that a sentence names
 
@@ -43,6 +43,18 @@ class LiveWorker:
     def serves(self, queue: str) -> bool:
         """Return True if it takes jobs of this queue, or took them before it was asked to stop."""
         return self.queues is None or queue in self.queues
+
+
+ALL_QUEUES = "*"
+
+
+def why_paused(queue: str, pauses: Mapping[str, str]) -> str:
+    """Return why nothing of the queue is started, by the reasons of paused queues; "" if it is not paused."""
+    name = queue if queue in pauses else ALL_QUEUES
+    if name not in pauses:
+        return ""
+    what = "all queues are paused" if name == ALL_QUEUES else f"queue {name} is paused"
+    return f"{what}: {pauses[name]}" if pauses[name] else what
 
 
 def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:

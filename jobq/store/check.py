@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
@@ -13,10 +14,11 @@ from jobq.store import compaction, environment, finished, pauses, presence, rete
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
-from jobq.store.journal import is_day
+from jobq.store.journal import Header, is_day
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.store import Store
+from jobq.system import NETWORK_FILESYSTEMS, filesystem
 
 QUARANTINE = "quarantine"
 FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, presence.WORKERS, QUARANTINE}
@@ -37,6 +39,41 @@ OURS = frozenset(
         pauses.NOTE,
     }
 )
+
+
+class Health(NamedTuple):
+    """The state of a store; `header` None: there is none yet."""
+
+    header: Header | None
+    journal_size: int  # bytes
+    snapshot_size: int  # bytes
+    jobs: int  # in the journal
+    next_id: int
+    alive: int  # workers
+    dead: int
+    network: str  # type of the network filesystem, "" for a local one
+    foreign: list[str]  # names that are not of jobq
+    problems: list[str]  # a sentence each
+
+
+def examine(store: Store) -> Health:
+    """Check everything that must hold of the store. Raises StoreDamaged if it can't be read further."""
+    found = list(problems(store))
+    root = store.existing()
+    tokens = presence.tokens(root) if root is not None else []
+    alive = sum(presence.is_alive(root, token) for token in tokens if root is not None)
+    kind = filesystem(store.path)
+    return Health(
+        store.header if root is not None else None,
+        *store.journal_size,
+        len(store.state.jobs),
+        store.state.next_id,
+        alive,
+        len(tokens) - alive,
+        kind if kind in NETWORK_FILESYSTEMS else "",
+        foreign(root) if root is not None else [],
+        found,
+    )
 
 
 def problems(store: Store) -> Iterator[str]:
@@ -79,7 +116,7 @@ def job_problems(job: Job, next_id: int) -> Iterator[str]:
         yield f"job {job.id} is {job.state}, but attempts {under_way} have no ending"
     if job.state.final != (job.finished_at is not None):
         yield f"job {job.id} is {job.state}, but its end time is {job.finished_at}"
-    if job.retries_used > job.spec.retries:
+    if job.retries_used > job.spec.retries and not any(step.event == Event.EDIT for step in job.history):
         yield f"job {job.id}: {job.retries_used} retries used, but the limit is {job.spec.retries}"
     state = State.QUEUED
     known = job.history

@@ -133,7 +133,7 @@ class Move:
         known = before.attempts
         touched = [a for i, a in enumerate(after.attempts) if i >= len(known) or a is not known[i]]
         attempts = [attempt_record(attempt) for attempt in touched]
-        return cls(after.id, after.history[len(before.history) :], changing_record(after), attempts)
+        return cls(after.id, list(after.history[len(before.history) :]), changing_record(after), attempts)
 
     @classmethod
     def decode(cls, record: Record) -> Self:

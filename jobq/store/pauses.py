@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOTE = "paused.json"
-ALL = "*"
 MOST_NOTE = 1 << 20  # bytes
 
 

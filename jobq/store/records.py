@@ -33,7 +33,7 @@ def _between(low: float, high: float) -> Callable[[Any], bool]:
 
 MOST_ID = MOST_STORED
 NUMBER = (int, float)
-PLACE = Rule((str,), re.compile(r"[\w-]*(/[\w-]*)?", re.ASCII).fullmatch)
+PLACE = Rule((str,), re.compile(r"([\w-]+:)?[\w-]*(/[\w-]*)?", re.ASCII).fullmatch)
 TIME = Rule(NUMBER, _between(-3e10, 2.5e11))  # wall clock, years 1019 to 9892: all calendars of the system know those
 CLOCK = Rule(NUMBER, _between(-1e12, 1e12))
 BYTE = Rule((int,), _between(0, 255))

@@ -1,13 +1,58 @@
-"""Looking for jobs in the whole store, finished ones included."""
+"""Selected jobs, looked up in the whole store, finished ones included. Call `Store.read` first."""
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from jobq.errors import NotFound
 from jobq.job import Job
+from jobq.options.selectors import Added, InState, Named, Range, Selected, Selector
 from jobq.store.store import Store
 
 
+def resolve(store: Store, selectors: Sequence[Selector]) -> Selected:
+    """Return the jobs that are selected, in their order, each once. Raises NotFound."""
+    found = [(selector.is_one, list(_ids(store, selector))) for selector in selectors]
+    named = chain.from_iterable(ids for is_one, ids in found if is_one)
+    return Selected(list(dict.fromkeys(chain.from_iterable(ids for _, ids in found))), frozenset(named))
+
+
+def _ids(store: Store, selector: Selector) -> Iterable[int]:
+    match selector:
+        case Range(low, high, is_one):
+            found = store.find_all(range(low, min(high, store.state.next_id - 1) + 1))
+            if not found:
+                raise NotFound(str(low) if is_one else f"in {low}-{high}")
+            return found
+        case Named(name):
+            return [find_named(store, name).id]
+        case Added(back):
+            job_id = store.state.next_id - 1 - back
+            if job_id < 1 or store.find(job_id) is None:
+                was = f": job {job_id} was removed" if job_id >= 1 else ": none was added yet" if back == 0 else ""
+                raise NotFound(f"@{f'~{back}' if back else ''}{was}")
+            return [job_id]
+        case InState(state):
+            jobs: Iterator[Job] = store.finished_jobs() if state.final else store.state.unfinished()
+            return sorted(job.id for job in jobs if job.state is state)
+
+
+def find_named(store: Store, name: str) -> Job:
+    """Return the unfinished job of that name, else the latest finished one. Raises NotFound."""
+    name = unicodedata.normalize("NFC", name)
+    job = store.state.named(name)
+    if job is not None and not job.state.final:
+        return job
+    for old in store.finished_jobs():
+        if old.spec.name == name:
+            return old
+    raise NotFound(f"named {name}")
+
+
 def open_failures(store: Store, most: int) -> tuple[int, list[Job]]:
-    """Return how many failures nobody has dealt with, and the last of them, the newest first. Call `read` first."""
+    """Return the number of open failures, and the last ones, the newest first."""
     state, archive = store.state, store.archive()
     here = sorted((job for job in state.jobs.values() if job.is_open_failure), key=_by_end, reverse=True)
     elsewhere = state.jobs.keys() | state.removed
@@ -17,7 +62,7 @@ def open_failures(store: Store, most: int) -> tuple[int, list[Job]]:
         found = [job for place in places if (job := archive.at(place)) is not None]
         if len(here) + len(found) >= min(most, count):
             return count, (here + found)[:most]
-    base = archive.open_failures(elsewhere)  # the places that are known were dealt with: look for the others
+    base = archive.open_failures(elsewhere)  # the known places were dealt with: look for the others
     found = [job for place in reversed(base.last) if (job := archive.at(place)) is not None]
     return base.number + len(here), (here + found)[:most]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from jobq.command import BadRecord, Command, Record
 from jobq.job import Job, QueueSettings, Spec
 from jobq.rules.order import Waiting
+from jobq.rules.serving import ALL_QUEUES
 from jobq.store.failures import Tally, was_open
 from jobq.store.indexes import Names, Running
-from jobq.store.pauses import ALL
 from jobq.store.records import MOST_ID
 
 
@@ -95,7 +95,7 @@ class StoreState:
     def pauses(self) -> dict[str, str]:
         """Return the reasons of the paused queues, by name; "*": all queues."""
         return {
-            settings.name or ALL: settings.pause.reason
+            settings.name or ALL_QUEUES: settings.pause.reason
             for settings in self.queues.values()
             if settings.pause is not None
         }

@@ -60,7 +60,7 @@ class Store:
             self._folder = folder
             self._check_writable(folder)
             hurry = self._hurry
-            self._lock = StoreLock(folder, self._lock_timeout, lambda: hurry[0]())
+            self._lock = StoreLock(folder, self._lock_timeout, lambda: hurry[0]())  # noqa: PLW0108  # set later
         return folder
 
     def existing(self) -> Folder | None:

@@ -154,7 +154,7 @@ def job_output_to_stderr(*lines: str) -> None:
 
 def error(sentence: str, hint: str = "") -> None:
     """Print an error: one sentence, and a hint about the next step."""
-    info(sentence)
+    to_stderr(f"error: {_for_our_store(sentence)}")
     if hint:
         to_stderr(f"hint: {_for_our_store(hint)}")
 
@@ -165,7 +165,9 @@ def unserved(why: str) -> None:
         from jobq.views.text import safe  # noqa: PLC0415
 
         why = safe(why)
-    if why.endswith(("?", "continues it")):
+    if "paused" in why:
+        advise(f"{why}; 'jobq resume' lets it go on")
+    elif why.endswith(("?", "continues it")):
         info(why)
     else:
         advise(f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}")

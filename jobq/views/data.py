@@ -8,8 +8,7 @@ from typing import Any
 from jobq.command import to_record
 from jobq.job import Attempt, Job, State
 from jobq.options.table import OPTIONS
-from jobq.python.results import result_of
-from jobq.store.logs import Logs
+from jobq.python.results import Result
 from jobq.views.text import iso_time
 
 VERSION = 1
@@ -42,9 +41,8 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
     }
 
 
-def result_data(job: Job, logs: Logs) -> dict[str, Any]:
-    """Return the result of the last attempt of a call, or its error (type, message, traceback); None for neither."""
-    found = result_of(job, len(job.attempts), logs)
+def result_data(found: Result | None) -> dict[str, Any]:
+    """Return what a Python function returned, or raised (type, message, traceback), the last time; null for neither."""
     return {"result": found.value if found else None, "raised": found.error if found else None}
 
 

@@ -6,14 +6,15 @@ import json
 import os
 from collections.abc import Iterator
 
+from jobq.api import Queue
 from jobq.command import kind
 from jobq.errors import StoreDamaged
 from jobq.job import Attempt, Job
 from jobq.options.table import OPTIONS, JobOption
 from jobq.options.values import span
-from jobq.python.results import Result, result_of
-from jobq.store.store import Store
-from jobq.views.table import Situation, reason
+from jobq.python.results import Result
+from jobq.rules.reasons import Situation
+from jobq.views.table import reason
 from jobq.views.text import clock_time, command_line, safe, size
 
 MOST_SHOWN = 1 << 20  # bytes; a larger result is not printed
@@ -27,7 +28,7 @@ def label_of(option: JobOption) -> str:
     return option.flags[0].removeprefix("--")
 
 
-def describe(job: Job, situation: Situation, store: Store) -> str:
+def describe(job: Job, situation: Situation, queue: Queue) -> str:
     """Return the text of `jobq show` for one job."""
     note = reason(job, situation)
     rows = [
@@ -37,7 +38,7 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
         ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
         *((label_of(option), safe(option.shown(getattr(job.spec, option.name)))) for option in SHOWN),
-        ("environment", f"{_variables(job, store)}, umask {job.spec.umask:03o}"),
+        ("environment", f"{_variables(job, queue)}, umask {job.spec.umask:03o}"),
         ("added", clock_time(job.added_at)),
         *([("retries used", str(job.retries_used))] if job.retries_used else []),
         *((safe(step.event), clock_time(step.at)) for step in job.history),
@@ -45,14 +46,14 @@ def describe(job: Job, situation: Situation, store: Store) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
-        lines += ["", *_attempt_lines(attempt, store.logs.path(job.id, attempt.n))]
-        lines += _result_lines(job, result_of(job, attempt.n, store.logs, MOST_SHOWN))
+        lines += ["", *_attempt_lines(attempt, queue.log_path(job.id, attempt.n))]
+        lines += _result_lines(job, queue.result_of(job, attempt.n, MOST_SHOWN))
     return "\n".join(lines)
 
 
-def _variables(job: Job, store: Store) -> str:
+def _variables(job: Job, queue: Queue) -> str:
     try:
-        return f"{len(store.load_environment(job.spec.env)) + len(job.spec.vars)} variables"
+        return f"{len(queue.environment_of(job))} variables"
     except StoreDamaged as e:
         return safe(f"none: {e.what}: {e.path}")  # the rest of the job is still shown
 

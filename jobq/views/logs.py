@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 
-from jobq.api import CHECK_DEAD_EVERY, FIRST_POLL, LAST_POLL, Queue
+from jobq.api import Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
@@ -212,8 +211,8 @@ class Tail:
 def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None) -> Job:
     """Print the log of the job, attempt by attempt, until the job is finished. Return the finished job."""
     n = attempt or max(1, len(queue.job(job_id).attempts))
-    log = Tail(queue.store.logs.path(job_id, n), tail)
-    poll, look_at = FIRST_POLL, 0.0
+    log = Tail(queue.log_path(job_id, n), tail)
+    poll = queue.poll()
     while True:
         job = queue.job(job_id)
         over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
@@ -224,7 +223,7 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
                 info(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
                 log.close()
                 n += 1
-                log = Tail(queue.store.logs.path(job_id, n))
+                log = Tail(queue.log_path(job_id, n))
                 continue
             if job.state.final or attempt is not None:
                 break
@@ -232,11 +231,9 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
             break
         if not wrote:
             printer.pause()
-        poll = FIRST_POLL if wrote else min(poll * 1.5, LAST_POLL)
-        time.sleep(poll)
-        if time.monotonic() >= look_at:
-            look_at = time.monotonic() + CHECK_DEAD_EVERY
-            queue.recover_if_orphaned(job_id)
+        poll.sleep(news=wrote)
+        if poll.is_time_to_check():
+            poll.recover([job_id])
     log.close()
     printer.end()
     return job

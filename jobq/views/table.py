@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.job import Job, Moment, State
 from jobq.options.values import span
-from jobq.rules.order import claim_key, why_waiting
-from jobq.rules.serving import LiveWorker
-from jobq.store import presence
-from jobq.store.store import Store
+from jobq.rules.order import claim_key
+from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line, safe
@@ -26,27 +24,6 @@ STYLES = {
     State.SKIPPED: "yellow",
     State.EXPIRED: "yellow",
 }
-
-
-class Situation(NamedTuple):
-    """The facts beside the jobs that a table shows: the time and the workers."""
-
-    now: Moment
-    workers: tuple[LiveWorker, ...] = ()  # live workers that take any job
-    dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
-    copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
-
-
-def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
-    """Return the situation of these jobs, which were just read from the store."""
-    root = store.existing()
-    if root is None:
-        return Situation(now)
-    runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
-    owners = runners | {store.state.jobs[job_id].attempts[-1].owner for job_id in store.state.running}
-    dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
-    copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
-    return Situation(now, tuple(presence.live(root)), dead, copied)
 
 
 def at_work(running: Iterable[Job]) -> list[Job]:
@@ -101,7 +78,7 @@ def reason(job: Job, situation: Situation) -> str:
             notes.append("no worker")
         return ", ".join(notes)
     if not job.state.final:
-        return safe(why_waiting(job, situation.now, workers=situation.workers, dead=situation.dead))
+        return safe(why_waiting(job, situation))
     if job.ending is None:
         return ""
     tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from jobq import clock
 from jobq.errors import OutputFailed
 from jobq.job import Job, Moment
+from jobq.rules.reasons import Situation
 from jobq.views.console import drawing, info, out, to_stderr
 from jobq.views.ended import Ended
 from jobq.views.lines import line
-from jobq.views.table import Situation, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ class Screen:
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
 
-        state = worker.store.state
+        state = worker.state
         running = [state.jobs[job_id] for job_id in sorted(state.running)]
         queued = sum(state.waiting.active.values()) - len(running)
         waiting = state.waiting.upcoming(state.jobs, NEXT)
@@ -189,7 +189,7 @@ class Screen:
             waiting = []
         now = clock.now()
         if now.boot - self._around.now.boot >= CHECK_EVERY:
-            self._around = survey(worker.store, waiting, now)
+            self._around = worker.situation(waiting)
         return Overview(
             worker.token,
             running,

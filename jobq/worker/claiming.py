@@ -49,7 +49,7 @@ class Claiming:
 
     def about_ready(self, state: StoreState) -> int:
         """Return about how many jobs could be claimed now."""
-        return state.waiting.about_ready(runner=self._runner, queues=self._queues)
+        return state.waiting.about_ready(runner=self._runner, queues=self._queues, paused=state.pauses())
 
     def claims(self, state: StoreState, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
         """Yield jobs for these slots, claimed: for each some milliseconds of work, if enough jobs are ready.
@@ -71,25 +71,15 @@ class Claiming:
                     break
 
     def _take(self, state: StoreState, count: int, now: Moment) -> Iterator[Job]:
-        """Yield ready jobs, taken out of their order. Jobs that run unrecorded, or are passed over, stay in it."""
+        """Yield ready jobs, taken out of their order, without those that run unrecorded or are passed over."""
         if self._started.is_outdated:
             return
         self._passed_over = {job_id: v for job_id, v in self._passed_over.items() if v[0] > now.boot}
-        barred = self._started.ids | self._passed_over.keys()
-        passed = []
-        try:
-            most = count + len(barred)
-            for job in state.waiting.take(state.jobs, most, now, runner=self._runner, queues=self._queues):
-                if job.id in barred:
-                    passed.append(job)
-                    continue
-                yield job
-                count -= 1
-                if not count:
-                    return
-        finally:
-            for job in passed:
-                state.waiting.push(job)
+        state.waiting.park("it runs already", self._started.ids, state.jobs)
+        state.waiting.park("it could not start", self._passed_over, state.jobs)
+        yield from state.waiting.take(
+            state.jobs, count, now, runner=self._runner, queues=self._queues, paused=state.pauses()
+        )
 
     def learn(self, ended: list[Ended], now: Moment) -> str:
         """Learn how long jobs take, and how many slots the machine can serve; return what it was short of, or ""."""

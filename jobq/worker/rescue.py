@@ -8,35 +8,29 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from jobq.engine import Finder, engine_of, make_finder
 from jobq.engine.local.adoption import may_still_run, runs_elsewhere
-from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
-from jobq.engine.task import Key, Trace
+from jobq.engine.task import Found, Key, Trace
 from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, Moment, State
 from jobq.rules import lifecycle
 from jobq.store import presence
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.worker.tasks import trace_of
 
 RANDOM = random.SystemRandom()
-
-
-class Adoption(NamedTuple):
-    """A running attempt that the rescuer answers for from now on."""
-
-    supervision: SupervisorFiles
-    trace: Trace
 
 
 class Rescued(NamedTuple):
     """The result of a rescue."""
 
-    adopted: list[Adoption]
-    settled: list[Job]
+    adopted: list[Trace]  # running attempts that the rescuer answers for from now on
+    recovered: list[Job]
     held: list[str]  # a sentence for each job whose processes nobody can find or prove to be ours
 
 
@@ -61,7 +55,7 @@ def rescue(store: Store, now: Moment, *, adopter: str | None = None) -> Rescued:
         try:
             _rescue_one(store, token, now, adopter, done)
         except (StoreError, OSError):
-            if not done.adopted and not done.settled:
+            if not done.adopted and not done.recovered:
                 raise
             break
     return done
@@ -82,79 +76,81 @@ def _rescue_one(store: Store, token: str, now: Moment, adopter: str | None, done
     dead_lock = presence.DeadWorkerLock.take(store.root, token)
     if exists and dead_lock is None and os.path.exists(f"{workers}/{token}/{presence.LOCK}"):
         return  # another process rescues it, or it is alive after all
-    locks: dict[SupervisorFiles, int | None] = {}
+    look = Look(workers)
     needed = True
     try:
-        endings, alive = _look_at(store, _answered_for(store.read_settled(), token), locks, now)
-        known = endings.keys() | alive.keys()
-        unknown = [job.id for job in _answered_for(store.state, token) if Trace.of(job, store).key not in known]
+        for job in _answered_for(store.read_settled(), token):
+            look.at(job, trace_of(store, job), now)
         why = runs_elsewhere if presence.is_copied(store.root, token) else partial(may_still_run, who="worker")
-        done.held.extend(map(why, unknown))
-        adopted: list[Adoption] = []
-        settled: list[Job] = []
-
+        done.held.extend(map(why, look.unknown))
+        adopted: list[Trace] = []
+        recovered: list[Job] = []
         with store.transaction(now.wall) as changes:
-            for job, key in _still_running(changes.state, endings, token):
-                settled.append(lifecycle.finish(job, endings[key], now, RANDOM.random()))
-                changes.put(settled[-1])
+            for job, key in _still_running(changes.state, look.endings, token):
+                recovered.append(lifecycle.finish(job, look.endings[key], now, RANDOM.random()))
+                changes.put(recovered[-1])
             if adopter is not None:
-                for job, key in _still_running(changes.state, alive, token):
-                    adopted.append(Adoption(alive[key], Trace.of(job, store)))
+                for job, key in _still_running(changes.state, look.alive, token):
+                    adopted.append(look.alive[key])
                     changes.put(lifecycle.adopt(job, now, owner=adopter))
             for job in orphans_of_run(changes.state, token, now):
-                settled.append(job)
+                recovered.append(job)
                 changes.put(job)
         done.adopted.extend(adopted)
-        done.settled.extend(settled)
+        done.recovered.extend(recovered)
         if adopter is None:
-            _forward_cancels(store.state, alive)
+            look.forward_cancels(store.state)
         needed = is_needed(store.state, token)
     finally:
-        for held in locks.values():
-            if held is not None and held >= 0:
-                os.close(held)
+        look.close()
         if dead_lock is not None:
             dead_lock.close(remove=not needed)
         elif exists and not needed:
             presence.remove_folder(f"{workers}/{token}")
 
 
-def _look_at(
-    store: Store, running: Iterable[Job], locks: dict[SupervisorFiles, int | None], now: Moment
-) -> tuple[dict[Key, Ending], dict[Key, SupervisorFiles]]:
-    """Return how these attempts ended, and which go on; `locks` gets the locks of dead supervisors, to be held."""
-    endings: dict[Key, Ending] = {}
-    alive: dict[Key, SupervisorFiles] = {}
-    for job in running:
-        attempt = job.attempts[-1]
-        key = Key(job.id, attempt.n)
-        supervision = SupervisorFiles.named(f"{store.path}/{presence.WORKERS}", attempt.supervisor)
-        if supervision not in locks:
-            locks[supervision] = supervision.lock_if_dead()
-        lock = locks[supervision]
-        if lock is not None:
-            ending = determine_ending(supervision, Trace.of(job, store), lock, given_up=_is_given_up(job, lock, now))
+class Look:
+    """A look at the attempts of one dead worker, each by the engine that runs it."""
+
+    def __init__(self, workers: str) -> None:
+        """`workers` is the folder of all worker folders."""
+        self.endings: dict[Key, Ending] = {}
+        self.alive: dict[Key, Trace] = {}
+        self.unknown: list[int] = []  # jobs of which nobody can tell
+        self._workers = workers
+        self._finders: dict[str, Finder | None] = {}
+
+    def _finder(self, trace: Trace) -> Finder | None:
+        engine = engine_of(trace.attempt.handle)
+        if engine not in self._finders:
+            self._finders[engine] = make_finder(engine, self._workers)
+        return self._finders[engine]
+
+    def at(self, job: Job, trace: Trace, now: Moment) -> None:
+        """Find out what became of the last attempt of the job. Raises OSError."""
+        finder = self._finder(trace)
+        cancelled_for = None if job.cancel_asked_at is None else abs(now.wall - job.cancel_asked_at)
+        found = finder.find(trace, cancelled_for) if finder is not None else Found()
+        if found.ending is not None:
+            self.endings[trace.key] = found.ending
+        elif found.runs:
+            self.alive[trace.key] = trace
         else:
-            ending = recorded_ending(supervision.events(key), attempt)
-            if ending is None:
-                alive[key] = supervision
-        if ending is not None:
-            endings[key] = ending
-    return endings, alive
+            self.unknown.append(job.id)
 
+    def forward_cancels(self, state: StoreState) -> None:
+        """Forward cancel requests to what runs, as no worker answers for it."""
+        for key, trace in self.alive.items():
+            job = state.jobs.get(key.job_id)
+            finder = self._finder(trace)
+            if job is not None and job.state is State.RUNNING and job.cancel_asked_at is not None and finder:
+                finder.cancel(trace)
 
-def _is_given_up(job: Job, lock: int, now: Moment) -> bool:
-    """Return True if a person has cancelled a job that can't be ended from here, or not for STUCK_AFTER seconds."""
-    asked_at = job.cancel_asked_at
-    return asked_at is not None and (lock < 0 or abs(now.wall - asked_at) > STUCK_AFTER)
-
-
-def _forward_cancels(state: StoreState, alive: Mapping[Key, SupervisorFiles]) -> None:
-    """Forward cancel requests to the supervisors, as no worker answers for these attempts."""
-    for key, supervision in alive.items():
-        job = state.jobs.get(key.job_id)
-        if job is not None and job.state is State.RUNNING and job.cancel_asked_at is not None:
-            supervision.order(f"cancel {key.job_id} {key.n}")
+    def close(self) -> None:
+        """Release what proves the endings."""
+        for finder in self._finders.values():
+            if finder is not None:
+                finder.close()
 
 
 def _answered_for(state: StoreState, token: str) -> list[Job]:

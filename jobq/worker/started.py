@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobq.engine.local.engine import LocalEngine
+from jobq.engine import Runner
 from jobq.engine.local.evidence import jobs_with_processes
 from jobq.engine.task import Ended, Key, Trace
 from jobq.job import Ending, Job, Moment, State
@@ -18,12 +18,11 @@ LOOK_AGAIN = 1.5  # seconds between two checks while there are any
 class Started:
     """The jobs that a worker must not claim, or they would run twice. Checked after each full read of the journal."""
 
-    def __init__(self, store: Store, engine: LocalEngine, token: str) -> None:
+    def __init__(self, store: Store, runner: Runner) -> None:
         self._store = store
-        self._token = token
         self._ended: dict[Key, tuple[Trace, Ending]] = {}  # the last ones that this worker has recorded
         self.forgotten: list[Ended] = []  # those of them that the store does not know any more
-        self._engine = engine
+        self._runner = runner
         self._loads = 0
         self._checked_at = float("-inf")
         self.ids: set[int] = set()
@@ -42,7 +41,7 @@ class Started:
             self.forgotten = [
                 Ended(key, ending) for key, (trace, ending) in self._ended.items() if self._is_forgotten(trace, state)
             ]
-        found = jobs_with_processes(self._store.path, self._store.uuid) | {key.job_id for key in self._engine.running()}
+        found = jobs_with_processes(self._store.path, self._store.uuid) | {key.job_id for key in self._runner.running()}
         self.ids = {number for number in found if (job := state.jobs.get(number)) is not None and waits(job)}
         self._loads, self._checked_at = self._store.loads, now.boot
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from jobq.api import Queue
-from jobq.commands.worker import LEFT
+from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Outcome, State
 from jobq.worker.stopping import STOP_AFTER
 from tests.conftest import Cli, wait_until
@@ -250,7 +250,7 @@ def stop_somehow(worker: Client, queue: Queue, dice: random.Random, figures: Fig
         time.sleep(dice.uniform(0, 0.2))
         worker.signal(dice.choice(SIGNALS))
     done = worker.wait()
-    figures.check(done.code in ({0, 1, LEFT} if drains else {0}) and "Traceback" not in done.err, str(done))
+    figures.check(done.code in ({0, 1, TRY_AGAIN} if drains else {0}) and "Traceback" not in done.err, str(done))
     return max(0.0, done.acked - asked)
 
 
@@ -299,7 +299,7 @@ def drained(bench: Bench) -> Figures:
     waiting = cli.id("true")
     asked = time.monotonic()
     worker.terminate()
-    figures.check(worker.wait(60) == LEFT, f"the worker exits with {worker.returncode}")
+    figures.check(worker.wait(60) == TRY_AGAIN, f"the worker exits with {worker.returncode}")
     figures.times.append(time.monotonic() - asked)
     figures.check(figures.times[0] >= STOP_AFTER, f"the jobs had {figures.times[0]:.1f} s")
     kept, ended, untouched = (cli.queue.job(job_id) for job_id in (1, 2, waiting))

@@ -39,7 +39,6 @@ from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
 from jobq.job import Attempt, Ending, Outcome
 from jobq.options import values
 from jobq.options.request import call_command
-from jobq.options.selectors import select
 from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle
 from jobq.store import check, environment
@@ -408,7 +407,7 @@ def fuzz_of_words(bench: Bench) -> Figures:
     for reader in (values.duration, *(option.parse for option in OPTIONS)):
         fuzz(reader.__name__, WORDS, reader, UsageError)
     queue = Queue(str(small_store(bench.folder / "store").path))
-    fuzz("handles", st.lists(WORDS, max_size=3), lambda words: select(queue, words), JobqError)
+    fuzz("handles", st.lists(WORDS, max_size=3), queue.select, JobqError)
     fuzz(
         "arguments of a call",
         st.lists(WORDS | WORDS.map(":=".__add__) | JSON.map(str).map("a:=".__add__), max_size=3),

@@ -541,9 +541,9 @@ SEEDS = [
     Seed(
         harness="history",
         fault="a cancel that does not read again under the lock",
-        file="api.py",
-        old="                yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)",
-        new="                yield changes, (known[job_id] for job_id in known)",
+        file="changes.py",
+        old="            yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)",
+        new="            yield changes, (known[job_id] for job_id in known)",
         caught_by="random-kills-history",
     ),
     Seed(

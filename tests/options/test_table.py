@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobq.api import JobOptions
 from jobq.errors import UsageError
 from jobq.job import Spec
-from jobq.options.request import spec_fields
+from jobq.options.request import JobOptions, spec_fields
 from jobq.options.table import OPTIONS, JobOption
 from jobq.store.records import read_spec, spec_record
 from jobq.views.detail import label_of

@@ -296,7 +296,7 @@ def test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails(
     store = cli.queue.store
     member = presence.Registration(Folder.create(str(cli.store)), own_jobs=False)
     done = rescue.rescue(store, clock.now(), adopter=member.token)
-    assert [adoption.trace.key.job_id for adoption in done.adopted] == [
+    assert [trace.key.job_id for trace in done.adopted] == [
         job.id for job in store.state.jobs.values() if job.attempts[-1].owner == member.token
     ]
     assert len(done.adopted) == 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobq import errors
-from jobq.api import JobOptions
 from jobq.cli import app_for
+from jobq.options.request import JobOptions
 from jobq.options.table import OPTIONS
 from tests.conftest import Cli
 from tests.faults.catalogue import CASES, COVERED

@@ -70,6 +70,8 @@ def perform(event: Event, job: Job) -> Job:
             return lifecycle.skip(job, NOW)
         case Event.EXPIRE:
             return lifecycle.expire(job, NOW)
+        case Event.EDIT:
+            return lifecycle.edit(job, NOW, job.spec._replace(priority=7))
         case _:
             return running_end[event]()
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.job import Due, Job, Moment, Spec, State
-from jobq.rules.order import Waiting, claim_key, is_ready, smallest, why_waiting
+from jobq.rules.order import Waiting, claim_key, is_ready, smallest
+from jobq.rules.reasons import Situation, why_waiting
 from jobq.rules.serving import LiveWorker, is_near, why_unserved
 
 NOW = Moment(1_000.0, 100.0, "boot")
@@ -156,21 +157,73 @@ def test_smallest_returns_the_first_items_of_a_heap(numbers: list[int], count: i
 
 
 def test_why_waiting_gives_the_reason_in_words() -> None:
-    anybody = [LiveWorker("w1")]
+    served, unserved = Situation(NOW, (LiveWorker("w1"),)), Situation(NOW)
     job = Job(1, SPEC, "true", 0.0)
     retrying = job._replace(due=Due.after(NOW, 30), retries_used=2)
-    assert why_waiting(job, NOW, workers=anybody) == "ready"
-    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), NOW, workers=anybody) == "retry 0/3 in 0 s"
-    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), NOW, workers=anybody) == "ready"
+    assert why_waiting(job, served) == "ready"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.4)), served) == "retry 0/3 in 0 s"
+    assert why_waiting(job._replace(due=Due.after(NOW, 0.0)), served) == "ready"
     mine = job._replace(spec=SPEC._replace(runner="r1"))
-    assert why_waiting(mine, NOW, workers=[]) == "waits for its own jobq run"
-    assert why_waiting(mine, NOW, workers=anybody, dead={"r1"}) == "its jobq run is over; the next worker cancels it"
-    assert why_waiting(job, NOW, workers=[]) == "no worker is running"
-    assert why_waiting(retrying, NOW, workers=anybody) == "retry 2/3 in 30 s"
-    assert why_waiting(retrying, NOW, workers=[]) == "retry 2/3 in 30 s; no worker is running"
-    assert why_waiting(job, NOW, workers=anybody, full={"default": (4, 4)}) == "queue default is full (4/4)"
-    assert why_waiting(job._replace(state=State.HELD), NOW, workers=anybody) == "held"
-    assert why_waiting(job._replace(state=State.RUNNING), NOW, workers=anybody) == ""
+    assert why_waiting(mine, unserved) == "waits for its own jobq run"
+    over = served._replace(dead=frozenset({"r1"}))
+    assert why_waiting(mine, over) == "its jobq run is over; the next worker cancels it"
+    assert why_waiting(job, unserved) == "no worker is running"
+    assert why_waiting(retrying, served) == "retry 2/3 in 30 s"
+    assert why_waiting(retrying, unserved) == "retry 2/3 in 30 s; no worker is running"
+    assert why_waiting(job._replace(state=State.HELD), served) == "held"
+    assert why_waiting(job._replace(state=State.RUNNING), served) == ""
+
+
+def test_a_pause_is_a_reason_of_every_job_of_its_queue() -> None:
+    job, around = Job(1, SPEC, "true", 0.0), Situation(NOW, (LiveWorker("w1"),))
+    assert why_waiting(job, around._replace(pauses={"default": "disk"})) == "queue default is paused: disk"
+    assert why_waiting(job, around._replace(pauses={"*": ""})) == "all queues are paused"
+    assert why_waiting(job, around._replace(pauses={"other": ""})) == "ready"
+    mine = job._replace(spec=SPEC._replace(runner="r1"))
+    assert why_waiting(mine, around._replace(pauses={"*": "later"})) == "all queues are paused: later"
+
+
+def test_nothing_is_taken_of_a_paused_queue() -> None:
+    jobs, waiting = {n: Job(n, SPEC._replace(queue="ab"[n % 2]), "true", 0.0) for n in range(1, 5)}, Waiting()
+    for job in jobs.values():
+        waiting.note(None, job)
+    assert list(waiting.take(jobs, 5, NOW, paused={"*"})) == []
+    assert waiting.about_ready(paused={"a"}) == 2
+    assert [job.id for job in waiting.take(jobs, 5, NOW, paused={"a"})] == [1, 3]
+
+
+def test_a_parked_job_stops_no_other_and_comes_back_to_its_place() -> None:
+    jobs, waiting = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 5)}, Waiting()
+    waiting.add(SPEC, range(1, 5))
+    waiting.park("a", {1, 2}, jobs)
+    waiting.park("b", {2}, jobs)
+    assert [job.id for job in waiting.take(jobs, 1, NOW)] == [3]
+    waiting.park("a", (), jobs)
+    assert [job.id for job in waiting.take(jobs, 1, NOW)] == [1]
+    waiting.park("b", (), jobs)
+    assert [job.id for job in waiting.take(jobs, 5, NOW)] == [2, 4]
+
+
+def test_an_edited_job_is_taken_by_its_new_priority_only() -> None:
+    jobs, waiting = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 4)}, Waiting()
+    waiting.add(SPEC, range(1, 4))
+    urgent = jobs[3]._replace(spec=SPEC._replace(priority=5))
+    waiting.note(jobs[3], urgent)
+    jobs[3] = urgent
+    late = jobs[1]._replace(spec=SPEC._replace(priority=-5))
+    waiting.note(jobs[1], late)
+    jobs[1] = late
+    assert [job.id for job in waiting.take(jobs, 9, NOW)] == [3, 2, 1]
+
+
+def test_a_requeued_job_of_a_run_is_not_taken_by_that_run_any_more() -> None:
+    mine = Job(1, SPEC._replace(runner="r1"), "true", 0.0)
+    jobs, waiting = {1: mine}, Waiting()
+    waiting.note(None, mine)
+    jobs[1] = mine._replace(anyone=True)
+    waiting.note(mine, jobs[1])
+    assert list(waiting.take(jobs, 1, NOW, runner="r1")) == []
+    assert [job.id for job in waiting.take(jobs, 1, NOW)] == [1]
 
 
 def serving(*queues: str, stopping: bool = False) -> LiveWorker:

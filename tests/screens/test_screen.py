@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from jobq.job import Job, Moment, Spec, State
 from jobq.options.values import duration, span
+from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.views.console import ENCODING
 from jobq.views.live import Overview, render
 from jobq.views.logs import MOST_TAIL, start_of_tail
 from jobq.views.output import ShownOutput, shown
-from jobq.views.table import Situation
 from jobq.views.text import command_line, safe
 from tests.conftest import Cli, wait_until
 from tests.helpers.terminal import Terminal

@@ -76,3 +76,14 @@ def test_compaction_of_many_jobs_with_long_variables_writes_lines_that_can_be_re
     again = Store(store.path)
     assert [dict(job.spec.vars)["TMUX_PANE"] for job in again.read().jobs.values()] == [f"%{n}" for n in range(12)]
     again.close()
+
+
+def test_an_edit_of_a_variable_takes_it_out_of_the_spec(cli: Cli) -> None:
+    cli.env |= {"TMUX_PANE": "%3", "SSH_TTY": "/dev/pts/7"}
+    job_id = cli.id('echo "$TMUX_PANE $SSH_TTY"')
+    cli("edit", "-e", "TMUX_PANE=asked", str(job_id))
+    job = cli.queue.job(job_id)
+    assert "TMUX_PANE" not in dict(job.spec.vars)
+    assert cli.queue.environment_of(job).items() >= {"TMUX_PANE": "asked", "SSH_TTY": "/dev/pts/7"}.items()
+    cli("worker", "--drain", "-j", "1")
+    assert cli("log", str(job_id)).stdout == "asked /dev/pts/7\n"

@@ -6,8 +6,10 @@ it has died; and from the lock and the file of an adopted supervisor, which a de
 
 from __future__ import annotations
 
+import os
 import selectors
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobq.command import Record
@@ -16,7 +18,9 @@ from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
 from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
+from jobq.job import Moment
 from jobq.supervisor import PROTOCOL, tree
+from jobq.supervisor.messages import RETURN_ORDER, STOPPING_ORDER, cancel_order, read_order, stop_order
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
@@ -31,7 +35,9 @@ class Unsent(NamedTuple):
 
 
 class LocalEngine:
-    """The running attempts of one worker."""
+    """All running attempts of one worker: the `Runner` of this machine."""
+
+    outlives = True
 
     def __init__(self, folder: str, *, bound: bool = False) -> None:
         """`folder` is the worker's own; `bound`: jobs end with the worker instead of outliving it."""
@@ -83,18 +89,18 @@ class LocalEngine:
                 self._no_start = f"no supervisor can be started: {e.filename or self._folder}: {e.strerror}"
         return [slot.name for slot in self._idle[:count]]
 
-    def let_go(self, most: int) -> None:
+    def narrow(self, most: int) -> None:
         """Keep at most `most` supervisors, as far as idle ones can exit: each is one more process."""
         for _ in range(sum(not slot.leaving for slot in self._slots) - most):
             if self._idle:
                 self._idle.pop().hang_up()  # it is removed once it has exited
 
-    def submit(self, name: str, tasks: list[Task]) -> None:
+    def submit(self, handle: str, tasks: Sequence[Task]) -> None:
         """Give the reserved slot jobs to run, one after the other. Every failure comes back as their ending."""
-        slot = next(slot for slot in self._idle if slot.name == name)
+        slot = next(slot for slot in self._idle if slot.name == handle)
         self._idle.remove(slot)
         self._traces.update({task.trace.key: task.trace for task in tasks})
-        slot.give(tasks)
+        slot.give(list(tasks))
         if slot.unsent:
             self._selector.register(slot.stdin, selectors.EVENT_WRITE, Unsent(slot))
 
@@ -135,7 +141,7 @@ class LocalEngine:
         tree.reap_orphans({slot.process.pid for slot in self._slots})
         return list(self._ended)
 
-    def recorded(self, ended: list[Ended]) -> None:
+    def recorded(self, ended: Sequence[Ended]) -> None:
         """Forget these attempts, and release what was kept for them: their endings are durable."""
         keys = {end.key for end in ended}
         self._ended = [end for end in self._ended if end.key not in keys]
@@ -210,10 +216,11 @@ class LocalEngine:
 
     # -- attempts of dead workers --------------------------------------------------------------------
 
-    def adopt(self, supervision: SupervisorFiles, trace: Trace) -> None:
-        """Answer for a running attempt of a dead worker from now on."""
+    def adopt(self, trace: Trace) -> None:
+        """Answer for a running attempt from now on."""
         self._traces[trace.key] = trace
-        adopted = self._orphans.adopt(supervision, trace.key)
+        workers = os.path.dirname(self._folder)
+        adopted = self._orphans.adopt(SupervisorFiles.named(workers, trace.attempt.supervisor), trace.key)
         if adopted.fd >= 0:
             self._selector.register(adopted.fd, selectors.EVENT_READ, adopted)
 
@@ -225,11 +232,11 @@ class LocalEngine:
         The caller may repeat it: an attempt of a dead supervisor is given up once it is stuck.
         """
         self._orphans.give_up(key)
-        return self._order(key, f"cancel {key.job_id} {key.n}")
+        return self._order(key, cancel_order(*key))
 
     def stop(self, key: Key, grace: float) -> bool:
         """End the attempt because the worker stops; `grace` seconds from TERM to KILL. Return True if ordered."""
-        if self._order(key, f"stop {key.job_id} {key.n} {grace}"):
+        if self._order(key, stop_order(*key, grace)):
             return True
         for slot in self._slots:
             if key in slot.keys:
@@ -239,23 +246,17 @@ class LocalEngine:
 
     def mark_read(self, key: Key, end: int) -> None:
         """Let the supervisor drop the log before the offset `end`. A lost order does no harm: the next one follows."""
-        self._order(key, f"read {key.job_id} {key.n} {end}")
+        self._order(key, read_order(*key, end))
 
-    def ask_back(self, *, late: float = 0.0) -> bool:
+    def recall(self, late: float = 0.0) -> bool:
         """Ask slots where no job has ended for `late` seconds to return waiting jobs. Return True if any was asked."""
         now = time.monotonic()
         slots = [slot for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
         slots = [slot for slot in slots if now >= slot.heard_at + late]
         for slot in slots:
-            slot.asked_back = slot.supervision.order("return")
+            slot.asked_back = slot.supervision.order(RETURN_ORDER)
             slot.heard_at = now
         return bool(slots)
-
-    def soonest_late(self) -> float | None:
-        """Return the seconds until `ask_back` or `ended` may have something to do; None: nothing to wait for."""
-        times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
-        soonest = min([*times, self._orphans.look_at])
-        return max(0.0, soonest - time.monotonic()) if soonest < float("inf") else None
 
     def _order(self, key: Key, text: str) -> bool:
         if self._orphans.order(key, text):
@@ -267,18 +268,22 @@ class LocalEngine:
         ours = [key for slot in self._slots for key in slot.keys]
         return ours + self._orphans.keys
 
-    def tend(self) -> None:
-        """Continue supervisors that were stopped (SIGSTOP): they enforce the time limits of their jobs."""
+    def tend(self, now: Moment) -> float:  # noqa: ARG002
+        """Continue suspended supervisors: they hold the time limits of their jobs. Return the seconds until `recall`
+        or `ended` may have something to do."""
         for slot in self._slots:
             slot.keep_going()
         self._orphans.keep_going()
+        times = [slot.heard_at + LATE for slot in self._slots if len(slot.keys) > 1 and not slot.asked_back]
+        soonest = min([*times, self._orphans.look_at])
+        return max(0.0, soonest - time.monotonic()) if soonest < float("inf") else soonest
 
     def announce_stop(self) -> None:
         """Tell the supervisors that this worker was asked to stop: they and their jobs may have got the same signal."""
         for slot in self._slots:
             if slot.keys:
-                slot.supervision.order("stopping")
-        self._orphans.order_all("stopping")
+                slot.supervision.order(STOPPING_ORDER)
+        self._orphans.order_all(STOPPING_ORDER)
 
     def close(self) -> None:
         """Hang up on the supervisors: idle ones exit, busy ones finish their job by themselves."""

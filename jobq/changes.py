@@ -1,0 +1,146 @@
+"""Changes of jobs and queues that a person asks for, each one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from jobq import clock
+from jobq.errors import JobqError, NotFound, Refused, UsageError
+from jobq.job import Job, Moment, Pause, QueueSettings, State
+from jobq.rules import lifecycle
+from jobq.rules.lifecycle import WrongState
+from jobq.store import compaction
+from jobq.store.operations import SetQueue
+from jobq.store.state import StoreState
+from jobq.store.store import Store
+from jobq.store.transaction import FormatTooOld, Transaction
+from jobq.waiting import find_all
+
+TRIES = 10  # of what a compaction may interrupt
+
+
+class Changed(NamedTuple):
+    """What a change of several jobs came to: the jobs after it, and why others were left as they are."""
+
+    jobs: list[Job]
+    refused: list[Refused]
+
+
+def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
+    """Move these jobs, as far as their states allow it. Raises NotFound, NotSaved."""
+    now = clock.now()
+    done = Changed([], [])
+    with changing(store, job_ids, now) as (changes, jobs):
+        for before in jobs:
+            try:
+                after = move(before, now)
+                check_name(changes.state, after)
+            except Refused as e:
+                done.refused.append(e)
+                continue
+            done.jobs.append(after)
+            if after.spec != before.spec:
+                changes.edit(after)
+            elif after is not before:
+                changes.put(after)
+    return done
+
+
+def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variables: Mapping[str, str]) -> Changed:
+    """Change these fields of the specs of waiting jobs, and set variables in their environments.
+
+    Raises UsageError, NotFound, NotSaved.
+    """
+    if fields.get("name") is not None and len(job_ids) > 1:
+        raise UsageError("several jobs can't share one name", "give one job")
+    store.read()
+    environments: dict[str, str] = {}  # by the digest before
+    if variables:
+        for job in find_all(store, job_ids).values():  # written before the lock is taken
+            old = job.spec.env
+            if old not in environments:
+                environments[old] = store.save_environment({**store.load_environment(old), **variables})
+
+    def edited(job: Job, now: Moment) -> Job:
+        env = environments.get(job.spec.env, job.spec.env)
+        others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
+        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others))
+
+    return change(store, job_ids, edited)
+
+
+def remove(store: Store, job_ids: Sequence[int]) -> Changed:
+    """Forget jobs, their logs, and the parts of their environment that no other job needs; refuse running ones.
+
+    Raises NotFound, NotSaved.
+    """
+    done = Changed([], [])
+    with changing(store, job_ids, clock.now()) as (changes, jobs):
+        for job in jobs:
+            if job.state is State.RUNNING:
+                hint = f"'jobq cancel --wait {job.id}' ends it; then 'jobq rm {job.id}'"
+                done.refused.append(WrongState(job, "be removed", hint))
+                continue
+            done.jobs.append(job)
+            changes.remove(job.id, open_failure=job.is_open_failure)
+    try:
+        store.logs.remove({job.id for job in done.jobs})
+        compaction.forget_environments(store, {job.spec.env for job in done.jobs})
+    except (JobqError, OSError):
+        pass  # the jobs are removed; the next compaction cleans up
+    return done
+
+
+@contextmanager
+def changing(store: Store, job_ids: Sequence[int], now: Moment) -> Iterator[tuple[Transaction, Iterator[Job]]]:
+    """Yield a transaction, and these jobs as they are in it, finished long ago or not. Raises NotFound.
+
+    Old files are read before the lock is taken: they are large. If compaction moves jobs there meanwhile, they are
+    read again.
+    """
+    while True:
+        store.read()
+        known = find_all(store, job_ids)
+        generation = store.header.generation if store.header else 0
+        with store.transaction(now.wall) as changes:
+            header, jobs = store.header, changes.state.jobs
+            if header is not None and header.generation != generation and not jobs.keys() >= known.keys():
+                continue
+            if gone := known.keys() & changes.state.removed:
+                raise NotFound(str(min(gone)))
+            yield changes, (jobs.get(job_id, known[job_id]) for job_id in known)
+        break
+    if compaction.is_due(store):
+        try:  # there may be no worker to do it
+            compaction.compact(store.path, now, known=compaction.Checkpoint.by(store))
+        except (JobqError, OSError):
+            pass  # the change is durable; the next change, or a worker, will try again
+
+
+def check_name(state: StoreState, job: Job) -> None:
+    """Raise Refused if another unfinished job has the name of this one, which is unfinished, too."""
+    if job.spec.name is not None and not job.state.final:
+        other = state.named(job.spec.name)
+        if other is not None and other.id != job.id and not other.state.final:
+            raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:
+    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved.
+
+    A store of an older format is compacted into one that can hold the settings of queues.
+    """
+    for _ in range(TRIES):
+        now = clock.now()
+        try:
+            with store.transaction(now.wall) as changes:
+                before = changes.state.queues.get(queue, QueueSettings(queue))
+                if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
+                    return False
+                changes.record(SetQueue(before._replace(pause=pause)))
+            return True
+        except FormatTooOld as e:
+            compaction.compact(store.path, now, least_format=e.format)
+    raise Refused("the store is being compacted", "try again")

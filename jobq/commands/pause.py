@@ -1,0 +1,33 @@
+"""jobq pause"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobq.commands.common import queue_of
+from jobq.commands.options import value_of
+from jobq.options.values import parse_name
+from jobq.rules.serving import ALL_QUEUES, why_paused
+from jobq.views.console import info
+
+QueueName = Annotated[str | None, typer.Argument(metavar="[QUEUE]", help="A queue; without it, all queues.")]
+
+
+def pause(
+    context: typer.Context,
+    queue_name: QueueName = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown wherever the pause is.")] = "",
+) -> None:
+    """Start no more jobs of a queue.
+
+    Running jobs go on. The pause lasts until 'jobq resume', for every worker. Without QUEUE, all queues are paused.
+
+    Examples: jobq pause; jobq pause night --reason 'disk is full'
+    """
+    queue = queue_of(context)
+    name = None if queue_name is None else value_of("QUEUE", parse_name, queue_name)
+    changed = queue.pause(name, reason)
+    words = why_paused(name or ALL_QUEUES, {name or ALL_QUEUES: reason})
+    info(words if changed else f"nothing changed: {words}")

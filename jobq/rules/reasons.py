@@ -1,0 +1,38 @@
+"""Why a job does not run, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from jobq.job import Job, Moment, State
+from jobq.rules import retry
+from jobq.rules.serving import LiveWorker, why_paused, why_unserved
+
+
+class Situation(NamedTuple):
+    """The facts beside a job that its reason depends on."""
+
+    now: Moment
+    workers: tuple[LiveWorker, ...] = ()  # live workers that take any job
+    dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
+    copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
+    pauses: Mapping[str, str] = MappingProxyType({})  # paused queue ("*": all of them) -> reason
+
+
+def why_waiting(job: Job, around: Situation) -> str:
+    """Return why a job does not run, in words; "" if it does or is finished."""
+    if job.state is State.HELD:
+        return "held"
+    if job.state is not State.QUEUED:
+        return ""
+    again = ""
+    if (wait := retry.wait(job, around.now)) > 0:
+        again = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
+    if job.runner is not None and job.runner in around.dead:
+        return "its jobq run is over; the next worker cancels it"
+    others = [] if job.runner is not None else [why_unserved(job.spec.queue, around.workers)]
+    reasons = [again, why_paused(job.spec.queue, around.pauses), *others]
+    usual = "ready" if job.runner is None else "waits for its own jobq run"
+    return "; ".join(filter(None, reasons)) or usual

@@ -1,0 +1,103 @@
+"""Waiting for jobs: poll, recover the jobs of dead workers, time out. One place for `wait`, `log -f` and Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from jobq import clock
+from jobq.errors import NotFound, WaitTimeout
+from jobq.job import Job
+from jobq.store.store import Store
+from jobq.store.surroundings import is_orphaned
+
+FIRST_POLL, LAST_POLL = 0.01, 0.1  # seconds between two looks
+CHECK_DEAD_EVERY = 1.0  # seconds between two checks for dead workers
+
+
+class Poll:
+    """The rhythm of one wait: quick at first and after news, slower while nothing happens."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seconds = FIRST_POLL
+        self._checked_at = float("-inf")
+
+    def sleep(self, *, news: bool = False, at_most: float = LAST_POLL) -> None:
+        """Sleep until the next look; `at_most`: seconds."""
+        self._seconds = FIRST_POLL if news else min(self._seconds * 1.5, LAST_POLL)
+        time.sleep(max(0.0, min(self._seconds, at_most)))
+
+    def is_time_to_check(self) -> bool:
+        """Return True about once a second."""
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_DEAD_EVERY:
+            return False
+        self._checked_at = now
+        return True
+
+    def recover(self, job_ids: Sequence[int]) -> bool:
+        """Recover these jobs if their worker is dead; return True if it was. Raises as `rescue`."""
+        return recover_if_orphaned(self._store, job_ids)
+
+
+def recover_if_orphaned(store: Store, job_ids: Sequence[int]) -> bool:
+    """Record how running jobs of dead workers ended, if one of these is among them; return True if so."""
+    if not is_orphaned(store, job_ids):
+        return False
+    recover(store)
+    return True
+
+
+def recover(store: Store) -> None:
+    """Recover the jobs of all dead workers."""
+    from jobq.worker.rescue import rescue  # noqa: PLC0415  # with all that knows processes: most commands never need it
+
+    rescue(store, clock.now())
+
+
+def wait_all(
+    store: Store,
+    job_ids: Sequence[int],
+    timeout: float | None = None,
+    *,
+    meanwhile: Callable[[list[int]], None] = lambda _open: None,
+) -> list[Job]:
+    """Return the jobs once all are finished. `meanwhile` gets the ids of the unfinished ones about once a second.
+
+    Raises NotFound, WaitTimeout.
+    """
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    poll = Poll(store)
+    open_ids = list(job_ids)
+    while True:
+        store.read()
+        open_ids = [job_id for job_id, job in find_all(store, open_ids).items() if not job.state.final]
+        if not open_ids:
+            return list(find_all(store, job_ids).values())
+        if poll.is_time_to_check():
+            meanwhile(open_ids)
+            if poll.recover(open_ids):
+                continue
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(
+                f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"
+            )
+        poll.sleep(at_most=deadline - time.monotonic())
+
+
+def find_all(store: Store, job_ids: Sequence[int]) -> dict[int, Job]:
+    """Return the jobs of these ids. Raises NotFound."""
+    found = store.find_all(job_ids)
+    for job_id in job_ids:
+        if job_id not in found:
+            raise NotFound(str(job_id))
+    return found
+
+
+def some(job_ids: Sequence[int]) -> str:
+    """Return "job 3 is", "jobs 3, 4 are", "jobs 3, 4, 5, 6 and 96 more are"."""
+    if len(job_ids) == 1:
+        return f"job {job_ids[0]} is"
+    shown = ", ".join(map(str, job_ids[:4]))
+    return f"jobs {shown}{f' and {len(job_ids) - 4} more' if len(job_ids) > 4 else ''} are"

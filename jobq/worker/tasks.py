@@ -1,0 +1,49 @@
+"""From a claimed job to what an engine needs to run it: the only place where stored jobs become tasks."""
+
+from __future__ import annotations
+
+from jobq.command import to_run
+from jobq.engine.task import Key, Task, Trace
+from jobq.job import Job, Moment
+from jobq.rules.retry import attempts_left
+from jobq.store.store import Store
+from jobq.supervisor.mark import VARIABLE, mark_of
+from jobq.system import utf8
+
+
+def trace_of(store: Store, job: Job) -> Trace:
+    """Return what identifies the last attempt of the job."""
+    attempt = job.attempts[-1]
+    mark = mark_of(store.identity, attempt.supervisor, job.id, attempt.n, attempt.claimed_at)
+    return Trace(Key(job.id, attempt.n), attempt, mark, store.logs.path(job.id, attempt.n), job.added_at)
+
+
+def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool = False) -> Task:
+    """Return the task of the last attempt of the job, which was just claimed; `script` calls functions."""
+    spec, attempt = job.spec, job.attempts[-1]
+    trace = trace_of(store, job)
+    variables = {
+        **dict(spec.vars),
+        "JOBQ_JOB_ID": str(job.id),
+        "JOBQ_JOB_ATTEMPT": str(attempt.n),
+        "JOBQ_STORE": utf8(store.path),
+        VARIABLE: f"{trace.mark:x}:{store.uuid}",
+    }
+    if spec.name is not None:
+        variables["JOBQ_JOB_NAME"] = spec.name
+    result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
+    return Task(
+        trace,
+        to_run(job.command, utf8(script), utf8(result or "")),
+        spec.cwd,
+        spec.umask,
+        utf8(store.environment_path(spec.env)),
+        variables,
+        spec.timeout,
+        spec.grace,
+        spec.log_max,
+        now.boot_id,
+        not attempts_left(job),
+        result,
+        followed,
+    )
