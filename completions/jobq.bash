@@ -80,7 +80,7 @@ _jobq() {
         "pause --reason") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;

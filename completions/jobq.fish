@@ -2,7 +2,7 @@
 complete -c jobq -f
 set -l jobq_commands add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
-complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -d 'Print the version'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a add -d 'Enqueue a command and print the id of its job'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l from -r -F -d 'Add a job for each line of a file (-: standard input)'

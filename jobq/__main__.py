@@ -11,7 +11,8 @@ import os  # noqa: E402
 
 from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
 from jobq.exit_codes import BUG, TRY_AGAIN  # noqa: E402
-from jobq.views.console import error, take_over  # noqa: E402
+from jobq.version import VERSION  # noqa: E402
+from jobq.views.console import error, out, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 
 
 def main() -> "NoReturn":
-    """Run the command line and exit."""
+    """Run the command line, and end the process.
+
+    Output is not buffered, and no file is left half written. So Python's own cleaning is left out: it takes a tenth of
+    the time of `jobq add`.
+    """
     if sys.platform == "win32":
         sys.exit("jobq: Windows is not supported; run jobq under WSL, as on Linux")
     take_over()
-    code = outcome(sys.argv[1:])
-    if sys.flags.inspect:  # PYTHONINSPECT is meant for the user's programs: open no prompt here
-        os._exit(code)
-    sys.exit(code)
+    os._exit(outcome(sys.argv[1:]))
 
 
 def outcome(words: list[str]) -> int:
@@ -81,7 +83,10 @@ def tell(e: Exception) -> int:
 
 
 def run(words: list[str]) -> int:
-    """Run a plain `add` by `quick_add`, everything else by the full command line. Return the exit code."""
+    """Print the version, run a plain `add` by `quick_add`, all else by the full command line. Return the exit code."""
+    if words in (["--version"], ["-V"]):
+        out(f"jobq {VERSION}")
+        return 0
     from jobq.commands import quick_add as quick  # noqa: PLC0415  # slow imports belong inside the handlers above
 
     if quick.add(words):

@@ -32,7 +32,7 @@ from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.settings import environment, store_path
 from jobq.store import presence
-from jobq.store.environment import capture
+from jobq.store.environment import capture, passed_on
 from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, open_failures, resolve
 from jobq.store.store import Store
@@ -72,8 +72,10 @@ class Queue:
         cwd, variables = options.get("cwd"), options.get("env") or {}
         check_variables(variables)
         directory = existing_directory(cwd) if cwd else current_directory()
-        environ = self._store.save_environment(capture(environment(), variables))
-        return Spec(cwd=utf8(directory), env=environ, umask=current_umask(), runner=runner, **fields)
+        environ = environment()
+        digest = self._store.save_environment(capture(environ, variables))
+        others = tuple(passed_on(environ, variables).items())
+        return Spec(cwd=utf8(directory), env=digest, umask=current_umask(), runner=runner, vars=others, **fields)
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
@@ -183,8 +185,8 @@ class Queue:
         return result_of(job, attempt, self._store.logs, most)
 
     def environment_of(self, job: Job) -> dict[str, str]:
-        """Return the captured environment of a job. Raises StoreDamaged."""
-        return self._store.load_environment(job.spec.env)
+        """Return the variables of a job: those that were captured, and those in its spec. Raises StoreDamaged."""
+        return {**self._store.load_environment(job.spec.env), **dict(job.spec.vars)}
 
     # -- waiting -------------------------------------------------------------------------------------
 

@@ -106,7 +106,8 @@ def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variab
 
     def edited(job: Job, now: Moment) -> Job:
         env = environments.get(job.spec.env, job.spec.env)
-        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env))
+        others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
+        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others))
 
     return change(store, job_ids, edited)
 

@@ -45,7 +45,7 @@ def jobq(
         ),
     ] = None,
     _show_version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """A job queue for one user on one machine: no daemon, honest exit codes, nothing lost.

@@ -101,6 +101,7 @@ class Spec(NamedTuple):
     log_max: int = 256 << 20  # bytes of output to keep of each attempt
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
+    vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
     extra: Record | None = None  # keys of later versions
 
 

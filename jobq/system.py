@@ -6,7 +6,6 @@ Processes are in `supervisor/tree.py`.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import stat
 import sys
@@ -221,6 +220,8 @@ def open_fifo(path: str, *, dir_fd: int | None = None) -> int:
 
 def usable_cpus() -> int:
     """Return the number of CPUs that this process may use: by its affinity and its container's quota, rounded up."""
+    import math  # noqa: PLC0415  # `jobq add` does without it
+
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))

@@ -127,12 +127,25 @@ def test_modules_that_are_not_needed_are_not_loaded(module: str, never: set[str]
     assert loaded & never - (typers if module == "jobq.cli" else set()) == set()
 
 
-@pytest.mark.parametrize("words", [("list",), ("show", "1"), ("log", "1"), ("completion", "bash")])
-def test_a_command_that_only_reads_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
-    cli("add", "true")
+def loaded_by(cli: Cli, *words: str) -> set[str]:
+    """Run jobq with these words, and return the modules that it loads."""
     command = [sys.executable, "-X", "importtime", "-m", "jobq", *words]
     told = subprocess.run(command, capture_output=True, text=True, env=cli.env, check=False).stderr
-    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+    return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_printed_without_the_option_parser(cli: Cli, flag: str) -> None:
+    assert cli(flag).stdout == cli("--store", str(cli.store), flag).stdout
+    assert not loaded_by(cli, flag) & {"typer", "typing", "jobq.commands", "jobq.store"}
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("list",), ("list", "--json"), ("list", "@"), ("show", "1"), ("log", "1"), ("completion", "bash")]
+)
+def test_a_command_that_only_reads_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
+    cli("add", "true")
+    loaded = loaded_by(cli, *words)
     assert "jobq.store.store" in loaded
     never = {
         "rich",

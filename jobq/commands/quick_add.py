@@ -1,8 +1,8 @@
 """The fast path of `jobq add`, with few imports: the store's part of it takes 2 ms.
 
 It adds one command to a healthy store. The same table as in the full command reads the options (`options.table`), and
-the bytes in the journal are the same; a test compares them. Everything else, above all a mistake, is left to the full
-command before anything is written.
+the bytes in the store are the same; a test compares them. Everything else, above all a mistake, is left to the full
+command before the journal is written.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 
-from jobq.errors import JobqError, JournalMoved
+from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
 from jobq.rules.serving import why_paused, why_unserved
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
 from jobq.store import presence
-from jobq.store.environment import capture, encode, make_durable
+from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
 from jobq.store.hint import Hint, read_hint
@@ -52,7 +52,9 @@ def add(words: list[str]) -> bool:
         if root is None or not root.has(JOURNAL):
             return False
         root.check_private()
-        spec = spec_record(options)
+        spec = spec_record(options, root)
+    except NotSaved:
+        raise  # a second sync could succeed without the bytes that the first one has lost
     except (JobqError, OSError, ValueError):
         return False  # the full command prints the error
     job_id = enqueue(root, spec, command)
@@ -75,36 +77,47 @@ def read(words: list[str]) -> Request | None:
 
     Raises UsageError for a value that is not allowed.
     """
-    rest = list(words)
-    store = rest[1] if rest[:1] == ["--store"] and len(rest) > 1 else None
+    store, rest = None, list(words)
+    if rest and rest[0].startswith("--store="):
+        store = rest.pop(0).partition("=")[2]
+    elif rest[:1] == ["--store"] and len(rest) > 1:
+        _, store = rest.pop(0), rest.pop(0)
     if store == "":
         return None
-    if store is not None:
-        del rest[:2]
     if rest[:1] != ["add"]:
         return None
     del rest[0]
-    texts: dict[str, Any] = {}
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        flag, equals, value = word.partition("=")
-        option = BY_FLAG.get(flag)
-        if option is None or (equals and not flag.startswith("--")) or not (equals or rest):
-            return None
-        text = value if equals else rest.pop(0)
-        if option.many:
-            texts.setdefault(option.name, []).append(text)
-        else:
-            texts[option.name] = text
-    if not is_plain(rest):
+    texts = take_options(rest)
+    if texts is None or not is_plain(rest):
         return None
     options = parse_options(texts, environment())
     if "name" in options:
         return None  # a name must be unused, which only the jobs can show
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
+
+
+def take_options(words: list[str]) -> dict[str, Any] | None:
+    """Remove the options from the start of the words; return their texts by name, or None for unknown ones."""
+    texts: dict[str, Any] = {}
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            flag, attached, text = word.partition("=")
+        else:
+            flag, attached, text = word[:2], word[2:], word[2:]
+        option = BY_FLAG.get(flag)
+        if option is None or not (attached or words):
+            return None
+        if not attached:
+            text = words.pop(0)
+        if option.many:
+            texts.setdefault(option.name, []).append(text)
+        else:
+            texts[option.name] = text
+    return texts
 
 
 def is_plain(command: list[str]) -> bool:
@@ -114,13 +127,16 @@ def is_plain(command: list[str]) -> bool:
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 
 
-def spec_record(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec as it is stored, without default values. Raises OSError if the directory does not exist."""
+def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
+    """Return the spec as it is stored, without default values; save the environment that it names.
+
+    Raises OSError if the directory does not exist, UsageError if the environment is too large, NotSaved.
+    """
     directory = os.path.abspath(os.path.expanduser(options["cwd"])) if options.get("cwd") else os.getcwd()
     if not os.path.isdir(directory):
         raise NotADirectoryError(directory)
-    _, digest = encode(capture(environment(), options.get("env", {})))
-    spec: dict[str, Any] = {"cwd": utf8(directory), "env": digest}
+    environ, overrides = environment(), options.get("env", {})
+    spec: dict[str, Any] = {"cwd": utf8(directory), "env": save(root, capture(environ, overrides))}
     umask = current_umask()
     if umask != COMMON_UMASK:
         spec["umask"] = umask
@@ -129,6 +145,8 @@ def spec_record(options: dict[str, Any]) -> dict[str, Any]:
         for option in OPTIONS
         if option.in_spec and options.get(option.name, option.default) != option.default
     }
+    if others := passed_on(environ, overrides):
+        spec["vars"] = others
     return spec
 
 

@@ -1,6 +1,6 @@
 """Captured environments: one immutable private file for each distinct one, named by its digest.
 
-The values of variables are in no other file of the store.
+The values of variables are in no other file of the store, except those of PASSED_ON, which stand in the specs of jobs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,24 @@ ENV = "env"
 SEALED = 0o400  # mode of a file whose name is durable, too
 POINTER = 8  # bytes that execve(2) adds for each variable
 NOT_CAPTURED = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})  # they differ from one prompt to the next
+# Variables that differ between prompts, panes, connections, or steps of a CI run. If they were captured, each job would
+# need a file of its own; so their values stand in the spec of the job. Specs are in the journal, outside `env`: only
+# names that are known to hold no secret may be here, but numbers, paths, addresses and padding.
+PASSED_ON = frozenset(
+    {
+        *("TMUX", "TMUX_PANE", "STY", "WINDOW", "ZELLIJ_PANE_ID", "NVIM"),
+        *("WINDOWID", "KITTY_WINDOW_ID", "ALACRITTY_WINDOW_ID", "ALACRITTY_SOCKET", "WEZTERM_PANE", "WT_SESSION"),
+        *("ITERM_SESSION_ID", "TERM_SESSION_ID", "GNOME_TERMINAL_SCREEN"),
+        *("KONSOLE_DBUS_SESSION", "KONSOLE_DBUS_WINDOW"),
+        *("COLUMNS", "LINES", "GPG_TTY", "XDG_SESSION_ID", "WSL_INTEROP"),
+        *("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"),
+        "STARSHIP_SESSION_KEY",  # this key is a number that names a log file
+        *("HYPERFINE_ITERATION", "HYPERFINE_RANDOMIZED_ENVIRONMENT_OFFSET"),
+        *("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", "GITHUB_ACTION"),
+        *("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"),
+    }
+)
+LONGEST_PASSED_ON = 4096  # characters: a longer value is captured with the others
 
 
 class EnvironmentGone(JobqError):
@@ -31,11 +49,26 @@ class EnvironmentGone(JobqError):
 
 
 def capture(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return a job's environment: `environ` without variables of the shell or a surrounding job, plus `overrides`."""
+    """Return a job's environment: `environ` without variables of the shell or a surrounding job, plus `overrides`.
+
+    The variables that `passed_on` returns are not in it.
+    """
     kept = {
-        name: value for name, value in environ.items() if name not in NOT_CAPTURED and not name.startswith("JOBQ_JOB_")
+        name: value
+        for name, value in environ.items()
+        if name not in NOT_CAPTURED and not name.startswith("JOBQ_JOB_") and not _is_passed_on(name, value)
     }
     return {**kept, **overrides}
+
+
+def passed_on(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for a job's spec, sorted by name. What `overrides` says is never in a spec."""
+    names = sorted(PASSED_ON.intersection(environ).difference(overrides))
+    return {name: environ[name] for name in names if _is_passed_on(name, environ[name])}
+
+
+def _is_passed_on(name: str, value: str) -> bool:
+    return name in PASSED_ON and len(value) <= LONGEST_PASSED_ON
 
 
 def encode(environment: Mapping[str, str]) -> tuple[bytes, str]:

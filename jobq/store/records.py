@@ -42,6 +42,7 @@ EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
 SPEC_RULES = {option.name: option.stored for option in OPTIONS} | {
     "umask": Rule((int,), _between(0, 0o777)),
     "runner": WORD.or_none,
+    "vars": Rule((dict,), lambda variables: all(isinstance(value, str) for value in variables.values())),
 }
 SPEC_FIELDS = {name: SPEC_RULES[name] for name in Spec._fields if name != "extra"}
 ENDING_FIELDS = {
@@ -118,12 +119,18 @@ def _record(value: Spec | Ending | Attempt | Job, names: dict[str, Rule]) -> Rec
 
 def spec_record(spec: Spec) -> Record:
     """`spec` as stored."""
-    return _record(spec, SPEC_FIELDS)
+    record = _record(spec, SPEC_FIELDS)
+    if spec.vars:
+        record["vars"] = dict(spec.vars)
+    return record
 
 
 def read_spec(record: object) -> Spec:
     """The inverse of `spec_record`. Raises BadRecord."""
-    return _build(Spec, _fields(SPEC_FIELDS, record))
+    fields = _fields(SPEC_FIELDS, record)
+    if "vars" in fields:
+        fields["vars"] = tuple(fields["vars"].items())
+    return _build(Spec, fields)
 
 
 def attempt_record(attempt: Attempt) -> Record:

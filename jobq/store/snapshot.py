@@ -54,6 +54,7 @@ def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
         if id(job.spec) not in specs:
             specs[id(job.spec)] = len(spec_records)
             spec_records.append(record["spec"])
+            size += stored_size(sum(job.spec.vars, ()))
         record["spec"] = specs[id(job.spec)]
         batch.append(record)
         size += stored_size(job.command) + 300 * len(job.attempts)

@@ -24,6 +24,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     spec, attempt = job.spec, job.attempts[-1]
     trace = trace_of(store, job)
     variables = {
+        **dict(spec.vars),
         "JOBQ_JOB_ID": str(job.id),
         "JOBQ_JOB_ATTEMPT": str(attempt.n),
         "JOBQ_STORE": utf8(store.path),

@@ -108,16 +108,26 @@ def functions_peer(peer: Peer, count: int, redis: str) -> Callable[[Path], float
     return measure
 
 
-def add_jobq(held: int) -> Callable[[Path], float]:
-    """Milliseconds of the whole `jobq add` while `held` jobs wait."""
+def add_jobq(held: int, *options: str) -> Callable[[Path], float]:
+    """Milliseconds of the whole `jobq add` while `held` jobs wait; its environment has not been captured if -e sets it."""
 
     def measure(folder: Path) -> float:
         if held:
             fill(folder, held).store.close()
         jobq(folder, "add", "true")  # captures the environment
-        return timed(lambda: jobq(folder, "add", "true"), scale=1000)
+        return timed(lambda: jobq(folder, "add", *options, "true"), scale=1000)
 
     return measure
+
+
+def start(*words: str) -> Contender:
+    """Milliseconds of a command on a store that holds one job."""
+
+    def measure(folder: Path) -> float:
+        jobq(folder, "add", "true")
+        return timed(lambda: jobq(folder, *words), scale=1000)
+
+    return Contender(" ".join(["jobq", *words]), measure)
 
 
 def add_peer(peer: Peer, redis: str) -> Callable[[Path], float]:
@@ -314,10 +324,15 @@ def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
         Row("add one job, whole process", "ms", [
             Contender("jobq add, nothing held", add_jobq(0)),
             Contender("jobq add, 100,000 held", add_jobq(100_000)),
+            Contender("jobq add, with options", add_jobq(0, "-p5", "--retries=0", "-qnight")),
+            Contender("jobq add, a new environment", add_jobq(0, "-eSEED=1")),
             bare("pass"),
             bare("import typer"),
             *of(add_peer, lambda peer: peer.add or peer.app),
             *at_least("a line in C", lambda f: timed(lambda: run(floor() or "", "append", f"{f}/q"), scale=1000)),
+        ], runs=9),
+        Row("start of other commands", "ms", [
+            bare("pass"), start("--version"), start("list"), start("list", "--json"), start(),
         ], runs=9),
         Row("CPU of one add", "ms", [
             Contender("jobq add", cpu_of_add),

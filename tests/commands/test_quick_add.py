@@ -24,15 +24,22 @@ from jobq.commands import quick_add as quick
 from jobq.errors import JobqError, UsageError
 from jobq.options.table import OPTIONS
 from jobq.settings import store_path
-from jobq.store.environment import capture
-from jobq.store.store import Store
+from jobq.store.environment import save
+from jobq.store.folder import Folder
 from tests.conftest import Cli, assert_sound
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SECRET": "é", "SHLVL": "2"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "SECRET": "é",
+    "SHLVL": "2",
+    "TMUX_PANE": "%3",
+    "SSH_TTY": "é\udcff",
+    "NVIM": "x" * 5000,
+}
 FULL = typer.main.get_command(app_for([]))
 VALUES = st.one_of(
-    st.sampled_from(["5", "-5", "0", "10m", "1h30m", "high", "low", "default", "other", "A=1", "PATH", "B=", "/", ".", "~",
+    st.sampled_from(["5", "-5", "0", "10m", "1h30m", "high", "low", "default", "other", "A=1", "PATH", "B=", "TMUX_PANE=%9", "SSH_TTY", "/", ".", "~",
                      "64k", "256M", "1G", "3", "10", "-", "--", "", "night", "é", "\udcff", "=", "-n", "1e999", "9" * 400]),
     st.text(max_size=6),
 )  # fmt: skip
@@ -59,8 +66,6 @@ def twins() -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory() as folder:
         stores = Path(folder) / "quick", Path(folder) / "full"
         for store in stores:
-            for variables in ({}, {"A": "1"}, {"B": ""}):
-                Store(str(store)).save_environment(capture(ENVIRONMENT, variables))
             FULL(["--store", str(store), "add", "first"], standalone_mode=False)
         yield stores
         for store in stores:
@@ -79,8 +84,16 @@ def last_line(store: Path) -> bytes:
     return (store / "journal.jsonl").read_bytes().splitlines()[-1]
 
 
+def environments(store: Path) -> dict[str, tuple[int, bytes]]:
+    """Return the modes and the contents of the captured environments, by name."""
+    return {path.name: (path.stat().st_mode, path.read_bytes()) for path in (store / "env").iterdir()}
+
+
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
+@example(words=["-e", "TMUX_PANE=%9", "true"])
+@example(words=["-p5", "-t10m", "-eA==1", "-eB", "--env=A=2", "--priority=-5", "-qnight", "true"])
+@example(words=["-e", "NEW=1", "-e", "B", "true"])
 @example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
 @given(words=WORDS)
 def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path], words: list[str]) -> None:
@@ -93,15 +106,32 @@ def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path],
     FULL(["--store", str(twins[1]), "add", *words], standalone_mode=False)
     assert last_line(twins[0]) == last_line(twins[1])
     assert last_line(twins[0]) != before[0]
+    assert environments(twins[0]) == environments(twins[1])
 
 
-@pytest.mark.parametrize("words", [["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"], ["-p5", "-qnight", "true"],
+        ["-p-5", "--grace=1m", "true"], ["-eA=1", "-e", "B=2", "--env=C=3", "true"],
+    ],
+)  # fmt: skip
 def test_plain_commands_take_the_quick_way(twins: tuple[Path, Path], words: list[str]) -> None:
     assert quick.read(["add", *words]) is not None
 
 
+def test_the_store_is_named_in_either_form() -> None:
+    read = quick.read(["add", "true"])
+    assert read is not None
+    for words in (["--store", "/s"], ["--store=/s"]):
+        assert quick.read([*words, "add", "true"]) == ("/s", *read[1:])
+    for words in (["--store="], ["--store", ""], ["--store"]):
+        assert quick.read([*words, "add", "true"]) is None
+
+
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-x", "true"], ["-p5", "true"], ["a b", "c"]]
+    "words",
+    [[], ["--help"], ["--from", "-"], ["--name", "n", "true"], ["-nn", "true"], ["-x", "true"], ["-p"], ["a b", "c"]],
 )
 def test_other_commands_are_left_to_the_full_command(words: list[str]) -> None:
     assert quick.read(["add", *words]) is None
@@ -129,13 +159,56 @@ def test_a_store_that_is_not_in_order_is_left_to_the_full_command(cli: Cli) -> N
         hint.write_bytes(text)
         assert not quick.add(words)
     hint.unlink()
-    (environment,) = (cli.store / "env").iterdir()
-    environment.rename(cli.store / "elsewhere")
     assert not quick.add(words)
-    (cli.store / "elsewhere").rename(environment)
     cli.store.chmod(0o777)
     assert not quick.add(words)
     cli.store.chmod(0o700)
+
+
+@pytest.mark.parametrize("folder", ["there", "missing"])
+def test_a_new_environment_is_saved_by_the_quick_way(cli: Cli, folder: str) -> None:
+    words = ["--store", str(cli.store), "add", "true"]
+    FULL(words, standalone_mode=False)
+    before = environments(cli.store)
+    for path in (cli.store / "env").iterdir():
+        path.unlink()
+    if folder == "missing":
+        (cli.store / "env").rmdir()
+    assert quick.add(words)
+    assert environments(cli.store) == before
+
+
+def test_an_environment_that_is_removed_meanwhile_is_left_to_the_full_command(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--store", str(cli.store), "add", "true"]
+    FULL(words, standalone_mode=False)
+    line = last_line(cli.store)
+
+    def save_and_lose(root: Folder, environ: dict[str, str]) -> str:
+        digest = save(root, environ)
+        (cli.store / "env" / f"{digest}.json").unlink()
+        return digest
+
+    monkeypatch.setattr(quick, "save", save_and_lose)
+    assert not quick.add(words)
+    assert last_line(cli.store) == line
+    FULL(words, standalone_mode=False)
+
+
+def test_an_environment_that_is_too_large_is_left_to_the_full_command(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--store", str(cli.store), "add", "true"]
+    FULL(words, standalone_mode=False)
+    large = ENVIRONMENT | {"LARGE": "x" * (132 << 10)}
+    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.options"):
+        monkeypatch.setattr(f"{module}.environment", lambda: large)
+    before = environments(cli.store)
+    assert not quick.add(words)
+    with pytest.raises(UsageError, match="the variable LARGE takes"):
+        FULL(words, standalone_mode=False)
+    assert environments(cli.store) == before
 
 
 def test_a_failed_write_of_the_quick_add_is_an_error_and_changes_nothing(

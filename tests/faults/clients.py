@@ -48,10 +48,8 @@ def run(words, out, err):
                 time.sleep(float(words[1]))
             code = 0
         else:
-            sys.argv = ["jobq", *words]
-            jobq.__main__.main()
-    except SystemExit as e:
-        code = e.code or 0
+            jobq.__main__.take_over()
+            code = jobq.__main__.outcome(words)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -98,7 +98,7 @@ from jobq.store.store import Store
 patience = float(sys.argv.pop(1))
 Store.__init__.__kwdefaults__["lock_timeout"] = patience
 StoreLock.__init__.__defaults__ = (patience, *StoreLock.__init__.__defaults__[1:])
-from jobq.__main__ import main
+from jobq.__main__ import outcome
 enter, waited = StoreLock.__enter__, []
 def timed(lock):
     begun = time.monotonic()
@@ -107,10 +107,9 @@ def timed(lock):
     finally:
         waited.append(time.monotonic() - begun)
 StoreLock.__enter__ = timed
-try:
-    main()
-finally:
-    print(sum(waited), file=sys.stderr)
+code = outcome(sys.argv[1:])
+print(sum(waited), file=sys.stderr)
+sys.exit(code)
 """
 
 

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from jobq import cli
-from jobq.__main__ import main
+from jobq.__main__ import outcome
 from jobq.api import Queue
 from jobq.command import Call, Record
 from jobq.commands.call import parse
@@ -262,17 +262,12 @@ def read_by(path: Path, words: list[str]) -> str:
     """Run the command in this process; return what is wrong with its exit code or output, or ""."""
     cli.app.registered_commands.clear()  # jobq adds its one command there, in each call
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
-    code: object = 0
     with (
-        mock.patch.object(sys, "argv", ["jobq", "--store", str(path), *words]),
         mock.patch.object(evidence, "kill_leftovers", lambda *_: True),
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
     ):
-        try:
-            main()
-        except SystemExit as e:
-            code = e.code or 0
+        code = outcome(["--store", str(path), *words])
     return complaint(words, code, said.buffer.getvalue())
 
 

@@ -21,7 +21,8 @@ BYTE = st.none() | st.integers(0, 255)
 EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
 SPECS = st.builds(
     Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
-    timeout=st.none() | SPAN, grace=SPAN, name=st.none() | TEXT, runner=st.none() | WORD, extra=EXTRA,
+    timeout=st.none() | SPAN, grace=SPAN, name=st.none() | TEXT, runner=st.none() | WORD,
+    vars=st.dictionaries(TEXT, TEXT, max_size=2).map(lambda variables: tuple(variables.items())), extra=EXTRA,
 )  # fmt: skip
 ENDINGS = st.builds(
     Ending, st.sampled_from(Outcome), status=BYTE, signal=BYTE, error=st.none() | TEXT,
