@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,11 +53,48 @@ IMPORTS = {
     "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
+WRITERS = ("store/", "supervisor/", "python/child.py", "engine/local/slots.py", "system.py")  # of files
+WRITING = {
+    *(
+        "unlink",
+        "rename",
+        "replace",
+        "link",
+        "symlink",
+        "truncate",
+        "ftruncate",
+        "mkdir",
+        "makedirs",
+        "mkdtemp",
+        "rmdir",
+    ),
+    *(
+        "mkfifo",
+        "mkstemp",
+        "chmod",
+        "fchmod",
+        "utime",
+        "rmtree",
+        "write_text",
+        "write_bytes",
+        "touch",
+        "posix_fallocate",
+    ),
+}
+WALL_CLOCK = {"clock.py", "commands/quick_add.py", "engine/local/evidence.py", "store/registration.py"} | {
+    "supervisor/supervisor.py"
+}
+MODULE_LINES = 300
+ONE_SCRIPT = {"python/child.py"}  # other interpreters run it by path, and each worker keeps a copy of it
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
+def source_of(module: str) -> str:
+    return (PACKAGE / module).read_text(encoding="utf-8")
+
+
 def tree_of(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+    return ast.parse(source_of(module))
 
 
 def imported(module: str) -> set[str]:
@@ -89,6 +127,64 @@ def test_a_module_uses_only_the_powers_that_it_is_listed_for(module: str) -> Non
     for library, prefixes in IMPORTS.items():
         if any(name.split(".")[0] == library for name in imported(module)):
             assert module.startswith(prefixes), f"{module} imports {library}"
+
+
+def calls_of(module: str) -> list[tuple[str, str]]:
+    """Return owner and name of all functions that are called as attributes, and their whole call for `open`."""
+    calls = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)]
+    names = [(ast.unparse(c.func.value), c.func.attr) for c in calls if isinstance(c.func, ast.Attribute)]
+    opens = [c for c in calls if ast.unparse(c.func) in {"open", "os.open", "io.open", "open_plain", "os.fdopen"}]
+    return names + [("open", ast.unparse(call)) for call in opens]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_listed_modules_write_files(module: str) -> None:
+    found = {
+        name
+        for owner, name in calls_of(module)
+        if (owner in {"os", "shutil", "tempfile"} and name in WRITING)
+        or (owner == "open" and re.search(r"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)|, '(r\+|[wax])b?\+?'", name))
+    }
+    assert not found or module.startswith(WRITERS), f"{module} writes files: {found}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_listed_modules_read_the_wall_clock(module: str) -> None:
+    clock = r"\btime\.time(_ns)?\(\)|\btime\.(localtime|gmtime|ctime)\(\)|\b(datetime|date)\.(now|utcnow|today)\("
+    found = re.search(clock, source_of(module))
+    assert found is None or module in WALL_CLOCK, f"{module} reads the clock: {found}"
+
+
+def test_no_module_is_longer_than_a_reader_takes_in_at_once() -> None:
+    lengths = {module: len(source_of(module).splitlines()) for module in MODULES}
+    assert {m: n for m, n in lengths.items() if n > MODULE_LINES and m not in ONE_SCRIPT} == {}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {name_of(module): module for module in MODULES}
+    needs = {name: modules_used(module, names) - {name} for name, module in names.items()}  # directly, at first
+    while True:
+        reached = {name: needed.union(*(needs[other] for other in needed)) for name, needed in needs.items()}
+        if reached == needs:
+            break
+        needs = reached
+    assert [name for name, needed in needs.items() if name in needed] == []
+
+
+def name_of(module: str) -> str:
+    return f"jobq/{module}".removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def modules_used(module: str, names: dict[str, str]) -> set[str]:
+    """Return the modules of jobq that a file imports, at any depth. A package counts if a name of its own is meant."""
+    used = set()
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            used |= {name if name in names else node.module for name in whole}
+    return used & names.keys()
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("supervisor/")])

@@ -20,7 +20,7 @@ from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL, is_todays
 from jobq.store.hint import Hint, read_hint
-from jobq.store.lock import StoreLock
+from jobq.store.lock import ByFlock, StoreLock
 from jobq.store.pauses import read_note
 from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
@@ -152,7 +152,7 @@ def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
 
 def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int | None:
     """Append the job to the journal. Return its id, or None if the store needs more than that. Raises as `add`."""
-    with StoreLock(root):
+    with StoreLock(root, by=ByFlock):
         try:
             hint = read_hint(root)
             journal = root.file(JOURNAL, os.O_RDWR)

@@ -13,15 +13,86 @@ import os
 import time
 
 from jobq.errors import LockTimeout, NotSaved
-from jobq.store.folder import Folder
+from jobq.store.folder import PRIVATE_FILE, Folder
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from filelock import UnixFileLock
+
 POLL_S = 0.002
 FILES_ONLY = frozenset({errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})  # some disks can't lock directories
+
+
+class ByFilelock:
+    """The lock of a file, by filelock: how the full program takes it."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self.fd = -1  # of the file while the lock is held
+        self._folder = folder
+        self._name = name
+        self._lock: UnixFileLock | None = None
+
+    def take(self) -> bool:
+        """Take the lock without waiting; return False if it is held. Raises OSError, Planted."""
+        from filelock import Timeout, UnixFileLock  # noqa: PLC0415  # 20 ms: only those who change something pay for it
+
+        if self._lock is None:
+            os.close(self._folder.file(self._name, os.O_RDWR | os.O_CREAT))  # ours and private, whoever made it
+            path = f"{self._folder.path}/{self._name}"
+            self._lock = UnixFileLock(
+                path, mode=PRIVATE_FILE, thread_local=False, fallback_to_soft=False, on_acquired=self._is_held_by
+            )
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        return True
+
+    def _is_held_by(self, fd: int) -> None:
+        self.fd = fd
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        self.fd = -1
+        if self._lock is not None:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Release the lock, and look at the path anew next time."""
+        self.release()
+        self._lock = None
+
+
+class ByFlock:
+    """The same lock by flock(2) itself: for `add`, which has no time to load filelock."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self.fd = -1
+        self._folder = folder
+        self._name = name
+
+    def take(self) -> bool:
+        """Take the lock without waiting; return False if it is held. Raises OSError, Planted."""
+        if self.fd < 0:
+            self.fd = self._folder.file(self._name, os.O_RDWR | os.O_CREAT)
+        return try_lock(self.fd)
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        try:
+            if self.fd >= 0:
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, which also releases the lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class StoreLock:
@@ -35,11 +106,17 @@ class StoreLock:
 
     NAME = "store.lock"
 
-    def __init__(self, folder: Folder, timeout: float = 10.0, in_a_hurry: Callable[[], bool] = lambda: False) -> None:
-        """`in_a_hurry` is called while waiting; it returns True to stop waiting."""
+    def __init__(
+        self,
+        folder: Folder,
+        timeout: float = 10.0,
+        in_a_hurry: Callable[[], bool] = lambda: False,
+        by: type[ByFilelock | ByFlock] = ByFilelock,
+    ) -> None:
+        """`in_a_hurry` is called while waiting; it returns True to stop waiting. `by`: how the file is locked."""
         self._folder = folder
+        self._file = by(folder, self.NAME)
         self.in_a_hurry = in_a_hurry
-        self._fd = -1
         self.timeout = timeout  # seconds
         self.held = False
 
@@ -53,24 +130,20 @@ class StoreLock:
     def acquire(self, timeout: float) -> None:
         """Wait for the lock, at most `timeout` seconds. Raises LockTimeout, NotSaved, StoreForbidden."""
         deadline = time.monotonic() + timeout
-        while True:
-            if self._fd < 0:
-                self._fd = self._open()
-            busy = self._try()
-            if busy is None:
-                if self._folder.holds(self.NAME, self._fd):
-                    return
-                self.release()
-                self.close()  # the file was replaced: older versions lock the new one
-            elif time.monotonic() >= deadline or self.in_a_hurry():
-                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))
-            else:
-                time.sleep(POLL_S)
+        while not self._take():
+            if time.monotonic() >= deadline or self.in_a_hurry():
+                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, self._holder())
+            time.sleep(POLL_S)
 
-    def _try(self) -> int | None:
-        """Take both locks without waiting and return None, or take none and return the descriptor that is locked."""
-        if not try_lock(self._fd):
-            return self._fd
+    def _take(self) -> bool:
+        """Take both locks without waiting, or none."""
+        try:
+            taken = self._file.take()
+        except (OSError, NotImplementedError) as e:  # the latter: a filesystem that can't lock files
+            cause = e if isinstance(e, OSError) else OSError(errno.ENOLCK, str(e))
+            raise NotSaved(f"{self._folder.path}/{self.NAME}", cause) from None
+        if not taken:
+            return False
         try:
             self.held = try_lock(self._folder.fd)
         except OSError as e:
@@ -79,8 +152,18 @@ class StoreLock:
             self.held = True
         finally:
             if not self.held:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-        return None if self.held else self._folder.fd
+                self._file.release()
+        if self.held and not self._folder.holds(self.NAME, self._file.fd):
+            self.release()
+            self._file.close()  # the file was replaced: older versions lock the new one
+        return self.held
+
+    def _holder(self) -> str:
+        try:
+            file = os.stat(self.NAME, dir_fd=self._folder.fd, follow_symlinks=False).st_ino
+        except OSError:
+            file = 0
+        return holder(file, os.fstat(self._folder.fd).st_ino)
 
     def release(self) -> None:
         """Release both locks."""
@@ -89,22 +172,11 @@ class StoreLock:
             fcntl.flock(self._folder.fd, fcntl.LOCK_UN)  # first: the next writer takes it after the file's lock
         except OSError:
             pass  # a filesystem that can't lock directories
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        except OSError:
-            self.close()
-
-    def _open(self) -> int:
-        try:
-            return self._folder.file(self.NAME, os.O_RDWR | os.O_CREAT)
-        except OSError as e:
-            raise NotSaved(f"{self._folder.path}/{self.NAME}", e) from None
+        self._file.release()
 
     def close(self) -> None:
-        """Close the descriptor, which also releases the lock of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Release the lock of the file, and its descriptor."""
+        self._file.close()
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
@@ -128,14 +200,13 @@ def is_held(folder: Folder, name: str) -> bool:
         os.close(fd)
 
 
-def holder(fd: int) -> str:
-    """Return the holder of this file's lock for messages: "process 123", or "another process"."""
-    inode = os.fstat(fd).st_ino
+def holder(*inodes: int) -> str:
+    """Return the holder of a lock on one of these files, for messages: "process 123", or "another process"."""
     try:
         with open("/proc/locks", encoding="ascii") as f:
             for line in f:
                 fields = line.split()
-                if "->" not in fields and fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
+                if "->" not in fields and fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) in inodes:
                     return f"process {fields[4]}"
     except (OSError, ValueError, IndexError):
         pass

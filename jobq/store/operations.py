@@ -85,8 +85,8 @@ class AddJobs(Operation):
 
     def encode(self) -> Record:
         """Return the record."""
-        commands = [*map(to_record, self.commands)]
-        return {"op": self.KIND, "first": self.first, "spec": spec_record(self.spec), "commands": commands}
+        spec, commands = spec_record(self.spec), [*map(to_record, self.commands)]
+        return {"op": self.KIND, "first": self.first, "spec": spec, "commands": commands}
 
     def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
         """Add the jobs. Raises BadRecord if their ids were given out before."""
@@ -223,8 +223,7 @@ class RemoveJob(Operation):
 
     def encode(self) -> Record:
         """Return the record."""
-        record: Record = {"op": self.KIND, "id": self.id}
-        return record | {"failure": True} if self.open_failure else record
+        return {"op": self.KIND, "id": self.id} | ({"failure": True} if self.open_failure else {})
 
     def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
         """Remove the job."""

@@ -200,10 +200,7 @@ class Supervisor:
 
     def carry_out_orders(self, job: Running) -> None:
         """Carry out the orders for this attempt and those behind it; orders for others come too late."""
-        while True:
-            order = self.channel.take_order()
-            if order is None:
-                return
+        while (order := self.channel.take_order()) is not None:
             self.carry_out(order, job)
 
     def carry_out(self, order: Order, job: Running) -> None:

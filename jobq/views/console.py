@@ -11,9 +11,8 @@ import os
 import sys
 
 from jobq.errors import OutputFailed
+from jobq.views.encoding import ENCODING, ERRORS
 
-ENCODING = sys.getfilesystemencoding()  # the locale's, as the terminal uses; PYTHONIOENCODING does not count
-ERRORS = "backslashreplace"
 PLAIN = {ord("…"): "~", ord("·"): "-"}  # for encodings without these characters; the width is the same
 
 

@@ -6,9 +6,8 @@ import os
 import time
 
 from jobq.command import Command, as_typed
-from jobq.views.console import ENCODING
+from jobq.views.encoding import ENCODING, UNICODE
 
-UNICODE = ENCODING == "utf-8"
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 

@@ -319,7 +319,7 @@ SEEDS = [
         harness="history",
         fault="a process that has waited long enough gets the lock",
         file="store/lock.py",
-        old='                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, holder(busy))',
+        old='                raise LockTimeout(f"{self._folder.path}/{self.NAME}", timeout, self._holder())',
         new="                return",
         caught_by="lock-holder-stopped",
     ),

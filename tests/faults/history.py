@@ -526,8 +526,8 @@ SEEDS = [
         harness="history",
         fault="no lock at all",
         file="store/lock.py",
-        old="            busy = self._try()\n",
-        new="            busy = None\n",
+        old="while not self._take():",
+        new="while False:",
         caught_by="random-kills-history",
     ),
     Seed(
@@ -614,8 +614,8 @@ SEEDS = [
         harness="history",
         fault="a lock for each path of the store",
         file="store/lock.py",
-        old="            return self._folder.file(self.NAME,",
-        new='            self.NAME = f"store{len(self._folder.path)}.lock"\n            return self._folder.file(self.NAME,',
+        old="        self._file = by(folder, self.NAME)",
+        new='        self.NAME = f"store{len(folder.path)}.lock"\n        self._file = by(folder, self.NAME)',
         caught_by="store-by-two-paths",
     ),
 ]

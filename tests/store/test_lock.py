@@ -1,4 +1,4 @@
-"""The write lock: one contract for StoreLock and for UnixFileLock of filelock, which exclude each other."""
+"""The write lock: one contract for both ways to take it and for filelock alone; each excludes the others."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from filelock import Timeout, UnixFileLock
 
 from jobq.errors import LockTimeout
 from jobq.store.folder import Folder
-from jobq.store.lock import StoreLock, is_held
+from jobq.store.lock import ByFlock, StoreLock, is_held
 from tests.conftest import wait_until
 
 Make = Callable[[Path], Any]
-HOLD = "import sys; from jobq.store.folder import Folder; from jobq.store.lock import StoreLock\n" \
-    "with StoreLock(Folder.create(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # fmt: skip
+HOLD = "import sys; from jobq.store.folder import Folder; from jobq.store.lock import ByFilelock, ByFlock, StoreLock\n" \
+    "with StoreLock(Folder.create(sys.argv[1]), by=globals()[sys.argv[2]]):\n" \
+    " print('held', flush=True); sys.stdin.read()"  # fmt: skip
 
 
-def ours(path: Path) -> StoreLock:
+def full(path: Path) -> StoreLock:
     return StoreLock(Folder.create(str(path)), timeout=0.05)
+
+
+def light(path: Path) -> StoreLock:
+    return StoreLock(Folder.create(str(path)), timeout=0.05, by=ByFlock)
 
 
 def filelocks(path: Path) -> UnixFileLock:
@@ -32,8 +37,8 @@ def filelocks(path: Path) -> UnixFileLock:
     return UnixFileLock(path / StoreLock.NAME, timeout=0.05, mode=0o600, fallback_to_soft=False, poll_interval=0.002)
 
 
-@pytest.mark.parametrize("first", [ours, filelocks])
-@pytest.mark.parametrize("second", [ours, filelocks])
+@pytest.mark.parametrize("first", [full, light, filelocks])
+@pytest.mark.parametrize("second", [full, light, filelocks])
 def test_one_holder_at_a_time(tmp_path: Path, first: Make, second: Make) -> None:
     with first(tmp_path / "s"):
         with pytest.raises((LockTimeout, Timeout)), second(tmp_path / "s"):
@@ -45,16 +50,17 @@ def test_one_holder_at_a_time(tmp_path: Path, first: Make, second: Make) -> None
     assert (tmp_path / "s" / StoreLock.NAME).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("make", [ours, filelocks])
-def test_a_killed_holder_releases_the_lock(tmp_path: Path, make: Make) -> None:
+@pytest.mark.parametrize("make", [full, light, filelocks])
+@pytest.mark.parametrize("by", ["ByFilelock", "ByFlock"])
+def test_a_killed_holder_releases_the_lock(tmp_path: Path, make: Make, by: str) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path / "s"), by], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises((LockTimeout, Timeout)) as refusal, make(tmp_path / "s"):
         pytest.fail("a second holder was let in")
-    if make is ours:
+    if make is not filelocks:
         assert f"process {holder.pid}" in str(refusal.value)
     holder.kill()
     holder.communicate()
@@ -62,7 +68,8 @@ def test_a_killed_holder_releases_the_lock(tmp_path: Path, make: Make) -> None:
         pass
 
 
-def test_a_lock_whose_file_was_replaced_uses_the_new_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ours", [full, light])
+def test_a_lock_whose_file_was_replaced_uses_the_new_file(tmp_path: Path, ours: Make) -> None:
     lock = ours(tmp_path / "s")
     with lock:
         path = tmp_path / "s" / StoreLock.NAME
@@ -72,7 +79,8 @@ def test_a_lock_whose_file_was_replaced_uses_the_new_file(tmp_path: Path) -> Non
         pytest.fail("the old file was taken for the lock")
 
 
-def test_removing_or_emptying_the_lock_file_lets_nobody_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ours", [full, light])
+def test_removing_or_emptying_the_lock_file_lets_nobody_in(tmp_path: Path, ours: Make) -> None:
     path = tmp_path / "s" / StoreLock.NAME
     for again in (path.unlink, lambda: path.rename(tmp_path / "elsewhere"), lambda: path.write_text("")):
         with ours(tmp_path / "s"):
