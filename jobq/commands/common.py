@@ -15,8 +15,8 @@ from jobq.job import Job
 from jobq.options.selectors import Selected
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
-from jobq.rules.serving import why_paused, why_unserved
-from jobq.views.console import error, info, unserved
+from jobq.rules.serving import paused_note, unserved_note
+from jobq.views.console import advise, error, info
 
 Selectors = Annotated[
     list[str] | None,
@@ -45,17 +45,19 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
         workers, pauses = queue.live_workers(), queue.recorded_pauses()
     except (OSError, StoreError):
         return set(known)
-    reasons = {why for name in names for why in (why_paused(name, pauses), why_unserved(name, workers)) if why}
+    reasons = {why for name in names for why in (paused_note(name, pauses), unserved_note(name, workers)) if why}
     for why in sorted(reasons - set(known)):
-        unserved(why)
+        advise(why)
     return reasons
 
 
-def tell_pauses(queue: Queue) -> None:
-    """Print which queues are paused. The jobs were read just now."""
+def tell_pauses(queue: Queue) -> set[str]:
+    """Print which queues are paused, and return that. The jobs were read just now."""
     pauses = queue.pauses()
-    for name in pauses:
-        unserved(why_paused(name, pauses))
+    notes = [paused_note(name, pauses) for name in pauses]
+    for note in notes:
+        advise(note)
+    return set(notes)
 
 
 def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:

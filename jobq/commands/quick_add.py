@@ -12,7 +12,7 @@ import time
 
 from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
-from jobq.rules.serving import why_paused, why_unserved
+from jobq.rules.serving import paused_note, unserved_note
 from jobq.sealed import seal, to_json
 from jobq.settings import environment, store_path
 from jobq.store import presence
@@ -24,7 +24,7 @@ from jobq.store.lock import ByFlock, StoreLock
 from jobq.store.pauses import read_note
 from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
-from jobq.views.console import acknowledge, set_store_option, unserved
+from jobq.views.console import acknowledge, advise, set_store_option
 
 TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def add(words: list[str]) -> bool:
     acknowledge(str(job_id))
     try:
         queue = options.get("queue", BY_NAME["queue"].default)
-        why = why_paused(queue, read_note(root)) or why_unserved(queue, presence.live(root))
+        notes = paused_note(queue, read_note(root)), unserved_note(queue, presence.live(root))
     except (JobqError, OSError):
         return True  # the job is stored; a missing warning is no failure
-    if why:
-        unserved(why)
+    for note in sorted(filter(None, notes)):
+        advise(note)
     return True
 
 

@@ -26,7 +26,7 @@ def status(queue: Queue) -> None:
     around = queue.situation(shown)
     failures_text = f"{failures} failed, " if failures else ""
     out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_text}{alive(around.workers)}")
-    tell_pauses(queue)
+    told = tell_pauses(queue)
     if shown:
         print_jobs(shown, around)
     if len(waiting) > SHOWN:
@@ -40,7 +40,8 @@ def status(queue: Queue) -> None:
     elif not around.workers:
         advise("'jobq worker' starts one")
     if around.workers:  # a waiting job below the rows above may have no worker either
-        warn_unserved(queue, {job.spec.queue for job in waiting if job.state is State.QUEUED and job.runner is None})
+        names = {job.spec.queue for job in waiting if job.state is State.QUEUED and job.runner is None}
+        warn_unserved(queue, names, told)
 
 
 def alive(workers: Sequence[LiveWorker]) -> str:

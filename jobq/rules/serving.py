@@ -57,6 +57,23 @@ def why_paused(queue: str, pauses: Mapping[str, str]) -> str:
     return f"{what}: {pauses[name]}" if pauses[name] else what
 
 
+def paused_note(queue: str, pauses: Mapping[str, str]) -> str:
+    """Return what `why_paused` does, and the command that helps."""
+    why = why_paused(queue, pauses)
+    if not why:
+        return ""
+    one = queue != ALL_QUEUES and queue in pauses
+    return f"{why}; 'jobq resume {queue}' starts it again" if one else f"{why}; 'jobq resume' starts them again"
+
+
+def unserved_note(queue: str, workers: Sequence[LiveWorker]) -> str:
+    """Return what `why_unserved` does, and the command that helps, unless it is named there."""
+    why = why_unserved(queue, workers)
+    if not why or why.endswith(("?", "continues it")):
+        return why
+    return f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}"
+
+
 def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
     """Return why none of these live workers will take a job of the queue; "" if one will."""
     if not workers:

@@ -11,7 +11,7 @@ import os
 import sys
 
 from jobq.errors import OutputFailed
-from jobq.views.encoding import ENCODING, ERRORS
+from jobq.views import ENCODING, ERRORS
 
 PLAIN = {ord("…"): "~", ord("·"): "-"}  # for encodings without these characters; the width is the same
 
@@ -156,20 +156,6 @@ def error(sentence: str, hint: str = "") -> None:
     to_stderr(f"error: {_for_our_store(sentence)}")
     if hint:
         to_stderr(f"hint: {_for_our_store(hint)}")
-
-
-def unserved(why: str) -> None:
-    """Print why no worker will run the added jobs (`serving.why_unserved`), and the command that helps."""
-    if not why.isprintable():
-        from jobq.views.text import safe  # noqa: PLC0415
-
-        why = safe(why)
-    if "paused" in why:
-        advise(f"{why}; 'jobq resume' lets it go on")
-    elif why.endswith(("?", "continues it")):
-        info(why)
-    else:
-        advise(f"{why}; 'jobq worker' starts {'another' if why.endswith('stopping') else 'one'}")
 
 
 def is_terminal() -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from jobq.views.encoding import ENCODING, ERRORS
+from jobq.views import ENCODING, ERRORS
 from jobq.views.text import safe
 
 RESET = "\x1b[0m"

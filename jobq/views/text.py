@@ -6,7 +6,7 @@ import os
 import time
 
 from jobq.command import Command, as_typed
-from jobq.views.encoding import ENCODING, UNICODE
+from jobq.views import ENCODING, UNICODE
 
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 

@@ -85,10 +85,9 @@ from jobq.api import Queue
 from jobq.store.transaction import Add
 queue = Queue()
 spec = queue.spec()
-def decide(jobs):
+with queue.store.transaction(0.0) as changes:
     os.kill(os.getpid(), signal.SIGSTOP)
-    yield Add(spec, ["true"])
-print(*update(queue.store, decide, 0.0))
+    print(*changes.add(Add(spec, ["true"])))
 """
 # The real command with a shorter lock timeout than 10 s; its last word on stderr is the total wait for the lock.
 IMPATIENT = """

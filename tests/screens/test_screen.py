@@ -18,7 +18,7 @@ from jobq.job import Job, Moment, Spec, State
 from jobq.options.values import duration, span
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
-from jobq.views.encoding import ENCODING
+from jobq.views import ENCODING
 from jobq.views.live import Overview, render
 from jobq.views.logs import MOST_TAIL, start_of_tail
 from jobq.views.output import ShownOutput, shown
