@@ -3,8 +3,7 @@
 To change the format:
 - a new optional field of the header, a snapshot line, a job, spec, command, attempt or ending: add it with a default;
   older versions carry it in `extra` and write it again (not so a field of an operation, or an item of a step or a due);
-- anything that older versions would act wrongly on: raise MIN_WRITER or MIN_READER in `store/journal.py`, keep
-  reading the old form, and add a store of the old version to `tests/data/`.
+- anything that older versions would act wrongly on: a new number in `store/format.py`, which says the rest.
 """
 
 from __future__ import annotations
