@@ -46,7 +46,7 @@ complete -c jobq -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subco
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a worker -d 'Run the jobs of the queue'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l jobs -s j -x -d 'Jobs at once'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l queue -s q -x -d 'Serve only this queue (may be repeated)'
-complete -c jobq -n '__fish_seen_subcommand_from worker' -l drain -d 'Exit when nothing is left to do: 0, or 1 if a job failed'
+complete -c jobq -n '__fish_seen_subcommand_from worker' -l drain -d 'Exit when there is no more to do: 0, 1 if a job failed, 75 if a pause holds jobs back'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l stop-after -x -d 'Time for running jobs after the signal to stop'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l on-stop -x -d 'Then leave running jobs alone, or hand them back'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l help -s h -d 'Show the help'

@@ -26,6 +26,7 @@ from jobq.options.request import (
     spec_fields,
 )
 from jobq.options.selectors import Selected, parse
+from jobq.options.values import parse_name
 from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from jobq.store.check import Health
     from jobq.store.repair import Loss
     from jobq.worker.loop import Worker
+
+
+MOST_REASON = 500  # characters: every list repeats it
 
 
 class Queue:
@@ -262,9 +266,12 @@ class Queue:
     def pause(self, queue: str | None = None, reason: str = "") -> bool:
         """Start nothing of a queue (None: of any) until it is resumed; running jobs go on. Return False if it was so.
 
-        Raises NotSaved.
+        Raises UsageError, NotSaved.
         """
-        return changes.set_pause(self._store, queue, Pause(clock.now().wall, reason))
+        if len(reason) > MOST_REASON:
+            raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
+        name = None if queue is None else parse_name(queue)
+        return changes.set_pause(self._store, name, Pause(clock.now().wall, reason))
 
     def resume(self, queue: str | None = None) -> bool:
         """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobq import clock
 from jobq.command import Command
-from jobq.errors import JobqError, NotFound, Refused, UsageError
+from jobq.errors import JobqError, LockTimeout, NotFound, Refused, UsageError
+from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.options.request import check_command
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import WrongState
-from jobq.store import cleaning, compaction
+from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
 from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
@@ -21,7 +23,8 @@ from jobq.store.store import Store
 from jobq.store.transaction import Add, FormatTooOld, Transaction
 from jobq.waiting import find_all, recover_if_orphaned
 
-TRIES = 10  # of what a compaction, or a cleanup of environments, may interrupt
+TRIES = 10  # of what other processes may interrupt
+COMPACTION_S = 10.0  # seconds to wait for the end of a compaction
 
 
 class Changed(NamedTuple):
@@ -96,8 +99,26 @@ def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variab
     """
     if fields.get("name") is not None and len(job_ids) > 1:
         raise UsageError("several jobs can't share one name", "give one job")
+    for _ in range(TRIES):
+        try:
+            return _edit(store, job_ids, fields, variables)
+        except (EnvironmentGone, OtherEdit):
+            continue  # begin with what the job asks for now
+    return _edit(store, job_ids, fields, variables)
+
+
+class OtherEdit(JobqError):
+    """Another process has changed the environment of a job meanwhile."""
+
+    exit_code = TRY_AGAIN
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} is being edited by another process", "try again")
+
+
+def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variables: Mapping[str, str]) -> Changed:
     store.read()
-    environments: dict[str, str] = {}  # by the digest before
+    environments: dict[str, str] = {}  # the digest before -> the digest after
     if variables:
         for job in find_all(store, job_ids).values():  # written before the lock is taken
             old = job.spec.env
@@ -105,11 +126,25 @@ def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variab
                 environments[old] = store.save_environment({**store.load_environment(old), **variables})
 
     def edited(job: Job, now: Moment) -> Job:
+        if variables and job.spec.env not in environments:
+            raise OtherEdit(job.id)
         env = environments.get(job.spec.env, job.spec.env)
         others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
         return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others))
 
-    return change(store, job_ids, edited)
+    try:
+        return change(store, job_ids, edited)
+    finally:
+        if variables:
+            _forget_unused(store, {*environments, *environments.values()})
+
+
+def _forget_unused(store: Store, digests: set[str]) -> None:
+    """Remove environments that no job names any more, if possible now: they may hold secrets."""
+    try:
+        cleaning.forget_environments(store, digests)
+    except (JobqError, OSError):
+        pass  # the change is durable; a later cleanup removes them
 
 
 def remove(store: Store, job_ids: Sequence[int]) -> Changed:
@@ -128,9 +163,9 @@ def remove(store: Store, job_ids: Sequence[int]) -> Changed:
             changes.remove(job.id, open_failure=job.is_open_failure)
     try:
         store.logs.remove({job.id for job in done.jobs})
-        cleaning.forget_environments(store, {job.spec.env for job in done.jobs})
-    except (JobqError, OSError):
+    except OSError:
         pass  # the jobs are removed; the next compaction cleans up
+    _forget_unused(store, {job.spec.env for job in done.jobs})
     return done
 
 
@@ -169,19 +204,23 @@ def check_name(state: StoreState, job: Job) -> None:
 
 
 def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:
-    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved.
+    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved, LockTimeout.
 
     A store of an older format is compacted into one that can hold the settings of queues.
     """
-    for _ in range(TRIES):
+    until = time.monotonic() + COMPACTION_S
+    while True:
         now = clock.now()
         try:
             with store.transaction(now.wall) as changes:
                 before = changes.state.queues.get(queue, QueueSettings(queue))
                 if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
+                    pauses.write_note(store.root, changes.state.pauses())  # its last writer may have been killed
                     return False
                 changes.record(SetQueue(before._replace(pause=pause)))
             return True
         except FormatTooOld as e:
-            compaction.compact(store.path, now, least_format=e.format)
-    raise Refused("the store is being compacted", "try again")
+            if not compaction.compact(store.path, now, least_format=e.format):
+                if time.monotonic() > until:
+                    raise LockTimeout(f"{store.path}/{compaction.COMPACT_LOCK}", COMPACTION_S, "a compaction") from None
+                time.sleep(0.05)

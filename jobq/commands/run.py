@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,18 +12,20 @@ import typer
 from jobq import clock
 from jobq.api import Queue
 from jobq.commands.add import From, Words, commands_of
-from jobq.commands.common import exit_with, queue_of
+from jobq.commands.common import exit_with, queue_name, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
-from jobq.views.console import error, info, job_output_to_stderr, stdout_closed, to_stderr
+from jobq.rules.serving import paused_note
+from jobq.views.console import advise, error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
 from jobq.views.logs import Printer, Tail, last_lines
 from jobq.views.text import command_line
 from jobq.views.watch import Speaker
 
 if TYPE_CHECKING:
+    from jobq.worker.loop import Worker
     from jobq.worker.signals import StopSignals
 
 LAST_WORDS = 10  # lines of output that are printed of a failed job, with --from
@@ -63,8 +65,11 @@ def run(
     speaker = Speaker()
     with StopSignals() as signals, speaker:
         tell = quiet if single else RunReporter(queue, speaker).tell
-        idle = StopNotice(signals, speaker).look
-        work = queue.worker(slots=slots, drain=True, own_jobs=True, followed=single, report=tell, idle=idle)
+        notices = Notices(signals, speaker)
+        work = queue.worker(
+            slots=slots, drain=True, own_jobs=True, followed=single, report=tell,
+            idle=lambda: notices.look(why_held_up(work, queue_name(options), ids)),  # type: ignore[has-type]
+        )  # fmt: skip
         ids = queue.add_many(commands, lambda: queue.spec(**options, runner=work.token))
         output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
         try:
@@ -81,6 +86,13 @@ def run(
     if signals.last:
         raise Interrupted(signals.last)
     exit_with(code)
+
+
+def why_held_up(work: Worker, queue: str, ids: Sequence[int]) -> str:
+    """Return the note that the queue is paused, if that keeps one of these jobs from starting; else ""."""
+    note = paused_note(queue, work.state.pauses())
+    jobs = (work.state.jobs.get(job_id) for job_id in ids if note)
+    return note if any(job is not None and job.state is State.QUEUED for job in jobs) else ""
 
 
 def conclude(jobs: list[Job]) -> int:
@@ -103,16 +115,21 @@ def quiet(_job: Job) -> None:
     """Report nothing: a single job prints its own output."""
 
 
-class StopNotice:
-    """Prints a line when the process is asked to stop for the first time."""
+class Notices:
+    """Prints a line when the process is asked to stop for the first time, and when its queue is paused."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
         self._speaker = speaker
         self._told = False
+        self._paused = ""
 
-    def look(self) -> None:
-        """Print the line if a signal has come. The worker calls this before each sleep."""
+    def look(self, paused: str) -> None:
+        """Print what is new; `paused`: the note about the queue. The worker calls this before each sleep."""
+        if paused != self._paused:
+            self._paused = paused
+            if paused:
+                self._speaker.add(advise, paused)
         if self._signals.last and not self._told:  # without a signal, the reader of stdout has gone, as head(1) does
             self._told = True
             self._speaker.add(to_stderr, "jobq: stopping; press ^C again to end it now")

@@ -13,7 +13,7 @@ from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import State
 from jobq.options.selectors import select_one
 from jobq.options.values import duration
-from jobq.views.console import error, info
+from jobq.views.console import advise, error, info
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line
 
@@ -44,8 +44,13 @@ def wait(
     def tell(open_ids: list[int]) -> None:
         """Print why no worker will run the waiting jobs, at first and whenever a reason is new."""
         nonlocal told
-        waiting = [job for job in queue.jobs_of(open_ids) if job.state is State.QUEUED and job.runner is None]
-        told = warn_unserved(queue, {job.spec.queue for job in waiting}, told)
+        unfinished = queue.jobs_of(open_ids)
+        waiting = [job for job in unfinished if job.state is State.QUEUED and job.runner is None]
+        ids_held = [job.id for job in unfinished if job.state is State.HELD]
+        held = {f"job {job_id} is held; 'jobq release {job_id}' lets it start" for job_id in ids_held}
+        for note in sorted(held - told):
+            advise(note)
+        told = warn_unserved(queue, {job.spec.queue for job in waiting}, told) | held
 
     try:
         finished = queue.wait_all(ids, limit, meanwhile=tell)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobq.commands.common import exit_with, queue_of
+from jobq.commands.common import exit_with, queue_of, tell_pauses
 from jobq.commands.options import value_of
 from jobq.errors import UsageError
 from jobq.exit_codes import TRY_AGAIN
@@ -28,7 +28,10 @@ def worker(  # noqa: PLR0917  # an option a parameter
         list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="Serve only this queue (may be repeated).")
     ] = None,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Exit when nothing is left to do: 0, or 1 if a job failed.")
+        bool,
+        typer.Option(
+            "--drain", help="Exit when there is no more to do: 0, 1 if a job failed, 75 if a pause holds jobs back."
+        ),
     ] = False,
     stop_after: Annotated[
         str, typer.Option("--stop-after", metavar="TIME", help="Time for running jobs after the signal to stop.")
@@ -77,6 +80,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
             watch.remark("the next worker adopts what is still running; 'jobq cancel' ends it")
     if drain:
         if not done:
+            tell_pauses(queue)
             info("stopped with work left")
             exit_with(TRY_AGAIN)
         exit_with(int(work.failed > 0))

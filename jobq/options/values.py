@@ -221,7 +221,7 @@ class Name(Kind):
 
 
 def parse_name(text: str) -> str:
-    """Return the name in NFC: 1 to 128 printable characters, not a number, a range, "@..." or "-...".
+    """Return the name in NFC: 1 to 128 printable characters, not a number, a range, "@...", "-..." or "*".
 
     Raises UsageError.
     """
@@ -233,6 +233,8 @@ def parse_name(text: str) -> str:
         raise UsageError(f"{text!r} can't be a name", "use 1 to 128 printable characters")
     if text[0] in "@-" or text.replace("-", "").isdecimal():
         raise UsageError(f"{text!r} can't be a name", "names are not numbers or ranges, and start with neither @ nor -")
+    if text == "*":  # stands for all queues, where they are paused
+        raise UsageError("'*' can't be a name", "'jobq pause' and 'jobq resume' without a name mean all queues")
     return text
 
 

@@ -90,6 +90,10 @@ HINTS = {
     (R, Event.EDIT): "cancel it, wait for its end, and requeue it",
     (R, Event.HOLD): "only a waiting job can be held",
     (Q, Event.RELEASE): "it is not held",
+    (H, Event.HOLD): "it is held already",
+    **{(state, Event.CANCEL): "it has ended" for state in State if state.final},
+    **{(state, Event.HOLD): "it has ended; only a waiting job can be held" for state in State if state.final},
+    **{(state, Event.EDIT): "requeue it, then edit it" for state in State if state.final},
 }
 
 
@@ -159,6 +163,8 @@ def cancel(job: Job, now: Moment) -> Job:
 
 def hold(job: Job, now: Moment) -> Job:
     """Hold a queued job, so that it does not start."""
+    if job.runner is not None:
+        raise Refused(f"job {job.id} belongs to a 'jobq run', which waits for it", "'jobq pause' holds a whole queue")
     return _move(job, Event.HOLD, now)
 
 
@@ -169,7 +175,8 @@ def release(job: Job, now: Moment) -> Job:
 
 def edit(job: Job, now: Moment, spec: Spec) -> Job:
     """A person changes what a waiting job asks for."""
-    return job if spec == job.spec else _move(job, Event.EDIT, now, spec=spec)
+    edited = _move(job, Event.EDIT, now, spec=spec)
+    return job if spec == job.spec else edited
 
 
 def requeue(job: Job, now: Moment) -> Job:

@@ -9,6 +9,7 @@ import os
 import stat
 
 from jobq.errors import JobqError, NotSaved, StoreDamaged, UsageError
+from jobq.exit_codes import TRY_AGAIN
 from jobq.sealed import MAX_LINE, sha256, to_json
 from jobq.store.folder import Folder
 from jobq.system import MAX_ALL, MAX_VARIABLE
@@ -43,6 +44,8 @@ LONGEST_PASSED_ON = 4096  # characters: a longer value is captured with the othe
 
 class EnvironmentGone(JobqError):
     """The captured environment was cleaned away between its capture and the add: capture it again."""
+
+    exit_code = TRY_AGAIN
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"the captured environment {digest[:12]} is gone", "repeat the command")

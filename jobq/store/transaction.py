@@ -67,7 +67,9 @@ class Transaction:
 
     def edit(self, job: Job) -> None:
         """Replace a job as a whole, with the options and the command that it has now."""
-        self._require_environment(job.spec.env)
+        before = self.state.jobs.get(job.id)
+        if before is None or before.spec.env != job.spec.env:
+            self._require_environment(job.spec.env)
         self.record(PutJob(job))
 
     def add(self, new: Add) -> range:

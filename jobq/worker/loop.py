@@ -15,7 +15,7 @@ from jobq.engine.local.engine import LocalEngine
 from jobq.engine.task import Key
 from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
 from jobq.job import Job, Moment
-from jobq.rules.order import may_claim
+from jobq.rules.order import is_paused, may_claim
 from jobq.rules.reasons import Situation
 from jobq.store import presence
 from jobq.store.place import check_workers_place
@@ -147,8 +147,8 @@ class Worker:
                     return self._is_drained()  # an end that the disk does not take is safe with its supervisor
                 if self._stopping.is_over(now):
                     return self._is_drained()
-                if self.drain and self._knows_all and self._is_drained():
-                    return True
+                if self.drain and self._knows_all and self._is_drained(but_for_paused=True):
+                    return self._is_drained()
                 wanted = self._idle()
                 runner.wait(sleep if wanted is None else min(sleep, wanted))
                 context.registration.drain()
@@ -193,10 +193,17 @@ class Worker:
         self._context.registration.leave(remove=not needed)
         presence.notify(self.store.root)  # others may wait for the same end
 
-    def _is_drained(self) -> bool:
-        """Return True if none of its jobs is ready, retrying or running any more, here or elsewhere."""
-        context = self._context
+    def _is_drained(self, *, but_for_paused: bool = False) -> bool:
+        """Return True if none of its jobs is ready, retrying or running any more, here or elsewhere.
+
+        `but_for_paused`: jobs that a pause keeps from starting do not count; nobody knows when it ends.
+        """
+        context, waiting = self._context, self.state.waiting
         mine = self.token if context.own_jobs else None
-        active = self.state.waiting.active
-        left = any(count and may_claim(*key, mine, context.queues) for key, count in active.items())
+        paused = self.state.pauses() if but_for_paused and not mine else ()
+        left = any(
+            waiting.running[queue] if is_paused(queue, paused) else count
+            for (queue, runner), count in waiting.active.items()
+            if may_claim(queue, runner, mine, context.queues)
+        )
         return not left and not context.runner.busy and not context.runner.ended()

@@ -13,7 +13,7 @@ from jobq.store.state import StoreState
 from jobq.worker.cancels import Cancels
 from jobq.worker.claiming import Claiming
 from jobq.worker.context import Context
-from jobq.worker.started import Started
+from jobq.worker.started import Started, waits
 from jobq.worker.tasks import task_of
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
@@ -100,8 +100,9 @@ class Turn:
         """Return the job whose attempt has ended, as it is then; None if that is recorded or the job was removed."""
         job = state.jobs.get(end.key.job_id)
         trace = self._context.runner.trace(end.key) or self._started.trace(end.key)
-        if job is not None and job.state is State.QUEUED and trace is not None and trace.is_of(job):
-            # A backup was restored, from before its claim.
+        if job is not None and waits(job) and trace is not None and trace.is_of(job):
+            # A backup was restored, from before its claim. Held then or since, it has run all the same.
+            job = lifecycle.release(job, now) if job.state is State.HELD else job
             job = lifecycle.claim(job, now, owner=self._context.token, supervisor=trace.attempt.supervisor)
         if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
             return None  # another process took this worker for dead and has recovered it

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 
 from jobq.job import State
+from jobq.store.compaction import compacting
+from jobq.store.store import Store
 from tests.conftest import Cli, wait_until
 
 
@@ -88,6 +91,8 @@ def test_an_edit_changes_what_a_waiting_job_asks_for_and_nothing_else(cli: Cli) 
         (("edit", "1", "2", "--name", "n"), 2, "error: several jobs can't share one name"),
         (("edit", "1", "--name", "taken"), 1, "error: job 2 is named taken too and is queued"),
         (("pause", "7"), 2, "error: QUEUE: '7' can't be a name"),
+        (("pause", "*"), 2, "error: QUEUE: '*' can't be a name"),
+        (("pause", "--reason", "x" * 501), 2, "error: the reason has 501 characters; the limit is 500"),
         (("hold",), 2, "error: no job is given"),
     ],
 )
@@ -97,6 +102,88 @@ def test_a_wrong_request_is_refused_in_one_voice(cli: Cli, words: tuple[str, ...
     before = (cli.store / "journal.jsonl").read_bytes()
     assert told in cli(*words, code=code).stderr
     assert (cli.store / "journal.jsonl").read_bytes() == before
+
+
+def test_edits_of_one_environment_at_a_time_are_all_kept(cli: Cli) -> None:
+    job_id = str(cli.id("-e", "A=0", "-e", "TMUX=0", "true"))
+    edits = [cli.start("edit", job_id, "-e", f"{name}=1") for name in ("A", "B", "C", "D", "TMUX")]
+    assert [edit.wait(timeout=60) for edit in edits] == [0] * len(edits)
+    environment = cli.queue.environment_of(cli.queue.job(1))
+    assert {name: environment.get(name) for name in ("A", "B", "C", "D", "TMUX")} == dict.fromkeys(
+        ("A", "B", "C", "D", "TMUX"), "1"
+    )
+
+
+def test_an_edit_leaves_no_secret_that_it_has_replaced(cli: Cli) -> None:
+    cli.id("-e", "TOKEN=hunter1", "true")
+    cli("edit", "1", "-e", "TOKEN=hunter2")
+    cli("cancel", "1")
+    cli("edit", "1", "-e", "TOKEN=hunter3", code=1)
+    kept = [path.read_text() for path in (cli.store / "env").iterdir()]
+    assert [text.partition("hunter")[2][0] for text in kept] == ["2"]
+
+
+def test_an_edit_of_a_job_whose_environment_is_lost_keeps_that_out_of_it(cli: Cli) -> None:
+    cli.id("true")
+    for path in (cli.store / "env").iterdir():
+        path.unlink()
+    cli("edit", "1", "-p", "5")
+    assert cli.queue.job(1).spec.priority == 5
+    assert "a captured environment is missing" in cli("edit", "1", "-e", "A=1", code=65).stderr
+    cli("rm", "1")
+
+
+def test_an_edit_of_a_finished_job_is_refused_even_if_it_changes_nothing(cli: Cli) -> None:
+    cli.id("true")
+    cli("worker", "--drain")
+    assert "hint: requeue it, then edit it" in cli("edit", "1", "--priority", "0", code=1).stderr
+
+
+def test_a_job_of_run_is_not_held(cli: Cli) -> None:
+    cli.id("true")
+    cli("pause")
+    run = cli.start("run", "echo said")
+    wait_until(lambda: len(cli.queue.jobs()) == 2)
+    told = cli("hold", "2", code=1).stderr
+    assert told.startswith("error: job 2 belongs to a 'jobq run', which waits for it\n")
+    cli("resume")
+    out, err = run.communicate(timeout=20)
+    assert out == "said\n"
+    assert "jobq: all queues are paused; 'jobq resume' starts them again\n" in err
+
+
+def test_wait_tells_that_a_job_is_held(cli: Cli) -> None:
+    cli.id("true")
+    cli("hold", "1")
+    assert "job 1 is held; 'jobq release 1' lets it start" in cli("wait", "-t", "1", code=124).stderr
+    assert "hint: it is held already\n" in cli("hold", "1", code=1).stderr
+
+
+def test_a_pause_or_resume_again_corrects_a_note_that_was_left_behind(cli: Cli) -> None:
+    cli.id("true")
+    note = cli.store / "paused.json"
+    cli("pause")
+    stale = note.read_bytes()
+    cli("resume")
+    fresh = note.read_bytes()
+    note.write_bytes(stale)
+    assert "paused" in cli("add", "true").stderr
+    cli("resume")
+    assert note.read_bytes() == fresh
+    assert "paused" not in cli("add", "true").stderr
+
+
+def test_the_first_pause_waits_for_the_end_of_a_compaction(cli: Cli) -> None:
+    cli.id("true")
+    store = Store(str(cli.store))
+    with compacting(store.root) as alone:
+        assert alone
+        pause = cli.start("pause")
+        with pytest.raises(subprocess.TimeoutExpired):
+            pause.wait(timeout=1.5)
+    store.close()
+    assert pause.wait(timeout=20) == 0
+    assert "all queues are paused" in cli("list").stderr
 
 
 def test_a_running_job_is_not_edited(cli: Cli) -> None:
@@ -170,3 +257,16 @@ def test_a_name_stands_for_the_same_job_until_that_is_removed(cli: Cli) -> None:
 
 def test_from_is_given_once(cli: Cli) -> None:
     assert "error: --from is given more than once" in cli("add", "--from", "a", "--from", "b", code=2).stderr
+
+
+def test_a_draining_worker_does_not_wait_for_the_end_of_a_pause(cli: Cli) -> None:
+    cli("pause", "night", "--reason", "disk is full")
+    cli.id("--queue", "night", "true")
+    cli.id("true")
+    told = cli("worker", "--drain", code=75).stderr
+    assert "queue night is paused: disk is full; 'jobq resume night' starts it again" in told
+    assert {str(job.state) for job in cli.queue.jobs()} == {"queued"}
+    assert cli.queue.job(2).state is State.SUCCEEDED
+    cli("worker", "--drain", "-q", "default")
+    cli("resume", "night")
+    cli("worker", "--drain")

@@ -71,11 +71,15 @@ def restore(store: Path, backup: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["another directory", "other files", "the same files"])
-@pytest.mark.parametrize("when", ["queued", "running"])
+@pytest.mark.parametrize("when", ["held", "queued", "running"])
 def test_a_backup_restored_under_a_worker_starts_nothing_twice(cli: Cli, tmp_path: Path, how: str, when: str) -> None:
     job_id = cli.id("-r", "0", PATIENT)
-    if when == "queued":
+    if when == "held":
+        cli("hold", str(job_id))
+    if when != "running":
         copy_of(cli, "backup")
+    if when == "held":
+        cli("release", str(job_id))
     worker = cli.worker("-j", "2")
     (pid,) = pids_in(tmp_path / "pid", 1)
     if when == "running":
@@ -93,9 +97,9 @@ def test_a_backup_restored_under_a_worker_starts_nothing_twice(cli: Cli, tmp_pat
 
 
 def test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one(cli: Cli, tmp_path: Path) -> None:
-    cli.id("-r", "0", "setsid sh -c 'echo $$ > pid; exec sleep 300' & while :; do sleep 60; done")
+    cli.id("-r", "0", "echo $$ > main; setsid sh -c 'echo $$ > pid; exec sleep 300' & while :; do sleep 60; done")
     worker = cli.worker("-j", "1")
-    (old,) = pids_in(tmp_path / "pid", 1)
+    (old,), (main,) = pids_in(tmp_path / "pid", 1), pids_in(tmp_path / "main", 1)
     kill_both(cli.store, worker)
     shutil.rmtree(cli.store)
     try:
@@ -107,6 +111,7 @@ def test_a_new_store_at_the_same_path_kills_no_process_of_the_old_one(cli: Cli, 
         assert is_alive(old)
     finally:
         os.kill(old, signal.SIGKILL)
+        os.killpg(main, signal.SIGKILL)
 
 
 HIDES = """

@@ -35,8 +35,13 @@ STATES = {
 
 @pytest.fixture(params=sorted(path.name for path in DATA.glob("format-*")))
 def old(request: pytest.FixtureRequest, cli: Cli) -> Cli:
-    """A copy of an old store, private again."""
-    shutil.copytree(DATA / request.param, cli.store)
+    """A copy of an old store."""
+    return copy_of(DATA / request.param, cli)
+
+
+def copy_of(data: Path, cli: Cli) -> Cli:
+    """Copy the store of `data`, and make it private again."""
+    shutil.copytree(data, cli.store)
     for path in [cli.store, *cli.store.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)
     return cli
@@ -69,6 +74,71 @@ def test_the_jobs_of_an_old_store_are_run(old: Cli) -> None:
     assert {n: str(old.queue.job(n).state) for n in (8, 10, 11, 12)} == {
         8: "failed", 10: "cancelled", 11: "succeeded", 12: "succeeded",
     }  # fmt: skip
+
+
+# -- a store with a past -----------------------------------------------------------------------------
+
+PAST_STATES = {
+    "succeeded": {1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 16},
+    "failed": {7, 13, 15, 17},
+    "cancelled": {18},
+    "queued": {19, 20, 21, 22, 23, 24, 25},
+    "running": {26},
+}
+
+
+@pytest.fixture
+def past(cli: Cli) -> Cli:
+    """A store of format 1: three days of finished jobs, three environments, names, a bulk, jobs in every state.
+
+    A retry was waiting when its worker was killed; job 26 ended after its worker had died; 7 has run on two days; 8 was
+    removed.
+    """
+    return copy_of(DATA / "version-1-days", cli)
+
+
+def states_of(cli: Cli) -> dict[str, set[int]]:
+    """Return the ids in each state that occurs, after checking that no job is shown twice."""
+    jobs = [*cli.queue.jobs(), *cli.queue.finished()]
+    assert len({job.id for job in jobs}) == len(jobs)
+    return {state: {job.id for job in jobs if job.state == state} for state in {str(job.state) for job in jobs}}
+
+
+def test_a_store_with_a_past_is_read(past: Cli) -> None:
+    queue = past.queue
+    assert states_of(past) == PAST_STATES
+    assert {queue.named(name).id for name in ("old-night", "day", "waits")} == {13, 15, 19}
+    assert [queue.environment_of(queue.job(job_id))["A"] for job_id in (2, 14, 18)] == ["1", "2", "3"]
+    assert [len(queue.job(job_id).attempts) for job_id in (7, 13, 18, 25)] == [2, 2, 0, 2]
+    assert queue.open_failures() == (4, [queue.job(job_id) for job_id in (17, 7, 15, 13)])
+    assert past("log", "14").stdout == "a b\ncafé\n"
+    assert past("show", "8", code=1).stderr.startswith("error: there is no job 8")
+
+
+def test_a_store_with_a_past_is_worked_on_and_compacted(past: Cli) -> None:
+    past("edit", "20", "--priority", "high")
+    past("hold", "21")
+    past("pause", "later")  # which takes a later format
+    past("requeue", "13")
+    past("ack", "15", "17")
+    assert "queue later is paused" in past("worker", "--drain", code=75).stderr
+    now = PAST_STATES | {"queued": {19, 20, 22, 23, 24}, "held": {21}, "failed": {7, 13, 15, 17, 25}}
+    now["succeeded"] = PAST_STATES["succeeded"] | {26}
+    del now["running"]
+    assert states_of(past) == now
+    assert compact(str(past.store), clock.now())
+    assert states_of(past) == now
+    past("resume", "later")
+    past("release", "21")
+    past("worker", "--drain")
+    now["succeeded"] |= {19, *range(20, 25)}
+    del now["queued"], now["held"]
+    assert compact(str(past.store), clock.now())
+    assert states_of(past) == now
+    assert past.queue.store.header is not None
+    assert past.queue.store.header.format == BASE
+    assert past.queue.open_failures()[0] == 3
+    assert past.id("true") == 27
 
 
 # -- stores of later versions ------------------------------------------------------------------------

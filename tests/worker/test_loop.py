@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -66,13 +68,18 @@ class Life:
         """One job."""
         return self.store.read().jobs[job_id]
 
-    def signals(self, count: int = 1) -> StopSignals:
-        """Let it be asked to stop so often."""
+    @contextmanager
+    def signals(self, count: int = 1) -> Iterator[None]:
+        """Let it be asked to stop so often; no handler is installed, as this process is not the worker's own."""
         signals = StopSignals()
         self.worker._context.signals = signals
         for _ in range(count):
             signals.ask()
-        return signals
+        try:
+            yield
+        finally:
+            os.close(signals.fd)
+            os.close(signals._wake)
 
 
 @pytest.fixture
