@@ -16,7 +16,7 @@ from jobq import changes, clock, waiting
 from jobq.changes import Changed
 from jobq.command import Command
 from jobq.errors import CallFailed, Refused, UsageError
-from jobq.job import Job, Pause, Spec, State
+from jobq.job import Job, Spec, State
 from jobq.options.request import (
     JobOptions,
     call_command,
@@ -26,7 +26,6 @@ from jobq.options.request import (
     spec_fields,
 )
 from jobq.options.selectors import Selected, parse
-from jobq.options.values import parse_name
 from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
     from jobq.store.check import Health
     from jobq.store.repair import Loss
     from jobq.worker.loop import Worker
-
-
-MOST_REASON = 500  # characters: every list repeats it
 
 
 class Queue:
@@ -268,10 +264,7 @@ class Queue:
 
         Raises UsageError, NotSaved.
         """
-        if len(reason) > MOST_REASON:
-            raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
-        name = None if queue is None else parse_name(queue)
-        return changes.set_pause(self._store, name, Pause(clock.now().wall, reason))
+        return changes.pause(self._store, queue, reason)
 
     def resume(self, queue: str | None = None) -> bool:
         """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""

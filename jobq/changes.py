@@ -13,6 +13,7 @@ from jobq.errors import JobqError, LockTimeout, NotFound, Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.options.request import check_command
+from jobq.options.values import parse_name
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import WrongState
 from jobq.store import cleaning, compaction, pauses
@@ -24,6 +25,7 @@ from jobq.store.transaction import Add, FormatTooOld, Transaction
 from jobq.waiting import find_all, recover_if_orphaned
 
 TRIES = 10  # of what other processes may interrupt
+MOST_REASON = 500  # characters: every list repeats it
 COMPACTION_S = 10.0  # seconds to wait for the end of a compaction
 
 
@@ -201,6 +203,14 @@ def check_name(state: StoreState, job: Job) -> None:
         other = state.named(job.spec.name)
         if other is not None and other.id != job.id and not other.state.final:
             raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def pause(store: Store, queue: str | None, reason: str) -> bool:
+    """Pause a queue (None: all); return False if nothing changes. Raises UsageError, NotSaved, LockTimeout."""
+    if len(reason) > MOST_REASON:
+        raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
+    name = None if queue is None else parse_name(queue)
+    return set_pause(store, name, Pause(clock.now().wall, reason))
 
 
 def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:

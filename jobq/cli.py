@@ -93,7 +93,16 @@ ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
     "status": [],
     "kill": ["cancel"],
     "tail": ["log", "--follow"],
+    "follow": ["log", "--follow"],
     "start": ["resume"],
+    "enqueue": ["add"],
+    "submit": ["add"],
+    "push": ["add"],
+    "remove": ["rm"],
+    "delete": ["rm"],
+    "retry": ["requeue"],
+    "restart": ["requeue"],
+    "version": ["--version"],
 }
 
 
@@ -102,10 +111,10 @@ def translated(words: Sequence[str]) -> list[str]:
     before = list(words[:2]) if words[:1] == ["--store"] else []
     rest = list(words[len(before) :])
     match rest:
-        case ["help"]:
+        case ["help"] | ["help", "help" | "status" | "version", *_]:
             rest = ["--help"]
         case ["help", name, *_]:
-            rest = [name, "--help"]
+            rest = [*ELSEWHERE.get(name, [name])[:1], "--help"]
         case ["-V"]:
             rest = ["--version"]
         case [name, *others] if name in ELSEWHERE:

@@ -17,7 +17,7 @@ from rich.text import Text
 from jobq.errors import OutputFailed
 from jobq.job import Job, Moment
 from jobq.rules.reasons import Situation
-from jobq.rules.serving import why_unserved
+from jobq.rules.serving import why_paused, why_unserved
 from jobq.views.console import drawing
 from jobq.views.table import at_work, rich_table, row
 from jobq.views.terminal import Region, in_foreground, size_of
@@ -56,45 +56,69 @@ class Overview(NamedTuple):
     trouble: str = ""
 
 
-def render(overview: Overview, now: Moment, columns: int) -> Group:
-    """Return the table: finished, running and next waiting jobs with their notes, and the totals."""
+def render(overview: Overview, now: Moment, columns: int, height: int | None = None) -> Group:
+    """Return the table: finished, running and next waiting jobs with their notes; below it the totals.
+
+    `height`: the lines that fit. What runs is shown first, then what waits, then what has finished.
+    """
+    last = below(overview, now, columns)
+    room = None if height is None else height - 1 - sum(-(-part.cell_len // columns) for part in last)
     around = overview.around._replace(now=now)
-    parts: list[object] = []
-    rows = [row(job, around) for job in [*overview.finished, *at_work(overview.running), *overview.waiting[:NEXT]]]
+    rows = [row(job, around) for job in fitting(overview, room)]
     if overview.phase == "over":  # before that, they are among the waiting jobs
         rows += [row(job, around)._replace(note="handed back") for job in overview.handed_back]
-    if rows:
-        parts.append(rich_table(rows, columns))
+    return Group(rich_table(rows, columns), *last) if rows else Group(*last)
+
+
+def fitting(overview: Overview, room: int | None) -> list[Job]:
+    """Return the jobs that fit into so many rows (None: all), as they are shown: the last to begin at the end."""
+    running, waiting, finished = at_work(overview.running), overview.waiting[:NEXT], overview.finished
+    if room is not None:
+        running = running[: max(room, 0)]
+        waiting = waiting[: max(room - len(running), 0)]
+        left = max(room - len(running) - len(waiting), 0)
+        finished = finished[len(finished) - min(left, len(finished)) :]
+    return [*finished, *running, *waiting]
+
+
+def below(overview: Overview, now: Moment, columns: int) -> list[Text]:
+    """Return the lines below the table: what keeps jobs from running, and the totals."""
+    parts = []
     if overview.waiting and overview.queued > len(overview.waiting[:NEXT]):
         parts.append(Text(f"... and {overview.queued - len(overview.waiting[:NEXT])} more waiting", "dim"))
-    parts.extend(Text(safe(why), "yellow") for why in unserved(overview))
+    parts.extend(Text(safe(why), "yellow") for why in obstacles(overview))
     if overview.trouble:
         parts.append(Text(safe(overview.trouble), "red"))
-    parts.append(footer(overview, now))
-    return Group(*parts)  # type: ignore[arg-type]  # all are renderables
+    return parts + footer(overview, now, columns)
 
 
-def unserved(overview: Overview) -> list[str]:
-    """Return why no worker will run some waiting jobs, in full: a narrow table cuts off its notes."""
+def obstacles(overview: Overview) -> list[str]:
+    """Return why some jobs will not be run, in full: a narrow table cuts off its notes."""
+    pauses = overview.around.pauses
     queues = {job.spec.queue for job in overview.waiting if job.runner is None}
-    return sorted({why for queue in queues if (why := why_unserved(queue, overview.around.workers))})
+    unserved = {why for queue in queues if (why := why_unserved(queue, overview.around.workers))}
+    return sorted({why_paused(name, pauses) for name in pauses} | unserved)
 
 
-def footer(overview: Overview, now: Moment) -> Text:
-    """Return the totals in one line."""
+def footer(overview: Overview, now: Moment, columns: int) -> list[Text]:
+    """Return the totals, and what ^C does: in one line, or in two if that is too long."""
     minutes = max(now.wall - overview.since, 1.0) / 60
     done = overview.succeeded + overview.failed + overview.cancelled
-    rate = f", {done / minutes:.0f} a minute" if done else ""
-    cancelled = f" · {overview.cancelled} cancelled" if overview.cancelled else ""
-    handed_back = f" · {len(overview.handed_back)} handed back" if overview.handed_back else ""
     mine = len(at_work(job for job in overview.running if job.attempts[-1].owner == overview.worker))
     others = len(at_work(overview.running)) - mine
-    elsewhere = f" ({others} by other workers)" if others else ""
-    text = (
-        f"{mine}/{overview.slots} running{elsewhere} · {overview.queued} waiting · "
-        f"{overview.succeeded} succeeded · {overview.failed} failed{cancelled}{handed_back}{rate} · "
-    )
-    return Text(text + HINTS[overview.phase], "dim")
+    totals = [
+        f"{mine}/{overview.slots} running" + (f" ({others} by other workers)" if others else ""),
+        f"{overview.queued} waiting",
+        f"{overview.succeeded} succeeded",
+        f"{overview.failed} failed",
+        *([f"{overview.cancelled} cancelled"] if overview.cancelled else []),
+        *([f"{len(overview.handed_back)} handed back"] if overview.handed_back else []),
+    ]
+    text = " · ".join(totals) + (f", {done / minutes:.0f} a minute" if done else "")
+    hint = HINTS[overview.phase]
+    both = f"{text} · {hint}"
+    lines = [both] if len(both) <= columns else [text if len(text) <= columns else " · ".join(totals), hint]
+    return [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 class Display:
@@ -181,9 +205,10 @@ class Display:
 
     def _draw(self, overview: Overview) -> None:
         columns, rows = size_of(drawing.fileno())
+        self._console.width = columns  # its own guess comes from COLUMNS, which may be another terminal's
         with self._console.capture() as capture:
-            self._console.print(render(overview, self._clock(), columns), width=columns)
+            self._console.print(render(overview, self._clock(), columns, rows - 1))
         lines = capture.get().rstrip("\n").split("\n")
         if len(lines) >= rows > 1:
-            lines = [*lines[: rows - 2], lines[-1]]  # the totals always stay visible
+            lines = lines[1 - rows :]  # the totals always stay visible
         self._region.draw(lines, columns)

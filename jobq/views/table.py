@@ -86,6 +86,7 @@ def reason(job: Job, situation: Situation) -> str:
     return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
+LEAST_COMMAND = 16  # characters that a long note leaves to the command
 LONGEST_COMMAND = 500  # characters, more than any terminal is wide
 HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")
 
@@ -101,8 +102,10 @@ def print_jobs(jobs: Sequence[Job], situation: Situation) -> None:
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415
 
-        console = Console(file=drawing)  # type: ignore[arg-type]
-        console.print(rich_table(rows, console.width))
+        from jobq.views.terminal import size_of  # noqa: PLC0415
+
+        columns, _ = size_of(drawing.fileno())
+        Console(file=drawing, width=columns).print(rich_table(rows, columns))  # type: ignore[arg-type]
         return
     lines = [HEADERS, *cells(rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS) - 1)]
@@ -128,7 +131,12 @@ def rich_table(rows: Sequence[Row], columns: int) -> Table:
     queues = any(r.queue != "default" for r in rows)
     if queues:
         table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=min(60, max(12, 2 * columns // 5)))
+    others = (
+        width(r.id for r in rows) + width(r.state for r in rows) + width(r.time for r in rows) + (18 if queues else 0)
+    )
+    room = columns - others - 8 - min(LEAST_COMMAND, width(r.command for r in rows))  # 8: between the columns
+    note = max(4, min(60, max(12, 2 * columns // 5), room))
+    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=note)
     table.add_column("COMMAND", overflow="ellipsis", no_wrap=True, ratio=1)
     for r in rows:
         queue = [Text(r.queue)] if queues else []

@@ -41,7 +41,7 @@ def test_a_pause_of_all_queues_survives_compaction_and_holds_run_too(cli: Cli) -
     assert "all queues are paused" in cli("list").stdout
     cli("resume")
     assert run.communicate(timeout=20)[0] == "said\n"
-    assert "nothing changed: all queues are not paused" in cli("resume").stderr
+    assert "nothing changed: there is no pause of all queues" in cli("resume").stderr
 
 
 def test_a_pause_by_name_outlives_the_end_of_the_general_one(cli: Cli) -> None:
@@ -202,7 +202,13 @@ def test_a_running_job_is_not_edited(cli: Cli) -> None:
         (("status",), ()),
         (("tail", "1"), ("log", "1")),
         (("help",), ("--help",)),
+        (("follow", "1"), ("log", "1")),
         (("help", "add"), ("add", "--help")),
+        (("help", "kill"), ("cancel", "--help")),
+        (("help", "tail"), ("log", "--help")),
+        (("help", "status"), ("--help",)),
+        (("help", "help"), ("--help",)),
+        (("version",), ("--version",)),
         (("-V",), ("--version",)),
     ],
 )
@@ -270,3 +276,14 @@ def test_a_draining_worker_does_not_wait_for_the_end_of_a_pause(cli: Cli) -> Non
     cli("worker", "--drain", "-q", "default")
     cli("resume", "night")
     cli("worker", "--drain")
+
+
+@pytest.mark.parametrize(
+    ("words", "state"), [(("remove", "1"), None), (("retry", "1"), State.QUEUED), (("restart", "1"), State.QUEUED)]
+)
+def test_words_of_other_tools_change_the_same_here(cli: Cli, words: tuple[str, ...], state: State | None) -> None:
+    assert cli("enqueue", "--retries", "0", "false").stdout == "1\n"
+    cli("worker", "--drain", code=1)
+    cli(*words)
+    left = {job.id: job.state for job in [*cli.queue.jobs(), *cli.queue.finished()]}
+    assert left == ({} if state is None else {1: state})
