@@ -110,7 +110,7 @@ class Queue:
         return self.job(job_id)
 
     def result(self, job: int | Job) -> Any:
-        """What the function of a finished job (or the one of that id) returned.
+        """Return what the function of a finished job (or the one of that id) returned.
 
         Raises NotFound, Refused if it is not finished or no Python job, CallFailed with what it raised.
         """

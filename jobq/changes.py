@@ -1,4 +1,4 @@
-"""What a person asks for: new jobs, and changes of jobs and queues, each one transaction."""
+"""New jobs, and changes of jobs and queues that a person asks for, each one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMPACTION_S = 10.0  # seconds to wait for the end of a compaction
 
 
 class Changed(NamedTuple):
-    """What a change of several jobs came to: the jobs after it, and why others were left as they are."""
+    """The result of a change of several jobs: the jobs after it, and why others were left as they are."""
 
     jobs: list[Job]
     refused: list[Refused]

@@ -1,4 +1,4 @@
-"""What a job runs: a shell line, an argv, or a call of a Python function.
+"""The command of a job: a shell line, an argv, or a call of a Python function.
 
 The commands of a sweep are many, so they are the plainest values there are: a `str` is a line for /bin/sh -c, a `tuple`
 of words is an exact argv, a `Call` is a function with JSON arguments. Everything that depends on the kind is here.

@@ -113,7 +113,7 @@ class Pause(NamedTuple):
 
 
 class QueueSettings(NamedTuple):
-    """What a person has set for a queue; `name` None: for all queues."""
+    """The settings of a queue; `name` None: for all queues."""
 
     name: str | None
     pause: Pause | None = None
@@ -186,7 +186,7 @@ class Attempt(NamedTuple):
 
     @property
     def handle(self) -> str:
-        """What its engine finds it by: "token/slot" for the local one, else "engine:..."."""
+        """The name by which its engine finds it: "token/slot" for the local one, else "engine:..."."""
         return self.supervisor
 
 

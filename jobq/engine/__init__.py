@@ -84,7 +84,7 @@ class Runner(Protocol):
 
 
 class Finder(Protocol):
-    """What became of the attempts of dead workers."""
+    """Finds the attempts of dead workers, and tells how they ended or that they still run."""
 
     def find(self, trace: Trace, cancelled_for: float | None) -> Found:
         """Look for an attempt; kill what a dead supervisor left. `cancelled_for`: seconds since a person cancelled it.

@@ -54,7 +54,7 @@ class Ended(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What became of an attempt whose worker is dead: it `runs`, or has an `ending`, or nobody can tell."""
+    """The fate of an attempt whose worker is dead: it `runs`, or has an `ending`, or nobody can tell."""
 
     runs: bool = False
     ending: Ending | None = None

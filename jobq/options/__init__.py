@@ -1,1 +1,1 @@
-"""What can be asked for a job: one row an option, and how requests are read from flags, lines, JSON and Python."""
+"""The options of a job, one row each, and the reading of requests from flags, lines, JSON and Python."""

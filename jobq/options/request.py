@@ -1,4 +1,4 @@
-"""What may be asked for: commands, calls and specs that can be stored, started and mean something."""
+"""Requests for jobs: commands, calls and specs that can be stored and started."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def identifier(text: str) -> str:
 
 
 class JobOptions(TypedDict, total=False):
-    """What a job may ask for, all of it optional; the same as the options of `jobq add`. Times are seconds."""
+    """The options of a job, all of them optional; the same as the options of `jobq add`. Times are seconds."""
 
     queue: str
     priority: int | str  # higher first; "low", "normal", "high"
@@ -127,7 +127,7 @@ def check_command(command: Command, line: int) -> None:
 
 
 def current_directory() -> str:
-    """Where this process is. Raises UsageError if that is gone."""
+    """Return the working directory of this process. Raises UsageError if that is gone."""
     try:
         return os.getcwd()
     except FileNotFoundError:

@@ -34,7 +34,7 @@ class JobOption:
 
     @property
     def in_spec(self) -> bool:
-        """Whether a field of the spec holds the value itself. Of `env` it holds a digest, of `cwd` the full path."""
+        """True if a field of the spec holds the value itself. Of `env` it holds a digest, of `cwd` the full path."""
         return not isinstance(self.kind, (Directory, Variable))
 
     @property

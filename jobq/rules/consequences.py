@@ -1,4 +1,4 @@
-"""What else changes when a job changes: the one place that says so. `Transaction.put` carries it out.
+"""The changes that follow from a change of a job; no other module decides them. `Transaction.put` carries it out.
 
 Workers, rescues, cancels and requeues end and begin jobs in several places; none of them looks further than its own
 job. Dependencies, keys, hooks and schedules get their rules here.

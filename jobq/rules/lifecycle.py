@@ -174,7 +174,7 @@ def release(job: Job, now: Moment) -> Job:
 
 
 def edit(job: Job, now: Moment, spec: Spec) -> Job:
-    """A person changes what a waiting job asks for."""
+    """Change the options of a waiting job."""
     edited = _move(job, Event.EDIT, now, spec=spec)
     return job if spec == job.spec else edited
 

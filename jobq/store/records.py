@@ -1,4 +1,4 @@
-"""How jobs are written down: JSON objects that leave out whatever has its default, checked when they are read.
+"""Jobs as they are stored: JSON objects that leave out whatever has its default, checked when they are read.
 
 To change the format:
 - a new optional field of the header, a snapshot line, a job, spec, command, attempt or ending: add it with a default;
@@ -22,7 +22,7 @@ MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 
 
 def why(e: Exception) -> str:
-    """What is wrong with a record, by one of MISFITS."""
+    """Return what is wrong with a record, by one of MISFITS."""
     return str(e) if isinstance(e, ValueError) else f"it does not fit ({type(e).__name__}: {e})"
 
 

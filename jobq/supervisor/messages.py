@@ -1,4 +1,4 @@
-"""What a worker and its supervisors say to each other, read and written by both sides with these functions.
+"""The messages between a worker and its supervisors; both sides read and write them with these functions.
 
 Supervisors may run on an older Python (3.8) than workers: this file and its neighbours keep to what that reads.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         first: bool  # the endings of all jobs before it are recorded
 
     class Ending(TypedDict, total=False):
-        """How an attempt ended; see job.Ending."""
+        """The ending of an attempt; see job.Ending."""
 
         outcome: str
         status: int

@@ -1,4 +1,4 @@
-"""What the duties of one worker share."""
+"""The data that all duties of one worker share."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Worker:
 
     @property
     def trouble(self) -> str:
-        """What hinders it, in words; "" if nothing does."""
+        """The reason why it can do nothing now, in words; "" if nothing does."""
         context = self._context
         hindrance = [context.hindrance] if context.hindrance else []
         return "; ".join([*hindrance, *context.runner.troubles(), *self._claiming.troubles(), *context.held])

@@ -12,7 +12,7 @@ CHECK_EVERY = 1.5  # seconds between two looks at the other workers and the jour
 
 
 class Recovery:
-    """What a worker does every CHECK_EVERY seconds."""
+    """The duty of a worker to look for dead ones, every CHECK_EVERY seconds."""
 
     def __init__(self, context: Context, claiming: Claiming, upkeep: Upkeep) -> None:
         self._context = context
