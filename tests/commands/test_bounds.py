@@ -62,7 +62,7 @@ def test_a_variable_that_is_too_long_for_a_program_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="the variable NAME takes 13"):
         cli.queue.add("true", env={"NAME": value})
-    monkeypatch.setitem(os.environ, "NAME", value)
+    monkeypatch.setitem(os.environb, b"NAME", value.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match="the variable NAME takes 13"):
         Queue(str(cli.store)).add("true")
     assert cli.queue.jobs() == []

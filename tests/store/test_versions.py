@@ -135,9 +135,10 @@ def test_a_store_with_a_past_is_worked_on_and_compacted(past: Cli) -> None:
     del now["queued"], now["held"]
     assert compact(str(past.store), clock.now())
     assert states_of(past) == now
-    assert past.queue.store.header is not None
-    assert past.queue.store.header.format == BASE
-    assert past.queue.open_failures()[0] == 3
+    queue = past.queue
+    assert queue.open_failures()[0] == 3
+    assert queue.store.header is not None
+    assert queue.store.header.format == BASE
     assert past.id("true") == 27
 
 
