@@ -275,6 +275,27 @@ def test_only_the_processes_of_a_dead_supervisor_are_killed(cli: Cli, tmp_path: 
         os.kill(other, signal.SIGKILL)
 
 
+REAPS = """
+import os
+from jobq.supervisor import tree
+spared, other = [os.fork() or os._exit(0) for _ in range(2)]
+for pid in (spared, other):
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+tree.reap_orphans({spared})
+try:
+    os.waitid(os.P_PID, other, os.WEXITED | os.WNOWAIT)
+except ChildProcessError:
+    print("reaped")
+print(os.waitpid(spared, 0)[0] == spared)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_dead_child_that_has_a_waiter_hides_no_other_from_the_reaper() -> None:
+    done = subprocess.run([sys.executable, "-c", REAPS], capture_output=True, text=True, check=True)
+    assert done.stdout == "reaped\nTrue\n"
+
+
 def test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
