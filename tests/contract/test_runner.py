@@ -15,6 +15,7 @@ from jobq.engine.task import Key, Task, Trace
 from jobq.job import Attempt, Ending, Outcome
 from jobq.store.environment import save
 from jobq.store.folder import Folder
+from jobq.supervisor import tree
 from jobq.supervisor.mark import mark_of
 from tests.conftest import wait_until
 from tests.helpers.fake_runner import FakeRunner
@@ -69,7 +70,10 @@ RUNNERS: dict[str, Callable[[str], Runner]] = {"local": LocalEngine, "fake": Fak
 
 
 @pytest.fixture(params=RUNNERS)
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    # The process of the tests is no worker's own: it must not adopt and reap the processes of other tests.
+    monkeypatch.setattr(tree, "become_subreaper", lambda: None)
+    monkeypatch.setattr(tree, "reap_orphans", lambda _spared: None)
     folder = tmp_path / "workers" / "w000000000000"
     folder.mkdir(parents=True, mode=0o700)
     (folder / "lock").touch(0o600)  # of the worker
