@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jobq import clock
 from jobq.command import Command
-from jobq.errors import JobqError, LockTimeout, NotFound, Refused, UsageError
+from jobq.errors import JobqError, LockTimeout, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.options.request import check_command
@@ -125,7 +125,7 @@ def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], varia
         for job in find_all(store, job_ids).values():  # written before the lock is taken
             old = job.spec.env
             if old not in environments:
-                environments[old] = store.save_environment({**store.load_environment(old), **variables})
+                environments[old] = store.save_environment({**_environment_of(store, job), **variables})
 
     def edited(job: Job, now: Moment) -> Job:
         if variables and job.spec.env not in environments:
@@ -139,6 +139,17 @@ def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], varia
     finally:
         if variables:
             _forget_unused(store, {*environments, *environments.values()})
+
+
+def _environment_of(store: Store, job: Job) -> dict[str, str]:
+    """Return the captured environment. Raises OtherEdit if another edit has just replaced it, StoreDamaged."""
+    try:
+        return store.load_environment(job.spec.env)
+    except StoreDamaged:
+        store.read()
+        if any(now.spec.env != job.spec.env for now in store.find_all([job.id]).values()):
+            raise OtherEdit(job.id) from None
+        raise
 
 
 def _forget_unused(store: Store, digests: set[str]) -> None:

@@ -39,6 +39,9 @@ class ByFilelock:
         """Take the lock without waiting; return False if it is held. Raises OSError, Planted."""
         from filelock import Timeout, UnixFileLock  # noqa: PLC0415  # 20 ms: only those who change something pay for it
 
+        if not os.path.samestat(os.stat(self._folder.path), os.fstat(self._folder.fd)):
+            raise OSError(errno.ESTALE, "another directory is at its path now")
+        # Else filelock, which knows only the path, would make a directory in the place of one that was moved away.
         if self._lock is None:
             os.close(self._folder.file(self._name, os.O_RDWR | os.O_CREAT))  # ours and private, whoever made it
             path = f"{self._folder.path}/{self._name}"
