@@ -1,4 +1,4 @@
-"""Why a job does not run, in words."""
+"""The reasons why a job does not run, in words; they are derived, and never stored."""
 
 from __future__ import annotations
 
