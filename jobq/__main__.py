@@ -83,13 +83,17 @@ def tell(e: Exception) -> int:
 
 
 def run(words: list[str]) -> int:
-    """Print the version, run a plain `add` by `quick_add`, all else by the full command line. Return the exit code."""
+    """Print the version, run a plain `add` or `list` without typer, all else by it. Return the exit code."""
     if words in (["--version"], ["-V"]):
         out(f"jobq {VERSION}")
         return 0
-    from jobq.commands import quick_add as quick  # noqa: PLC0415  # slow imports belong inside the handlers above
+    from jobq.commands import quick_add  # noqa: PLC0415  # slow imports belong inside the handlers above
 
-    if quick.add(words):
+    if quick_add.add(words):
+        return 0
+    from jobq.commands import quick_list  # noqa: PLC0415
+
+    if quick_list.read(words):
         return 0
     from jobq import cli  # noqa: PLC0415
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from jobq.command import Command
-from jobq.commands.common import queue_name, queue_of, warn_unserved
+from jobq.commands.common import queue_name, queue_of
+from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
 from jobq.system import utf8

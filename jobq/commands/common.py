@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from jobq.api import Queue
 from jobq.changes import Changed
-from jobq.errors import StoreError, UsageError
+from jobq.errors import UsageError
 from jobq.job import Job
 from jobq.options.selectors import Selected
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
-from jobq.rules.serving import paused_note, unserved_note
-from jobq.views.console import advise, error, info
+from jobq.views.console import error, info
 
 Selectors = Annotated[
     list[str] | None,
@@ -34,30 +33,6 @@ def queue_of(context: typer.Context) -> Queue:
 def exit_with(code: int) -> None:
     """End the command with this exit code."""
     raise typer.Exit(code)
-
-
-def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = ()) -> set[str]:
-    """Print why no worker will run the waiting jobs of these queues, without the `known` reasons. Return all reasons.
-
-    The change itself is done by now, so this never fails.
-    """
-    try:
-        workers, pauses = queue.live_workers(), queue.recorded_pauses()
-    except (OSError, StoreError):
-        return set(known)
-    reasons = {why for name in names for why in (paused_note(name, pauses), unserved_note(name, workers)) if why}
-    for why in sorted(reasons - set(known)):
-        advise(why)
-    return reasons
-
-
-def tell_pauses(queue: Queue) -> set[str]:
-    """Print which queues are paused, and return that. The jobs were read just now."""
-    pauses = queue.pauses()
-    notes = [paused_note(name, pauses) for name in pauses]
-    for note in notes:
-        advise(note)
-    return set(notes)
 
 
 def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:

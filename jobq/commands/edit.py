@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve, warn_unserved
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
 

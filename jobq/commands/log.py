@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from jobq.api import Queue
-from jobq.commands.common import exit_with, queue_of, warn_unserved
+from jobq.commands.common import exit_with, queue_of
+from jobq.commands.notes import warn_unserved
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State

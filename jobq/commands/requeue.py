@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve, warn_unserved
+from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.notes import warn_unserved
 
 
 def requeue(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import queue_of, warn_unserved
+from jobq.commands.common import queue_of
+from jobq.commands.notes import warn_unserved
 from jobq.commands.options import value_of
 from jobq.commands.pause import QueueName
 from jobq.job import State

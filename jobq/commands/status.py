@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobq.api import Queue
-from jobq.commands.common import tell_pauses, warn_unserved
+from jobq.commands.notes import tell_pauses, warn_unserved
 from jobq.job import State
 from jobq.rules.order import claim_key
 from jobq.rules.serving import LiveWorker

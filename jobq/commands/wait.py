@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, exit_with, queue_of, warn_unserved
+from jobq.commands.common import Selectors, exit_with, queue_of
+from jobq.commands.notes import warn_unserved
 from jobq.commands.options import value_of
 from jobq.errors import NotFound
 from jobq.exit_codes import NOT_ITS_OWN

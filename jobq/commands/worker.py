@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobq.commands.common import exit_with, queue_of, tell_pauses
+from jobq.commands.common import exit_with, queue_of
+from jobq.commands.notes import tell_pauses
 from jobq.commands.options import value_of
 from jobq.errors import UsageError
 from jobq.exit_codes import TRY_AGAIN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 
 from jobq.errors import StoreDamaged, StoreForbidden
 from jobq.store import environment, finished
@@ -39,7 +38,7 @@ def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
     sync_parents(path)
     with StoreLock(folder, lock_timeout) as lock:
         if JOURNAL not in folder.names():
-            header = Header(1, uuid.uuid4().hex, os.uname().nodename, VERSION, {})
+            header = Header(1, os.urandom(16).hex(), os.uname().nodename, VERSION, {})
             empty = snapshot_lines([], [], 0, 1, Failures(0), Later([], {}))
             folder.write_new(JOURNAL, b"".join([header.encode(), *empty]))
     lock.close()

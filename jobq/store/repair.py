@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from typing import NamedTuple
 
 from jobq.command import BadRecord, Record
@@ -94,7 +93,7 @@ class Salvage:
     def __init__(self, root: Folder) -> None:
         self.state = StoreState()
         self.lost: list[int] = []
-        self.header = Header(0, uuid.uuid4().hex, os.uname().nodename, VERSION, filing.days_on_disk(root))
+        self.header = Header(0, os.urandom(16).hex(), os.uname().nodename, VERSION, filing.days_on_disk(root))
         self._path = root.path
 
     def read(self, data: bytes) -> None:

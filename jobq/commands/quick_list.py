@@ -1,0 +1,99 @@
+"""`jobq list` and bare `jobq` without typer, which takes longer to load than all the rest.
+
+What is not plain (an unknown option, a help text) is left to the full command line, which knows the errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from jobq.api import Queue
+from jobq.commands.notes import tell_pauses
+from jobq.commands.status import status
+from jobq.errors import UsageError
+from jobq.job import REACHABLE, State
+from jobq.rules.order import claim_key
+from jobq.views.console import info, out, set_store_option
+from jobq.views.data import envelope, job_data
+from jobq.views.table import print_jobs, reason
+from jobq.views.text import safe
+
+LAST_FINISHED = 20
+STATES = ", ".join(REACHABLE)
+NAMES = ("list", "ls", "ps")
+
+
+class Filter(NamedTuple):
+    """The jobs to list; empty: all of them."""
+
+    words: Sequence[str] = ()  # ids, ranges, names
+    states: Sequence[str] = ()
+    queues: Sequence[str] = ()
+    everything: bool = False  # also what finished long ago
+
+
+def read(words: Sequence[str]) -> bool:
+    """Print what the words ask for; return False if the full command line must do it. Raises as `print_list`."""
+    store = None
+    if len(words) > 1 and words[0] == "--store" and words[1]:
+        store, words = words[1], words[2:]
+    if words and words[0] not in NAMES:
+        return False
+    parsed = parse(words[1:])
+    if parsed is None:
+        return False
+    if store is not None:
+        set_store_option(store)
+    if words:
+        print_list(Queue(store), parsed[0], json=parsed[1])
+    else:
+        status(Queue(store))
+    return True
+
+
+def parse(words: Sequence[str]) -> tuple[Filter, bool] | None:
+    """Return what to list, and whether as JSON; None if these are not plain words."""
+    values: dict[str, list[str]] = {"-s": [], "-q": [], "": []}
+    flags = {"-a": False, "--json": False}
+    rest = iter(words)
+    for word in rest:
+        name = {"--state": "-s", "--queue": "-q", "--all": "-a"}.get(word, word)
+        if name in flags:
+            flags[name] = True
+        elif not word.startswith("-"):
+            values[""].append(word)
+        elif name in values and (value := next(rest, None)) is not None:
+            values[name].append(value)
+        else:
+            return None
+    return Filter(values[""], values["-s"], values["-q"], flags["-a"]), flags["--json"]
+
+
+def print_list(queue: Queue, wanted: Filter, *, json: bool) -> None:
+    """Print the jobs, as a table or as JSON. Raises UsageError for a state that there is not, NotFound."""
+    states, queues = set(map(state_of, wanted.states)), set(wanted.queues)
+    if wanted.words:
+        shown = queue.jobs_of(queue.select(wanted.words).ids)
+    else:
+        finished = queue.finished() if wanted.everything or states else islice(queue.finished(), LAST_FINISHED)
+        waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
+        shown = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
+    shown = [job for job in shown if (not states or job.state in states) and (not queues or job.spec.queue in queues)]
+    around = queue.situation(shown)
+    tell_pauses(queue)
+    if json:
+        out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
+    elif shown:
+        print_jobs(shown, around)
+    else:
+        info("no such jobs" if queue.exists() else f"no jobs: there is no store at {safe(queue.path)} yet")
+
+
+def state_of(text: str) -> State:
+    """Return the state of this name. Raises UsageError if there is none."""
+    try:
+        return State(text)
+    except ValueError:
+        raise UsageError(f"--state: {text} is not a state", f"use one of {STATES}") from None
