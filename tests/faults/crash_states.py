@@ -691,7 +691,7 @@ SEEDS = [
     Seed(harness="crash-states", fault="no sync of a new file before its rename", file="store/folder.py",
          old="            write_all(fd, data, 0)\n            sync(fd)\n", new="            write_all(fd, data, 0)\n", caught_by="crash-states"),
     Seed(harness="crash-states", fault="no sync of the directory after a new file's rename", file="store/folder.py",
-         old="            os.fsync(self.fd)\n        except OSError as e:\n", new="        except OSError as e:\n", caught_by="crash-states"),
+         old="            os.fsync(self.fd)\n        except OSError as e:\n", new="        except OSError as e:\n", caught_by="tests/store/test_durability.py"),
     Seed(harness="crash-states", fault="environments are not synced", file="store/environment.py",
          old="            folder.write_new(name, data)\n",
          new="            open(f'{folder.path}/{name}', 'wb').write(data)\n", caught_by="crash-states"),

@@ -530,7 +530,7 @@ SEEDS = [
          new="            return Parsed(lines[:committed], end, seq, damage=(at, 'torn') if raw else None)", caught_by="journal-tail-torn"),
     Seed(harness="damage", fault="a torn line with a newline is damage", file="store/journal.py",
          old="            if _newer_transaction(rest, first_torn=last + 1 - (len(lines) - committed)):", new="            if True:", caught_by="journal-tail-torn"),
-    Seed(harness="damage", fault='whole changes behind the hint are cut off', file='store/tail.py', old='            os.ftruncate(journal.fd, parsed.end)', new='            os.ftruncate(journal.fd, hint.size)', caught_by="kill-during-recovery"),
+    Seed(harness="damage", fault='whole changes behind the hint are cut off', file='store/tail.py', old='            os.ftruncate(journal.fd, parsed.end)', new='            os.ftruncate(journal.fd, hint.size)', caught_by="tests/store/test_durability.py"),
     Seed(harness="damage", fault="no checksum", file="sealed.py",
          old="    return line[-CRC_BYTES:] == b',\"crc\":\"%08x\"}' % zlib.crc32(line[:-CRC_BYTES])",
          new="    return line[-CRC_BYTES:][:8] == b',\"crc\":\"'", caught_by="journal-byte-damaged"),

@@ -584,7 +584,7 @@ SEEDS = [
         file="store/view.py",
         old="        elif self.journal.is_current():\n            self._follow_to(",
         new="        elif self.journal.is_current() or not locked:\n            self._follow_to(",
-        caught_by="acknowledged-change-invisible",
+        caught_by="tests/store/test_compaction.py",
     ),
     Seed(
         harness="history",
@@ -616,6 +616,6 @@ SEEDS = [
         file="store/lock.py",
         old="        self._file = by(folder, self.NAME)",
         new='        self.NAME = f"store{len(folder.path)}.lock"\n        self._file = by(folder, self.NAME)',
-        caught_by="store-by-two-paths",
+        caught_by="tests/store/test_lock.py",
     ),
 ]

@@ -177,6 +177,7 @@ def test_an_older_python_runs_functions(tasks: Cli, python: Path | None) -> None
         (["no-colon"], "does not name a function"),
         (["os:system; x"], "does not name a function"),
         (["m:f", "a:=nope"], "is not JSON"),
+        (["m:f", ":=" + "[" * 100_000], "is not JSON"),
         (["m:f", "a=1", "2"], "comes after a named argument"),
         (["m:f", "a=1", "a=2"], "given twice"),
         (["--python", "no-such-python", "m:f"], "no-such-python"),

@@ -109,6 +109,28 @@ def test_a_reader_leaves_a_torn_tail_alone(left: Store) -> None:
     assert [state(left), state(Store(left.path))] == [State.QUEUED] * 2
 
 
+def test_a_whole_change_behind_the_hint_stays_when_a_torn_one_behind_it_is_cut_off(left: Store) -> None:
+    with Path(left.path, JOURNAL).open("ab") as f:
+        f.write(b'{"seq":3,"at":1')
+    left.append(Add(spec_of(left), ["false"]), NOW.wall)
+    assert [state(left), state(Store(left.path))] == [State.CANCELLED] * 2
+
+
+def test_a_new_file_and_its_name_are_durable_on_return(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = store.root
+    seen: list[str] = []
+
+    def synced(fd: int, real: Callable[[int], None] = os.fsync) -> None:
+        name = "directory" if os.path.samestat(os.fstat(fd), os.fstat(root.fd)) else "file"
+        seen.append(f"{name}, named: {root.has('new')}")
+        real(fd)
+
+    monkeypatch.setattr("jobq.store.folder.sync", synced)
+    monkeypatch.setattr(os, "fsync", synced)
+    root.write_new("new", b"x")
+    assert seen == ["file, named: False", "directory, named: True"]
+
+
 def test_usually_a_reader_takes_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append(Add(spec_of(store), ["true"]), NOW.wall)
     monkeypatch.setattr(StoreLock, "acquire", lambda *_: pytest.fail("a lock was taken"))
