@@ -130,6 +130,17 @@ def test_an_acknowledged_job_behind_a_stale_hint_is_seen(store: Store) -> None:
     assert add(Store(store.path), "three") == [3]
 
 
+def test_a_reader_that_stays_follows_into_the_next_generation_while_another_writes(store: Store) -> None:
+    add(store, "one")
+    staying = Store(store.path)
+    assert set(staying.read().jobs) == {1}
+    assert compaction.compact(store.path, NOW)
+    add(store, "two")
+    with store.lock:
+        assert set(staying.read().jobs) == {1, 2}
+    staying.close()
+
+
 def test_a_hint_that_can_not_be_written_does_no_harm(store: Store) -> None:
     add(store, "one")
     hint = Path(f"{store.path}/{HINT}").read_bytes()
