@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--cwd|--env|--from|--grace|--jobs|--log-max|--name|--on-stop|--priority|--python|--queue|--reason|--retries|--state|--stop-after|--store|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --attempt|--backoff|--cwd|--env|--from|--grace|--jitter|--jobs|--log-max|--max-lost|--name|--no-retry-on|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -36,6 +36,12 @@ _jobq() {
         "add --from") _jobq_files; return ;;
         "add --queue"|"add -q") return ;;
         "add --retries"|"add -r") return ;;
+        "add --backoff") return ;;
+        "add --jitter") return ;;
+        "add --retry-on") return ;;
+        "add --no-retry-on") return ;;
+        "add --success-codes") return ;;
+        "add --max-lost") return ;;
         "add --timeout"|"add -t") return ;;
         "add --grace") return ;;
         "add --log-max") return ;;
@@ -45,6 +51,12 @@ _jobq() {
         "call --python") return ;;
         "call --queue"|"call -q") return ;;
         "call --retries"|"call -r") return ;;
+        "call --backoff") return ;;
+        "call --jitter") return ;;
+        "call --retry-on") return ;;
+        "call --no-retry-on") return ;;
+        "call --success-codes") return ;;
+        "call --max-lost") return ;;
         "call --timeout"|"call -t") return ;;
         "call --grace") return ;;
         "call --log-max") return ;;
@@ -55,6 +67,12 @@ _jobq() {
         "run --jobs"|"run -j") return ;;
         "run --queue"|"run -q") return ;;
         "run --retries"|"run -r") return ;;
+        "run --backoff") return ;;
+        "run --jitter") return ;;
+        "run --retry-on") return ;;
+        "run --no-retry-on") return ;;
+        "run --success-codes") return ;;
+        "run --max-lost") return ;;
         "run --timeout"|"run -t") return ;;
         "run --grace") return ;;
         "run --log-max") return ;;
@@ -71,6 +89,12 @@ _jobq() {
         "wait --timeout"|"wait -t") return ;;
         "edit --queue"|"edit -q") return ;;
         "edit --retries"|"edit -r") return ;;
+        "edit --backoff") return ;;
+        "edit --jitter") return ;;
+        "edit --retry-on") return ;;
+        "edit --no-retry-on") return ;;
+        "edit --success-codes") return ;;
+        "edit --max-lost") return ;;
         "edit --timeout"|"edit -t") return ;;
         "edit --grace") return ;;
         "edit --log-max") return ;;
@@ -81,9 +105,9 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
         "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
@@ -93,7 +117,7 @@ _jobq() {
         "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
         "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
         "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
         "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobq import clock
 from jobq.command import Command
-from jobq.errors import JobqError, LockTimeout, NotFound, Refused, StoreDamaged, UsageError
+from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.options.request import check_command
@@ -21,12 +20,12 @@ from jobq.store.environment import EnvironmentGone
 from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
 from jobq.store.store import Store
-from jobq.store.transaction import Add, FormatTooOld, Transaction
+from jobq.store.transaction import Add, Transaction
+from jobq.store.upgrade import upgrading
 from jobq.waiting import find_all, recover_if_orphaned
 
 TRIES = 10  # of what other processes may interrupt
 MOST_REASON = 500  # characters: every list repeats it
-COMPACTION_S = 10.0  # seconds to wait for the end of a compaction
 
 
 class Changed(NamedTuple):
@@ -42,12 +41,16 @@ def add(store: Store, commands: Sequence[Command], make_spec: Callable[[], Spec]
         check_command(command, number if len(commands) > 1 else 0)
     if not commands:
         return []
+
+    def store_them() -> Sequence[int]:
+        return _store_jobs(store, make_spec(), commands)
+
     for _ in range(TRIES):
         try:
-            return _store_jobs(store, make_spec(), commands)
+            return upgrading(store, store_them)
         except EnvironmentGone:
             continue  # capture it again
-    return _store_jobs(store, make_spec(), commands)
+    return store_them()
 
 
 def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
@@ -63,6 +66,10 @@ def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command]) -> Sequen
 
 def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
     """Move these jobs, as far as their states allow it. Raises NotFound, NotSaved."""
+    return upgrading(store, lambda: _change(store, job_ids, move))
+
+
+def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
     now = clock.now()
     done = Changed([], [])
     with changing(store, job_ids, now) as (changes, jobs):
@@ -225,23 +232,15 @@ def pause(store: Store, queue: str | None, reason: str) -> bool:
 
 
 def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:
-    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved, LockTimeout.
+    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved, LockTimeout."""
 
-    A store of an older format is compacted into one that can hold the settings of queues.
-    """
-    until = time.monotonic() + COMPACTION_S
-    while True:
-        now = clock.now()
-        try:
-            with store.transaction(now.wall) as changes:
-                before = changes.state.queues.get(queue, QueueSettings(queue))
-                if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
-                    pauses.write_note(store.root, changes.state.pauses())  # its last writer may have been killed
-                    return False
-                changes.record(SetQueue(before._replace(pause=pause)))
-            return True
-        except FormatTooOld as e:
-            if not compaction.compact(store.path, now, least_format=e.format):
-                if time.monotonic() > until:
-                    raise LockTimeout(f"{store.path}/{compaction.COMPACT_LOCK}", COMPACTION_S, "a compaction") from None
-                time.sleep(0.05)
+    def set_it() -> bool:
+        with store.transaction(clock.now().wall) as changes:
+            before = changes.state.queues.get(queue, QueueSettings(queue))
+            if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
+                pauses.write_note(store.root, changes.state.pauses())  # its last writer may have been killed
+                return False
+            changes.record(SetQueue(before._replace(pause=pause)))
+        return True
+
+    return upgrading(store, set_it)

@@ -96,6 +96,12 @@ class Spec(NamedTuple):
     queue: str = "default"
     priority: int = 0  # higher first
     retries: int = 3  # attempts after the first
+    backoff: str = "exp:1..3600"  # the delays before retries (rules/policies.py)
+    jitter: str = "10%"
+    retry_on: str | None = None  # the only endings that are retried
+    no_retry_on: str | None = None
+    success_codes: str = "0"
+    max_lost: int = 3  # a job whose supervisor died this often counts as the cause
     timeout: float | None = None
     grace: float = 10.0  # time between SIGTERM and SIGKILL
     log_max: int = 256 << 20  # bytes of output to keep of each attempt
@@ -142,11 +148,6 @@ class Ending(NamedTuple):
     def never_started(self) -> bool:
         """True if the attempt never started, for reasons that are not the job's own."""
         return not self.counted and self.started_at is None
-
-    @property
-    def succeeded(self) -> bool:
-        """True if the command exited with 0."""
-        return self.outcome is Outcome.EXIT and self.status == 0
 
     @property
     def exit_code(self) -> int:

@@ -57,7 +57,7 @@ def add(words: list[str]) -> bool:
         raise  # a second sync could succeed without the bytes that the first one has lost
     except (JobqError, OSError, ValueError):
         return False  # the full command prints the error
-    job_id = enqueue(root, spec, command)
+    job_id = enqueue(root, spec, command, max((BY_NAME[name].since for name in options), default=1))
     if job_id is None:
         return False
     presence.notify(root)
@@ -150,7 +150,7 @@ def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
     return spec
 
 
-def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int | None:
+def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str], least_format: int) -> int | None:
     """Append the job to the journal. Return its id, or None if the store needs more than that. Raises as `add`."""
     with StoreLock(root, by=ByFlock):
         try:
@@ -159,7 +159,7 @@ def enqueue(root: Folder, spec: dict[str, Any], command: str | list[str]) -> int
         except (JobqError, OSError):
             return None
         try:
-            if hint is None or not is_in_order(journal, hint) or not make_durable(root, spec["env"]):
+            if hint is None or not is_in_order(journal, hint, least_format) or not make_durable(root, spec["env"]):
                 return None
             op = {"op": "add", "first": hint.next_id, "spec": spec, "commands": [command]}
             lines = transaction_lines([(op, LINE_BYTES)], hint.seq, time.time(), sealed_line)
@@ -176,9 +176,9 @@ def sealed_line(record: dict[str, Any]) -> bytes:
     return seal(to_json(record)[:-1].encode("ascii"))
 
 
-def is_in_order(journal: int, hint: Hint) -> bool:
-    """Return True if the journal has the current format and ends where the hint says."""
+def is_in_order(journal: int, hint: Hint, least_format: int) -> bool:
+    """Return True if the journal has a current format, from that one on, and ends where the hint says."""
     first, newline, _ = os.pread(journal, 1 << 16, 0).partition(b"\n")
-    if not newline or not is_todays(first, hint.generation) or os.fstat(journal).st_size != hint.size:
+    if not newline or not is_todays(first, hint.generation, least_format) or os.fstat(journal).st_size != hint.size:
         return False
     return os.pread(journal, 1, hint.size - 1) == b"\n"

@@ -69,6 +69,12 @@ class JobOptions(TypedDict, total=False):
     queue: str
     priority: int | str  # higher first; "low", "normal", "high"
     retries: int  # attempts after the first; 0: never started twice
+    backoff: str  # "exp:1s..1h", "linear:5s..5m", "const:5s", "list:1s,5s,1m"
+    jitter: str  # "10%", "full", "none"
+    retry_on: str | None  # "1,75-78,SIGKILL,timeout"
+    no_retry_on: str | None
+    success_codes: str  # "0,3"
+    max_lost: int  # attempts that may lose their supervisor
     timeout: float | str | None  # or "10m"
     grace: float | str  # from TERM to KILL
     log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept

@@ -7,11 +7,12 @@ walks rows and ways, and names what was forgotten.
 from __future__ import annotations
 
 from jobq.errors import UsageError
+from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
@@ -20,10 +21,21 @@ LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 
 
 class JobOption:
-    """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it."""
+    """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it.
 
-    def __init__(
-        self, name: str, flags: tuple[str, ...], kind: Kind, default: Any, help_text: str, *, many: bool = False
+    `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
+    """
+
+    def __init__(  # a row reads best in one line
+        self,
+        name: str,
+        flags: tuple[str, ...],
+        kind: Kind,
+        default: Any,
+        help_text: str,
+        *,
+        many: bool = False,
+        since: int = 1,
     ) -> None:
         self.name = name
         self.flags = flags
@@ -31,6 +43,7 @@ class JobOption:
         self.default = default
         self.help = help_text
         self.many = many
+        self.since = since
 
     @property
     def in_spec(self) -> bool:
@@ -43,25 +56,25 @@ class JobOption:
         return self.kind.stored.or_none if self.in_spec and self.default is None else self.kind.stored
 
     def parse(self, text: str) -> Any:
-        """Return the value of a text. Raises UsageError that names the option."""
-        try:
-            return self.kind.parse(text)
-        except UsageError as e:
-            raise UsageError(f"{self.flags[0]}: {e}", e.hint) from None
+        """Return the value of a text. Raises UsageError that names the flag."""
+        return self._named(self.flags[0], self.kind.parse, text)
 
     def take(self, value: Any) -> Any:
         """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
         if value is None and self.default is None:
             return None
         if isinstance(value, str) and self.kind.from_text:
-            return self.parse(value)
+            return self._named(self.name, self.kind.parse, value)
         if not self.kind.stored.allows(value):
             raise UsageError(f"{self.name} can't be {value!r:.60}", f"see {self.flags[0]} in 'jobq add --help'")
-        try:
-            self.kind.check(value)
-        except UsageError as e:
-            raise UsageError(f"{self.name}: {e}", e.hint) from None
+        self._named(self.name, self.kind.check, value)
         return value
+
+    def _named(self, name: str, read: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            return read(value)
+        except UsageError as e:
+            raise UsageError(f"{name}: {e}", e.hint) from None
 
     def shown(self, value: Any) -> str:
         """Return the value as people read it."""
@@ -82,7 +95,55 @@ OPTIONS = (
         ("--retries", "-r"),
         WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}"),
         3,
-        "Attempts after the first, 1 s, 2 s, 4 s ... apart; 0: never twice.",
+        "Attempts after the first; 0: never twice.",
+    ),
+    JobOption(
+        "backoff",
+        ("--backoff",),
+        Backoff(),
+        "exp:1..3600",
+        "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.",
+        since=3,
+    ),
+    JobOption(
+        "jitter",
+        ("--jitter",),
+        Jitter(),
+        "10%",
+        "Chance in that time: up to so much more; full; none.",
+        since=3,
+    ),
+    JobOption(
+        "retry_on",
+        ("--retry-on",),
+        Codes(),
+        None,
+        "Retry only after these: exit codes, signals, timeout, as in 1,75-78,SIGKILL.",
+        since=3,
+    ),
+    JobOption(
+        "no_retry_on",
+        ("--no-retry-on",),
+        Codes(),
+        None,
+        "Never retry after these.",
+        since=3,
+    ),
+    JobOption(
+        "success_codes",
+        ("--success-codes",),
+        Codes(statuses_only=True),
+        "0",
+        "Exit codes that mean success.",
+        since=3,
+    ),
+    JobOption(
+        "max_lost",
+        ("--max-lost",),
+        WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}"),
+        3,
+        "Fail after so many attempts whose supervisor was killed.",
+        since=3,
     ),
     JobOption(
         "timeout",

@@ -116,17 +116,17 @@ def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
     return _move(job, Event.CLAIM, now, attempts=(*made, attempt), due=None)
 
 
-def finish(job: Job, ending: Ending, now: Moment, jitter: float) -> Job:
+def finish(job: Job, ending: Ending, now: Moment, chance: float) -> Job:
     """End the running attempt: the job has succeeded, failed, was cancelled, is retried, or is handed back.
 
-    `jitter` in [0, 1) lengthens the delay of a retry, which is stored with the decision.
+    `chance` in [0, 1) decides the jitter in the delay of a retry, which is stored with the decision.
     """
     if job.state is not State.RUNNING:
         raise IllegalMove(job, Event.FAIL)
     lost = job.lost + (ending.outcome is Outcome.LOST)
     left = retry.attempts_left(job)
     ended = {"attempts": (*job.attempts[:-1], job.attempts[-1]._replace(ending=ending)), "lost": lost}
-    if ending.succeeded:
+    if retry.is_success(job.spec, ending):
         return _move(job, Event.SUCCEED, now, **ended)
     if ending.outcome is Outcome.CANCELLED:
         return _move(job, Event.CANCEL, now, **ended)
@@ -137,9 +137,9 @@ def finish(job: Job, ending: Ending, now: Moment, jitter: float) -> Job:
     full = len(job.attempts) >= retry.MOST_ATTEMPTS
     if ending.never_started or (not ending.counted and not full and left):
         return _move(job, Event.HAND_BACK, now, **ended)
-    if left and not retry.why_hopeless(ending, lost):
+    if left and not retry.why_hopeless(job.spec, ending, lost):
         used = job.retries_used + 1
-        due = Due.after(now, retry.backoff(used, jitter))
+        due = Due.after(now, retry.backoff(job.spec, used, chance))
         return _move(job, Event.RETRY, now, **ended, retries_used=used, due=due)
     return _move(job, Event.FAIL, now, **ended)
 

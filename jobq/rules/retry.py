@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from jobq.command import Call
-from jobq.job import Ending, Job, Moment, Outcome, State
+import signal
 
-FIRST_DELAY = 1.0  # seconds; doubles with each retry
-LONGEST_DELAY = 3600.0
-JITTER = 0.1  # at most this part is added, so that a delay is never cut short
-MAX_LOST = 3  # a job whose supervisor died this often counts as the cause
+from jobq.command import Call
+from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.rules import policies
+
 MOST_ATTEMPTS = 2000  # the record of a job, with all of them, has to fit on a line of the journal
 NEVER_RETRIED = {  # exit statuses of a shell that can't run its command: the next try would fail as well
     126: "the command can't be executed",
     127: "the command was not found",
 }
+SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 def attempts_left(job: Job) -> bool:
@@ -21,22 +21,36 @@ def attempts_left(job: Job) -> bool:
     return job.retries_used < job.spec.retries and len(job.attempts) < MOST_ATTEMPTS
 
 
-def why_hopeless(ending: Ending, lost: int = 0) -> str:
-    """Return why another attempt after this one would fail as well; "" if it may do better.
+def is_success(spec: Spec, ending: Ending) -> bool:
+    """Return True if a job with these options has succeeded when an attempt ends like this."""
+    return ending.outcome is Outcome.EXIT and policies.has_status(spec.success_codes, ending.status or 0)
+
+
+def is_listed(codes: str, ending: Ending) -> bool:
+    """Return True if the codes list this ending."""
+    if ending.outcome is Outcome.EXIT:
+        return policies.has_status(codes, ending.status or 0)
+    return policies.has_word(codes, {ending.outcome.value, SIGNALS.get(ending.signal or 0, "")})
+
+
+def why_hopeless(spec: Spec, ending: Ending, lost: int = 0) -> str:
+    """Return why another attempt after this one would fail as well, or is not wanted; "" if it may do better.
 
     `lost`: how many attempts of the job have lost their supervisor, this one included.
     """
     if ending.permanent:
         return str(ending)
-    match ending.outcome:
-        case Outcome.EXIT if ending.status in NEVER_RETRIED:
-            return str(ending) if ending.error else f"{ending}, {NEVER_RETRIED[ending.status]}"
-        case Outcome.SPAWN_ERROR | Outcome.CANCELLED:
-            return str(ending)
-        case Outcome.LOST if lost >= MAX_LOST:
-            return f"its supervisor died {lost} times"
-        case _:
-            return ""
+    if ending.outcome is Outcome.LOST:
+        return f"its supervisor died {lost} times" if lost >= spec.max_lost else ""
+    if ending.outcome in {Outcome.SPAWN_ERROR, Outcome.CANCELLED}:
+        return str(ending)
+    if spec.no_retry_on is not None and is_listed(spec.no_retry_on, ending):
+        return f"{ending} is in --no-retry-on {spec.no_retry_on}"
+    if spec.retry_on is not None:
+        return "" if is_listed(spec.retry_on, ending) else f"{ending} is not in --retry-on {spec.retry_on}"
+    if ending.outcome is Outcome.EXIT and ending.status in NEVER_RETRIED:
+        return str(ending) if ending.error else f"{ending}, {NEVER_RETRIED[ending.status]}"
+    return ""
 
 
 def why_not_retried(job: Job) -> str:
@@ -47,17 +61,17 @@ def why_not_retried(job: Job) -> str:
         return f"{job.ending}, while it was being cancelled"
     if not attempts_left(job):
         return f"{job.ending}, and {MOST_ATTEMPTS} attempts are the limit"
-    if isinstance(job.command, Call) and job.ending.status in NEVER_RETRIED:
+    why = why_hopeless(job.spec, job.ending, job.lost)
+    if why and isinstance(job.command, Call) and job.ending.status in NEVER_RETRIED and not job.spec.no_retry_on:
         return f"{job.ending}, the function can't be called like this"
-    return why_hopeless(job.ending, job.lost)
+    return why
 
 
-def backoff(n: int, jitter: float) -> float:
-    """Return the seconds before retry `n` (from 1): 1, 2, 4 ... up to an hour, plus 10 % times `jitter` in [0, 1)."""
-    delay: float = min(FIRST_DELAY * 2.0 ** min(n - 1, 32), LONGEST_DELAY)
-    return delay * (1.0 + JITTER * jitter)
+def backoff(spec: Spec, n: int, chance: float) -> float:
+    """Return the seconds before retry `n` (from 1), with as much jitter as `chance` in [0, 1] says; 1 is the most."""
+    return policies.with_jitter(policies.delay(spec.backoff, n), spec.jitter, chance)
 
 
 def wait(job: Job, now: Moment) -> float:
     """Return the seconds until the job may be tried again, at most what was decided; zero or less: it may start now."""
-    return job.due.wait(now, backoff(job.retries_used, 1.0)) if job.due is not None else 0.0
+    return job.due.wait(now, backoff(job.spec, job.retries_used, 1.0)) if job.due is not None else 0.0

@@ -9,7 +9,7 @@ at any point leaves either the old journal or the new one. Bytes that an interru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from jobq.job import Job, Moment, QueueSettings
 from jobq.store import cleaning, filing, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.format import BASE, JOURNAL
+from jobq.store.format import BASE, JOURNAL, QUEUES
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
-from jobq.store.operations import SetQueue, operations_of
-from jobq.store.records import MISFITS
+from jobq.store.records import MISFITS, format_of
+from jobq.store.replay import operations_of
 from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.snapshot import snapshot_lines
 from jobq.store.state import Later
@@ -161,7 +161,7 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     ages = recorded.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
-    header = old.followed_by(old.generation + 1, kept, max(least_format, SetQueue.FORMAT if known.queues else BASE))
+    header = old.followed_by(old.generation + 1, kept, max(least_format, least_format_of(known.jobs, known.queues)))
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
     lines = snapshot_lines(known.jobs, known.queues, known.seq, known.next_id, failures, known.later)
@@ -194,6 +194,12 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     return header
 
 
+def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings]) -> int:
+    """Return the least format of a store that holds these queues, and those of the jobs that are not finished."""
+    specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
+    return max([QUEUES if queues else BASE, *map(format_of, specs.values())])
+
+
 def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:
     """Return True if these lines may stand behind a snapshot from which the `moved` jobs are gone.
 
@@ -203,7 +209,7 @@ def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:
         ops = [op for line in tail for op in operations_of(line)]
     except MISFITS:
         return False  # the next reader reports the damage
-    return all(header.format >= op.FORMAT and moved.isdisjoint(op.job_ids()) for op in ops)
+    return all(header.format >= op.needs() and moved.isdisjoint(op.job_ids()) for op in ops)
 
 
 def _open_failures(

@@ -2,11 +2,12 @@
 
     1   jobs
     2   operations on queues, which older versions must neither ignore nor drop
+    3   options of jobs that older versions must not ignore (`since` in options/table.py)
 
 A store is of the least format that holds all that is in it, so that older versions use it as long as they can: one that
 is about to get an operation of a later format is compacted into that format first, and back into the base format when
-nothing needs more. Every version keeps reading all older forms. To change the format: a new number here, FORMAT of the
-operations that need it, and a store of the version before in `tests/data/`.
+nothing needs more. Every version keeps reading all older forms. To change the format: a new number here, `needs` of
+the operations or `since` of the options that need it, and a store of the version before in `tests/data/`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from __future__ import annotations
 from jobq.sealed import is_whole
 
 BASE = 1
-FORMAT = 2  # the last one that this version knows
+QUEUES = 2
+FORMAT = 3  # the last one that this version knows
 JOURNAL = "journal.jsonl"
 
 
-def is_todays(header: bytes, generation: int) -> bool:
-    """Return True if this version writes such a first line, for that generation; a quick check for `jobq add`."""
+def is_todays(header: bytes, generation: int, least: int) -> bool:
+    """Return True if this version writes such a first line, for that generation, in a format from `least` on.
+
+    A quick check for `jobq add`.
+    """
     begins = b'{"jobq":"journal","generation":%d,' % generation
-    versions = (b',"format":%d,"min_reader":%d,"min_writer":%d,"crc":"' % (3 * (n,)) for n in (BASE, FORMAT))
+    formats = range(least, FORMAT + 1)
+    versions = (b',"format":%d,"min_reader":%d,"min_writer":%d,"crc":"' % (3 * (n,)) for n in formats)
     return header.startswith(begins) and any(version in header for version in versions) and is_whole(header)

@@ -8,7 +8,7 @@
     {"op":"remove","id":7}                                    "failure":true: an open one that had left the journal
     {"op":"queue","queue":{"name":"night","pause":[at,reason]}}   all settings of a queue; "name":null: of all queues
 
-To add one: a class here with a row in OPERATIONS. If older versions must not ignore it, set its FORMAT (format.py).
+To add one: a class here with a row in OPERATIONS. If older versions must not ignore it, say so in `needs` (format.py).
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import ClassVar, Protocol, Self
 
 from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record
 from jobq.job import Attempt, Job, QueueSettings, Spec, Step
-from jobq.options.values import COUNT
-from jobq.store.format import BASE, FORMAT
+from jobq.store.format import BASE, QUEUES
 from jobq.store.records import (
     ID,
-    TIME,
     apply_changing,
     attempt_record,
     changing_record,
+    format_of,
     job_record,
     queue_record,
     read_attempt,
@@ -43,7 +42,6 @@ class Operation(Protocol):
     """One change, as a line of the journal holds it."""
 
     KIND: ClassVar[str]
-    FORMAT: ClassVar[int]  # the least format of a store that holds one
 
     @classmethod
     def decode(cls, record: Record) -> Self:
@@ -63,12 +61,15 @@ class Operation(Protocol):
         """Return about how many bytes it takes on a line; LINE_BYTES: it gets a line of its own."""
         return 1024
 
+    def needs(self) -> int:
+        """Return the least format of a store that holds it."""
+        return BASE
+
 
 class AddJobs(Operation):
     """New jobs of one spec, with ids from `first` on."""
 
     KIND: ClassVar[str] = "add"
-    FORMAT: ClassVar[int] = BASE
 
     def __init__(self, first: int, spec: Spec, commands: Sequence[Command]) -> None:
         self.first = first
@@ -96,6 +97,10 @@ class AddJobs(Operation):
         """Return that it gets a line of its own."""
         return LINE_BYTES
 
+    def needs(self) -> int:
+        """Return the least format that its options need."""
+        return format_of(self.spec)
+
     @property
     def next_id(self) -> int:
         """The id behind the last one."""
@@ -117,7 +122,6 @@ class Move(Operation):
     """The changing part of a job as it is now, and what is new of its history and its attempts; as records."""
 
     KIND: ClassVar[str] = "move"
-    FORMAT: ClassVar[int] = BASE
 
     def __init__(self, job_id: int, steps: object, changing: object, attempts: Sequence[object] = ()) -> None:
         self.id = job_id
@@ -173,7 +177,6 @@ class PutJob(Operation):
     """A whole job: one that had left the journal, or one whose options were edited."""
 
     KIND: ClassVar[str] = "put"
-    FORMAT: ClassVar[int] = BASE
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -202,12 +205,15 @@ class PutJob(Operation):
         """Return that it gets a line of its own."""
         return LINE_BYTES
 
+    def needs(self) -> int:
+        """Return the least format that its options need."""
+        return format_of(self.job.spec)
+
 
 class RemoveJob(Operation):
     """The job is forgotten. `open_failure`: it was one, though it had left the journal."""
 
     KIND: ClassVar[str] = "remove"
-    FORMAT: ClassVar[int] = BASE
 
     def __init__(self, job_id: int, *, open_failure: bool = False) -> None:
         self.id = job_id
@@ -238,7 +244,6 @@ class SetQueue(Operation):
     """The settings of a queue, or of all queues, in the place of those before."""
 
     KIND: ClassVar[str] = "queue"
-    FORMAT: ClassVar[int] = FORMAT
 
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
@@ -256,39 +261,12 @@ class SetQueue(Operation):
         """Replace the settings."""
         state.set_queue(self.settings)
 
+    def needs(self) -> int:
+        """Return the least format that knows queues."""
+        return QUEUES
+
 
 OPERATIONS: dict[object, type[Operation]] = {kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue)}
-
-
-def decode(record: object) -> Operation:
-    """Read an operation of a transaction line. Raises BadRecord, or one of records.MISFITS."""
-    kind = OPERATIONS.get(record.get("op")) if isinstance(record, dict) else None
-    if kind is None or not isinstance(record, dict):
-        raise BadRecord(f"unknown operation {record!r:.60}")
-    return kind.decode(record)
-
-
-def operations_of(line: Record) -> Iterator[Operation]:
-    """Read the operations of a transaction line, one by one. Raises BadRecord, or one of records.MISFITS."""
-    ops = line["ops"]
-    if not isinstance(ops, list):
-        raise BadRecord("not a transaction")
-    return map(decode, ops)
-
-
-def apply_line(state: StoreState, line: Record) -> None:
-    """Apply one transaction line. Raises BadRecord, or one of records.MISFITS."""
-    seq, at = line.get("seq"), line.get("at")
-    if not COUNT.allows(seq) or not TIME.allows(at):
-        raise BadRecord("not a transaction")
-    for op in operations_of(line):  # one behind the other: the next may build on it
-        op.apply(state, seq, at)  # type: ignore[arg-type]
-    state.seq = seq  # type: ignore[assignment]
-
-
-def touched(line: Record) -> set[int]:
-    """Return the jobs that a transaction line changes, new ones aside. Raises BadRecord, or one of records.MISFITS."""
-    return {job_id for op in operations_of(line) for job_id in op.job_ids()}
 
 
 def merged(attempts: tuple[Attempt, ...], records: Iterable[object]) -> tuple[Attempt, ...]:

@@ -16,6 +16,7 @@ from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.job import Attempt, Due, Ending, Job, Outcome, Pause, QueueSettings, Spec, State, Step
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
+from jobq.store.format import BASE
 
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """All that a record may end in that has a right checksum and the wrong things in it, BadRecord included."""
@@ -78,6 +79,7 @@ CHANGING_FIELDS = {
     "anyone": Rule((bool,)),
 }
 JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
+NEWER = [(option.name, option.default, option.since) for option in OPTIONS if option.in_spec and option.since > BASE]
 R = TypeVar("R", Spec, Ending, Attempt)
 
 
@@ -114,6 +116,11 @@ def _record(value: Spec | Ending | Attempt | Job, names: dict[str, Rule]) -> Rec
     if value.extra:
         record.update(value.extra)
     return record
+
+
+def format_of(spec: Spec) -> int:
+    """Return the least format of a store that holds a job with these options."""
+    return max([BASE, *(since for name, default, since in NEWER if getattr(spec, name) != default)])
 
 
 def spec_record(spec: Spec) -> Record:

@@ -13,13 +13,13 @@ from jobq.sealed import is_whole
 from jobq.store import compaction, filing, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.folder import Folder
-from jobq.store.format import BASE, FORMAT, JOURNAL
+from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
-from jobq.store.operations import SetQueue, apply_line, decode
 from jobq.store.records import ID, MISFITS
+from jobq.store.replay import apply_line, decode
 from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
 from jobq.store.store import Store
@@ -59,7 +59,7 @@ def repair(store: Store, wall: float) -> Loss:
         sizes = filing.Filing(finished.Archive(root, sizes, lambda _day: True)).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
-        least = SetQueue.FORMAT if state.queues else BASE
+        least = compaction.least_format_of(state.jobs.values(), state.queues.values())
         header = salvage.header.followed_by(generation, sizes, least)
         lines = snapshot_lines(state.jobs.values(), state.queues.values(), state.seq, state.next_id, None, state.later)
         fd, size = compaction.write_generation(root, header, lines)

@@ -25,7 +25,7 @@ from jobq.store.logs import Logs
 from jobq.store.operations import AddJobs
 from jobq.store.place import make_store
 from jobq.store.state import StoreState
-from jobq.store.transaction import Add, Transaction
+from jobq.store.transaction import Add, Transaction, check_format
 from jobq.store.view import View
 from jobq.store.writer import commit, transaction_lines
 
@@ -255,6 +255,7 @@ class Store:
                 hint = self.settle_tail()
                 environment.require(root, new.spec.env)
                 whole = AddJobs(hint.next_id, new.spec, new.commands)
+                check_format(whole, self.journal.header.format)
                 ops = [(part.encode(), part.weight()) for part in whole.parts()]
                 lines = transaction_lines(ops, hint.seq, at, encode_line)
                 commit(root, self.journal.fd, hint, lines, whole.next_id)
@@ -265,7 +266,7 @@ class Store:
         return range(whole.first, whole.next_id)
 
     def read_settled(self) -> StoreState:
-        """Read after the tail of the journal was settled, so that nothing is in doubt. Raises as `transaction`."""
+        """Read after the tail of the journal was settled. Raises as `transaction`."""
         with self.lock:
             self._view.catch_up(self.root, locked=True, hint=self.settle_tail())
         return self.state
@@ -285,11 +286,10 @@ class Store:
 
     def settle_tail(self, *, cut: bool = True) -> Hint:
         """Settle the tail of the current journal, under the lock. Raises as `tail.settle_tail`, and StoreTooNew."""
-        root = self.root
         if self._view.offset and not self.journal.is_current():
-            self._view.catch_up(root, locked=True)
-        self._check_writable(root)
-        return tail.settle_tail(root, self._view, cut=cut)
+            self._view.catch_up(self.root, locked=True)
+        self._check_writable(self.root)
+        return tail.settle_tail(self.root, self._view, cut=cut)
 
     def save_environment(self, environ: dict[str, str]) -> str:
         """Return the digest that a Spec names. Raises NotSaved."""

@@ -12,8 +12,9 @@ from jobq.errors import NotSaved, StoreDamaged
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import Journal, parse_lines
-from jobq.store.operations import AddJobs, operations_of
+from jobq.store.operations import AddJobs
 from jobq.store.records import MISFITS, why
+from jobq.store.replay import operations_of
 from jobq.store.view import View
 
 

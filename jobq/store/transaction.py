@@ -26,8 +26,14 @@ class FormatTooOld(JobqError):
     """The store has to be compacted into a later format before it can hold this operation."""
 
     def __init__(self, operation: Operation) -> None:
-        super().__init__(f"the store can't hold a {operation.KIND} yet", "try again")
-        self.format = operation.FORMAT
+        super().__init__(f"the store can't hold such a {operation.KIND} yet", "try again")
+        self.format = operation.needs()
+
+
+def check_format(operation: Operation, store_format: int) -> None:
+    """Raise FormatTooOld if a store of this format can't hold the operation."""
+    if store_format < operation.needs():
+        raise FormatTooOld(operation)
 
 
 class Transaction:
@@ -86,12 +92,11 @@ class Transaction:
 
     def record(self, operation: Operation) -> None:
         """Make any other change. Raises FormatTooOld."""
-        if self._format < operation.FORMAT:
-            raise FormatTooOld(operation)
         self._note(operation)
         operation.apply(self.state, self._seq, self._at)
 
     def _note(self, operation: Operation) -> None:
+        check_format(operation, self._format)
         self._ops.append((operation.encode(), operation.weight()))
 
     def lines(self) -> list[bytes]:

@@ -18,8 +18,8 @@ from jobq.store.failures import Failures
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import Journal, decode_line, parse_lines
-from jobq.store.operations import apply_line, touched
 from jobq.store.records import MISFITS, why
+from jobq.store.replay import apply_line, touched
 from jobq.store.snapshot import apply_snapshot_line
 from jobq.store.state import StoreState
 

@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from jobq.api import Queue
 from jobq.command import kind
 from jobq.errors import StoreDamaged
-from jobq.job import Attempt, Job
+from jobq.job import Attempt, Job, Spec
 from jobq.options.table import OPTIONS, JobOption
 from jobq.options.values import span
 from jobq.python.results import Result
+from jobq.rules import retry
 from jobq.rules.reasons import Situation
 from jobq.views.table import reason
 from jobq.views.text import clock_time, command_line, safe, size
 
+MOST_DELAYS = 6  # shown
 MOST_SHOWN = 1 << 20  # bytes; a larger result is not printed
 
 
-SHOWN = [option for option in OPTIONS if option.in_spec and option.name != "name"]  # which stands in the first line
+ALWAYS = {"queue", "priority", "retries", "timeout", "grace"}  # shown even if nobody asked for it
 
 
 def label_of(option: JobOption) -> str:
@@ -37,7 +39,8 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
         ("command", command_line(job.command)),
         ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
-        *((label_of(option), safe(option.shown(getattr(job.spec, option.name)))) for option in SHOWN),
+        *_options(job.spec),
+        *([("delays", _delays(job.spec))] if job.spec.retries else []),
         ("environment", f"{_variables(job, queue)}, umask {job.spec.umask:03o}"),
         ("added", clock_time(job.added_at)),
         *([("retries used", str(job.retries_used))] if job.retries_used else []),
@@ -49,6 +52,22 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
         lines += ["", *_attempt_lines(attempt, queue.log_path(job.id, attempt.n))]
         lines += _result_lines(job, queue.result_of(job, attempt.n, MOST_SHOWN))
     return "\n".join(lines)
+
+
+def _options(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the options that were given, and the most important others."""
+    for option in OPTIONS:
+        if option.in_spec and option.name != "name":  # which stands in the first line
+            value = getattr(spec, option.name)
+            if value != option.default or option.name in ALWAYS:
+                yield label_of(option), safe(option.shown(value))
+
+
+def _delays(spec: Spec) -> str:
+    """Return the times before the retries, without jitter: "1.0 s, 2.0 s, 4.0 s, ... 1h00m"."""
+    delays = [span(retry.backoff(spec, n, 0.0)) for n in range(1, min(spec.retries, MOST_DELAYS) + 1)]
+    last = span(retry.backoff(spec, spec.retries, 0.0))
+    return ", ".join(delays) + (f", ... {last}" if spec.retries > MOST_DELAYS else "")
 
 
 def _variables(job: Job, queue: Queue) -> str:

@@ -106,7 +106,7 @@ class Turn:
             job = lifecycle.claim(job, now, owner=self._context.token, supervisor=trace.attempt.supervisor)
         if job is None or job.state is not State.RUNNING or job.attempts[-1].n != end.key.n:
             return None  # another process took this worker for dead and has recovered it
-        return lifecycle.finish(job, end.ending, now, 0.0 if end.ending.succeeded else RANDOM.random())
+        return lifecycle.finish(job, end.ending, now, RANDOM.random())
 
     def _learn(self, ended: list[Ended], now: Moment) -> None:
         missing = self._claiming.learn(ended, now)

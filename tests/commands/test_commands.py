@@ -101,8 +101,8 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     (job,) = document["jobs"]
     assert document["jobq"] == 1
     assert list(job) == [
-        "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "timeout",
-        "grace", "log_max", "retries_used", "added_at", "finished_at", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
+        "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "backoff",
+        "jitter", "retry_on", "no_retry_on", "success_codes", "max_lost", "timeout", "grace", "log_max", "retries_used", "added_at", "finished_at", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
         "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [

@@ -12,8 +12,9 @@ from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.rules import lifecycle
 from jobq.store.format import BASE, FORMAT
 from jobq.store.journal import decode_line
-from jobq.store.operations import OPERATIONS, AddJobs, Move, Operation, PutJob, RemoveJob, SetQueue, apply_line, decode
+from jobq.store.operations import OPERATIONS, AddJobs, Move, Operation, PutJob, RemoveJob, SetQueue
 from jobq.store.records import MISFITS
+from jobq.store.replay import apply_line, decode
 from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
 from jobq.store.writer import LINE_BYTES
@@ -72,7 +73,7 @@ def test_it_names_the_jobs_that_it_changes_and_no_others(kind: str) -> None:
 def test_it_fits_on_a_line_and_needs_a_format_that_this_version_knows(kind: str) -> None:
     operation = SAMPLES[kind]
     assert 0 < operation.weight() <= LINE_BYTES
-    assert BASE <= operation.FORMAT <= FORMAT
+    assert BASE <= operation.needs() <= FORMAT
 
 
 @kinds

@@ -95,7 +95,7 @@ def test_an_attempt_runs_ends_and_is_returned_until_it_is_recorded(rig: Rig) -> 
     assert trace is not None
     assert trace.attempt.supervisor == handle
     rig.end(1)
-    assert rig.ended(key)[key].succeeded
+    assert rig.ended(key)[key].status == 0
     assert (rig.runner.busy, rig.runner.running()) == (0, [])
     ended = rig.runner.ended()
     assert [end.key for end in ended] == [key]
@@ -119,7 +119,7 @@ def test_jobs_at_one_place_run_one_after_the_other(rig: Rig) -> None:
     rig.end(1)
     rig.ended(Key(1, 1))
     rig.end(2)
-    assert rig.ended(Key(1, 1), Key(2, 1))[Key(2, 1)].succeeded
+    assert rig.ended(Key(1, 1), Key(2, 1))[Key(2, 1)].status == 0
 
 
 def test_a_cancel_ends_it_as_cancelled(rig: Rig) -> None:

@@ -681,8 +681,8 @@ def retries(bench: Bench) -> Figures:
         for n, (before, after) in enumerate(pairwise(endings), 1):
             waited = (after.started_at or 0.0) - (before.ended_at or 0.0)
             figures.n += 1
-            figures.check(waited >= backoff(n, 0.0), f"job {job.id}: retry {n} after {waited:.3f} s")
-            figures.times.append(max(0.0, waited - backoff(n, 1.0)))
+            figures.check(waited >= backoff(job.spec, n, 0.0), f"job {job.id}: retry {n} after {waited:.3f} s")
+            figures.times.append(max(0.0, waited - backoff(job.spec, n, 1.0)))
     return figures
 
 
@@ -984,11 +984,11 @@ SEEDS = [
     Seed(harness="worker-killed-adopted", fault="a running job of a dead worker is started again", file="engine/local/finder.py", old="            return Found(runs=ending is None, ending=ending)\n",
          new="            return Found(ending=ending or __import__('jobq.engine.local.evidence', fromlist=['_']).NOT_STARTED)\n", caught_by="worker-killed-adopted"),
     Seed(harness="supervisor-killed", fault="the tree of a killed supervisor is not killed", file="engine/local/evidence.py", old="        tree.kill_all(found)\n        clean = 0 if found", new="        clean = 0 if False", caught_by="tests/process/test_death.py::test_a_job_is_lost_if_its_worker_and_supervisor_are_killed_together"),
-    Seed(harness="job-kills-supervisor", fault="a job that kills its supervisors gets more attempts", file="rules/retry.py", old="MAX_LOST = 3", new="MAX_LOST = 5", caught_by="job-kills-supervisor"),
+    Seed(harness="job-kills-supervisor", fault="a job that kills its supervisors gets more attempts", file="rules/retry.py", old="if lost >= spec.max_lost", new="if lost >= spec.max_lost + 2", caught_by="job-kills-supervisor"),
     Seed(harness="clock-jumps-timeout", fault="timeouts on the wall clock", file="supervisor/supervisor.py", old="import time\n\n", new="import time\n\ntime.monotonic = time.time\n\n", caught_by="clock-jumps-timeout"),
     Seed(harness="clock-jumps-timeout", fault="backoffs on the wall clock", file="job.py", old="if same_boot and boot <= possible:", new="if self.boot_id is None:", caught_by="clock-jumps-timeout"),
     Seed(harness="timeout-overrun", fault="KILL comes late", file="supervisor/running.py", old="self.kill_at = time.monotonic() + grace", new="self.kill_at = time.monotonic() + grace + 2", caught_by="timeout-overrun"),
-    Seed(harness="retry-delay", fault="a retry before its time", file="rules/lifecycle.py", old="retry.backoff(used, jitter))", new="retry.backoff(used, jitter) * 0.8)", caught_by="retry-delay"),
+    Seed(harness="retry-delay", fault="a retry before its time", file="rules/lifecycle.py", old="retry.backoff(job.spec, used, chance))", new="retry.backoff(job.spec, used, chance) * 0.8)", caught_by="retry-delay"),
     Seed(harness="log-bytes-changed", fault="output is changed", file="views/console.py", old="stdout.put(data)", new='stdout.put(data.replace(b"\\r\\n", b"\\n"))', caught_by="log-bytes-changed"),
     Seed(harness="signals-inherited", fault="ignored signals stay ignored in the job", file="supervisor/spawn.py", old="setsigdef=ignored_signals(),", new="setsigdef=[],", caught_by="tests/process/test_supervision.py::test_a_job_starts_in_the_state_that_a_shell_would_give_it"),
     Seed(harness="large-output-memory", fault="a descriptor leaks with each job", file="supervisor/logs.py", old="            os.close(log.fd)\n        return sizes", new="            pass\n        return sizes", caught_by="tests/process/test_supervision.py::test_three_hundred_jobs_leave_no_zombie_and_no_descriptor"),

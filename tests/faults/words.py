@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from jobq.errors import JobqError, UsageError
-from jobq.job import Outcome, State
+from jobq.job import Outcome, Spec, State
 from jobq.rules import retry
 from jobq.store.logs import Logs
 from tests.conftest import Cli
@@ -165,22 +165,22 @@ def quoting(bench: Bench) -> Figures:
 
 @case("backoff-bounds", "51", SUBJECT, "backoff: bounds of the jitter, the longest delay, any number of retries")
 def backoffs(bench: Bench) -> Figures:
-    figures = Figures()
+    figures, spec = Figures(), Spec("/", "")
 
     @settings(max_examples=bench.size(500, 20_000), database=None)
     @given(st.integers(1, 10**9), st.floats(0, 1, exclude_max=True))
     def within_bounds(n: int, roll: float) -> None:
         figures.n += 1
-        plain, delay = retry.backoff(n, 0.0), retry.backoff(n, roll)
+        plain, delay = retry.backoff(spec, n, 0.0), retry.backoff(spec, n, roll)
         expected = min(2.0 ** min(n - 1, 40), 3600.0)
         figures.check(plain == expected, f"retry {n}: {plain} s instead of {expected}")
         figures.check(plain <= delay <= plain * 1.1, f"retry {n}, roll {roll}: {delay} s of {plain}")
-        figures.check(retry.backoff(n + 1, roll) >= delay, f"retry {n + 1} comes sooner than retry {n}")
+        figures.check(retry.backoff(spec, n + 1, roll) >= delay, f"retry {n + 1} comes sooner than retry {n}")
 
     within_bounds()
     for n in (0, -1, 1000, retry.MOST_ATTEMPTS, 10**18):
         figures.n += 1
-        figures.check(0 < retry.backoff(n, 0.999) <= 3960, f"retry {n}: {retry.backoff(n, 0.999)} s")
+        figures.check(0 < retry.backoff(spec, n, 0.999) <= 3960, f"retry {n}: {retry.backoff(spec, n, 0.999)} s")
     return figures
 
 
@@ -262,8 +262,8 @@ def strange_places(bench: Bench) -> Figures:
 
 
 SEEDS = [
-    Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/retry.py", old="(1.0 + JITTER * jitter)", new="(1.0 + JITTER * (2 * jitter - 1))", caught_by="backoff-bounds"),
-    Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/retry.py", old="FIRST_DELAY * 2.0 ** min(n - 1, 32)", new="FIRST_DELAY * 2.0 ** (n - 1)", caught_by="backoff-bounds"),
+    Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/policies.py", old="/ 100.0 * chance)", new="/ 100.0 * (2 * chance - 1))", caught_by="backoff-bounds"),
+    Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/policies.py", old="return min(seconds[0] * 2.0 ** min(n - 1, 1000), seconds[1])", new="return seconds[0] * 2.0 ** min(n - 1, 1000)", caught_by="backoff-bounds"),
     Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
     Seed(harness="places-unusual", fault="without a store, the temporary folder is used", file="settings.py", old='path = asked or os.environ.get("JOBQ_STORE")', new='path = asked or os.environ.get("JOBQ_STORE") or os.environ.get("TMPDIR", "/nonexistent") + "/jobq"', caught_by="places-unusual"),
     Seed(harness="acknowledgement-not-printed", fault="an id that can't be printed is an error", file="views/console.py", old="    except OutputFailed as e:\n        info(", new="    except ValueError as e:\n        info(", caught_by="tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),

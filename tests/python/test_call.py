@@ -197,7 +197,8 @@ def test_functions_can_be_called_from_python(tasks: Cli, monkeypatch: pytest.Mon
     tasks("worker", "--drain")
     assert tasks.queue.result(job.id)["title"] == "é"
     assert tasks.queue.wait(job).spec.priority == 5
-    assert tasks.queue.add("true", priority="high", timeout="10m").spec[4:7] == (10, 3, 600.0)
+    spec = tasks.queue.add("true", priority="high", timeout="10m").spec
+    assert (spec.priority, spec.retries, spec.timeout) == (10, 3, 600.0)
     for function, args in ((len, []), ("tasks:report", "abc")):
         with pytest.raises(UsageError):
             tasks.queue.call(function, args)  # type: ignore[arg-type]

@@ -204,15 +204,15 @@ def test_a_finished_job_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
     ],
 )
 def test_hopeless_endings_are_not_worth_a_retry(ending: Ending, worth: bool) -> None:
-    assert bool(retry.why_hopeless(ending)) is not worth
+    assert bool(retry.why_hopeless(SPEC, ending)) is not worth
 
 
 @pytest.mark.parametrize(
-    ("n", "jitter", "seconds"),
+    ("n", "chance", "seconds"),
     [(1, 0.0, 1.0), (3, 0.5, 4.2), (12, 0.0, 2048.0), (13, 0.0, 3600.0), (1999, 0.5, 3780.0)],
 )
-def test_delays_double_up_to_an_hour_and_jitter_only_adds(n: int, jitter: float, seconds: float) -> None:
-    assert retry.backoff(n, jitter) == pytest.approx(seconds)
+def test_delays_double_up_to_an_hour_and_jitter_only_adds(n: int, chance: float, seconds: float) -> None:
+    assert retry.backoff(SPEC, n, chance) == pytest.approx(seconds)
 
 
 def test_due_times_hold_across_clock_jumps_and_reboots() -> None:

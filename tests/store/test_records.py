@@ -18,9 +18,12 @@ SPAN = st.floats(0, allow_nan=False, allow_infinity=False) | st.integers(0, 2**6
 TIME = st.floats(-3e10, 2.5e11) | st.integers(-(2**34), 2**37)
 COUNT = st.integers(0, 2**63 - 1)
 BYTE = st.none() | st.integers(0, 255)
+CODES = st.sampled_from(["0", "1,3-5", "SIGKILL,timeout"])
 EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
 SPECS = st.builds(
     Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
+    backoff=st.sampled_from(["exp:1..3600", "linear:0..5", "const:0.25", "list:1,5,60"]), jitter=st.sampled_from(["10%", "full", "none"]),
+    retry_on=st.none() | CODES, no_retry_on=st.none() | CODES, success_codes=st.sampled_from(["0", "0,3-5"]), max_lost=COUNT,
     timeout=st.none() | SPAN, grace=SPAN, name=st.none() | TEXT, runner=st.none() | WORD,
     vars=st.dictionaries(TEXT, TEXT, max_size=2).map(lambda variables: tuple(variables.items())), extra=EXTRA,
 )  # fmt: skip
