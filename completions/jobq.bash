@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --attempt|--backoff|--cwd|--env|--from|--grace|--jitter|--jobs|--log-max|--max-lost|--name|--no-retry-on|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--log-max|--max-lost|--name|--no-retry-on|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -30,7 +30,7 @@ _jobq() {
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
-        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
@@ -43,8 +43,12 @@ _jobq() {
         "add --success-codes") return ;;
         "add --max-lost") return ;;
         "add --timeout"|"add -t") return ;;
+        "add --idle-timeout") return ;;
         "add --grace") return ;;
         "add --log-max") return ;;
+        "add --at") return ;;
+        "add --in") return ;;
+        "add --expires") return ;;
         "add --name"|"add -n") return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
@@ -58,8 +62,12 @@ _jobq() {
         "call --success-codes") return ;;
         "call --max-lost") return ;;
         "call --timeout"|"call -t") return ;;
+        "call --idle-timeout") return ;;
         "call --grace") return ;;
         "call --log-max") return ;;
+        "call --at") return ;;
+        "call --in") return ;;
+        "call --expires") return ;;
         "call --name"|"call -n") return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
@@ -74,8 +82,12 @@ _jobq() {
         "run --success-codes") return ;;
         "run --max-lost") return ;;
         "run --timeout"|"run -t") return ;;
+        "run --idle-timeout") return ;;
         "run --grace") return ;;
         "run --log-max") return ;;
+        "run --at") return ;;
+        "run --in") return ;;
+        "run --expires") return ;;
         "run --name"|"run -n") return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
@@ -96,8 +108,12 @@ _jobq() {
         "edit --success-codes") return ;;
         "edit --max-lost") return ;;
         "edit --timeout"|"edit -t") return ;;
+        "edit --idle-timeout") return ;;
         "edit --grace") return ;;
         "edit --log-max") return ;;
+        "edit --at") return ;;
+        "edit --in") return ;;
+        "edit --expires") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
@@ -105,23 +121,23 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
-        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --grace --log-max --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
-        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
-        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled" ;;
+        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

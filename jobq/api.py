@@ -20,24 +20,19 @@ from jobq.job import Job, Spec, State
 from jobq.options.request import (
     JobOptions,
     call_command,
-    check_variables,
-    current_directory,
-    existing_directory,
-    spec_fields,
 )
 from jobq.options.selectors import Selected, parse
 from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
-from jobq.settings import environment, store_path
+from jobq.settings import store_path
+from jobq.specs import edited_fields, make_spec
 from jobq.store import presence
-from jobq.store.environment import capture, passed_on
 from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, open_failures, resolve
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
-from jobq.system import current_umask, utf8
 
 if TYPE_CHECKING:
     from jobq.store.check import Health
@@ -68,14 +63,7 @@ class Queue:
 
         Raises UsageError, NotSaved, TypeError for an option that there is not.
         """
-        fields = spec_fields(options)
-        cwd, variables = options.get("cwd"), options.get("env") or {}
-        check_variables(variables)
-        directory = existing_directory(cwd) if cwd else current_directory()
-        environ = environment()
-        digest = self._store.save_environment(capture(environ, variables))
-        others = tuple(passed_on(environ, variables).items())
-        return Spec(cwd=utf8(directory), env=digest, umask=current_umask(), runner=runner, vars=others, **fields)
+        return make_spec(self._store, options, runner)
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
         """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
@@ -243,11 +231,7 @@ class Queue:
 
         Raises UsageError, NotFound, NotSaved.
         """
-        fields: dict[str, Any] = spec_fields(options)
-        if cwd := options.get("cwd"):
-            fields["cwd"] = utf8(existing_directory(cwd))
-        variables = options.get("env") or {}
-        check_variables(variables)
+        fields, variables = edited_fields(options)
         return changes.edit(self._store, job_ids, fields, variables)
 
     def remove(self, job_ids: Sequence[int]) -> Changed:

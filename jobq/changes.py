@@ -139,7 +139,8 @@ def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], varia
             raise OtherEdit(job.id)
         env = environments.get(job.spec.env, job.spec.env)
         others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
-        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others))
+        asked = now if fields.keys() & {"delay", "expires"} else job.spec.asked
+        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others, asked=asked))
 
     try:
         return change(store, job_ids, edited)

@@ -33,7 +33,7 @@ class State(StrEnum):
 
 
 # The states that commands can lead to so far. Only these are offered, though every state can be read.
-REACHABLE = (State.QUEUED, State.HELD, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+REACHABLE = tuple(state for state in State if state is not State.SKIPPED)
 UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
 
 
@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     EXIT = "exit"  # by itself; `status` is its exit status
     SIGNAL = "signal"  # killed by `signal`, not by jobq
     TIMEOUT = "timeout"  # jobq killed it at its time limit
+    IDLE_TIMEOUT = "idle_timeout"  # jobq killed it because it had printed nothing for so long
     CANCELLED = "cancelled"  # jobq killed it because a person asked
     INTERRUPTED = "interrupted"  # jobq killed it because its worker was stopping, or never started it
     SPAWN_ERROR = "spawn_error"  # it could not be started; `error` says why
@@ -57,11 +58,15 @@ class Moment(NamedTuple):
     boot_id: str
 
 
+BY_WALL = "wall"
 STALE = 60.0  # seconds that `now` may be older than a decision it is compared with: its reader waited for the store
 
 
 class Due(NamedTuple):
-    """A time to wait for, on both clocks: the wall clock may jump, the other one ends with the boot."""
+    """A time to wait for, on both clocks: the wall clock may jump, the other one ends with the boot.
+
+    An instant of the wall clock alone has BY_WALL in the place of the boot's id, and its seconds on both.
+    """
 
     wall: float
     boot: float
@@ -72,12 +77,19 @@ class Due(NamedTuple):
         """Return the moment `seconds` from `now`."""
         return cls(now.wall + seconds, now.boot + seconds, now.boot_id)
 
+    @classmethod
+    def at(cls, wall: float) -> Due:
+        """Return an instant of the wall clock."""
+        return cls(wall, wall, BY_WALL)
+
     def wait(self, now: Moment, longest: float) -> float:
         """Return the seconds from `now` until then, zero or less if it has come. It was at most `longest` ahead.
 
         A clock that shows more was or is wrong, or it is another clock: boot clocks differ between containers.
         """
         boot, wall = self.boot - now.boot, self.wall - now.wall
+        if self.boot_id == BY_WALL:
+            return wall
         possible = longest + STALE
         same_boot = self.boot_id == now.boot_id
         if same_boot and boot <= possible:
@@ -103,8 +115,13 @@ class Spec(NamedTuple):
     success_codes: str = "0"
     max_lost: int = 3  # a job whose supervisor died this often counts as the cause
     timeout: float | None = None
+    idle_timeout: float | None = None
     grace: float = 10.0  # time between SIGTERM and SIGKILL
     log_max: int = 256 << 20  # bytes of output to keep of each attempt
+    at: float | None = None  # not before this instant of the wall clock
+    delay: float | None = None  # not before so much has passed since `asked`
+    expires: float | None = None  # it leaves if it has not started so long after `asked`
+    asked: Moment | None = None  # from when `delay` and `expires` count
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
@@ -157,7 +174,7 @@ class Ending(NamedTuple):
                 return self.status if self.status is not None else NOT_ITS_OWN
             case Outcome.SIGNAL:
                 return BY_SIGNAL + (self.signal or 0)
-            case Outcome.TIMEOUT:
+            case Outcome.TIMEOUT | Outcome.IDLE_TIMEOUT:
                 return TIMEOUT
             case _:
                 return NOT_ITS_OWN
@@ -227,6 +244,24 @@ class Job(NamedTuple):
     def call(self) -> Call | None:
         """The function that it calls; None for a shell line or an argv."""
         return self.command if isinstance(self.command, Call) else None
+
+    @property
+    def not_before(self) -> Due | None:
+        """The moment that it waits for: that of its retry, or the one that was asked for its first start."""
+        if self.due is not None or self.attempts:
+            return self.due
+        if self.spec.at is not None:
+            return Due.at(self.spec.at)
+        return self._after(self.spec.delay)
+
+    @property
+    def deadline(self) -> Due | None:
+        """The moment when it expires, unless it has started once or is finished."""
+        return None if self.attempts or self.state.final else self._after(self.spec.expires)
+
+    def _after(self, seconds: float | None) -> Due | None:
+        asked = self.spec.asked
+        return Due.after(asked, seconds) if seconds is not None and asked is not None else None
 
     @property
     def is_open_failure(self) -> bool:

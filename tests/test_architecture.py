@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
     ["version", "exit_codes", "startup"],
     ["errors"],
-    ["system", "sealed"],
+    ["system", "sealed", "durations"],
     ["command"],
     ["job"],
     ["rules"],
@@ -27,7 +27,7 @@ LAYERS = [
     ["engine"],
     ["worker"],
     ["waiting"],
-    ["changes"],
+    ["changes", "specs"],
     ["api"],
     ["views"],
     ["commands"],
@@ -81,9 +81,13 @@ WRITING = {
         "posix_fallocate",
     ),
 }
-WALL_CLOCK = {"clock.py", "commands/quick_add.py", "engine/local/evidence.py", "store/registration.py"} | {
-    "supervisor/supervisor.py"
-}
+WALL_CLOCK = {
+    "clock.py",
+    "options/instants.py",
+    "commands/quick_add.py",
+    "engine/local/evidence.py",
+    "store/registration.py",
+} | {"supervisor/supervisor.py"}
 MODULE_LINES = 300
 ONE_SCRIPT = {"python/child.py"}  # other interpreters run it by path, and each worker keeps a copy of it
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

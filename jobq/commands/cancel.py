@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.durations import span
 from jobq.job import Job, State
-from jobq.options.values import span
 
 
 def cancel(

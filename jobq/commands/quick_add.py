@@ -91,8 +91,8 @@ def read(words: list[str]) -> Request | None:
     if texts is None or not is_plain(rest):
         return None
     options = parse_options(texts, environment())
-    if "name" in options:
-        return None  # a name must be unused, which only the jobs can show
+    if not all(BY_NAME[name].alone for name in options):
+        return None
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
 

@@ -9,11 +9,11 @@ import typer
 from jobq.commands.common import Selectors, exit_with, queue_of
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import value_of
+from jobq.durations import duration
 from jobq.errors import NotFound
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import State
 from jobq.options.selectors import select_one
-from jobq.options.values import duration
 from jobq.views.console import advise, error, info
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line

@@ -9,9 +9,10 @@ import typer
 from jobq.commands.common import exit_with, queue_of
 from jobq.commands.notes import tell_pauses
 from jobq.commands.options import value_of
+from jobq.durations import duration
 from jobq.errors import UsageError
 from jobq.exit_codes import TRY_AGAIN
-from jobq.options.values import duration, parse_name
+from jobq.options.values import parse_name
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal
 from jobq.views.text import command_line

@@ -38,6 +38,7 @@ class Task(NamedTuple):
     env_file: str
     variables: dict[str, str]  # on top of the environment
     timeout: float | None
+    idle_timeout: float | None
     grace: float
     log_max: int  # bytes
     boot_id: str

@@ -5,8 +5,9 @@ A value is text, in one spelling. Light, as `jobq add` imports it.
 
 from __future__ import annotations
 
+from jobq.durations import duration, span
 from jobq.errors import UsageError
-from jobq.options.values import LONGEST, Kind, Rule, duration, span
+from jobq.options.values import LONGEST, Kind, Rule
 from jobq.rules.policies import SEPARATORS, seconds_of
 
 MOST_DELAYS = 100  # in a list
@@ -87,7 +88,7 @@ def _is_jitter(text: str) -> bool:
     return percent or text in {"full", "none"}
 
 
-WORDS = frozenset({"timeout"})  # endings that have no number
+WORDS = frozenset({"timeout", "idle_timeout"})  # endings that have no number
 
 
 class Codes(Kind):

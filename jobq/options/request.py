@@ -76,8 +76,12 @@ class JobOptions(TypedDict, total=False):
     success_codes: str  # "0,3"
     max_lost: int  # attempts that may lose their supervisor
     timeout: float | str | None  # or "10m"
+    idle_timeout: float | str | None  # without output
     grace: float | str  # from TERM to KILL
     log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept
+    at: float | str | None  # since 1970, or "tomorrow 9:00"
+    delay: float | str | None  # not before so much has passed
+    expires: float | str | None  # it leaves if it has not started by then
     name: str | None  # unique among unfinished jobs
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -87,6 +91,8 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a Spec that these options set. Raises UsageError, TypeError for an option there is not."""
     if unknown := options.keys() - BY_NAME.keys():
         raise TypeError(f"a job can't ask for {min(unknown)}")
+    if options.get("at") is not None and options.get("delay") is not None:
+        raise UsageError("both a time (--at) and a delay (--in) are given", "give one of them")
     return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].in_spec}
 
 

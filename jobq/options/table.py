@@ -7,6 +7,7 @@ walks rows and ways, and names what was forgotten.
 from __future__ import annotations
 
 from jobq.errors import UsageError
+from jobq.options.instants import Instant
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
@@ -23,6 +24,7 @@ LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 class JobOption:
     """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it.
 
+    `alone`: the value says all, so that the quick `add` can store it without the other jobs or a clock.
     `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
     """
 
@@ -36,6 +38,7 @@ class JobOption:
         *,
         many: bool = False,
         since: int = 1,
+        alone: bool = True,
     ) -> None:
         self.name = name
         self.flags = flags
@@ -44,6 +47,7 @@ class JobOption:
         self.help = help_text
         self.many = many
         self.since = since
+        self.alone = alone
 
     @property
     def in_spec(self) -> bool:
@@ -79,6 +83,10 @@ class JobOption:
     def shown(self, value: Any) -> str:
         """Return the value as people read it."""
         return "none" if value is None else self.kind.shown(value)
+
+    def as_json(self, value: Any) -> Any:
+        """Return the value as `--json` prints it."""
+        return None if value is None else self.kind.as_json(value)
 
 
 OPTIONS = (
@@ -152,6 +160,14 @@ OPTIONS = (
         None,
         "End each attempt after this time, as in 90, 10m, 1h30m.",
     ),
+    JobOption(
+        "idle_timeout",
+        ("--idle-timeout",),
+        Duration(above_zero=True),
+        None,
+        "End each attempt that prints nothing for this time.",
+        since=3,
+    ),
     JobOption("grace", ("--grace",), Duration(), 10.0, "Time between SIGTERM and SIGKILL, when it is ended."),
     JobOption(
         "log_max",
@@ -160,7 +176,25 @@ OPTIONS = (
         256 << 20,
         "Keep this much output: its beginning and its end.",
     ),
-    JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs."),
+    JobOption(
+        "at",
+        ("--at",),
+        Instant(),
+        None,
+        "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.",
+        since=3,
+    ),
+    JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
+    JobOption(
+        "expires",
+        ("--expires",),
+        Duration(above_zero=True),
+        None,
+        "Leave as expired if it has not started within this time.",
+        since=3,
+        alone=False,
+    ),
+    JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
     JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
     JobOption("env", ("--env", "-e"), Variable(), (), "Set a variable on top of the captured environment.", many=True),
 )

@@ -192,6 +192,7 @@ def requeue(job: Job, now: Moment) -> Job:
         due=None,
         cancel_asked_at=None,
         anyone=job.spec.runner is not None,
+        spec=job.spec._replace(asked=now) if job.state is State.EXPIRED else job.spec,  # its time begins anew
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heappop, heappush
-from typing import TypeVar
 
 from jobq.job import Due, Job, Moment, Spec, State
 from jobq.rules import retry
 from jobq.rules.serving import ALL_QUEUES
+from jobq.rules.timers import Timers, smallest
 
 Rank = tuple[str, str | None, int]  # queue, runner, priority
 
@@ -28,7 +28,8 @@ class Waiting:
 
     def __init__(self) -> None:
         self._ready: dict[Rank, list[int]] = {}
-        self._later: dict[str, list[tuple[float, int]]] = {}  # by boot id; in a heap by seconds since that boot
+        self._later = Timers(_waits_until, retry.wait)
+        self._expiring = Timers(lambda job: job.deadline, retry.left)
         self._parked: dict[str, frozenset[int]] = {}  # by reason
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
@@ -36,7 +37,15 @@ class Waiting:
     def add(self, spec: Spec, ids: range) -> None:
         """Add new jobs, ready at once. Their ids are above all others, so that appending keeps the order."""
         self.active[spec.queue, spec.runner] += len(ids)
-        self._ready.setdefault((spec.queue, spec.runner, spec.priority), []).extend(ids)
+        first = Job(ids.start, spec, "", 0.0)
+        if (due := first.not_before) is None:
+            self._ready.setdefault(rank_of(first), []).extend(ids)
+        else:
+            for job_id in ids:
+                self._later.push(due, job_id)
+        if (deadline := first.deadline) is not None:
+            for job_id in ids:
+                self._expiring.push(deadline, job_id)
 
     def note(self, before: Job | None, after: Job | None) -> None:
         """Update the order: `before` has become `after` (None: did not exist, was removed)."""
@@ -48,13 +57,12 @@ class Waiting:
             if job.state is State.RUNNING or job.state is State.QUEUED:
                 self.active[job.spec.queue, job.runner] += count
         if after is not None and after.state is State.QUEUED:
-            if after.due is None:
+            if (due := after.not_before) is None:
                 self.push(after)
             else:
-                self._push_later(after.due, after.id)
-
-    def _push_later(self, due: Due, job_id: int) -> None:
-        heappush(self._later.setdefault(due.boot_id, []), (due.boot, job_id))
+                self._later.push(due, after.id)
+        if after is not None and (deadline := after.deadline) is not None:
+            self._expiring.push(deadline, after.id)
 
     def push(self, job: Job) -> None:
         """Add a job that is ready (again)."""
@@ -66,7 +74,7 @@ class Waiting:
         self._parked[reason] = frozenset(job_ids)
         for job_id in before.difference(job_ids):
             job = jobs.get(job_id)
-            if job is not None and job.state is State.QUEUED and job.due is None:
+            if job is not None and job.state is State.QUEUED and job.not_before is None:
                 self.push(job)
 
     def _is_parked(self, job_id: int) -> bool:
@@ -74,19 +82,21 @@ class Waiting:
 
     def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
         """Make ready the jobs that have become due. Return the seconds until the next one is due, or None."""
-        waits = []
-        for heap in self._later.values():
-            while heap:
-                boot, job_id = heap[0]
-                job = jobs.get(job_id)
-                if job is not None and job.state is State.QUEUED and job.due is not None and job.due.boot == boot:
-                    wait = retry.wait(job, now)
-                    if wait > 0:
-                        waits.append(wait)
-                        break
-                    self.push(job)
-                heappop(heap)
-        return min(waits, default=None)
+        for job in self._later.pop(jobs, now):
+            self.push(job)
+        return self._later.next(jobs, now)
+
+    def expired(self, jobs: Mapping[int, Job], now: Moment) -> list[Job]:
+        """Return the jobs that have not started in time, until that is recorded."""
+        found = list(self._expiring.pop(jobs, now))
+        for job in found:
+            if (deadline := job.deadline) is not None:
+                self._expiring.push(deadline, job.id)
+        return found
+
+    def next_deadline(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
+        """Return the seconds until the next job expires, or None. Call it when those are recorded."""
+        return self._expiring.next(jobs, now)
 
     def take(
         self,
@@ -141,16 +151,10 @@ class Waiting:
             job_id: job
             for heap in self._ready.values()
             for job_id in smallest(heap, count)
-            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is None
+            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.not_before is None
         }
-        later = {
-            job_id: job
-            for heap in self._later.values()
-            for _, job_id in smallest(heap, count)
-            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.due is not None
-        }
-        by_due = sorted(later.values(), key=lambda job: job.due.wall if job.due else 0.0)
-        return (sorted(ready.values(), key=claim_key) + by_due)[:count]
+        later = self._later.upcoming(jobs, count)
+        return (sorted(ready.values(), key=claim_key) + later)[:count]
 
     def _first(self, rank: Rank, jobs: Mapping[int, Job], now: Moment) -> Job | None:
         heap = self._ready[rank]
@@ -159,26 +163,10 @@ class Waiting:
             if job is not None and rank_of(job) == rank and is_ready(job, now) and not self._is_parked(job.id):
                 return job
             heappop(heap)
-            if job is not None and job.state is State.QUEUED and job.due is not None:
-                self._push_later(job.due, job.id)  # the clock was set back
+            if job is not None and (due := _waits_until(job)) is not None:
+                self._later.push(due, job.id)  # it is not due yet, or the clock was set back
         del self._ready[rank]
         return None
-
-
-H = TypeVar("H", int, tuple[float, int])
-
-
-def smallest(heap: list[H], count: int) -> list[H]:
-    """Return the first `count` entries of a heap in order, without reading the rest."""
-    found: list[H] = []
-    front = [(heap[0], 0)] if heap else []
-    while front and len(found) < count:
-        entry, at = heappop(front)
-        found.append(entry)
-        for child in (2 * at + 1, 2 * at + 2):
-            if child < len(heap):
-                heappush(front, (heap[child], child))
-    return found
 
 
 def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:
@@ -203,4 +191,14 @@ def claim_key(job: Job) -> tuple[int, int]:
 
 def is_ready(job: Job, now: Moment) -> bool:
     """Return True if the job could be claimed now, limits aside."""
-    return job.state is State.QUEUED and retry.wait(job, now) <= 0
+    return job.state is State.QUEUED and retry.wait(job, now) <= 0 < retry.left(job, now)
+
+
+def goes_on(job: Job, now: Moment) -> bool:
+    """Return True if the job runs, or will as soon as there is room: it waits for no time and no person."""
+    scheduled = not job.attempts and retry.wait(job, now) > 0
+    return job.state is State.RUNNING or (job.state is State.QUEUED and not scheduled)
+
+
+def _waits_until(job: Job) -> Due | None:
+    return job.not_before if job.state is State.QUEUED else None

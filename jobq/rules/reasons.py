@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from jobq.durations import span
 from jobq.job import Job, Moment, State
 from jobq.rules import retry
 from jobq.rules.serving import LiveWorker, why_paused, why_unserved
@@ -19,20 +21,37 @@ class Situation(NamedTuple):
     dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
     copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
     pauses: Mapping[str, str] = MappingProxyType({})  # paused queue ("*": all of them) -> reason
+    silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
 
 
 def why_waiting(job: Job, around: Situation) -> str:
     """Return why a job does not run, in words; "" if it does or is finished."""
+    if retry.left(job, around.now) <= 0:
+        return "expired; the next worker records it"
     if job.state is State.HELD:
         return "held"
     if job.state is not State.QUEUED:
         return ""
     again = ""
     if (wait := retry.wait(job, around.now)) > 0:
-        again = f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
+        again = (
+            f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
+            if job.due
+            else scheduled(job, around.now, wait)
+        )
     if job.runner is not None and job.runner in around.dead:
         return "its jobq run is over; the next worker cancels it"
     others = [] if job.runner is not None else [why_unserved(job.spec.queue, around.workers)]
     reasons = [again, why_paused(job.spec.queue, around.pauses), *others]
     usual = "ready" if job.runner is None else "waits for its own jobq run"
     return "; ".join(filter(None, reasons)) or usual
+
+
+def scheduled(job: Job, now: Moment, wait: float) -> str:
+    """Return when a job may start, in words: "tomorrow 09:00, in 14h05m"."""
+    if job.spec.at is None:
+        return f"starts in {span(wait)}"
+    at, today = datetime.fromtimestamp(job.spec.at), datetime.fromtimestamp(now.wall)
+    days = (at.date() - today.date()).days
+    day = {0: "", 1: "tomorrow "}.get(days, f"{at:%a} " if 0 < days < 7 else f"{at:%Y-%m-%d} ")
+    return f"{day}{at:%H:%M}, in {span(wait)}"

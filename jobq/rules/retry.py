@@ -74,4 +74,13 @@ def backoff(spec: Spec, n: int, chance: float) -> float:
 
 def wait(job: Job, now: Moment) -> float:
     """Return the seconds until the job may be tried again, at most what was decided; zero or less: it may start now."""
-    return job.due.wait(now, backoff(job.spec, job.retries_used, 1.0)) if job.due is not None else 0.0
+    due = job.not_before
+    if due is None:
+        return 0.0
+    return due.wait(now, backoff(job.spec, job.retries_used, 1.0) if job.due is not None else job.spec.delay or 0.0)
+
+
+def left(job: Job, now: Moment) -> float:
+    """Return the seconds until the job expires, at most what was asked for; infinity if it never does."""
+    deadline = job.deadline
+    return deadline.wait(now, job.spec.expires or 0.0) if deadline is not None else float("inf")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
-from jobq.job import Attempt, Due, Ending, Job, Outcome, Pause, QueueSettings, Spec, State, Step
+from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Pause, QueueSettings, Spec, State, Step
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 from jobq.store.format import BASE
@@ -42,6 +42,7 @@ EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
 SPEC_RULES = {option.name: option.stored for option in OPTIONS} | {
     "umask": Rule((int,), _between(0, 0o777)),
     "runner": WORD.or_none,
+    "asked": Rule((list,)).or_none,
     "vars": Rule((dict,), lambda variables: all(isinstance(value, str) for value in variables.values())),
 }
 SPEC_FIELDS = {name: SPEC_RULES[name] for name in Spec._fields if name != "extra"}
@@ -134,6 +135,8 @@ def spec_record(spec: Spec) -> Record:
 def read_spec(record: object) -> Spec:
     """The inverse of `spec_record`. Raises BadRecord."""
     fields = _fields(SPEC_FIELDS, record)
+    if fields.get("asked") is not None:
+        fields["asked"] = Moment(*_read_due(fields["asked"]))
     if "vars" in fields:
         fields["vars"] = tuple(fields["vars"].items())
     return _build(Spec, fields)
@@ -196,7 +199,7 @@ def _read_due(value: list[Any]) -> Due:
     match value:
         case [wall, boot, str() as boot_id] if TIME.allows(wall) and CLOCK.allows(boot):
             return Due(wall, boot, boot_id)
-    raise BadRecord(f"due can't be {value!r:.60}")
+    raise BadRecord(f"a moment can't be {value!r:.60}")
 
 
 def read_history(record: object) -> tuple[Step, ...]:

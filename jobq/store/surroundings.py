@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from jobq.job import Job, Moment, State
@@ -16,11 +17,21 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     root = store.existing()
     if root is None:
         return Situation(now)
+    jobs = list(jobs)
     runners = {job.runner for job in jobs if job.runner is not None and not job.state.final}
     owners = runners | {store.state.jobs[job_id].attempts[-1].owner for job_id in store.state.running}
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
     copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
-    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses())
+    silent = {job.id: now.wall - at for job in jobs if job.running is not None and (at := _last_output(store, job))}
+    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), silent)
+
+
+def _last_output(store: Store, job: Job) -> float:
+    """Return when the running attempt last printed something, by the wall clock; 0: not known."""
+    try:
+        return os.stat(store.logs.path(job.id, len(job.attempts))).st_mtime
+    except OSError:
+        return 0.0
 
 
 def is_orphaned(store: Store, job_ids: Iterable[int]) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         set: dict[str, str]  # variables on top of it
         log: str
         timeout: float | None
+        idle_timeout: float | None  # without output
         grace: float
         log_max: int
         boot: str  # id of this boot

@@ -47,7 +47,9 @@ class Running:
         self.log = log
         self.started = time.monotonic()
         timeout = job.get("timeout")
-        self.timeout_at = None if timeout is None else self.started + timeout
+        self.timeout_at = float("inf") if timeout is None else self.started + timeout
+        self.idle_timeout = job.get("idle_timeout")
+        self.idle_at = float("inf") if self.idle_timeout is None else self.started + self.idle_timeout
         self.grace: float = job.get("grace", 10.0)
         self.stop: Stop | None = None
         self.stuck_at: float | None = None  # when to report that it can't be ended
@@ -56,6 +58,20 @@ class Running:
         self._ended_at = self._grown_at = float("inf")
         self._log_size = 0
         self._term_at: float | None = None
+
+    @property
+    def deadline(self) -> float:
+        """The time when it has to be ended, or killed if it is being ended."""
+        return min(self.timeout_at, self.idle_at) if self.stop is None else self.stop.kill_at
+
+    def is_idle(self) -> bool:
+        """Return True if the log has not grown for the time that the job may print nothing."""
+        if self.idle_timeout is None:
+            return False
+        size = os.fstat(self.log.fd).st_size
+        if size != self._log_size:
+            self._log_size, self.idle_at = size, time.monotonic() + self.idle_timeout
+        return time.monotonic() >= self.idle_at
 
     def begin_stop(self, outcome: str, grace: float, *, counted: bool = True, heard: bool = False) -> None:
         """Begin to end the job: TERM now, unless all of it has `heard` one before, and KILL after `grace` seconds."""

@@ -142,8 +142,10 @@ class Supervisor:
             self.carry_out_orders(job)
             self.watch_the_worker()
             if job.stop is None:
-                if job.timeout_at is not None and now >= job.timeout_at:
+                if now >= job.timeout_at:
                     job.begin_stop("timeout", job.grace)
+                elif job.is_idle():
+                    job.begin_stop("idle_timeout", job.grace)
                 elif self.leaving:
                     self.begin_shutdown(job)
                 elif self.channel.hung_up and self.bound:
@@ -157,8 +159,7 @@ class Supervisor:
             if now >= self.channel.send_at:
                 self.channel.send_endings()
             wake_at = min(job.log.look_at, self.channel.send_at)
-            deadline = job.timeout_at if job.stop is None else job.stop.kill_at
-            self.channel.wait((wake_at if deadline is None else min(deadline, wake_at)) - time.monotonic())
+            self.channel.wait(min(job.deadline, wake_at) - time.monotonic())
 
     def begin_shutdown(self, job: Running) -> None:
         """End the job, as we got a TERM. If the worker got one, too, all processes did: systemd.kill(5), a shutdown.

@@ -28,7 +28,7 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "reason": reason or None,
         "command": to_record(job.command),
         "cwd": job.spec.cwd,
-        **{option.name: getattr(job.spec, option.name) for option in OPTIONS if option.in_spec},
+        **{option.name: option.as_json(getattr(job.spec, option.name)) for option in OPTIONS if option.in_spec},
         "retries_used": job.retries_used,
         "added_at": iso_time(job.added_at),
         "finished_at": iso_time(job.finished_at),

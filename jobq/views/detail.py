@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from jobq.api import Queue
 from jobq.command import kind
+from jobq.durations import span
 from jobq.errors import StoreDamaged
 from jobq.job import Attempt, Job, Spec
 from jobq.options.table import OPTIONS, JobOption
-from jobq.options.values import span
 from jobq.python.results import Result
 from jobq.rules import retry
 from jobq.rules.reasons import Situation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jobq.durations import span
 from jobq.job import Job, Moment, State
-from jobq.options.values import span
 from jobq.rules import retry
 from jobq.rules.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobq.durations import span
 from jobq.job import Job, Moment, State
-from jobq.options.values import span
 from jobq.rules.order import claim_key
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
@@ -76,6 +76,8 @@ def reason(job: Job, situation: Situation) -> str:
             notes.append("belongs to the original of this copy")
         elif owner in situation.dead:
             notes.append("no worker")
+        if (silent := situation.silent.get(job.id, 0.0)) >= QUIET_S:
+            notes.append(f"quiet {span(silent)}")
         return ", ".join(notes)
     if not job.state.final:
         return safe(why_waiting(job, situation))
@@ -86,6 +88,7 @@ def reason(job: Job, situation: Situation) -> str:
     return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
+QUIET_S = 60.0  # seconds without output that are worth a note
 LEAST_COMMAND = 16  # characters that a long note leaves to the command
 LONGEST_COMMAND = 500  # characters, more than any terminal is wide
 HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")

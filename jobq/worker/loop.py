@@ -14,8 +14,8 @@ from jobq.engine import Runner
 from jobq.engine.local.engine import LocalEngine
 from jobq.engine.task import Key
 from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Job, Moment
-from jobq.rules.order import is_paused, may_claim
+from jobq.job import Job, Moment, State
+from jobq.rules.order import goes_on, is_paused, may_claim
 from jobq.rules.reasons import Situation
 from jobq.store import presence
 from jobq.store.place import check_workers_place
@@ -27,6 +27,7 @@ from jobq.worker.cancels import Cancels
 from jobq.worker.claiming import Claiming
 from jobq.worker.context import Context
 from jobq.worker.duty import Duty
+from jobq.worker.expiry import Expiry
 from jobq.worker.housekeeping import Housekeeping
 from jobq.worker.recovery import Recovery
 from jobq.worker.rescue import is_needed, orphans_of_run, rescue
@@ -89,6 +90,7 @@ class Worker:
             recovery,
             self._stopping,
             cancels,
+            Expiry(context),
             self._turn,
         ]
 
@@ -196,14 +198,21 @@ class Worker:
     def _is_drained(self, *, but_for_paused: bool = False) -> bool:
         """Return True if none of its jobs is ready, retrying or running any more, here or elsewhere.
 
-        `but_for_paused`: jobs that a pause keeps from starting do not count; nobody knows when it ends.
+        Jobs that wait for a time, or for a person, do not count. `but_for_paused`: nor do those of paused queues.
         """
-        context, waiting = self._context, self.state.waiting
+        context, state = self._context, self.state
+        if context.runner.busy or context.runner.ended():
+            return False
         mine = self.token if context.own_jobs else None
-        paused = self.state.pauses() if but_for_paused and not mine else ()
-        left = any(
-            waiting.running[queue] if is_paused(queue, paused) else count
-            for (queue, runner), count in waiting.active.items()
-            if may_claim(queue, runner, mine, context.queues)
+        if not any(
+            count and may_claim(queue, runner, mine, context.queues)
+            for (queue, runner), count in state.waiting.active.items()
+        ):
+            return True
+        paused = state.pauses() if but_for_paused and not mine else ()
+        now = clock.now()
+        return not any(
+            goes_on(job, now) and (job.state is State.RUNNING or not is_paused(job.spec.queue, paused))
+            for job in state.unfinished()
+            if may_claim(job.spec.queue, job.runner, mine, context.queues)
         )
-        return not left and not context.runner.busy and not context.runner.ended()

@@ -41,6 +41,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         utf8(environment.path_of(store.path, spec.env)),
         variables,
         spec.timeout,
+        spec.idle_timeout,
         spec.grace,
         spec.log_max,
         now.boot_id,

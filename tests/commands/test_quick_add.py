@@ -76,7 +76,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fix the time and the environment, because pytest changes its own environment."""
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
-    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.options"):
+    for module in ("jobq.commands.quick_add", "jobq.specs", "jobq.commands.options"):
         monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
 
 
@@ -202,7 +202,7 @@ def test_an_environment_that_is_too_large_is_left_to_the_full_command(
     words = ["--store", str(cli.store), "add", "true"]
     FULL(words, standalone_mode=False)
     large = ENVIRONMENT | {"LARGE": "x" * (132 << 10)}
-    for module in ("jobq.commands.quick_add", "jobq.api", "jobq.commands.options"):
+    for module in ("jobq.commands.quick_add", "jobq.specs", "jobq.commands.options"):
         monkeypatch.setattr(f"{module}.environment", lambda: large)
     before = environments(cli.store)
     assert not quick.add(words)
@@ -239,7 +239,7 @@ def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
     assert own == {
         "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
-        "jobq.options.policies", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
+        "jobq.options.policies", "jobq.options.instants", "jobq.durations", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
     }  # fmt: skip
     assert not set(loaded) & {
         "typing",

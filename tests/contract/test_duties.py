@@ -36,7 +36,7 @@ def worker(store: Store) -> Iterator[Worker]:
 
 def duties() -> list[str]:
     """The names of the duties in their order."""
-    return ["Housekeeping", "Recovery", "Stopping", "Cancels", "Turn"]
+    return ["Housekeeping", "Recovery", "Stopping", "Cancels", "Expiry", "Turn"]
 
 
 def duty(worker: Worker, name: str) -> Duty:

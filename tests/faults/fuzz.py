@@ -33,11 +33,11 @@ from jobq.__main__ import outcome
 from jobq.api import Queue
 from jobq.command import Call, Record
 from jobq.commands.call import parse
+from jobq.durations import duration
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
 from jobq.job import Attempt, Ending, Outcome
-from jobq.options import values
 from jobq.options.request import call_command
 from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle
@@ -404,7 +404,7 @@ def everywhere(bench: Bench, victim: Victim, figures: Figures) -> None:
 def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
-    for reader in (values.duration, *(option.parse for option in OPTIONS)):
+    for reader in (duration, *(option.parse for option in OPTIONS)):
         fuzz(reader.__name__, WORDS, reader, UsageError)
     queue = Queue(str(small_store(bench.folder / "store").path))
     fuzz("handles", st.lists(WORDS, max_size=3), queue.select, JobqError)
@@ -469,6 +469,6 @@ SEEDS = [
          caught_by="tests/store/test_journal.py"),
     Seed(harness="fuzz", fault="arguments that are nested too deeply end in RecursionError", file="commands/call.py",
          old="    except (ValueError, RecursionError) as e:", new="    except ValueError as e:", caught_by="tests/python/test_call.py"),
-    Seed(harness="fuzz", fault="a duration that ends in ValueError", file="options/values.py", old="    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
+    Seed(harness="fuzz", fault="a duration that ends in ValueError", file="durations.py", old="    except (KeyError, ValueError):\n        raise UsageError(f\"{text!r} is not a duration",
          new="    except KeyError:\n        raise UsageError(f\"{text!r} is not a duration", caught_by="fuzz-command-words"),
 ]  # fmt: skip

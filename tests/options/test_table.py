@@ -27,8 +27,12 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "success_codes": ("0,3", "0,3"),
     "max_lost": ("5", 5),
     "timeout": ("1h30m", 5400.0),
+    "idle_timeout": ("2m", 120.0),
     "grace": ("45s", 45.0),
     "log_max": ("64M", 64 << 20),
+    "at": ("2096-12-24T18:00+00:00", 4007210400.0),
+    "delay": ("10m", 600.0),
+    "expires": ("2h", 7200.0),
     "name": ("nightly", "nightly"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
@@ -44,8 +48,12 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "success_codes": "timeout",
     "max_lost": 0,
     "timeout": 0,
+    "idle_timeout": 0,
     "grace": -1,
     "log_max": 1,
+    "at": "25:00",
+    "delay": -1,
+    "expires": 0,
     "name": "@x",
 }
 rows = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -115,7 +123,7 @@ def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
         assert data[option.name] == value
     else:
         assert re.search(rf"(?m)^ *{label_of(option)}  {re.escape(option.shown(value))}$", shown)
-        assert data[option.name] == value
+        assert data[option.name] == option.as_json(value)
 
 
 @in_spec

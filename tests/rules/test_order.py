@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.job import Due, Job, Moment, Spec, State
-from jobq.rules.order import Waiting, claim_key, is_ready, smallest
+from jobq.rules.order import Waiting, claim_key, is_ready
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.rules.serving import LiveWorker, is_near, why_unserved
+from jobq.rules.timers import smallest
 
 NOW = Moment(1_000.0, 100.0, "boot")
 SPEC = Spec("/", "")

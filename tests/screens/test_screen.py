@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobq.durations import duration, span
 from jobq.job import Job, Moment, Spec, State
-from jobq.options.values import duration, span
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.views import ENCODING

@@ -169,6 +169,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "set": task.variables,
         "log": utf8(trace.log),
         "timeout": task.timeout,
+        "idle_timeout": task.idle_timeout,
         "grace": task.grace,
         "log_max": task.log_max,
         "boot": task.boot_id,

@@ -1,0 +1,106 @@
+"""Instants that people type: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24, 2026-12-24 18:00 Europe/Berlin."""
+
+from __future__ import annotations
+
+from jobq.errors import UsageError
+from jobq.options.values import Kind, Rule
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+FORMS = "write 22:00, tomorrow 9:00, mon 8:00 or 2026-12-24T18:00; a zone such as Europe/Berlin may follow"
+LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
+
+
+class Instant(Kind):
+    """A moment of the wall clock, in seconds since 1970."""
+
+    metavar = "TIME"
+    stored = Rule((int, float), lambda seconds: -3e10 <= seconds <= LAST)
+
+    def parse(self, text: str) -> float:
+        """Return the instant of a text, the next one for a time of day. Raises UsageError."""
+        from datetime import datetime  # noqa: PLC0415
+
+        return instant(text, datetime.now().astimezone())
+
+    def check(self, value: float) -> None:
+        """Nothing more: the rule has the bounds."""
+
+    def shown(self, value: float) -> str:
+        """Return the local time."""
+        from datetime import datetime  # noqa: PLC0415
+
+        return f"{datetime.fromtimestamp(value).astimezone():%Y-%m-%d %H:%M:%S}"
+
+    def as_json(self, value: float) -> str:
+        """Return the time in UTC, as JSON has all times."""
+        from datetime import UTC, datetime  # noqa: PLC0415
+
+        return datetime.fromtimestamp(value, UTC).isoformat()
+
+
+def instant(text: str, now: datetime) -> float:
+    """Return the seconds since 1970 of a text, for the time and the zone of `now`. Raises UsageError."""
+    words = text.strip().split()
+    zone = None
+    if len(words) > 1 and ("/" in words[-1] or words[-1].upper() in {"UTC", "Z", "GMT"}):
+        zone = zone_of(words.pop())
+        now = now.astimezone(zone)
+    try:
+        moment = _moment(" ".join(words), now)
+        if moment.tzinfo is None and zone is not None:
+            moment = moment.replace(tzinfo=zone)
+        seconds = moment.timestamp()  # of a time that the clocks skip: as much later
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{text!r} is not a time", FORMS) from None
+    return seconds
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of a name. Raises UsageError."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    try:
+        return ZoneInfo("UTC" if name.upper() == "Z" else name)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+        pass
+    except KeyError:
+        pass
+    raise UsageError(f"{name!r} is not a time zone", "write one like Europe/Berlin, or UTC")
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """Return the moment of a text without a zone name, naive if it names no offset. Raises ValueError."""
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    first, _, rest = text.lower().partition(" ")
+    here = now.replace(tzinfo=None)
+    day = {"today": 0, "tomorrow": 1}.get(first)
+    if first[:3] in DAYS and first in {first[:3], *LONG_DAYS}:
+        day = (DAYS.index(first[:3]) - here.weekday()) % 7
+        if _at_time(here, rest) + timedelta(day) <= here:
+            day += 7
+    if day is not None:
+        return _at_time(here, rest) + timedelta(day)
+    if ":" in first and "-" not in first and "t" not in first:
+        moment = _at_time(here, text)
+        return moment if moment > here else moment + timedelta(1)
+    moment = datetime.fromisoformat(text)
+    if moment.year > 9000:
+        raise ValueError
+    return moment
+
+
+LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _at_time(day: datetime, text: str) -> datetime:
+    """Return the day at "9:00" or "22:15:30"; at midnight for "". Raises ValueError."""
+    parts = text.split(":") if text else ["0", "0"]
+    if not 2 <= len(parts) <= 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 2 for part in parts):
+        raise ValueError
+    hour, minute, second = (*map(int, parts), 0)[:3]
+    return day.replace(hour=hour, minute=minute, second=second, microsecond=0)
