@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from filelock import UnixFileLock
 
 POLL_S = 0.002
+UNUSABLE: list[UnixFileLock] = []  # locks that could not be released
 FILES_ONLY = frozenset({errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})  # some disks can't lock directories
 
 
@@ -58,10 +59,19 @@ class ByFilelock:
         self.fd = fd
 
     def release(self) -> None:
-        """Release the lock, if it is held."""
-        self.fd = -1
-        if self._lock is not None:
+        """Release the lock, if it is held. What it protected is done: an error here is none of the caller's."""
+        fd, self.fd = self.fd, -1
+        if self._lock is None:
+            return
+        try:
             self._lock.release()
+        except OSError:
+            # The lock goes with its open file. The descriptor is filelock's, so it gets another file.
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, fd, inheritable=False)
+            os.close(null)
+            UNUSABLE.append(self._lock)  # it would try again when it is deleted, and complain
+            self._lock = None
 
     def close(self) -> None:
         """Release the lock, and look at the path anew next time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -107,3 +109,27 @@ def test_every_waiting_thread_gets_the_lock(tmp_path: Path) -> None:
         assert order == []
     wait_until(lambda: len(order) == 10)
     assert len(os.listdir(tmp_path / "s")) == 1
+
+
+@pytest.mark.parametrize("ours", [full, light])
+def test_a_lock_that_the_system_does_not_release_goes_with_its_file(
+    tmp_path: Path, ours: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, other = ours(tmp_path), full(tmp_path)
+    real = fcntl.flock
+
+    def failing(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_UN:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(fd, operation)
+
+    lock.acquire(1.0)
+    monkeypatch.setattr(fcntl, "flock", failing)
+    lock.release()
+    monkeypatch.undo()
+    lock.close()
+    fcntl.flock(lock._folder.fd, fcntl.LOCK_UN)  # as a process that ends does
+    other.acquire(1.0)
+    other.release()
+    lock.acquire(1.0)
+    lock.release()
