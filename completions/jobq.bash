@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--log-max|--max-lost|--name|--no-retry-on|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--log-max|--max-lost|--name|--no-retry-on|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -30,7 +30,7 @@ _jobq() {
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
-        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled expired" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
@@ -49,6 +49,9 @@ _jobq() {
         "add --at") return ;;
         "add --in") return ;;
         "add --expires") return ;;
+        "add --after") return ;;
+        "add --after-any") return ;;
+        "add --after-fail") return ;;
         "add --name"|"add -n") return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
@@ -68,6 +71,9 @@ _jobq() {
         "call --at") return ;;
         "call --in") return ;;
         "call --expires") return ;;
+        "call --after") return ;;
+        "call --after-any") return ;;
+        "call --after-fail") return ;;
         "call --name"|"call -n") return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
@@ -88,6 +94,9 @@ _jobq() {
         "run --at") return ;;
         "run --in") return ;;
         "run --expires") return ;;
+        "run --after") return ;;
+        "run --after-any") return ;;
+        "run --after-fail") return ;;
         "run --name"|"run -n") return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
@@ -114,6 +123,9 @@ _jobq() {
         "edit --at") return ;;
         "edit --in") return ;;
         "edit --expires") return ;;
+        "edit --after") return ;;
+        "edit --after-any") return ;;
+        "edit --after-fail") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
@@ -121,23 +133,23 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
-        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
-        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
-        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @expired" ;;
+        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

@@ -212,7 +212,7 @@ class Queue:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
         if any(job_id in self._store.read().running for job_id in job_ids):
             waiting.recover(self._store)
-        return changes.change(self._store, job_ids, lifecycle.requeue)
+        return changes.change(self._store, sorted(job_ids), lifecycle.requeue)
 
     def hold(self, job_ids: Sequence[int]) -> Changed:
         """Keep waiting jobs from starting until they are released. Raises NotFound, NotSaved."""
@@ -231,7 +231,7 @@ class Queue:
 
         Raises UsageError, NotFound, NotSaved.
         """
-        fields, variables = edited_fields(options)
+        fields, variables = edited_fields(self._store, options)
         return changes.edit(self._store, job_ids, fields, variables)
 
     def remove(self, job_ids: Sequence[int]) -> Changed:

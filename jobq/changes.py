@@ -14,6 +14,8 @@ from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.options.request import check_command
 from jobq.options.values import parse_name
 from jobq.rules import lifecycle
+from jobq.rules.consequences import why_skipped
+from jobq.rules.dependencies import key_of, parents_of
 from jobq.rules.lifecycle import WrongState
 from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
@@ -55,13 +57,29 @@ def add(store: Store, commands: Sequence[Command], make_spec: Callable[[], Spec]
 
 def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
     now = clock.now().wall
-    if spec.name is None:
+    if spec.name is None and key_of(spec) is None:
         return store.append(Add(spec, commands), now)
     with store.transaction(now) as transaction:
-        other = transaction.state.named(spec.name)
+        other = transaction.state.named(spec.name) if spec.name is not None else None
         if other is not None and not other.state.final:
             raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-        return transaction.add(Add(spec, commands))
+        parents = transaction.find(parents_of(spec))
+        if gone := parents_of(spec) - parents.keys():
+            raise NotFound(f"{min(gone)}, which the new job is to be after")
+        ids = transaction.add(Add(spec, commands))
+        for job_id in ids:
+            skip_at_once(transaction, transaction.jobs[job_id], parents)
+        return ids
+
+
+def skip_at_once(transaction: Transaction, job: Job, parents: Mapping[int, Job]) -> None:
+    """Skip a new job if one of its parents has ended in the wrong way for it already."""
+    cause = why_skipped(job, parents)
+    if cause is None:
+        return
+    transaction.put(lifecycle.skip(job, clock.now(), cause.skipped_for or cause.id))
+    if cause.skipped_for is None and not transaction.find([cause.id])[cause.id].skips:
+        transaction.put(cause._replace(skips=True), cause)
 
 
 def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
@@ -77,14 +95,15 @@ def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], 
             try:
                 after = move(before, now)
                 check_name(changes.state, after)
+                check_order(changes, before, after)
             except Refused as e:
                 done.refused.append(e)
                 continue
             done.jobs.append(after)
             if after.spec != before.spec:
-                changes.edit(after)
+                changes.edit(after, before)
             elif after is not before:
-                changes.put(after)
+                changes.put(after, before)
     return done
 
 
@@ -200,10 +219,12 @@ def changing(store: Store, job_ids: Sequence[int], now: Moment) -> Iterator[tupl
     while True:
         store.read()
         known = find_all(store, job_ids)
+        skipped = store.skipped_for({job.id for job in known.values() if job.skips})
         generation = store.header.generation if store.header else 0
-        with store.transaction(now.wall) as changes:
+        with store.transaction(now.wall, skipped=skipped) as changes:
             header, jobs = store.header, changes.state.jobs
-            if header is not None and header.generation != generation and not jobs.keys() >= known.keys():
+            wanted = known.keys() | {job.id for job in skipped}
+            if header is not None and header.generation != generation and not jobs.keys() >= wanted:
                 continue
             if gone := known.keys() & changes.state.removed:
                 raise NotFound(str(min(gone)))
@@ -222,6 +243,22 @@ def check_name(state: StoreState, job: Job) -> None:
         other = state.named(job.spec.name)
         if other is not None and other.id != job.id and not other.state.final:
             raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def check_order(changes: Transaction, before: Job, after: Job) -> None:
+    """Raise Refused if the job is to wait for jobs that it can't wait for: the change would skip it, or never end."""
+    if after.state.final or not (before.state.final or after.spec != before.spec) or key_of(after.spec) is None:
+        return
+    wanted = parents_of(after.spec)
+    parents = changes.find(wanted)
+    if after.spec != before.spec and (gone := wanted - parents.keys()):
+        raise Refused(f"job {after.id} can't wait for job {min(gone)}: there is none")
+    if changes.dependents.reaches(wanted, after.id, changes.jobs):
+        raise Refused(f"job {after.id} can't wait for itself", "leave out the jobs that are after it")
+    if (cause := why_skipped(after, parents)) is not None:
+        what = "be requeued" if before.state.final else "be edited"
+        hint = f"'jobq requeue {cause.id}' runs that again; those that it had skipped follow"
+        raise WrongState(before, f"{what} to run after job {cause.id}, which is {cause.state}", hint)
 
 
 def pause(store: Store, queue: str | None, reason: str) -> bool:

@@ -32,8 +32,6 @@ class State(StrEnum):
         return self not in UNFINISHED
 
 
-# The states that commands can lead to so far. Only these are offered, though every state can be read.
-REACHABLE = tuple(state for state in State if state is not State.SKIPPED)
 UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
 
 
@@ -121,6 +119,9 @@ class Spec(NamedTuple):
     at: float | None = None  # not before this instant of the wall clock
     delay: float | None = None  # not before so much has passed since `asked`
     expires: float | None = None  # it leaves if it has not started so long after `asked`
+    after: tuple[int, ...] = ()  # jobs that must have succeeded before it starts
+    after_any: tuple[int, ...] = ()  # ... must be finished
+    after_fail: tuple[int, ...] = ()  # ... must be finished without success
     asked: Moment | None = None  # from when `delay` and `expires` count
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
@@ -229,6 +230,8 @@ class Job(NamedTuple):
     cancel_asked_at: float | None = None  # a request; only the owner of the process records the end
     finished_at: float | None = None
     acknowledged: int = 0  # the number of attempts when a person acknowledged the failure
+    skipped_for: int | None = None  # the job whose end ruled it out, directly or through others
+    skips: bool = False  # others were skipped because of it
     anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()

@@ -13,7 +13,7 @@ from jobq.api import Queue
 from jobq.commands.notes import tell_pauses
 from jobq.commands.status import status
 from jobq.errors import UsageError
-from jobq.job import REACHABLE, State
+from jobq.job import State
 from jobq.rules.order import claim_key
 from jobq.views.console import info, out, set_store_option
 from jobq.views.data import envelope, job_data
@@ -21,7 +21,7 @@ from jobq.views.table import print_jobs, reason
 from jobq.views.text import safe
 
 LAST_FINISHED = 20
-STATES = ", ".join(REACHABLE)
+STATES = ", ".join(State)
 NAMES = ("list", "ls", "ps")
 
 

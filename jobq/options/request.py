@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import UsageError
+from jobq.job import Job
 from jobq.options.table import BY_NAME
 from jobq.system import utf8
 
@@ -82,6 +83,9 @@ class JobOptions(TypedDict, total=False):
     at: float | str | None  # since 1970, or "tomorrow 9:00"
     delay: float | str | None  # not before so much has passed
     expires: float | str | None  # it leaves if it has not started by then
+    after: str | int | Sequence[str | int | Job]  # an id, a job, or what else names jobs on the command line
+    after_any: str | int | Sequence[str | int | Job]
+    after_fail: str | int | Sequence[str | int | Job]
     name: str | None  # unique among unfinished jobs
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -93,7 +97,7 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"a job can't ask for {min(unknown)}")
     if options.get("at") is not None and options.get("delay") is not None:
         raise UsageError("both a time (--at) and a delay (--in) are given", "give one of them")
-    return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].in_spec}
+    return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
 
 
 def check_variables(variables: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
 from jobq.options.policies import Backoff, Codes, Jitter
-from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
+from jobq.options.values import Directory, Duration, Jobs, Kind, Name, Rule, Size, Variable, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ class JobOption:
 
     @property
     def in_spec(self) -> bool:
-        """True if a field of the spec holds the value itself. Of `env` it holds a digest, of `cwd` the full path."""
+        """True if a field of the spec holds what people asked for. Of `env` it has a digest, of `cwd` the full path."""
         return not isinstance(self.kind, (Directory, Variable))
+
+    @property
+    def is_value(self) -> bool:
+        """True if that field holds the value itself, not the ids of the jobs that it names."""
+        return self.in_spec and not isinstance(self.kind, Jobs)
 
     @property
     def stored(self) -> Rule:
@@ -191,6 +196,29 @@ OPTIONS = (
         Duration(above_zero=True),
         None,
         "Leave as expired if it has not started within this time.",
+        since=3,
+        alone=False,
+    ),
+    JobOption(
+        "after",
+        ("--after",),
+        Jobs(),
+        (),
+        "Only after this job has succeeded, else skip it.",
+        many=True,
+        since=3,
+        alone=False,
+    ),
+    JobOption(
+        "after_any", ("--after-any",), Jobs(), (), "Only after this job has ended.", many=True, since=3, alone=False
+    ),
+    JobOption(
+        "after_fail",
+        ("--after-fail",),
+        Jobs(),
+        (),
+        "Only after this job has ended without success.",
+        many=True,
         since=3,
         alone=False,
     ),

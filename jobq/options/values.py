@@ -203,6 +203,27 @@ def parse_name(text: str) -> str:
     return text
 
 
+class Jobs(Kind):
+    """Jobs, as any command names them; stored as their ids at the time of adding."""
+
+    metavar = "JOB"
+    stored = Rule((list, tuple), lambda ids: all(isinstance(i, int) and 0 < i <= MOST_STORED for i in ids))
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if the word can't name jobs, NotFound if it is a number beyond all ids."""
+        from jobq.options.selectors import parse  # noqa: PLC0415  # which the quick `add` does without
+
+        parse(value)
+
+    def shown(self, value: Any) -> str:
+        """Return the ids."""
+        return ", ".join(map(str, value)) or "none"
+
+    def as_json(self, value: Any) -> list[int]:
+        """Return the ids."""
+        return list(value)
+
+
 class Directory(Kind):
     """A path, which must be a directory when the job is added."""
 

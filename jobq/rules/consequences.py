@@ -1,16 +1,75 @@
-"""The changes that follow from a change of a job; no other module decides them. `Transaction.put` carries it out.
+"""The changes that follow from a change of a job; no other module decides them. `Transaction.put` carries them out.
 
 Workers, rescues, cancels and requeues end and begin jobs in several places; none of them looks further than its own
-job. Dependencies, keys, hooks and schedules get their rules here.
+job. Keys, hooks and schedules get their rules here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Protocol
 
-from jobq.job import Job
+from jobq.job import Job, Moment, State
+from jobq.rules import lifecycle
+from jobq.rules.dependencies import Dependents, parents_of, rules_out
 
 
-def consequences(state: object, before: Job | None, after: Job) -> Iterator[Job]:  # noqa: ARG001
-    """Yield the jobs that change because `before` has become `after`, as they are then. So far no rule needs it."""
-    return iter(())
+class World(Protocol):
+    """The jobs as they are before the change."""
+
+    @property
+    def jobs(self) -> Mapping[int, Job]:
+        """The jobs of the journal."""
+
+    @property
+    def dependents(self) -> Dependents:
+        """The jobs that wait for others."""
+
+    def find(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Return those of these jobs that exist, finished long ago or not."""
+
+    def skipped_for(self, job: Job) -> Iterable[Job]:
+        """Return the jobs that were skipped because of this one, finished long ago or not, by id."""
+
+
+def consequences(world: World, before: Job | None, after: Job | None, now: Moment) -> Iterator[Job]:
+    """Yield the jobs that change because `before` becomes `after` (None: is removed), as they are then."""
+    was_open, is_open = before is not None and not before.state.final, after is not None and not after.state.final
+    if was_open and not is_open:
+        yield from _skipped(world, before, after, now)
+    if before is not None and before.skips and is_open:
+        yield from _rearmed(world, before, now)
+
+
+def _skipped(world: World, before: Job | None, after: Job | None, now: Moment) -> Iterator[Job]:
+    """Yield the dependents of a job that ends in the wrong way for them."""
+    assert before is not None
+    ended = after.state if after is not None else State.CANCELLED
+    cause = after.skipped_for if after is not None and after.skipped_for is not None else before.id
+    for job_id in world.dependents.of(before.id):
+        job = world.jobs[job_id]
+        if rules_out(job.spec, before.id, ended):
+            yield lifecycle.skip(job, now, cause)
+
+
+def _rearmed(world: World, parent: Job, now: Moment) -> Iterator[Job]:
+    """Yield the jobs that a job had skipped and that wait for it again, and those that another one skips now."""
+    again: dict[int, Job] = {}
+    for job in world.skipped_for(parent):
+        cause = why_skipped(job, {**world.find(parents_of(job.spec) - again.keys() - {parent.id}), **again})
+        if cause is None:
+            again[job.id] = lifecycle.rearm(job, now)
+            yield again[job.id]
+        else:
+            yield job._replace(skipped_for=cause.skipped_for or cause.id)
+            if not cause.skips and cause.skipped_for is None:
+                yield cause._replace(skips=True)
+
+
+def why_skipped(job: Job, parents: Mapping[int, Job]) -> Job | None:
+    """Return the first of its parents that has ended in the wrong way for the job; None if none has."""
+    for parent_id in sorted(parents_of(job.spec)):
+        parent = parents.get(parent_id)
+        if parent is not None and parent.state.final and rules_out(job.spec, parent_id, parent.state):
+            return parent
+    return None

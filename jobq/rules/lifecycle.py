@@ -27,6 +27,7 @@ class Event(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     REQUEUE = "requeue"
+    REARM = "rearm"
     SKIP = "skip"
     EXPIRE = "expire"
     EDIT = "edit"
@@ -56,6 +57,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.CANCELLED, Event.REQUEUE): Q,
     (State.SKIPPED, Event.REQUEUE): Q,
     (State.EXPIRED, Event.REQUEUE): Q,
+    (State.SKIPPED, Event.REARM): Q,
 }
 
 
@@ -180,7 +182,9 @@ def edit(job: Job, now: Moment, spec: Spec) -> Job:
 
 
 def requeue(job: Job, now: Moment) -> Job:
-    """Requeue a finished job by hand, with all its retries."""
+    """Requeue a finished job by hand, with all its retries. One that was rearmed by the same change stays as it is."""
+    if job.state is State.QUEUED and job.history[-1:] == (Step(Event.REARM.value, now.wall),):
+        return job
     if len(job.attempts) >= retry.MOST_ATTEMPTS:
         raise Refused(f"job {job.id} was started {len(job.attempts)} times, which is the limit", "add it again")
     return _move(
@@ -192,6 +196,8 @@ def requeue(job: Job, now: Moment) -> Job:
         due=None,
         cancel_asked_at=None,
         anyone=job.spec.runner is not None,
+        skipped_for=None,
+        skips=False,
         spec=job.spec._replace(asked=now) if job.state is State.EXPIRED else job.spec,  # its time begins anew
     )
 
@@ -205,9 +211,14 @@ def acknowledge(job: Job, _now: Moment) -> Job:
     return job._replace(acknowledged=len(job.attempts))
 
 
-def skip(job: Job, now: Moment) -> Job:
-    """Skip the job: a job that it depends on can't succeed any more."""
-    return _move(job, Event.SKIP, now, due=None)
+def skip(job: Job, now: Moment, cause: int) -> Job:
+    """Skip the job: the end of the job `cause` rules it out, directly or through others."""
+    return _move(job, Event.SKIP, now, due=None, skipped_for=cause)
+
+
+def rearm(job: Job, now: Moment) -> Job:
+    """Let a skipped job wait again, as the job that had ruled it out does."""
+    return _move(job, Event.REARM, now, skipped_for=None)
 
 
 def expire(job: Job, now: Moment) -> Job:

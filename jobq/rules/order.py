@@ -7,7 +7,7 @@ order one job at a time, so that a claim costs the same for any number of waitin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
 from jobq.job import Due, Job, Moment, Spec, State
@@ -26,7 +26,9 @@ class Waiting:
     of its rank, and put back when the reason is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waits_for: Callable[[Job], Collection[int]] = lambda _job: ()) -> None:
+        """`waits_for`: the unfinished jobs that a job is after."""
+        self._waits_for = waits_for
         self._ready: dict[Rank, list[int]] = {}
         self._later = Timers(_waits_until, retry.wait)
         self._expiring = Timers(lambda job: job.deadline, retry.left)
@@ -38,7 +40,9 @@ class Waiting:
         """Add new jobs, ready at once. Their ids are above all others, so that appending keeps the order."""
         self.active[spec.queue, spec.runner] += len(ids)
         first = Job(ids.start, spec, "", 0.0)
-        if (due := first.not_before) is None:
+        if self._waits_for(first):
+            pass  # `place` is called when it may start
+        elif (due := first.not_before) is None:
             self._ready.setdefault(rank_of(first), []).extend(ids)
         else:
             for job_id in ids:
@@ -56,13 +60,18 @@ class Waiting:
                 self.running[job.spec.queue] += count
             if job.state is State.RUNNING or job.state is State.QUEUED:
                 self.active[job.spec.queue, job.runner] += count
-        if after is not None and after.state is State.QUEUED:
-            if (due := after.not_before) is None:
-                self.push(after)
-            else:
-                self._later.push(due, after.id)
+        if after is not None:
+            self.place(after)
         if after is not None and (deadline := after.deadline) is not None:
             self._expiring.push(deadline, after.id)
+
+    def place(self, job: Job) -> None:
+        """Put a job into the order, if it waits for no other one."""
+        if job.state is State.QUEUED and not self._waits_for(job):
+            if (due := job.not_before) is None:
+                self.push(job)
+            else:
+                self._later.push(due, job.id)
 
     def push(self, job: Job) -> None:
         """Add a job that is ready (again)."""
@@ -160,7 +169,13 @@ class Waiting:
         heap = self._ready[rank]
         while heap:
             job = jobs.get(heap[0])
-            if job is not None and rank_of(job) == rank and is_ready(job, now) and not self._is_parked(job.id):
+            if (
+                job is not None
+                and rank_of(job) == rank
+                and is_ready(job, now)
+                and not self._waits_for(job)
+                and not self._is_parked(job.id)
+            ):
                 return job
             heappop(heap)
             if job is not None and (due := _waits_until(job)) is not None:
@@ -194,10 +209,27 @@ def is_ready(job: Job, now: Moment) -> bool:
     return job.state is State.QUEUED and retry.wait(job, now) <= 0 < retry.left(job, now)
 
 
-def goes_on(job: Job, now: Moment) -> bool:
-    """Return True if the job runs, or will as soon as there is room: it waits for no time and no person."""
-    scheduled = not job.attempts and retry.wait(job, now) > 0
-    return job.state is State.RUNNING or (job.state is State.QUEUED and not scheduled)
+def will_end(
+    jobs: Iterable[Job], waits_for: Callable[[Job], Collection[int]], now: Moment, may_start: Callable[[Job], bool]
+) -> list[Job]:
+    """Return the unfinished jobs that end without waiting for a time or a person: they run, or may start soon.
+
+    A job that is after others counts if all of those do. `may_start`: somebody would start this job.
+    """
+    found: dict[int, Job] = {}
+
+    def goes_on(job: Job) -> bool:
+        soon = job.state is State.QUEUED and (bool(job.attempts) or retry.wait(job, now) <= 0) and may_start(job)
+        return job.state is State.RUNNING or (soon and found.keys() >= set(waits_for(job)))
+
+    rest, before = sorted(jobs, key=lambda job: job.id), -1  # parents first, except after an edit
+    while len(found) > before:
+        before = len(found)
+        for job in rest:
+            if goes_on(job):
+                found[job.id] = job
+        rest = [job for job in rest if job.id not in found]
+    return list(found.values())
 
 
 def _waits_until(job: Job) -> Due | None:

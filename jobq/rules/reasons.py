@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,6 +11,8 @@ from jobq.durations import span
 from jobq.job import Job, Moment, State
 from jobq.rules import retry
 from jobq.rules.serving import LiveWorker, why_paused, why_unserved
+
+MOST_NAMED = 3  # jobs in a reason
 
 
 class Situation(NamedTuple):
@@ -21,6 +23,7 @@ class Situation(NamedTuple):
     dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
     copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
     pauses: Mapping[str, str] = MappingProxyType({})  # paused queue ("*": all of them) -> reason
+    parents: Mapping[int, Sequence[Job]] = MappingProxyType({})  # waiting job -> the unfinished jobs that it is after
     silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
 
 
@@ -32,6 +35,8 @@ def why_waiting(job: Job, around: Situation) -> str:
         return "held"
     if job.state is not State.QUEUED:
         return ""
+    if blocking := around.parents.get(job.id):
+        return after(blocking)
     again = ""
     if (wait := retry.wait(job, around.now)) > 0:
         again = (
@@ -45,6 +50,13 @@ def why_waiting(job: Job, around: Situation) -> str:
     reasons = [again, why_paused(job.spec.queue, around.pauses), *others]
     usual = "ready" if job.runner is None else "waits for its own jobq run"
     return "; ".join(filter(None, reasons)) or usual
+
+
+def after(parents: Sequence[Job]) -> str:
+    """Return which jobs a job waits for, in words: "after 12 (build)", "after 12 (build), 13 and 5 more"."""
+    names = [f"{job.id} ({job.spec.name})" if job.spec.name else str(job.id) for job in parents[:MOST_NAMED]]
+    more = f" and {len(parents) - MOST_NAMED} more" if len(parents) > MOST_NAMED else ""
+    return f"after {', '.join(names)}{more}"
 
 
 def scheduled(job: Job, now: Moment, wait: float) -> str:

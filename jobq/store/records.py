@@ -78,6 +78,8 @@ CHANGING_FIELDS = {
     "finished_at": TIME.or_none,
     "acknowledged": COUNT,
     "anyone": Rule((bool,)),
+    "skipped_for": ID.or_none,
+    "skips": Rule((bool,)),
 }
 JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
 NEWER = [(option.name, option.default, option.since) for option in OPTIONS if option.in_spec and option.since > BASE]
@@ -137,6 +139,9 @@ def read_spec(record: object) -> Spec:
     fields = _fields(SPEC_FIELDS, record)
     if fields.get("asked") is not None:
         fields["asked"] = Moment(*_read_due(fields["asked"]))
+    for name in ("after", "after_any", "after_fail"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
     if "vars" in fields:
         fields["vars"] = tuple(fields["vars"].items())
     return _build(Spec, fields)

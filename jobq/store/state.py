@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from jobq.command import BadRecord, Command, Record
 from jobq.job import Job, QueueSettings, Spec
+from jobq.rules.dependencies import Dependents
 from jobq.rules.order import Waiting
 from jobq.rules.serving import ALL_QUEUES
 from jobq.store.failures import Tally, was_open
@@ -33,7 +34,8 @@ class StoreState:
         self.jobs: dict[int, Job] = {}  # unfinished ones, and those that finished since the snapshot
         self.removed: set[int] = set()  # since the snapshot
         self.queues: dict[str | None, QueueSettings] = {}  # those that differ from the default; None: all queues
-        self.waiting = Waiting()
+        self.dependents = Dependents()
+        self.waiting = Waiting(self.dependents.waits_for)
         self.running = Running()
         self.names = Names()
         self.failures = Tally()
@@ -54,7 +56,10 @@ class StoreState:
 
     def _note(self, before: Job | None, after: Job | None) -> None:
         """Let every index know: `before` has become `after`."""
+        released = self.dependents.note(before, after, self.jobs)
         self.waiting.note(before, after)
+        for job_id in released:
+            self.waiting.place(self.jobs[job_id])
         self.running.note(before, after)
         self.names.note(before, after)
 
@@ -67,6 +72,7 @@ class StoreState:
             raise BadRecord(f"id {first} is beyond all that are given out")
         for job_id, command in zip(ids, commands, strict=True):
             self.jobs[job_id] = Job(job_id, spec, command, at)
+        self.dependents.add(spec, ids, self.jobs)
         self.waiting.add(spec, ids)
         self.names.add_many(spec, ids)
         self.next_id = ids.stop
@@ -131,3 +137,8 @@ class StoreState:
                 again.note(None, job)
             if index != again:
                 yield f"the index of {what} is wrong"
+        dependents = Dependents()
+        for job in self.jobs.values():
+            dependents.note(None, job, self.jobs)
+        if self.dependents != dependents:
+            yield "the index of jobs that wait for others is wrong"

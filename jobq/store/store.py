@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from jobq.errors import LockTimeout, NotFound, NotSaved, StoreDamaged, StoreTooNew
+from jobq.errors import NotFound, StoreDamaged, StoreTooNew
 from jobq.job import Job
 from jobq.store import environment, finished, pauses, presence, tail
 from jobq.store.folder import Folder
@@ -25,7 +25,7 @@ from jobq.store.logs import Logs
 from jobq.store.operations import AddJobs
 from jobq.store.place import make_store
 from jobq.store.state import StoreState
-from jobq.store.transaction import Add, Transaction, check_format
+from jobq.store.transaction import Add, Archive, Transaction, check_format
 from jobq.store.view import View
 from jobq.store.writer import commit, transaction_lines
 
@@ -134,26 +134,12 @@ class Store:
             self._view.forget()  # a write under way may have been read halfway: read once more, from the start
             is_all = self._view.catch_up(folder)
         if not is_all and self.journal.writable:
-            self._settle_tail_if_unlocked()
+            # Else it might be lost in a power cut after it was shown: its writer is dead, or could not write the hint.
+            tail.settle_if_unlocked(lambda: self.lock, lambda: self._take_in_settled(cut=False))
         return self.state
 
-    def _settle_tail_if_unlocked(self) -> None:
-        """Take in what lies behind the hint, if no process is writing and the disk takes it; else do without it.
-
-        Its writer is dead, or could not write the hint. Shown as it is, it might be lost in a power cut. Nobody is
-        waited for, and where nothing can be written nothing is tried: there the hint is the end.
-        """
-        try:
-            lock = self.lock
-            if lock.held:
-                return  # by this process, in the middle of a change
-            lock.acquire(0.0)
-            try:
-                self._view.catch_up(self.root, locked=True, hint=self.settle_tail(cut=False))
-            finally:
-                lock.release()
-        except (LockTimeout, NotSaved, StoreTooNew):
-            pass
+    def _take_in_settled(self, *, cut: bool) -> None:
+        self._view.catch_up(self.root, locked=True, hint=self.settle_tail(cut=cut))
 
     @property
     def state(self) -> StoreState:
@@ -191,8 +177,7 @@ class Store:
 
     def get(self, job_id: int) -> Job:
         """Return the job of that id, finished long ago or not; call `read` first. Raises NotFound."""
-        job = self.find_all([job_id]).get(job_id)
-        if job is None:
+        if (job := self.find_all([job_id]).get(job_id)) is None:
             raise NotFound(str(job_id))
         return job
 
@@ -204,6 +189,10 @@ class Store:
         for job in self.archive().newest_first():
             if job.id not in self.state.jobs and job.id not in self.state.removed:
                 yield job
+
+    def skipped_for(self, causes: Collection[int]) -> list[Job]:
+        """Return the jobs that were skipped because of these; reads all finished ones. Call `read` first."""
+        return [job for job in self.finished_jobs() if job.skipped_for in causes] if causes else []
 
     def archive(self) -> finished.Archive:
         """Return the finished jobs that have left the journal, as its header knows them."""
@@ -217,11 +206,11 @@ class Store:
     # -- writing -----------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, at: float, *, notify: bool = True) -> Iterator[Transaction]:
+    def transaction(self, at: float, *, notify: bool = True, skipped: Sequence[Job] = ()) -> Iterator[Transaction]:
         """Hold the lock, and make all changes of the body durable at its end, together; `at`: wall clock.
 
         The body must be quick, and must not write. If it raises, nothing has changed. Raises NotSaved, LockTimeout,
-        StoreDamaged. `notify`: wake the workers.
+        StoreDamaged. `notify`: wake the workers. `skipped`: from `skipped_for`, for jobs that are to be requeued.
         """
         root = self.root
         if self.header is None:
@@ -229,7 +218,8 @@ class Store:
         with self.lock:
             hint = self.settle_tail()
             self._view.catch_up(root, locked=True, hint=hint)
-            changes = Transaction(self.state, at, self.journal.header.format, partial(environment.require, root))
+            archive = Archive(partial(environment.require, root), self.find_all, skipped)
+            changes = Transaction(self.state, at, self.journal.header.format, archive)
             queues = dict(self.state.queues)
             try:
                 yield changes
@@ -268,7 +258,7 @@ class Store:
     def read_settled(self) -> StoreState:
         """Read after the tail of the journal was settled. Raises as `transaction`."""
         with self.lock:
-            self._view.catch_up(self.root, locked=True, hint=self.settle_tail())
+            self._take_in_settled(cut=True)
         return self.state
 
     @property

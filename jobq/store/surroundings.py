@@ -23,7 +23,9 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
     copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
     silent = {job.id: now.wall - at for job in jobs if job.running is not None and (at := _last_output(store, job))}
-    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), silent)
+    parents = {job.id: sorted(store.state.dependents.waits_for(job)) for job in jobs if not job.state.final}
+    blocking = {job_id: [store.state.jobs[parent] for parent in ids] for job_id, ids in parents.items() if ids}
+    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), blocking, silent)
 
 
 def _last_output(store: Store, job: Job) -> float:

@@ -7,11 +7,13 @@ that it is saved, is cut off.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from jobq.errors import NotSaved, StoreDamaged
+from jobq.errors import LockTimeout, NotSaved, StoreDamaged, StoreTooNew
 from jobq.store.folder import Folder
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import Journal, parse_lines
+from jobq.store.lock import StoreLock
 from jobq.store.operations import AddJobs
 from jobq.store.records import MISFITS, why
 from jobq.store.replay import operations_of
@@ -47,6 +49,24 @@ def settle_tail(root: Folder, view: View, *, cut: bool = True) -> Hint:
     assert view.journal is not None
     hint = Hint(view.journal.header.generation, view.offset, state.seq, state.next_id, snapshot_end)
     return _settle(root, view.journal, hint, snapshot_end, cut=cut)
+
+
+def settle_if_unlocked(lock_of: Callable[[], StoreLock], settle: Callable[[], None]) -> None:
+    """Settle the tail, if no process is writing and the disk takes it; else do without what lies behind the hint.
+
+    Nobody is waited for, and where nothing can be written nothing is tried: there the hint is the end.
+    """
+    try:
+        lock = lock_of()
+        if lock.held:
+            return  # by this process, in the middle of a change
+        lock.acquire(0.0)
+        try:
+            settle()
+        finally:
+            lock.release()
+    except (LockTimeout, NotSaved, StoreTooNew):
+        pass
 
 
 def _settle(root: Folder, journal: Journal, hint: Hint, synced: int, *, cut: bool) -> Hint:

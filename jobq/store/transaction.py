@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from jobq.command import Command, Record
 from jobq.errors import JobqError
-from jobq.job import Job, Spec
+from jobq.job import Job, Moment, Spec, State
 from jobq.rules.consequences import consequences
+from jobq.rules.dependencies import Dependents
 from jobq.store.journal import encode_line
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.state import StoreState
@@ -36,17 +37,23 @@ def check_format(operation: Operation, store_format: int) -> None:
         raise FormatTooOld(operation)
 
 
+class Archive(NamedTuple):
+    """What a transaction asks of the store beside the state."""
+
+    require_environment: Callable[[str], None]  # raises if the environment of this digest is gone
+    find: Callable[[Collection[int]], dict[int, Job]]  # those of these jobs that exist, finished long ago or not
+    skipped: Sequence[Job]  # jobs that were skipped, and may have left the journal
+
+
 class Transaction:
     """The changes so far. Each shows in `state` at once; whoever reads the store sees all of them, later, or none."""
 
-    def __init__(
-        self, state: StoreState, at: float, store_format: int, require_environment: Callable[[str], None]
-    ) -> None:
-        """`at`: wall clock of the changes; `require_environment` raises if the environment of this digest is gone."""
+    def __init__(self, state: StoreState, at: float, store_format: int, archive: Archive) -> None:
+        """`at`: wall clock of the changes."""
         self.state = state
         self._at = at
         self._format = store_format
-        self._require_environment = require_environment
+        self._archive = archive
         self._seq = state.seq + 1
         self._ops: list[tuple[Record, int]] = []
 
@@ -54,41 +61,95 @@ class Transaction:
         """True once there is something to write."""
         return bool(self._ops)
 
-    def put(self, job: Job) -> None:
-        """Move a job to this value, with all that follows from it.
+    # -- the world of `consequences` ---------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Mapping[int, Job]:
+        """The jobs of the journal."""
+        return self.state.jobs
+
+    @property
+    def dependents(self) -> Dependents:
+        """The jobs that wait for others."""
+        return self.state.dependents
+
+    def find(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Return those of these jobs that exist, finished long ago or not."""
+        return self._archive.find(job_ids)
+
+    def skipped_for(self, job: Job) -> list[Job]:
+        """Return the jobs that were skipped because of this one, by id."""
+        known = {other.id: other for other in self._archive.skipped if other.id not in self.state.removed}
+        known |= self.state.jobs
+        return [known[job_id] for job_id in sorted(known) if known[job_id].skipped_for == job.id]
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def put(self, job: Job, was: Job | None = None) -> None:
+        """Move a job to this value, with all that follows from it. `was`: its value, if it had left the journal.
 
         Raises ValueError if what was asked for differs: that is for `edit`.
         """
         before = self.state.jobs.get(job.id)
-        if before is None:
-            self._require_environment(job.spec.env)
-            self._note(PutJob(job))
-        else:
-            if job.command is not before.command or (job.spec is not before.spec and job.spec != before.spec):
-                raise ValueError(f"job {job.id} can't be moved and edited at once")
-            self._note(Move.of(before, job))
-        self.state.put(job, self._seq, is_back=before is None)
-        for more in consequences(self.state, before, job):
-            self.put(more)
+        if before is not None and (
+            job.command is not before.command or (job.spec is not before.spec and job.spec != before.spec)
+        ):
+            raise ValueError(f"job {job.id} can't be moved and edited at once")
+        self._follow([self._apply(job, was)])
 
-    def edit(self, job: Job) -> None:
-        """Replace a job as a whole, with the options and the command that it has now."""
+    def edit(self, job: Job, was: Job | None = None) -> None:
+        """Replace a job as a whole, with the options and the command that it has now; `was` as for `put`."""
         before = self.state.jobs.get(job.id)
         if before is None or before.spec.env != job.spec.env:
-            self._require_environment(job.spec.env)
-        self.record(PutJob(job))
+            self._archive.require_environment(job.spec.env)
+        self._follow([self._apply(job, was, whole=True)])
+
+    def _follow(self, changes: list[list[Job]]) -> None:
+        """Make the changes that follow from a change, and those that follow from them, one behind the other.
+
+        A job that several others skip is skipped once: the first of them takes it out of the index.
+        """
+        skipped: set[int] = set()
+        while changes:
+            more = changes[-1]
+            if not more:
+                changes.pop()
+                continue
+            job = more.pop()
+            if job.state is State.SKIPPED and job.id in skipped:
+                continue
+            skipped.add(job.id)
+            changes.append(self._apply(job, None))
+
+    def _apply(self, job: Job, was: Job | None, *, whole: bool = False) -> list[Job]:
+        """Make one change; return those that follow from it."""
+        before = self.state.jobs.get(job.id)
+        more = list(consequences(self, before or was, job, Moment(self._at, 0.0, "")))
+        if any(other.skipped_for == job.id for other in more):
+            job = job._replace(skips=True)
+        if before is None and not whole:
+            self._archive.require_environment(job.spec.env)
+        if whole:
+            self.record(PutJob(job))
+        else:
+            self._note(PutJob(job) if before is None else Move.of(before, job))
+            self.state.put(job, self._seq, is_back=before is None)
+        return more[::-1]
 
     def add(self, new: Add) -> range:
         """Add jobs; return their ids."""
-        self._require_environment(new.spec.env)
+        self._archive.require_environment(new.spec.env)
         whole = AddJobs(self.state.next_id, self.state.shared(new.spec), new.commands)
         for part in whole.parts():
             self._note(part)
         return self.state.add(whole.first, whole.spec, whole.commands, self._at)
 
     def remove(self, job_id: int, *, open_failure: bool = False) -> None:
-        """Forget a job; `open_failure`: it is one."""
-        self.record(RemoveJob(job_id, open_failure=open_failure and job_id not in self.state.jobs))
+        """Forget a job, with all that follows from it; `open_failure`: it is one."""
+        before = self.state.jobs.get(job_id)
+        more = list(consequences(self, before, None, Moment(self._at, 0.0, "")))
+        self.record(RemoveJob(job_id, open_failure=open_failure and before is None))
+        self._follow([more[::-1]])
 
     def record(self, operation: Operation) -> None:
         """Make any other change. Raises FormatTooOld."""

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from jobq.job import REACHABLE
+from jobq.job import State
 from jobq.options.table import NAMED_PRIORITIES
 
-VALUES = {"--state": REACHABLE, "--priority": tuple(NAMED_PRIORITIES)}
+VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
 FILES = {"--from", "--store", "--cwd"}
-JOBS = tuple(f"@{state}" for state in REACHABLE)
+JOBS = tuple(f"@{state}" for state in State)
 
 
 class Option(NamedTuple):

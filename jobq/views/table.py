@@ -81,6 +81,8 @@ def reason(job: Job, situation: Situation) -> str:
         return ", ".join(notes)
     if not job.state.final:
         return safe(why_waiting(job, situation))
+    if job.skipped_for is not None:
+        return f"because of job {job.skipped_for}"
     if job.ending is None:
         return ""
     tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""

@@ -14,8 +14,8 @@ from jobq.engine import Runner
 from jobq.engine.local.engine import LocalEngine
 from jobq.engine.task import Key
 from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Job, Moment, State
-from jobq.rules.order import goes_on, is_paused, may_claim
+from jobq.job import Job, Moment
+from jobq.rules.order import is_paused, may_claim, will_end
 from jobq.rules.reasons import Situation
 from jobq.store import presence
 from jobq.store.place import check_workers_place
@@ -210,9 +210,12 @@ class Worker:
         ):
             return True
         paused = state.pauses() if but_for_paused and not mine else ()
-        now = clock.now()
-        return not any(
-            goes_on(job, now) and (job.state is State.RUNNING or not is_paused(job.spec.queue, paused))
-            for job in state.unfinished()
-            if may_claim(job.spec.queue, job.runner, mine, context.queues)
+        moving = will_end(
+            state.unfinished(),
+            state.dependents.waits_for,
+            clock.now(),
+            lambda job: (
+                may_claim(job.spec.queue, job.runner, mine, context.queues) and not is_paused(job.spec.queue, paused)
+            ),
         )
+        return not any(may_claim(job.spec.queue, job.runner, mine, context.queues) for job in moving)

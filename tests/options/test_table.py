@@ -33,6 +33,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "at": ("2096-12-24T18:00+00:00", 4007210400.0),
     "delay": ("10m", 600.0),
     "expires": ("2h", 7200.0),
+    "after": ("1", (1,)),
+    "after_any": ("1", (1,)),
+    "after_fail": ("1", (1,)),
     "name": ("nightly", "nightly"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
@@ -54,6 +57,9 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "at": "25:00",
     "delay": -1,
     "expires": 0,
+    "after": "@x",
+    "after_any": "7-3",
+    "after_fail": "",
     "name": "@x",
 }
 rows = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -65,6 +71,11 @@ def stored(cli: Cli) -> dict[str, Any]:
     line = json.loads((cli.store / "journal.jsonl").read_bytes().splitlines()[-1])
     spec: dict[str, Any] = line["ops"][-1]["spec"]
     return spec
+
+
+def as_stored(value: Any) -> Any:
+    """The value as JSON has it."""
+    return json.loads(json.dumps(value))
 
 
 def test_every_option_has_a_sample_and_a_line_in_python() -> None:
@@ -91,12 +102,13 @@ def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
         if option.name == "env":
             assert stored(cli)["env"] != digest
         else:
-            assert stored(cli)[option.name] == value
+            assert stored(cli)[option.name] == as_stored(value)
 
 
 @rows
 def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
+    cli.queue.add("true")
     job = cli.queue.add("true", **{option.name: value})
     if option.name == "env":
         assert cli.queue.store.load_environment(job.spec.env)["SAMPLE"] == "1"
@@ -113,6 +125,7 @@ def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cl
 @rows
 def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
+    cli.queue.add("true")
     job_id = cli("add", option.flags[0], text, "true").stdout.strip()
     shown = cli("show", job_id).stdout
     (data,) = json.loads(cli("show", "--json", job_id).stdout)["jobs"]
@@ -132,6 +145,7 @@ def test_the_stored_form_is_read_as_it_was_written(option: JobOption) -> None:
     spec = Spec("/", "0" * 64, **{option.name: value})
     record = spec_record(spec)
     assert record[option.name] == value
+    assert json.loads(json.dumps(record))[option.name] == as_stored(value)
     assert read_spec(json.loads(json.dumps(record))) == spec
     assert option.name not in spec_record(Spec("/", "0" * 64))
 
@@ -140,9 +154,9 @@ def test_the_stored_form_is_read_as_it_was_written(option: JobOption) -> None:
 def test_a_wrong_value_is_refused_by_name(cli: Cli, option: JobOption) -> None:
     wrong = WRONG[option.name]
     with pytest.raises(UsageError, match=option.name):
-        spec_fields({option.name: wrong})
+        cli.queue.spec(**{option.name: wrong})
     with pytest.raises(UsageError, match=option.name):
-        spec_fields({option.name: ["a list"]})
+        cli.queue.spec(**{option.name: [["a list"]]})  # type: ignore[arg-type]
     told = cli("add", f"{option.flags[0]}={wrong}", "true", code=2).stderr
     assert option.flags[0] in told
 

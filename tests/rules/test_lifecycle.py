@@ -36,7 +36,7 @@ def job_in(state: State, spec: Spec = SPEC) -> Job:
         case State.CANCELLED:
             return lifecycle.cancel(job, NOW)
         case State.SKIPPED:
-            return lifecycle.skip(job, NOW)
+            return lifecycle.skip(job, NOW, 1)
         case State.EXPIRED:
             return lifecycle.expire(job, NOW)
 
@@ -67,7 +67,9 @@ def perform(event: Event, job: Job) -> Job:
         case Event.REQUEUE:
             return lifecycle.requeue(job, NOW)
         case Event.SKIP:
-            return lifecycle.skip(job, NOW)
+            return lifecycle.skip(job, NOW, 1)
+        case Event.REARM:
+            return lifecycle.rearm(job, NOW)
         case Event.EXPIRE:
             return lifecycle.expire(job, NOW)
         case Event.EDIT:
@@ -185,7 +187,7 @@ def test_a_job_is_not_requeued_beyond_the_most_attempts() -> None:
     assert refusal.value.hint == "add it again"
 
 
-@pytest.mark.parametrize("move", [lifecycle.cancel, lifecycle.skip, lifecycle.expire])
+@pytest.mark.parametrize("move", [lifecycle.cancel, lambda job, now: lifecycle.skip(job, now, 1), lifecycle.expire])
 def test_a_finished_job_is_not_due(move: Callable[[Job, Moment], Job]) -> None:
     assert move(job_in(State.QUEUED)._replace(due=Due.after(NOW, 60)), NOW).due is None
 

@@ -19,12 +19,13 @@ TIME = st.floats(-3e10, 2.5e11) | st.integers(-(2**34), 2**37)
 COUNT = st.integers(0, 2**63 - 1)
 BYTE = st.none() | st.integers(0, 255)
 CODES = st.sampled_from(["0", "1,3-5", "SIGKILL,timeout"])
+IDS = st.lists(st.integers(1, 2**62), max_size=3).map(tuple)
 EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
 SPECS = st.builds(
     Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
     backoff=st.sampled_from(["exp:1..3600", "linear:0..5", "const:0.25", "list:1,5,60"]), jitter=st.sampled_from(["10%", "full", "none"]),
     retry_on=st.none() | CODES, no_retry_on=st.none() | CODES, success_codes=st.sampled_from(["0", "0,3-5"]), max_lost=COUNT,
-    timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
+    after=IDS, after_any=IDS, after_fail=IDS, timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
     asked=st.none() | st.builds(Moment, TIME, st.floats(-1e12, 1e12), TEXT), name=st.none() | TEXT, runner=st.none() | WORD,
     vars=st.dictionaries(TEXT, TEXT, max_size=2).map(lambda variables: tuple(variables.items())), extra=EXTRA,
 )  # fmt: skip
@@ -50,7 +51,7 @@ JOBS = st.sampled_from(State).flatmap(
     lambda state: st.builds(
         Job, st.integers(1, 2**62), SPECS, TEXT | st.lists(TEXT, min_size=1).map(tuple) | CALLS, TIME,
         state=st.just(state), retries_used=COUNT, lost=COUNT, due=st.none() | st.builds(Due, TIME, st.floats(-1e12, 1e12), TEXT),
-        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(),
+        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(), skipped_for=st.none() | st.integers(1, 2**62), skips=st.booleans(),
         attempts=attempts(running=state is State.RUNNING),
         history=st.lists(st.builds(Step, WORD, TIME), max_size=3).map(tuple), extra=EXTRA, more=EXTRA, acknowledged=COUNT,
     )
