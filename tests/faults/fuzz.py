@@ -11,16 +11,16 @@ import contextlib
 import copy
 import functools
 import hashlib
-import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
@@ -261,14 +261,26 @@ FINE = {0, 1, 2, 65, 77, 78, 124, 125}
 def read_by(path: Path, words: list[str]) -> str:
     """Run the command in this process; return what is wrong with its exit code or output, or ""."""
     cli.app.registered_commands.clear()  # jobq adds its one command there, in each call
-    said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
-    with (
-        mock.patch.object(evidence, "kill_leftovers", lambda *_: True),
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
-    ):
+    with mock.patch.object(evidence, "kill_leftovers", lambda *_: True), captured() as said:
         code = outcome(["--store", str(path), *words])
-    return complaint(words, code, said.buffer.getvalue())
+        printed = said()
+    return complaint(words, code, printed)
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[Callable[[], bytes]]:
+    """Catch what this process prints by its descriptors; the function returns it."""
+    sys.stdout.flush()
+    with tempfile.TemporaryFile() as f:
+        kept = {fd: os.dup(fd) for fd in (1, 2)}
+        try:
+            for fd in kept:
+                os.dup2(f.fileno(), fd)
+            yield lambda: os.pread(f.fileno(), 1 << 24, 0)
+        finally:
+            for fd, old in kept.items():
+                os.dup2(old, fd)
+                os.close(old)
 
 
 def complaint(words: list[str], code: object, said: bytes) -> str:

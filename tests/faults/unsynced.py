@@ -355,8 +355,8 @@ SEEDS = [
         harness="crash-states",
         fault="what a dead writer left is shown before it is durable",
         file="store/store.py",
-        old="locked=True, hint=self.settle_tail(cut=False))\n            finally:",
-        new="locked=True)\n            finally:",
+        old="locked=True, hint=self.settle_tail(cut=cut))",
+        new="locked=True, hint=self.settle_tail() if cut else None)",
         caught_by="crash-states-after-read",
     ),
     Seed(
