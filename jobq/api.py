@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from jobq import changes, clock, waiting
+from jobq import adding, changes, clock, waiting
+from jobq.adding import Added
 from jobq.changes import Changed
 from jobq.command import Command
 from jobq.errors import CallFailed, Refused, UsageError
@@ -20,6 +21,7 @@ from jobq.job import Job, Spec, State
 from jobq.options.request import (
     JobOptions,
     call_command,
+    of_add,
 )
 from jobq.options.selectors import Selected, parse
 from jobq.python.results import LARGEST, Result, result_of
@@ -66,17 +68,22 @@ class Queue:
         return make_spec(self._store, options, runner)
 
     def add_many(self, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
-        """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotSaved."""
-        return changes.add(self._store, commands, make_spec)
+        """Store one job for each command, all or none; their ids. Raises UsageError, Refused, NotFound, NotSaved."""
+        return self.enqueue(commands, make_spec).ids
+
+    def enqueue(self, commands: Sequence[Command], make_spec: Callable[[], Spec], **options: Any) -> Added:
+        """Do the same, and return which jobs are new. `options`: `on_conflict`, `hold`. Raises as `add_many`."""
+        return adding.add(self._store, commands, make_spec, **options)
 
     def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
 
-        Raises UsageError, Refused (the name is taken), NotSaved.
+        With `key`, `once` or `unique` it may return the job that is this work already. Raises UsageError, Refused (the
+        name is taken), NotFound, NotSaved.
         """
         words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
-        (job_id,) = self.add_many([words], lambda: self.spec(**options))
-        return self.job(job_id)
+        added = self.enqueue([words], lambda: self.spec(**options), **of_add(options))
+        return self.job(added.ids[0])
 
     def call(
         self,
@@ -94,8 +101,8 @@ class Queue:
         if isinstance(args, str) or not isinstance(args, Sequence):
             raise UsageError(f"args is a list of arguments, not {args!r:.60}")
         command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
-        (job_id,) = self.add_many([command], lambda: self.spec(**options))
-        return self.job(job_id)
+        added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))
+        return self.job(added.ids[0])
 
     def result(self, job: int | Job) -> Any:
         """Return what the function of a finished job (or the one of that id) returned.

@@ -1,4 +1,4 @@
-"""New jobs, and changes of jobs and queues that a person asks for, each one transaction."""
+"""Changes of jobs and queues that a person asks for, each one transaction."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobq import clock
-from jobq.command import Command
 from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
-from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
-from jobq.options.request import check_command
+from jobq.job import Job, Moment, Pause, QueueSettings, State
 from jobq.options.values import parse_name
 from jobq.rules import lifecycle
 from jobq.rules.consequences import why_skipped
 from jobq.rules.dependencies import key_of, parents_of
 from jobq.rules.lifecycle import WrongState
+from jobq.rules.uniqueness import identity_of
 from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
 from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
 from jobq.store.store import Store
-from jobq.store.transaction import Add, Transaction
+from jobq.store.transaction import Transaction
 from jobq.store.upgrade import upgrading
 from jobq.waiting import find_all, recover_if_orphaned
 
@@ -35,51 +34,6 @@ class Changed(NamedTuple):
 
     jobs: list[Job]
     refused: list[Refused]
-
-
-def add(store: Store, commands: Sequence[Command], make_spec: Callable[[], Spec]) -> Sequence[int]:
-    """Store one job for each command, all or none; return their ids. Raises UsageError, Refused, NotSaved."""
-    for number, command in enumerate(commands, 1):
-        check_command(command, number if len(commands) > 1 else 0)
-    if not commands:
-        return []
-
-    def store_them() -> Sequence[int]:
-        return _store_jobs(store, make_spec(), commands)
-
-    for _ in range(TRIES):
-        try:
-            return upgrading(store, store_them)
-        except EnvironmentGone:
-            continue  # capture it again
-    return store_them()
-
-
-def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command]) -> Sequence[int]:
-    now = clock.now().wall
-    if spec.name is None and key_of(spec) is None:
-        return store.append(Add(spec, commands), now)
-    with store.transaction(now) as transaction:
-        other = transaction.state.named(spec.name) if spec.name is not None else None
-        if other is not None and not other.state.final:
-            raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-        parents = transaction.find(parents_of(spec))
-        if gone := parents_of(spec) - parents.keys():
-            raise NotFound(f"{min(gone)}, which the new job is to be after")
-        ids = transaction.add(Add(spec, commands))
-        for job_id in ids:
-            skip_at_once(transaction, transaction.jobs[job_id], parents)
-        return ids
-
-
-def skip_at_once(transaction: Transaction, job: Job, parents: Mapping[int, Job]) -> None:
-    """Skip a new job if one of its parents has ended in the wrong way for it already."""
-    cause = why_skipped(job, parents)
-    if cause is None:
-        return
-    transaction.put(lifecycle.skip(job, clock.now(), cause.skipped_for or cause.id))
-    if cause.skipped_for is None and not transaction.find([cause.id])[cause.id].skips:
-        transaction.put(cause._replace(skips=True), cause)
 
 
 def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
@@ -96,6 +50,7 @@ def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], 
                 after = move(before, now)
                 check_name(changes.state, after)
                 check_order(changes, before, after)
+                check_once(changes.state, before, after)
             except Refused as e:
                 done.refused.append(e)
                 continue
@@ -259,6 +214,16 @@ def check_order(changes: Transaction, before: Job, after: Job) -> None:
         what = "be requeued" if before.state.final else "be edited"
         hint = f"'jobq requeue {cause.id}' runs that again; those that it had skipped follow"
         raise WrongState(before, f"{what} to run after job {cause.id}, which is {cause.state}", hint)
+
+
+def check_once(state: StoreState, before: Job, after: Job) -> None:
+    """Raise Refused if another job is the same work as this one, which is to run again or was edited."""
+    if after.state.final or not (before.state.final or after.spec != before.spec):
+        return
+    identity = identity_of(after.spec, after.command)
+    other = state.keys.unfinished(identity, state.jobs) if identity is not None else None
+    if other is not None and other.id != after.id:
+        raise Refused(f"job {other.id} is the same work as job {after.id}, and is {other.state}", "cancel one of them")
 
 
 def pause(store: Store, queue: str | None, reason: str) -> bool:

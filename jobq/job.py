@@ -122,6 +122,10 @@ class Spec(NamedTuple):
     after: tuple[int, ...] = ()  # jobs that must have succeeded before it starts
     after_any: tuple[int, ...] = ()  # ... must be finished
     after_fail: tuple[int, ...] = ()  # ... must be finished without success
+    key: str | None = None  # its identity; else that is what it runs, and where
+    once: bool = False  # added only if no job of this identity is unfinished or has succeeded
+    unique: bool = False  # ... is unfinished
+    key_ttl: float = 604800.0  # seconds that a success answers for its identity
     asked: Moment | None = None  # from when `delay` and `expires` count
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`

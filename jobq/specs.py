@@ -8,7 +8,7 @@ from typing import Any
 from jobq import clock
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
-from jobq.options.request import check_variables, current_directory, existing_directory, spec_fields
+from jobq.options.request import check_variables, current_directory, existing_directory, of_add, spec_fields
 from jobq.options.selectors import parse
 from jobq.options.table import BY_NAME
 from jobq.settings import environment
@@ -61,6 +61,8 @@ def _as_word(name: str, word: object) -> str:
 
 def edited_fields(store: Store, options: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
     """Return the fields of a spec, and the variables, that these options change. Raises as `make_spec`."""
+    if refused := of_add(options):
+        raise UsageError(f"{BY_NAME[min(refused)].flags[0]} is for new jobs", "leave it out")
     fields: dict[str, Any] = spec_fields(options) | parents(store, options)
     if cwd := options.get("cwd"):
         fields["cwd"] = utf8(existing_directory(cwd))

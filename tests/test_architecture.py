@@ -27,7 +27,7 @@ LAYERS = [
     ["engine"],
     ["worker"],
     ["waiting"],
-    ["changes", "specs"],
+    ["changes", "adding", "specs"],
     ["api"],
     ["views"],
     ["commands"],

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from jobq.command import Command
-from jobq.commands.common import queue_name, queue_of
-from jobq.commands.notes import warn_unserved
+from jobq.commands.common import acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
+from jobq.options.request import of_add
 from jobq.system import utf8
-from jobq.views.console import acknowledge, info
+from jobq.views.console import info
 
 Words = Annotated[
     list[str] | None,
@@ -40,12 +40,11 @@ def add(context: typer.Context, command: Words = None, from_: From = None, *, op
     """
     queue = queue_of(context)
     commands = commands_of(command, from_, options, "add")
-    ids = queue.add_many(commands, lambda: queue.spec(**options))
-    if not ids:
+    added = queue.enqueue(commands, lambda: queue.spec(**options), **of_add(options))
+    if not added.ids:
         info("no jobs added: the input has no lines")
         return
-    acknowledge(str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}")
-    warn_unserved(queue, [queue_name(options)])
+    acknowledge_all(queue, added, options)
 
 
 def commands_of(words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str) -> list[Command]:

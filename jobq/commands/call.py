@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import queue_name, queue_of
-from jobq.commands.notes import warn_unserved
+from jobq.commands.common import acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
-from jobq.options.request import call_command
+from jobq.options.request import call_command, of_add
 from jobq.settings import interpreter
 from jobq.system import utf8
-from jobq.views.console import acknowledge
 
 KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 
@@ -46,9 +44,8 @@ def call(
     words = [utf8(word) for word in arguments or []]
     args, kwargs = parse(words[1:] if words[:1] == ["--"] else words)
     command = call_command(utf8(function), args, kwargs, interpreter(python))
-    (job_id,) = queue.add_many([command], lambda: queue.spec(**options))
-    acknowledge(str(job_id))
-    warn_unserved(queue, [queue_name(options)])
+    added = queue.enqueue([command], lambda: queue.spec(**options), **of_add(options))
+    acknowledge_all(queue, added, options)
 
 
 def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

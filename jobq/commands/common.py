@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from jobq.adding import Added
 from jobq.api import Queue
 from jobq.changes import Changed
+from jobq.commands.notes import warn_unserved
 from jobq.errors import UsageError
 from jobq.job import Job
 from jobq.options.selectors import Selected
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
-from jobq.views.console import error, info
+from jobq.views.console import acknowledge, error, info
 
 Selectors = Annotated[
     list[str] | None,
@@ -80,6 +82,30 @@ def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
         kinds = ", ".join(f"{count} {state}" for state, count in left.items())
         parts.append(f"{sum(left.values())} left alone: {kinds}")
     return "; ".join(parts)
+
+
+def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any]) -> None:
+    """Print the ids of added jobs, those that were there already included, and what there is to say about them."""
+    for ids in ranges(sorted(set(added.ids))):
+        acknowledge(ids)
+    known = len(set(added.ids) - set(added.new))
+    if known and len(added.ids) == 1:
+        job = queue.job(added.ids[0])
+        state = "has succeeded" if job.state.final else f"is {job.state}"
+        info(f"deduplicated: job {job.id} is the same work, and {state}")
+    elif known:
+        info(f"{len(added.new)} new, {known} already there")
+    if added.new:
+        warn_unserved(queue, [queue_name(options)])
+
+
+def ranges(ids: Sequence[int]) -> Iterator[str]:
+    """Yield ascending ids as few words: "3", "5-9"."""
+    start = 0
+    for at in range(1, len(ids) + 1):
+        if at == len(ids) or ids[at] != ids[at - 1] + 1:
+            yield str(ids[start]) if at - start == 1 else f"{ids[start]}-{ids[at - 1]}"
+            start = at
 
 
 def queue_name(options: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from jobq.errors import UsageError
 from jobq.options.table import OPTIONS, JobOption, parse_options
+from jobq.options.values import Flag
 from jobq.settings import environment
 
 V = TypeVar("V")
@@ -44,7 +45,9 @@ def _parameter(option: JobOption, defaults: Mapping[str, Any] | None) -> inspect
     default = None if defaults is None else defaults.get(option.name, option.default)
     shown = "" if default in (None, ()) else f"  [default: {option.shown(default)}]"
     flag = typer.Option(*option.flags, metavar=option.kind.metavar, help=option.help + shown)
-    kind = list[str] | None if option.many else str | None
+    kind: Any = list[str] | None if option.many else str | None
+    if isinstance(option.kind, Flag):
+        flag, kind = typer.Option(*option.flags, help=option.help), bool | None
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, flag]
     )

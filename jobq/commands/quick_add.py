@@ -91,8 +91,6 @@ def read(words: list[str]) -> Request | None:
     if texts is None or not is_plain(rest):
         return None
     options = parse_options(texts, environment())
-    if not all(BY_NAME[name].alone for name in options):
-        return None
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
 
@@ -109,7 +107,7 @@ def take_options(words: list[str]) -> dict[str, Any] | None:
         else:
             flag, attached, text = word[:2], word[2:], word[2:]
         option = BY_FLAG.get(flag)
-        if option is None or not (attached or words):
+        if option is None or not option.alone or not (attached or words):
             return None
         if not attached:
             text = words.pop(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +14,10 @@ from jobq.api import Queue
 from jobq.commands.add import From, Words, commands_of
 from jobq.commands.common import exit_with, queue_name, queue_of
 from jobq.commands.options import takes_job_options
-from jobq.errors import Interrupted, NotFound, OutputFailed
+from jobq.errors import Interrupted, NotFound, OutputFailed, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
+from jobq.options.table import BY_NAME
 from jobq.rules.serving import paused_note
 from jobq.views.console import advise, error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
@@ -60,6 +61,7 @@ def run(
     if not commands:
         info("no jobs to run: the input has no lines")
         return
+    refuse_for_run(options)
     single = not from_
     options = {"retries": 0, **options}
     speaker = Speaker()
@@ -86,6 +88,16 @@ def run(
     if signals.last:
         raise Interrupted(signals.last)
     exit_with(code)
+
+
+def refuse_for_run(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that a job of one's own can't have."""
+    for name in ("hold", "key", "once", "unique"):
+        if name in options:
+            flag = BY_NAME[name].flags[0]
+            raise UsageError(
+                f"{flag} is not for 'jobq run', whose jobs are its own", "use 'jobq add', then 'jobq wait'"
+            )
 
 
 def why_held_up(work: Worker, queue: str, ids: Sequence[int]) -> str:

@@ -86,6 +86,12 @@ class JobOptions(TypedDict, total=False):
     after: str | int | Sequence[str | int | Job]  # an id, a job, or what else names jobs on the command line
     after_any: str | int | Sequence[str | int | Job]
     after_fail: str | int | Sequence[str | int | Job]
+    key: str | None
+    once: bool  # only if no job with this key, or command and directory, is unfinished or has succeeded
+    unique: bool  # ... is unfinished
+    key_ttl: float | str  # how long a success counts
+    on_conflict: str  # "skip", "replace", "fail"
+    hold: bool
     name: str | None  # unique among unfinished jobs
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -98,6 +104,11 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("at") is not None and options.get("delay") is not None:
         raise UsageError("both a time (--at) and a delay (--in) are given", "give one of them")
     return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
+
+
+def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options that are about the adding, and no part of the job. Raises UsageError."""
+    return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].of_add}
 
 
 def check_variables(variables: object) -> None:

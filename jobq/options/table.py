@@ -9,7 +9,20 @@ from __future__ import annotations
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
 from jobq.options.policies import Backoff, Codes, Jitter
-from jobq.options.values import Directory, Duration, Jobs, Kind, Name, Rule, Size, Variable, WholeNumber
+from jobq.options.values import (
+    Choice,
+    Directory,
+    Duration,
+    Flag,
+    Identity,
+    Jobs,
+    Kind,
+    Name,
+    Rule,
+    Size,
+    Variable,
+    WholeNumber,
+)
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -25,6 +38,7 @@ class JobOption:
     """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it.
 
     `alone`: the value says all, so that the quick `add` can store it without the other jobs or a clock.
+    `of_add`: it is about the adding, and no part of the job.
     `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
     """
 
@@ -39,6 +53,7 @@ class JobOption:
         many: bool = False,
         since: int = 1,
         alone: bool = True,
+        of_add: bool = False,
     ) -> None:
         self.name = name
         self.flags = flags
@@ -48,11 +63,12 @@ class JobOption:
         self.many = many
         self.since = since
         self.alone = alone
+        self.of_add = of_add
 
     @property
     def in_spec(self) -> bool:
         """True if a field of the spec holds what people asked for. Of `env` it has a digest, of `cwd` the full path."""
-        return not isinstance(self.kind, (Directory, Variable))
+        return not self.of_add and not isinstance(self.kind, (Directory, Variable))
 
     @property
     def is_value(self) -> bool:
@@ -94,143 +110,65 @@ class JobOption:
         return None if value is None else self.kind.as_json(value)
 
 
+PRIORITY = WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES)
+RETRIES = WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
+LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
+
 OPTIONS = (
     JobOption("queue", ("--queue", "-q"), Name(), "default", "The queue it waits in."),
-    JobOption(
-        "priority",
-        ("--priority", "-p"),
-        WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES),
-        0,
-        "Higher starts first; low, normal, high = -10, 0, 10.",
-    ),
-    JobOption(
-        "retries",
-        ("--retries", "-r"),
-        WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}"),
-        3,
-        "Attempts after the first; 0: never twice.",
-    ),
-    JobOption(
-        "backoff",
-        ("--backoff",),
-        Backoff(),
-        "exp:1..3600",
-        "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.",
-        since=3,
-    ),
-    JobOption(
-        "jitter",
-        ("--jitter",),
-        Jitter(),
-        "10%",
-        "Chance in that time: up to so much more; full; none.",
-        since=3,
-    ),
-    JobOption(
-        "retry_on",
-        ("--retry-on",),
-        Codes(),
-        None,
-        "Retry only after these: exit codes, signals, timeout, as in 1,75-78,SIGKILL.",
-        since=3,
-    ),
-    JobOption(
-        "no_retry_on",
-        ("--no-retry-on",),
-        Codes(),
-        None,
-        "Never retry after these.",
-        since=3,
-    ),
-    JobOption(
-        "success_codes",
-        ("--success-codes",),
-        Codes(statuses_only=True),
-        "0",
-        "Exit codes that mean success.",
-        since=3,
-    ),
-    JobOption(
-        "max_lost",
-        ("--max-lost",),
-        WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}"),
-        3,
-        "Fail after so many attempts whose supervisor was killed.",
-        since=3,
-    ),
-    JobOption(
-        "timeout",
-        ("--timeout", "-t"),
-        Duration(above_zero=True),
-        None,
-        "End each attempt after this time, as in 90, 10m, 1h30m.",
-    ),
-    JobOption(
-        "idle_timeout",
-        ("--idle-timeout",),
-        Duration(above_zero=True),
-        None,
-        "End each attempt that prints nothing for this time.",
-        since=3,
-    ),
+    JobOption("priority", ("--priority", "-p"), PRIORITY, 0, "Higher starts first; low, normal, high = -10, 0, 10."),
+    JobOption("retries", ("--retries", "-r"), RETRIES, 3, "Attempts after the first; 0: never twice."),
+    JobOption("backoff", ("--backoff",), Backoff(), "exp:1..3600",
+              "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.", since=3),
+    JobOption("jitter", ("--jitter",), Jitter(), "10%",
+              "Chance in that time: up to so much more; full; none.", since=3),
+    JobOption("retry_on", ("--retry-on",), Codes(), None,
+              "Retry only after these: exit codes, signals, timeout, as in 1,75-78,SIGKILL.", since=3),
+    JobOption("no_retry_on", ("--no-retry-on",), Codes(), None, "Never retry after these.", since=3),
+    JobOption("success_codes", ("--success-codes",), Codes(statuses_only=True), "0",
+              "Exit codes that mean success.", since=3),
+    JobOption("max_lost", ("--max-lost",), LOST, 3,
+              "Fail after so many attempts whose supervisor was killed.", since=3),
+    JobOption("timeout", ("--timeout", "-t"), Duration(above_zero=True), None,
+              "End each attempt after this time, as in 90, 10m, 1h30m."),
+    JobOption("idle_timeout", ("--idle-timeout",), Duration(above_zero=True), None,
+              "End each attempt that prints nothing for this time.", since=3),
     JobOption("grace", ("--grace",), Duration(), 10.0, "Time between SIGTERM and SIGKILL, when it is ended."),
-    JobOption(
-        "log_max",
-        ("--log-max",),
-        Size(LEAST_LOG, (1 << 60) - 1),
-        256 << 20,
-        "Keep this much output: its beginning and its end.",
-    ),
-    JobOption(
-        "at",
-        ("--at",),
-        Instant(),
-        None,
-        "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.",
-        since=3,
-    ),
+    JobOption("log_max", ("--log-max",), Size(LEAST_LOG, (1 << 60) - 1), 256 << 20,
+              "Keep this much output: its beginning and its end."),
+    JobOption("at", ("--at",), Instant(), None,
+              "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3),
     JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
-    JobOption(
-        "expires",
-        ("--expires",),
-        Duration(above_zero=True),
-        None,
-        "Leave as expired if it has not started within this time.",
-        since=3,
-        alone=False,
-    ),
-    JobOption(
-        "after",
-        ("--after",),
-        Jobs(),
-        (),
-        "Only after this job has succeeded, else skip it.",
-        many=True,
-        since=3,
-        alone=False,
-    ),
-    JobOption(
-        "after_any", ("--after-any",), Jobs(), (), "Only after this job has ended.", many=True, since=3, alone=False
-    ),
-    JobOption(
-        "after_fail",
-        ("--after-fail",),
-        Jobs(),
-        (),
-        "Only after this job has ended without success.",
-        many=True,
-        since=3,
-        alone=False,
-    ),
+    JobOption("expires", ("--expires",), Duration(above_zero=True), None,
+              "Leave as expired if it has not started within this time.", since=3, alone=False),
+    JobOption("after", ("--after",), Jobs(), (),
+              "Only after this job has succeeded, else skip it.", many=True, since=3, alone=False),
+    JobOption("after_any", ("--after-any",), Jobs(), (),
+              "Only after this job has ended.", many=True, since=3, alone=False),
+    JobOption("after_fail", ("--after-fail",), Jobs(), (),
+              "Only after this job has ended without success.", many=True, since=3, alone=False),
+    JobOption("key", ("--key",), Identity(), None,
+              "The work that it is, for --once, in your words.", since=3, alone=False),
+    JobOption("once", ("--once",), Flag(), False,
+              "Only if the same work (command and directory, or --key) is not under way or done.",
+              since=3, alone=False),
+    JobOption("unique", ("--unique",), Flag(), False, "Only if the same work is not under way.", since=3, alone=False),
+    JobOption("key_ttl", ("--key-ttl",), Duration(above_zero=True), 604800.0,
+              "How long work counts as done.", since=3, alone=False),
+    JobOption("on_conflict", ("--on-conflict",), Choice("skip", "replace", "fail"), "skip",
+              "If that is so: give the id of that job, edit it if it waits, or fail.", of_add=True, alone=False),
+    JobOption("hold", ("--hold",), Flag(), False,
+              "Add it held: 'jobq release' lets it start.", of_add=True, alone=False),
     JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
     JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
-    JobOption("env", ("--env", "-e"), Variable(), (), "Set a variable on top of the captured environment.", many=True),
-)
+    JobOption("env", ("--env", "-e"), Variable(), (),
+              "Set a variable on top of the captured environment.", many=True),
+)  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}
 BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
-def parse_options(texts: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> dict[str, Any]:
+def parse_options(texts: Mapping[str, str | list[str] | bool | None], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of the options that were given as text. Raises UsageError that names the option.
 
     `environ` supplies the variables that are named without a value.
@@ -238,9 +176,9 @@ def parse_options(texts: Mapping[str, str | list[str] | None], environ: Mapping[
     options: dict[str, Any] = {}
     for option in OPTIONS:
         given = texts.get(option.name)
-        if given is None or given == []:
+        if given is None or given == [] or given is False:
             continue
-        options[option.name] = [option.parse(text) for text in given] if option.many else option.parse(str(given))
+        options[option.name] = [option.parse(t) for t in given] if isinstance(given, list) else option.parse(str(given))
     if "env" in options:
         options["env"] = _variables(options["env"], environ)
     return options

@@ -203,6 +203,59 @@ def parse_name(text: str) -> str:
     return text
 
 
+class Flag(Kind):
+    """Yes or no: the flag alone says yes."""
+
+    metavar = ""
+    stored = Rule((bool,))
+    from_text = False
+
+    def parse(self, text: str) -> bool:  # noqa: ARG002
+        """Return True: the flag was given."""
+        return True
+
+    def shown(self, value: Any) -> str:
+        """Return yes or no."""
+        return "yes" if value else "no"
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.metavar = "|".join(words)
+
+    def parse(self, text: str) -> str:
+        """Return the word. Raises UsageError."""
+        if text not in self.words:
+            raise UsageError(f"{text!r} is not possible here", f"give {', '.join(self.words[:-1])} or {self.words[-1]}")
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if it is none of the words."""
+        self.parse(value)
+
+
+MOST_KEY = 500  # characters
+
+
+class Identity(Kind):
+    """The key of a job: any text in one line."""
+
+    metavar = "KEY"
+
+    def parse(self, text: str) -> str:
+        """Return the key. Raises UsageError."""
+        if not text.strip() or len(text) > MOST_KEY or not text.isprintable():
+            raise UsageError(f"{text!r:.60} can't be a key", f"use 1 to {MOST_KEY} printable characters")
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if this can't be a key."""
+        self.parse(value)
+
+
 class Jobs(Kind):
     """Jobs, as any command names them; stored as their ids at the time of adding."""
 

@@ -17,10 +17,11 @@ from typing import NamedTuple
 from jobq.command import Record
 from jobq.errors import NotSaved
 from jobq.job import Job, Moment, QueueSettings
+from jobq.rules.uniqueness import Kept, to_keep
 from jobq.store import cleaning, filing, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.format import BASE, JOURNAL, QUEUES
+from jobq.store.format import BASE, JOB_OPTIONS, JOURNAL, QUEUES
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
@@ -66,6 +67,7 @@ class Checkpoint(NamedTuple):
     failures: Failures | None  # all open ones, and the places of the last that have left the journal
     later: Later
     queues: tuple[QueueSettings, ...] = ()
+    keys: tuple[Kept, ...] = ()
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
@@ -83,6 +85,7 @@ class Checkpoint(NamedTuple):
             state.failures.now,
             state.later,
             tuple(state.queues.values()),
+            tuple(state.keys.kept()),
         )
 
 
@@ -161,10 +164,12 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     ages = recorded.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
-    header = old.followed_by(old.generation + 1, kept, max(least_format, least_format_of(known.jobs, known.queues)))
+    keys = [*(one for one in known.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
+    needs = max(least_format, least_format_of(known.jobs, known.queues, keys))
+    header = old.followed_by(old.generation + 1, kept, needs)
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
-    lines = snapshot_lines(known.jobs, known.queues, known.seq, known.next_id, failures, known.later)
+    lines = snapshot_lines(known.jobs, known.queues, keys, known.seq, known.next_id, failures, known.later)
     fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
@@ -194,10 +199,10 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     return header
 
 
-def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings]) -> int:
-    """Return the least format of a store that holds these queues, and those of the jobs that are not finished."""
+def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], keys: Collection[Kept]) -> int:
+    """Return the least format of a store that holds these, finished jobs aside."""
     specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
-    return max([QUEUES if queues else BASE, *map(format_of, specs.values())])
+    return max([JOB_OPTIONS if keys else QUEUES if queues else BASE, *map(format_of, specs.values())])
 
 
 def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:

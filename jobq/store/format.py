@@ -16,6 +16,7 @@ from jobq.sealed import is_whole
 
 BASE = 1
 QUEUES = 2
+JOB_OPTIONS = 3
 FORMAT = 3  # the last one that this version knows
 JOURNAL = "journal.jsonl"
 

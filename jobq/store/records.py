@@ -16,6 +16,7 @@ from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Pause, QueueSettings, Spec, State, Step
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
+from jobq.rules.uniqueness import Kept
 from jobq.store.format import BASE
 
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -260,6 +261,16 @@ def queue_record(settings: QueueSettings) -> Record:
     if settings.pause is not None:
         record["pause"] = settings.pause
     return record | (settings.extra or {})
+
+
+def read_kept(record: object) -> Kept:
+    """Return what is kept of a job that has succeeded once for all. Raises BadRecord."""
+    match record:
+        case [str() as identity, int() as job_id, int() | float() as until, str() as payload] if ID.allows(
+            job_id
+        ) and SPAN.allows(until):
+            return Kept(identity, job_id, until, payload)
+    raise BadRecord(f"a key can't be {record!r:.60}")
 
 
 def read_queue(record: object) -> QueueSettings:

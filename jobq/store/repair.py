@@ -9,6 +9,7 @@ from jobq.command import BadRecord, Record
 from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
 from jobq.job import Step
 from jobq.options.values import COUNT
+from jobq.rules.uniqueness import to_keep
 from jobq.sealed import is_whole
 from jobq.store import compaction, filing, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
@@ -59,9 +60,12 @@ def repair(store: Store, wall: float) -> Loss:
         sizes = filing.Filing(finished.Archive(root, sizes, lambda _day: True)).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
-        least = compaction.least_format_of(state.jobs.values(), state.queues.values())
+        keys = [*state.keys.kept(), *to_keep(leaving, wall)]
+        least = compaction.least_format_of(state.jobs.values(), state.queues.values(), keys)
         header = salvage.header.followed_by(generation, sizes, least)
-        lines = snapshot_lines(state.jobs.values(), state.queues.values(), state.seq, state.next_id, None, state.later)
+        lines = snapshot_lines(
+            state.jobs.values(), state.queues.values(), keys, state.seq, state.next_id, None, state.later
+        )
         fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)

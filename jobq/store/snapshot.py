@@ -2,25 +2,27 @@
 
 {"specs":[...],"jobs":[{"id":7,"spec":0,...}, ...]}     some jobs; `spec` is a place in `specs`
 {"specs":[],"jobs":[],"queues":[...]}                   the settings of queues, where there are any
+{"specs":[],"jobs":[],"keys":[[identity,7,until,payload], ...]}   jobs that have succeeded once for all
 {"snapshot_end":true,"seq":...,"next_id":...,"jobs":...,"failures":...}     the last line; see failures.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from jobq.command import BadRecord, Record, stored_size, unknown_keys
 from jobq.job import Job, QueueSettings, Spec, Step
 from jobq.options.values import COUNT
 from jobq.rules.lifecycle import Event
+from jobq.rules.uniqueness import Kept
 from jobq.store.failures import Failures
 from jobq.store.journal import encode_line
-from jobq.store.records import ID, job_record, queue_record, read_job, read_queue, read_spec
+from jobq.store.records import ID, job_record, queue_record, read_job, read_kept, read_queue, read_spec
 from jobq.store.state import Later, StoreState
 from jobq.store.writer import LINE_BYTES
 
 SNAPSHOT_JOBS = 100  # on one line
-IN_EVERY_LINE = frozenset({"crc", "queues"})
+IN_EVERY_LINE = frozenset({"crc", "queues", "keys"})
 IN_ITS_END = frozenset({"crc", "failures"})
 MANY_STEPS = 1000  # of one job's history
 
@@ -28,6 +30,7 @@ MANY_STEPS = 1000  # of one job's history
 def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
     jobs: Iterable[Job],
     queues: Iterable[QueueSettings],
+    keys: Sequence[Kept],
     seq: int,
     next_id: int,
     failures: Failures | None,
@@ -35,12 +38,14 @@ def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
 ) -> Iterator[bytes]:
     """Yield lines that hold the unfinished ones of these jobs, the queues, and the end mark.
 
-    `failures` None: not known; `later`: as it was read.
+    `keys`: of jobs that have left the journal. `failures` None: not known; `later`: as it was read.
     """
     for extra in later.lines:
         yield encode_line({"specs": [], "jobs": [], **extra})
     if records := [queue_record(settings) for settings in queues]:
         yield encode_line({"specs": [], "jobs": [], "queues": records})
+    for at in range(0, len(keys), SNAPSHOT_JOBS):
+        yield encode_line({"specs": [], "jobs": [], "keys": keys[at : at + SNAPSHOT_JOBS]})
     count = 0
     batch: list[Record] = []
     specs: dict[int, int] = {}
@@ -75,6 +80,7 @@ def apply_snapshot_line(state: StoreState, line: Record) -> bool:
                 state.later.lines.append(later)
             for record in rest.get("queues", []):
                 state.set_queue(read_queue(record))
+            state.keys.keep(map(read_kept, rest.get("keys", [])))
             _apply_jobs(state, jobs, [state.shared(read_spec(spec)) for spec in specs])
             return False
         case {"snapshot_end": True, "seq": seq, "next_id": next_id, "jobs": count, **rest}:

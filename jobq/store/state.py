@@ -13,9 +13,12 @@ from jobq.job import Job, QueueSettings, Spec
 from jobq.rules.dependencies import Dependents
 from jobq.rules.order import Waiting
 from jobq.rules.serving import ALL_QUEUES
+from jobq.rules.uniqueness import Keys, to_keep
 from jobq.store.failures import Tally, was_open
 from jobq.store.indexes import Names, Running
 from jobq.store.records import MOST_ID
+
+NEVER = float("-inf")  # before all expiry
 
 
 class Later(NamedTuple):
@@ -38,6 +41,7 @@ class StoreState:
         self.waiting = Waiting(self.dependents.waits_for)
         self.running = Running()
         self.names = Names()
+        self.keys = Keys()
         self.failures = Tally()
         self.finished = 0  # of `jobs`
         self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
@@ -62,6 +66,7 @@ class StoreState:
             self.waiting.place(self.jobs[job_id])
         self.running.note(before, after)
         self.names.note(before, after)
+        self.keys.note(before, after)
 
     def add(self, first: int, spec: Spec, commands: Sequence[Command], at: float) -> range:
         """Add new jobs with ids from `first` on. Raises BadRecord if these can't be given out."""
@@ -75,6 +80,7 @@ class StoreState:
         self.dependents.add(spec, ids, self.jobs)
         self.waiting.add(spec, ids)
         self.names.add_many(spec, ids)
+        self.keys.add_many(spec, ids, commands)
         self.next_id = ids.stop
         return ids
 
@@ -83,6 +89,7 @@ class StoreState:
         before = self.jobs.get(job_id)
         self.failures.note(seq, -(open_failure if before is None else before.is_open_failure))
         self._drop(job_id)
+        self.keys.forget(job_id)
         self.removed.add(job_id)
 
     def _drop(self, job_id: int) -> None:
@@ -108,9 +115,10 @@ class StoreState:
 
     def leave_finished(self, still_there: Collection[object]) -> None:
         """Drop the finished jobs that compaction has moved out of the journal; the others changed meanwhile."""
-        gone = [job.id for job in self.jobs.values() if job.state.final and job.id not in still_there]
-        for job_id in gone:
-            self._drop(job_id)
+        gone = [job for job in self.jobs.values() if job.state.final and job.id not in still_there]
+        for job in gone:
+            self._drop(job.id)
+        self.keys.keep(to_keep(gone, NEVER))
         self.removed &= set(still_there)
         self.moves = 0
         self._specs = {job.spec: job.spec for job in self.jobs.values() if job.spec.extra is None}
@@ -131,7 +139,11 @@ class StoreState:
 
     def check_indexes(self) -> Iterator[str]:
         """Yield a sentence for every index that does not say what the jobs say."""
-        fresh = (("running jobs", self.running, Running()), ("names", self.names, Names()))
+        fresh = (
+            ("running jobs", self.running, Running()),
+            ("names", self.names, Names()),
+            ("keys", self.keys, Keys()),
+        )
         for what, index, again in fresh:
             for job in self.jobs.values():
                 again.note(None, job)

@@ -10,6 +10,7 @@ import pytest
 from jobq.command import BadRecord
 from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
 from jobq.rules import lifecycle
+from jobq.rules.uniqueness import Kept
 from jobq.store.format import BASE, FORMAT
 from jobq.store.journal import decode_line
 from jobq.store.operations import OPERATIONS, AddJobs, Move, Operation, PutJob, RemoveJob, SetQueue
@@ -19,6 +20,7 @@ from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
 from jobq.store.writer import LINE_BYTES
 
+KEPT = Kept("key:x", 2, 5.0, "digest")
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 SPEC = Spec("/", "0" * 64, name="kept")
 RUNNING = lifecycle.claim(Job(1, SPEC, "true", 1.0), NOW, owner="w1", supervisor="w1/0")
@@ -98,10 +100,11 @@ def test_the_settings_of_queues_survive_a_snapshot() -> None:
     ):
         before.set_queue(settings)
     lines = snapshot_lines(
-        before.jobs.values(), before.queues.values(), 5, before.next_id, before.failures.now, before.later
+        before.jobs.values(), before.queues.values(), [KEPT], 5, before.next_id, before.failures.now, before.later
     )
     ends = [apply_snapshot_line(after, decode_line(line[:-1])) for line in lines]
     assert ends == [False] * (len(ends) - 1) + [True]
     assert seen(before) == seen(after)
     assert after.pauses() == {"night": "why", "*": ""}
+    assert after.keys.kept() == [KEPT]
     assert all(job.state is State.QUEUED for job in after.jobs.values())

@@ -12,6 +12,7 @@ from jobq.errors import UsageError
 from jobq.job import Spec
 from jobq.options.request import JobOptions, spec_fields
 from jobq.options.table import OPTIONS, JobOption
+from jobq.options.values import Flag
 from jobq.store.records import read_spec, spec_record
 from jobq.views.detail import label_of
 from tests.conftest import Cli
@@ -36,6 +37,12 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "after": ("1", (1,)),
     "after_any": ("1", (1,)),
     "after_fail": ("1", (1,)),
+    "key": ("welcome:42", "welcome:42"),
+    "once": ("", True),
+    "unique": ("", True),
+    "key_ttl": ("1d", 86400.0),
+    "on_conflict": ("fail", "fail"),
+    "hold": ("", True),
     "name": ("nightly", "nightly"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
@@ -60,9 +67,13 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "after": "@x",
     "after_any": "7-3",
     "after_fail": "",
+    "key": " ",
+    "once": 7,
+    "unique": 7,
+    "key_ttl": 0,
     "name": "@x",
 }
-rows = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+rows = pytest.mark.parametrize("option", [o for o in OPTIONS if not o.of_add], ids=lambda option: option.name)
 in_spec = pytest.mark.parametrize("option", [o for o in OPTIONS if o.in_spec], ids=lambda option: option.name)
 
 
@@ -71,6 +82,11 @@ def stored(cli: Cli) -> dict[str, Any]:
     line = json.loads((cli.store / "journal.jsonl").read_bytes().splitlines()[-1])
     spec: dict[str, Any] = line["ops"][-1]["spec"]
     return spec
+
+
+def words(option: JobOption, flag: str) -> list[str]:
+    """The words that give the sample on the command line."""
+    return [flag] if isinstance(option.kind, Flag) else [flag, SAMPLES[option.name][0]]
 
 
 def as_stored(value: Any) -> Any:
@@ -92,13 +108,13 @@ def test_an_option_has_the_same_default_in_the_table_and_in_the_spec(option: Job
 
 @rows
 def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
-    text, value = SAMPLES[option.name]
+    _, value = SAMPLES[option.name]
     cli.id("true")
     digest = stored(cli)["env"]
     for flag in option.flags:
         if option.name == "name":
             cli("cancel", "@")
-        cli("add", flag, text, "true")
+        cli("add", *words(option, flag), "true")
         if option.name == "env":
             assert stored(cli)["env"] != digest
         else:
@@ -126,7 +142,7 @@ def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cl
 def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
     cli.queue.add("true")
-    job_id = cli("add", option.flags[0], text, "true").stdout.strip()
+    job_id = cli("add", *words(option, option.flags[0]), "true").stdout.strip()
     shown = cli("show", job_id).stdout
     (data,) = json.loads(cli("show", "--json", job_id).stdout)["jobs"]
     if option.name == "env":

@@ -1,0 +1,133 @@
+"""New jobs: all of one request in one transaction, except those that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from jobq import clock
+from jobq.command import Command
+from jobq.errors import NotFound, Refused
+from jobq.job import Job, Moment, Spec
+from jobq.options.request import check_command
+from jobq.rules import lifecycle
+from jobq.rules.consequences import why_skipped
+from jobq.rules.dependencies import WAITING, key_of, parents_of
+from jobq.rules.uniqueness import asks, identity_of
+from jobq.store.environment import EnvironmentGone
+from jobq.store.state import StoreState
+from jobq.store.store import Store
+from jobq.store.transaction import Add, Transaction
+from jobq.store.upgrade import upgrading
+
+TRIES = 10  # of what other processes may interrupt
+
+
+class Added(NamedTuple):
+    """The result of an add: the id of each command's job, and which of them are new."""
+
+    ids: Sequence[int]
+    new: Sequence[int]
+
+
+def add(
+    store: Store,
+    commands: Sequence[Command],
+    make_spec: Callable[[], Spec],
+    *,
+    on_conflict: str = "skip",
+    hold: bool = False,
+) -> Added:
+    """Store one job for each command, all or none. Raises UsageError, Refused, NotFound, NotSaved.
+
+    `on_conflict`: what to do about a job with an identity for which there is one already: "skip", "replace", "fail".
+    """
+    for number, command in enumerate(commands, 1):
+        check_command(command, number if len(commands) > 1 else 0)
+    if not commands:
+        return Added((), ())
+
+    def store_them() -> Added:
+        return _store_jobs(store, make_spec(), commands, on_conflict, hold=hold)
+
+    for _ in range(TRIES):
+        try:
+            return upgrading(store, store_them)
+        except EnvironmentGone:
+            continue  # capture it again
+    return store_them()
+
+
+def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command], on_conflict: str, *, hold: bool) -> Added:
+    now = clock.now()
+    if spec.name is None and key_of(spec) is None and not asks(spec) and not hold:
+        ids = store.append(Add(spec, commands), now.wall)
+        return Added(ids, ids)
+    with store.transaction(now.wall) as transaction:
+        there, fresh = already_there(transaction, spec, commands, now, on_conflict)
+        new: Sequence[int] = ()
+        if fresh:
+            _check_new(transaction, spec)
+            new = transaction.add(Add(spec, fresh))
+        parents = transaction.find(parents_of(spec))
+        for job_id in new:
+            if hold:
+                transaction.put(lifecycle.hold(transaction.jobs[job_id], now))
+            skip_at_once(transaction, transaction.jobs[job_id], parents)
+        return Added([new[-place - 1] if place < 0 else place for place in there], new)
+
+
+def _check_new(transaction: Transaction, spec: Spec) -> None:
+    """Raise Refused if the name is taken, NotFound if a job that the new one is after is missing."""
+    other = transaction.state.named(spec.name) if spec.name is not None else None
+    if other is not None and not other.state.final:
+        raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
+    if gone := parents_of(spec) - transaction.find(parents_of(spec)).keys():
+        raise NotFound(f"{min(gone)}, which the new job is to be after")
+
+
+def already_there(
+    transaction: Transaction, spec: Spec, commands: Sequence[Command], now: Moment, on_conflict: str
+) -> tuple[list[int], list[Command]]:
+    """Return for each command the id of the job that is it already, or -1 minus its place in the list of new ones."""
+    if not asks(spec):
+        return [-1 - place for place in range(len(commands))], list(commands)
+    there: list[int] = []
+    fresh: dict[str, Command] = {}
+    places: dict[str, int] = {}
+    for command in commands:
+        identity = identity_of(spec, command) or ""
+        known = known_job(transaction.state, spec, identity, now)
+        if known is None:
+            if identity not in fresh:
+                places[identity] = -1 - len(fresh)
+                fresh[identity] = command
+            there.append(places[identity])
+            continue
+        job = transaction.jobs.get(known)
+        if on_conflict == "fail":
+            raise Refused(f"job {known} is the same work", "leave out --on-conflict to get its id")
+        if on_conflict == "replace" and job is not None and job.state in WAITING:
+            transaction.edit(lifecycle.edit(job, now, spec)._replace(command=command))
+        there.append(known)
+    return there, list(fresh.values())
+
+
+def known_job(state: StoreState, spec: Spec, identity: str, now: Moment) -> int | None:
+    """Return the id of the job that stands for the identity, if a new one of this spec has to give way to it."""
+    job = state.keys.unfinished(identity, state.jobs)
+    if job is not None:
+        return job.id
+    if spec.key is not None or spec.once:
+        return state.keys.succeeded(identity, state.jobs, now.wall)
+    return None
+
+
+def skip_at_once(transaction: Transaction, job: Job, parents: Mapping[int, Job]) -> None:
+    """Skip a new job if one of its parents has ended in the wrong way for it already."""
+    cause = why_skipped(job, parents)
+    if cause is None:
+        return
+    transaction.put(lifecycle.skip(job, clock.now(), cause.skipped_for or cause.id))
+    if cause.skipped_for is None and not transaction.find([cause.id])[cause.id].skips:
+        transaction.put(cause._replace(skips=True), cause)
