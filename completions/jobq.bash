@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--key|--key-ttl|--log-max|--max-lost|--name|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--log-max|--max-lost|--name|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -34,6 +34,7 @@ _jobq() {
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
+        "add --jsonl") return ;;
         "add --queue"|"add -q") return ;;
         "add --retries"|"add -r") return ;;
         "add --backoff") return ;;
@@ -145,7 +146,7 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;

@@ -6,6 +6,8 @@ complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version 
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a add -d 'Enqueue a command and print the id of its job'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l from -r -F -d 'Add a job for each line of a file (-: standard input)'
+complete -c jobq -n '__fish_seen_subcommand_from add' -l jsonl -x -d 'Add a job for each line of JSON, with options of its own'
+complete -c jobq -n '__fish_seen_subcommand_from add' -l dry-run -d 'Print the commands of the jobs, and add none'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l queue -s q -x -d 'The queue it waits in'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l priority -s p -x -a 'low normal high' -d 'Higher starts first; low, normal, high = -10, 0, 10'
 complete -c jobq -n '__fish_seen_subcommand_from add' -l retries -s r -x -d 'Attempts after the first; 0: never twice'

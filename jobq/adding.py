@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from jobq import clock
 from jobq.command import Command
 from jobq.errors import NotFound, Refused
 from jobq.job import Job, Moment, Spec
 from jobq.options.request import check_command
+from jobq.options.selectors import Selector
 from jobq.rules import lifecycle
 from jobq.rules.consequences import why_skipped
 from jobq.rules.dependencies import WAITING, key_of, parents_of
 from jobq.rules.uniqueness import asks, identity_of
 from jobq.store.environment import EnvironmentGone
+from jobq.store.selection import resolve
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.transaction import Add, Transaction
@@ -30,25 +33,36 @@ class Added(NamedTuple):
     new: Sequence[int]
 
 
-def add(
-    store: Store,
-    commands: Sequence[Command],
-    make_spec: Callable[[], Spec],
-    *,
-    on_conflict: str = "skip",
-    hold: bool = False,
-) -> Added:
-    """Store one job for each command, all or none. Raises UsageError, Refused, NotFound, NotSaved.
+class Request(NamedTuple):
+    """Jobs to be added with the same options.
 
-    `on_conflict`: what to do about a job with an identity for which there is one already: "skip", "replace", "fail".
+    `waits`: for "after", "after_any" and "after_fail" the jobs of the request that the spec does not have yet: they may
+    be among those of the requests before it. `on_conflict`: what to do about a job with an identity for which there is
+    one already: "skip", "replace", "fail".
     """
-    for number, command in enumerate(commands, 1):
-        check_command(command, number if len(commands) > 1 else 0)
-    if not commands:
-        return Added((), ())
+
+    spec: Spec
+    commands: Sequence[Command]
+    waits: Mapping[str, Sequence[Selector]] = MappingProxyType({})
+    on_conflict: str = "skip"
+    hold: bool = False
+    lines: Sequence[int] = ()  # of a file, where the commands stand; else they are numbered
+
+    @property
+    def is_plain(self) -> bool:
+        """True if it can be stored without looking at the other jobs."""
+        spec = self.spec
+        return not (self.hold or self.waits or asks(spec) or spec.name is not None or key_of(spec) is not None)
+
+
+def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
+    """Store the jobs of all requests, all or none. Raises UsageError, Refused, NotFound, NotSaved.
+
+    `make_requests` is called again if the environment that it captured was removed meanwhile.
+    """
 
     def store_them() -> Added:
-        return _store_jobs(store, make_spec(), commands, on_conflict, hold=hold)
+        return _store_jobs(store, make_requests())
 
     for _ in range(TRIES):
         try:
@@ -58,23 +72,38 @@ def add(
     return store_them()
 
 
-def _store_jobs(store: Store, spec: Spec, commands: Sequence[Command], on_conflict: str, *, hold: bool) -> Added:
+def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
+    commands = [command for request in requests for command in request.commands]
+    lines = [line for request in requests for line in request.lines]
+    for number, command in zip(lines or range(1, len(commands) + 1), commands, strict=True):
+        check_command(command, number if len(commands) > 1 or lines else 0)
+    if not commands:
+        return Added((), ())
     now = clock.now()
-    if spec.name is None and key_of(spec) is None and not asks(spec) and not hold:
-        ids = store.append(Add(spec, commands), now.wall)
+    if len(requests) == 1 and requests[0].is_plain:
+        ids: Sequence[int] = store.append(Add(requests[0].spec, commands), now.wall)
         return Added(ids, ids)
     with store.transaction(now.wall) as transaction:
-        there, fresh = already_there(transaction, spec, commands, now, on_conflict)
-        new: Sequence[int] = ()
-        if fresh:
-            _check_new(transaction, spec)
-            new = transaction.add(Add(spec, fresh))
-        parents = transaction.find(parents_of(spec))
-        for job_id in new:
-            if hold:
-                transaction.put(lifecycle.hold(transaction.jobs[job_id], now))
-            skip_at_once(transaction, transaction.jobs[job_id], parents)
-        return Added([new[-place - 1] if place < 0 else place for place in there], new)
+        added = [_store_request(store, transaction, request, now) for request in requests]
+    return Added([i for one in added for i in one.ids], [i for one in added for i in one.new])
+
+
+def _store_request(store: Store, transaction: Transaction, request: Request, now: Moment) -> Added:
+    spec = request.spec
+    for name, selectors in request.waits.items():
+        ids: Any = tuple(sorted(resolve(store, selectors).ids))
+        spec = spec._replace(**{name: ids})
+    there, fresh = already_there(transaction, spec, request.commands, now, request.on_conflict)
+    new: Sequence[int] = ()
+    if fresh:
+        _check_new(transaction, spec)
+        new = transaction.add(Add(spec, fresh))
+    parents = transaction.find(parents_of(spec))
+    for job_id in new:
+        if request.hold:
+            transaction.put(lifecycle.hold(transaction.jobs[job_id], now))
+        skip_at_once(transaction, transaction.jobs[job_id], parents)
+    return Added([new[-place - 1] if place < 0 else place for place in there], new)
 
 
 def _check_new(transaction: Transaction, spec: Spec) -> None:

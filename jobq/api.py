@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jobq import adding, changes, clock, waiting
-from jobq.adding import Added
+from jobq.adding import Added, Request
 from jobq.changes import Changed
 from jobq.command import Command
 from jobq.errors import CallFailed, Refused, UsageError
 from jobq.job import Job, Spec, State
+from jobq.options.lines import JobLine
 from jobq.options.request import (
     JobOptions,
     call_command,
@@ -29,7 +30,7 @@ from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.settings import store_path
-from jobq.specs import edited_fields, make_spec
+from jobq.specs import edited_fields, make_requests, make_spec
 from jobq.store import presence
 from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, open_failures, resolve
@@ -73,7 +74,14 @@ class Queue:
 
     def enqueue(self, commands: Sequence[Command], make_spec: Callable[[], Spec], **options: Any) -> Added:
         """Do the same, and return which jobs are new. `options`: `on_conflict`, `hold`. Raises as `add_many`."""
-        return adding.add(self._store, commands, make_spec, **options)
+        return adding.add(self._store, lambda: [Request(make_spec(), commands, **options)])
+
+    def enqueue_lines(self, jobs: Sequence[JobLine]) -> Added:
+        """Store jobs with options of their own, all or none; a job may be after those before it, by name.
+
+        Raises as `add_many`.
+        """
+        return adding.add(self._store, lambda: make_requests(self._store, jobs))
 
     def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 from jobq import clock
+from jobq.adding import Request
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
+from jobq.options.lines import JobLine
 from jobq.options.request import check_variables, current_directory, existing_directory, of_add, spec_fields
-from jobq.options.selectors import parse
+from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
 from jobq.settings import environment
 from jobq.store.environment import capture, passed_on
@@ -39,16 +43,50 @@ def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = Non
     )
 
 
-def parents(store: Store, options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the ids of the jobs that the options name as those to wait for. Raises UsageError, NotFound."""
+def make_requests(store: Store, jobs: Iterable[JobLine]) -> list[Request]:
+    """Return requests for jobs with options of their own; jobs in a row that ask for the same share one.
+
+    Raises as `make_spec`, with the number of the line.
+    """
+    requests: list[Request] = []
+    known: dict[str, Request] = {}  # by options
+    for asked, some in groupby(jobs, lambda job: json.dumps(job.options, sort_keys=True)):
+        group = list(some)
+        options = group[0].options
+        try:
+            if asked not in known:
+                own = {name: value for name, value in options.items() if name not in WAITS}
+                known[asked] = Request(make_spec(store, own), (), selectors(options), **of_add(options))
+        except UsageError as e:
+            raise UsageError(f"line {group[0].number}: {e}", e.hint) from None
+        if options.get("name") is not None and len(group) > 1:
+            raise UsageError(
+                f"line {group[1].number}: the name {options['name']} is given twice", "choose another name"
+            )
+        commands, lines = [job.command for job in group], [job.number for job in group]
+        requests.append(known[asked]._replace(commands=commands, lines=lines))
+    return requests
+
+
+WAITS = ("after", "after_any", "after_fail")
+
+
+def selectors(options: Mapping[str, Any]) -> dict[str, list[Selector]]:
+    """Return what the options name as the jobs to wait for. Raises UsageError."""
     found = {}
-    for name in ("after", "after_any", "after_fail"):
+    for name in WAITS:
         if (given := options.get(name)) is not None:
             words = given if isinstance(given, (list, tuple)) else [given]
-            selectors = [parse(BY_NAME[name].take(_as_word(name, word))) for word in words]
-            store.read()
-            found[name] = tuple(sorted(resolve(store, selectors).ids))
+            found[name] = [parse(BY_NAME[name].take(_as_word(name, word))) for word in words]
     return found
+
+
+def parents(store: Store, options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the ids of the jobs that the options name as those to wait for. Raises UsageError, NotFound."""
+    named = selectors(options)
+    if named:
+        store.read()
+    return {name: tuple(sorted(resolve(store, some).ids)) for name, some in named.items()}
 
 
 def _as_word(name: str, word: object) -> str:

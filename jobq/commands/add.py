@@ -10,13 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.command import Command
+from jobq.command import Command, as_typed
 from jobq.commands.common import acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
+from jobq.options.lines import parse as parse_lines
 from jobq.options.request import of_add
+from jobq.options.templates import FILE, expand, split
+from jobq.settings import interpreter
 from jobq.system import utf8
-from jobq.views.console import info
+from jobq.views.console import info, out
 
 Words = Annotated[
     list[str] | None,
@@ -31,43 +34,86 @@ From = Annotated[
 
 
 @takes_job_options()
-def add(context: typer.Context, command: Words = None, from_: From = None, *, options: dict[str, Any]) -> None:
+def add(
+    context: typer.Context,
+    command: Words = None,
+    from_: From = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option("--jsonl", metavar="FILE", help="Add a job for each line of JSON, with options of its own."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands of the jobs, and add none.")] = False,
+    *,
+    options: dict[str, Any],
+) -> None:
     """Enqueue a command and print the id of its job.
 
-    With --from, it prints the range of ids. The options of jobq go before the command.
+    The options of jobq go before the command. With ::: it adds a job for each item behind it, which stands in the
+    place of {}; :::: names files of items. Of many jobs it prints the range of ids.
 
-    Examples: jobq add -p high ls -la; jobq add --from jobs.txt
+    Examples: jobq add -p high ls -la; jobq add gzip -k {} ::: *.txt; jobq add --from jobs.txt
     """
     queue = queue_of(context)
-    commands = commands_of(command, from_, options, "add")
-    added = queue.enqueue(commands, lambda: queue.spec(**options), **of_add(options))
+    if jsonl is not None:
+        if command or from_ or options:
+            raise UsageError("--jsonl and a command, --from or other options are given", "each line has its own")
+        jobs = list(parse_lines(lines_of(jsonl, "--jsonl"), interpreter()))
+        commands, numbers = [job.command for job in jobs], [job.number for job in jobs]
+    else:
+        commands, numbers = commands_of(command, from_, options, "add")
+        jobs = []
+    if dry_run:
+        for one in commands:
+            out(as_typed(one))
+        return
+    added = (
+        queue.enqueue_lines(jobs)
+        if jsonl is not None
+        else queue.enqueue(commands, lambda: queue.spec(**options), lines=numbers, **of_add(options))
+    )
     if not added.ids:
         info("no jobs added: the input has no lines")
         return
     acknowledge_all(queue, added, options)
 
 
-def commands_of(words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str) -> list[Command]:
-    """Return the command of the words, or one command for each line of the file. Raises UsageError.
+def commands_of(
+    words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str
+) -> tuple[list[Command], list[int]]:
+    """Return the command of the words, one for each item of their lists, or for each line of the file, and its number.
 
-    `typed`: the command of jobq that was typed, for the hint.
+    `typed`: the command of jobq that was typed, for the hint. Raises UsageError.
     """
     if not files:
-        if not words:
+        template, lists = split([*map(utf8, words or ())], lambda name: lines_of(name, FILE))
+        if not template:
             raise UsageError("no command is given", f"give one, as in: jobq {typed} 'sleep 10 && echo done'")
-        if len(words) > 1 and " " in words[0] and not os.path.exists(words[0]):
-            info(f"note: '{words[0]}' is run as a program, because more words follow it; options go before it")
-        return [utf8(words[0]) if len(words) == 1 else tuple(map(utf8, words))]
-    if words:
-        raise UsageError("both --from and a command are given", "give only one of them")
+        if len(template) > 1 and " " in template[0] and not os.path.exists(template[0]):
+            info(f"note: '{template[0]}' is run as a program, because more words follow it; options go before it")
+        if not lists:
+            return [template[0] if len(template) == 1 else tuple(template)], []
+        commands, numbers = list(expand(template, lists)), list[int]()
+    else:
+        if words:
+            raise UsageError("both --from and a command are given", "give only one of them")
+        if len(files) > 1:
+            raise UsageError("--from is given more than once", "join the files: cat A B | jobq add --from -")
+        commands, numbers = _without_comments(lines_of(files[0], "--from"))
     if options.get("name") is not None:
-        raise UsageError("--name: several jobs can't share one name", "leave out --name with --from")
-    if len(files) > 1:
-        raise UsageError("--from is given more than once", "join the files: cat A B | jobq add --from -")
-    return [line for line in _lines(files[0]) if line.strip()]
+        raise UsageError("--name: several jobs can't share one name", "leave out --name with many jobs")
+    return commands, numbers
 
 
-def _lines(path: str) -> list[str]:
+def _without_comments(lines: list[str]) -> tuple[list[Command], list[int]]:
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    kept = [(number, line) for number, line in found if not line.lstrip().startswith("#")]
+    if left := len(found) - len(kept):
+        info(f"note: {left} line{'s' if left > 1 else ''} left out: comments, which begin with #")
+    return [line for _, line in kept], [number for number, _ in kept]
+
+
+def lines_of(path: str, flag: str) -> list[str]:
+    """Return the lines of a file ("-": standard input). Raises UsageError that names the flag."""
     try:
         if path == "-":
             data = sys.stdin.buffer.read()
@@ -75,10 +121,10 @@ def _lines(path: str) -> list[str]:
             with open(path, "rb") as f:
                 data = f.read()
     except (OSError, AttributeError) as e:
-        raise UsageError(f"--from: {path}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
+        raise UsageError(f"{flag}: {path}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UsageError(
-            f"--from: {path} is written in UTF-16", f"convert it: 'iconv -f UTF-16 -t UTF-8 {shlex.quote(path)}'"
+            f"{flag}: {path} is written in UTF-16", f"convert it: 'iconv -f UTF-16 -t UTF-8 {shlex.quote(path)}'"
         )
     text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     return [line.removesuffix("\r") for line in text.split("\n")]

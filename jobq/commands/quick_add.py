@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Request = tuple[str | None, dict[str, Any], str | list[str]]  # the store, the options, the command
 
 COMMON_UMASK = 0o022
+LISTS = {":::", "::::"}  # of items for a template
 LONG = 100_000  # characters; the full command checks the size of longer commands
 
 
@@ -120,7 +121,7 @@ def take_options(words: list[str]) -> dict[str, Any] | None:
 
 def is_plain(command: list[str]) -> bool:
     """Return True if this command needs no further check and no note."""
-    if not command or not command[0].strip() or (len(command) > 1 and " " in command[0]):
+    if not command or not command[0].strip() or (len(command) > 1 and (" " in command[0] or LISTS & set(command))):
         return False
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 

@@ -57,12 +57,12 @@ def run(
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     queue = queue_of(context)
-    commands = commands_of(command, from_, options, "run")
+    commands, lines = commands_of(command, from_, options, "run")
     if not commands:
         info("no jobs to run: the input has no lines")
         return
     refuse_for_run(options)
-    single = not from_
+    single = not from_ and len(commands) == 1
     options = {"retries": 0, **options}
     speaker = Speaker()
     with StopSignals() as signals, speaker:
@@ -72,7 +72,7 @@ def run(
             slots=slots, drain=True, own_jobs=True, followed=single, report=tell,
             idle=lambda: notices.look(why_held_up(work, queue_name(options), ids)),  # type: ignore[has-type]
         )  # fmt: skip
-        ids = queue.add_many(commands, lambda: queue.spec(**options, runner=work.token))
+        ids = queue.enqueue(commands, lambda: queue.spec(**options, runner=work.token), lines=lines).ids
         output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
         try:
             work.run(signals)
