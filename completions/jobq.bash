@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--log-max|--max-lost|--name|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--lock|--log-max|--max-lost|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -53,6 +53,8 @@ _jobq() {
         "add --after") return ;;
         "add --after-any") return ;;
         "add --after-fail") return ;;
+        "add --lock") return ;;
+        "add --need") return ;;
         "add --key") return ;;
         "add --key-ttl") return ;;
         "add --on-conflict") return ;;
@@ -78,6 +80,8 @@ _jobq() {
         "call --after") return ;;
         "call --after-any") return ;;
         "call --after-fail") return ;;
+        "call --lock") return ;;
+        "call --need") return ;;
         "call --key") return ;;
         "call --key-ttl") return ;;
         "call --on-conflict") return ;;
@@ -104,6 +108,8 @@ _jobq() {
         "run --after") return ;;
         "run --after-any") return ;;
         "run --after-fail") return ;;
+        "run --lock") return ;;
+        "run --need") return ;;
         "run --key") return ;;
         "run --key-ttl") return ;;
         "run --on-conflict") return ;;
@@ -136,6 +142,8 @@ _jobq() {
         "edit --after") return ;;
         "edit --after-any") return ;;
         "edit --after-fail") return ;;
+        "edit --lock") return ;;
+        "edit --need") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
         "edit --on-conflict") return ;;
@@ -145,10 +153,10 @@ _jobq() {
         "pause --reason") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
+        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
@@ -158,9 +166,10 @@ _jobq() {
         "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
+        "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;

@@ -52,7 +52,9 @@ class Request(NamedTuple):
     def is_plain(self) -> bool:
         """True if it can be stored without looking at the other jobs."""
         spec = self.spec
-        return not (self.hold or self.waits or asks(spec) or spec.name is not None or key_of(spec) is not None)
+        return not (
+            self.hold or self.waits or asks(spec) or spec.name is not None or spec.needs or key_of(spec) is not None
+        )
 
 
 def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
@@ -111,6 +113,13 @@ def _check_new(transaction: Transaction, spec: Spec) -> None:
     other = transaction.state.named(spec.name) if spec.name is not None else None
     if other is not None and not other.state.final:
         raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
+    counts = transaction.state.resources
+    for name, number in spec.needs:
+        if number > counts.get(name, 0):
+            raise Refused(
+                f"the job needs {name}={number}, and there are {counts.get(name, 0)}",
+                f"'jobq resource set {name} {number}' says how many there are",
+            )
     if gone := parents_of(spec) - transaction.find(parents_of(spec)).keys():
         raise NotFound(f"{min(gone)}, which the new job is to be after")
 

@@ -16,8 +16,8 @@ from jobq import adding, changes, clock, waiting
 from jobq.adding import Added, Request
 from jobq.changes import Changed
 from jobq.command import Command
-from jobq.errors import CallFailed, Refused, UsageError
-from jobq.job import Job, Spec, State
+from jobq.errors import UsageError
+from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
 from jobq.options.request import (
     JobOptions,
@@ -25,10 +25,11 @@ from jobq.options.request import (
     of_add,
 )
 from jobq.options.selectors import Selected, parse
-from jobq.python.results import LARGEST, Result, result_of
+from jobq.python.results import LARGEST, Result, result_of, returned
 from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
+from jobq.rules.sharing import Shared
 from jobq.settings import store_path
 from jobq.specs import edited_fields, make_requests, make_spec
 from jobq.store import presence
@@ -117,16 +118,8 @@ class Queue:
 
         Raises NotFound, Refused if it is not finished or no Python job, CallFailed with what it raised.
         """
-        job_id = job.id if isinstance(job, Job) else job
-        job = self.job(job_id)
-        if job.call is None:
-            raise Refused(f"job {job_id} is a command: it has output, but no result", f"'jobq log {job_id}'")
-        if not job.state.final:
-            raise Refused(f"job {job_id} is {job.state}: it has no result yet", "wait for it")
-        found = self.result_of(job, len(job.attempts))
-        if job.state is not State.SUCCEEDED or found is None or found.error is not None:
-            raise CallFailed(job_id, job.state, found.error if found else None)
-        return found.value
+        job = self.job(job.id if isinstance(job, Job) else job)
+        return returned(job, self.result_of(job, len(job.attempts)))
 
     # -- looking -------------------------------------------------------------------------------------
 
@@ -277,6 +270,14 @@ class Queue:
         """Return the same from the note beside the journal, without reading that; it may be late or missing."""
         root = self._store.existing()
         return read_note(root) if root is not None else {}
+
+    def set_resource(self, name: str, count: int) -> None:
+        """Set how much there is of a resource that jobs need (`needs`); 0: nothing. Raises UsageError, NotSaved."""
+        changes.set_resource(self._store, name, count)
+
+    def shared(self) -> Shared:
+        """Return what there is of each resource, and which running jobs hold what of it and of locks."""
+        return self._store.read().waiting.shared
 
     # -- the store -----------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from jobq import clock
 from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
-from jobq.job import Job, Moment, Pause, QueueSettings, State
+from jobq.job import Job, Moment, State
 from jobq.options.values import parse_name
+from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.rules.consequences import why_skipped
 from jobq.rules.dependencies import key_of, parents_of
@@ -18,9 +19,9 @@ from jobq.rules.lifecycle import WrongState
 from jobq.rules.uniqueness import identity_of
 from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
-from jobq.store.operations import SetQueue
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.store.tables import SetQueue, SetResource
 from jobq.store.transaction import Transaction
 from jobq.store.upgrade import upgrading
 from jobq.waiting import find_all, recover_if_orphaned
@@ -232,6 +233,17 @@ def pause(store: Store, queue: str | None, reason: str) -> bool:
         raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
     name = None if queue is None else parse_name(queue)
     return set_pause(store, name, Pause(clock.now().wall, reason))
+
+
+def set_resource(store: Store, name: str, count: int) -> None:
+    """Set how much there is of a resource; 0: nothing. Raises UsageError, NotSaved, LockTimeout."""
+    name = parse_name(name)
+
+    def set_it() -> None:
+        with store.transaction(clock.now().wall) as changes:
+            changes.record(SetResource(name, count))
+
+    upgrading(store, set_it)
 
 
 def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:

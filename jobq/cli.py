@@ -80,6 +80,7 @@ MODULES = {  # command -> module and function; imported when needed
     "edit": "edit.edit",
     "pause": "pause.pause",
     "resume": "resume.resume",
+    "resource": "resource.resource",
     "ack": "ack.ack",
     "rm": "rm.rm",
     "doctor": "doctor.doctor",

@@ -126,25 +126,12 @@ class Spec(NamedTuple):
     once: bool = False  # added only if no job of this identity is unfinished or has succeeded
     unique: bool = False  # ... is unfinished
     key_ttl: float = 604800.0  # seconds that a success answers for its identity
+    locks: tuple[str, ...] = ()  # names; it holds them while it runs, alone
+    needs: tuple[tuple[str, int], ...] = ()  # resources, and how much of each
     asked: Moment | None = None  # from when `delay` and `expires` count
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
-    extra: Record | None = None  # keys of later versions
-
-
-class Pause(NamedTuple):
-    """Nothing of a queue is started since `at` (wall clock), until it is resumed."""
-
-    at: float
-    reason: str = ""
-
-
-class QueueSettings(NamedTuple):
-    """The settings of a queue; `name` None: for all queues."""
-
-    name: str | None
-    pause: Pause | None = None
     extra: Record | None = None  # keys of later versions
 
 
@@ -205,6 +192,7 @@ class Attempt(NamedTuple):
     claimed_at: float
     boot_id: str = ""
     ending: Ending | None = None
+    given: tuple[tuple[str, tuple[int, ...]], ...] = ()  # indices of the resources that it needs
     extra: Record | None = None
 
     @property

@@ -18,7 +18,7 @@ LAYERS = [
     ["errors"],
     ["system", "sealed", "durations"],
     ["command"],
-    ["job"],
+    ["job", "queues"],
     ["rules"],
     ["options"],
     ["clock", "settings"],

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from jobq.errors import UsageError
+from jobq.options.kinds import Flag
 from jobq.options.table import OPTIONS, JobOption, parse_options
-from jobq.options.values import Flag
 from jobq.settings import environment
 
 V = TypeVar("V")

@@ -86,6 +86,8 @@ class JobOptions(TypedDict, total=False):
     after: str | int | Sequence[str | int | Job]  # an id, a job, or what else names jobs on the command line
     after_any: str | int | Sequence[str | int | Job]
     after_fail: str | int | Sequence[str | int | Job]
+    locks: str | Sequence[str]
+    needs: str | Sequence[str] | Mapping[str, int]  # "gpu=2"
     key: str | None
     once: bool  # only if no job with this key, or command and directory, is unfinished or has succeeded
     unique: bool  # ... is unfinished

@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
+from jobq.options.kinds import Choice, Flag, Identity, Jobs, Locks, Needs
 from jobq.options.policies import Backoff, Codes, Jitter
-from jobq.options.values import (
-    Choice,
-    Directory,
-    Duration,
-    Flag,
-    Identity,
-    Jobs,
-    Kind,
-    Name,
-    Rule,
-    Size,
-    Variable,
-    WholeNumber,
-)
+from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -88,12 +76,22 @@ class JobOption:
         """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
         if value is None and self.default is None:
             return None
+        if isinstance(self.kind, (Locks, Needs)):
+            return self._collected(self.kind, value)
         if isinstance(value, str) and self.kind.from_text:
             return self._named(self.name, self.kind.parse, value)
         if not self.kind.stored.allows(value):
             raise UsageError(f"{self.name} can't be {value!r:.60}", f"see {self.flags[0]} in 'jobq add --help'")
         self._named(self.name, self.kind.check, value)
         return value
+
+    def _collected(self, kind: Locks | Needs, value: Any) -> Any:
+        try:
+            return self._named(self.name, kind.collect, value)
+        except (TypeError, ValueError, AttributeError):
+            raise UsageError(
+                f"{self.name} can't be {value!r:.60}", f"see {self.flags[0]} in 'jobq add --help'"
+            ) from None
 
     def _named(self, name: str, read: Callable[[Any], Any], value: Any) -> Any:
         try:
@@ -147,6 +145,10 @@ OPTIONS = (
               "Only after this job has ended.", many=True, since=3, alone=False),
     JobOption("after_fail", ("--after-fail",), Jobs(), (),
               "Only after this job has ended without success.", many=True, since=3, alone=False),
+    JobOption("locks", ("--lock",), Locks(), (),
+              "Not while another job holds this lock.", many=True, since=3, alone=False),
+    JobOption("needs", ("--need",), Needs(), (),
+              "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True, since=3, alone=False),
     JobOption("key", ("--key",), Identity(), None,
               "The work that it is, for --once, in your words.", since=3, alone=False),
     JobOption("once", ("--once",), Flag(), False,

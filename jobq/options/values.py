@@ -44,6 +44,7 @@ TEXT = Rule((str,))
 WORD = Rule((str,), WORD_CHARACTERS.issuperset)  # becomes part of a path
 COUNT = Rule((int,), lambda number: 0 <= number <= MOST_STORED)
 INTEGER = Rule((int,), lambda number: -MOST_STORED <= number <= MOST_STORED)
+ID = Rule((int,), lambda number: 0 < number <= MOST_STORED)
 SPAN = Rule((int, float), lambda seconds: 0 <= seconds <= LONGEST)
 
 
@@ -201,80 +202,6 @@ def parse_name(text: str) -> str:
     if text == "*":  # stands for all queues, where they are paused
         raise UsageError("'*' can't be a name", "'jobq pause' and 'jobq resume' without a name mean all queues")
     return text
-
-
-class Flag(Kind):
-    """Yes or no: the flag alone says yes."""
-
-    metavar = ""
-    stored = Rule((bool,))
-    from_text = False
-
-    def parse(self, text: str) -> bool:  # noqa: ARG002
-        """Return True: the flag was given."""
-        return True
-
-    def shown(self, value: Any) -> str:
-        """Return yes or no."""
-        return "yes" if value else "no"
-
-
-class Choice(Kind):
-    """One of a few words."""
-
-    def __init__(self, *words: str) -> None:
-        self.words = words
-        self.metavar = "|".join(words)
-
-    def parse(self, text: str) -> str:
-        """Return the word. Raises UsageError."""
-        if text not in self.words:
-            raise UsageError(f"{text!r} is not possible here", f"give {', '.join(self.words[:-1])} or {self.words[-1]}")
-        return text
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if it is none of the words."""
-        self.parse(value)
-
-
-MOST_KEY = 500  # characters
-
-
-class Identity(Kind):
-    """The key of a job: any text in one line."""
-
-    metavar = "KEY"
-
-    def parse(self, text: str) -> str:
-        """Return the key. Raises UsageError."""
-        if not text.strip() or len(text) > MOST_KEY or not text.isprintable():
-            raise UsageError(f"{text!r:.60} can't be a key", f"use 1 to {MOST_KEY} printable characters")
-        return text
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if this can't be a key."""
-        self.parse(value)
-
-
-class Jobs(Kind):
-    """Jobs, as any command names them; stored as their ids at the time of adding."""
-
-    metavar = "JOB"
-    stored = Rule((list, tuple), lambda ids: all(isinstance(i, int) and 0 < i <= MOST_STORED for i in ids))
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if the word can't name jobs, NotFound if it is a number beyond all ids."""
-        from jobq.options.selectors import parse  # noqa: PLC0415  # which the quick `add` does without
-
-        parse(value)
-
-    def shown(self, value: Any) -> str:
-        """Return the ids."""
-        return ", ".join(map(str, value)) or "none"
-
-    def as_json(self, value: Any) -> list[int]:
-        """Return the ids."""
-        return list(value)
 
 
 class Directory(Kind):

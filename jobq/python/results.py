@@ -7,7 +7,8 @@ import os
 from typing import Any, NamedTuple
 
 from jobq.command import Call, Record
-from jobq.job import Job
+from jobq.errors import CallFailed, Refused
+from jobq.job import Job, State
 from jobq.store.logs import Logs
 from jobq.system import open_plain
 
@@ -52,3 +53,14 @@ def result_of(job: Job, attempt: int, logs: Logs, most: int = LARGEST) -> Result
 
 def _broken(why: str) -> Result:
     return Result(error={"type": "ValueError", "message": why, "traceback": ""})
+
+
+def returned(job: Job, found: Result | None) -> Any:
+    """Return what the function of a job returned. Raises Refused if there is no result, CallFailed if it failed."""
+    if job.call is None:
+        raise Refused(f"job {job.id} is a command: it has output, but no result", f"'jobq log {job.id}'")
+    if not job.state.final:
+        raise Refused(f"job {job.id} is {job.state}: it has no result yet", "wait for it")
+    if job.state is not State.SUCCEEDED or found is None or found.error is not None:
+        raise CallFailed(job.id, job.state, found.error if found else None)
+    return found.value

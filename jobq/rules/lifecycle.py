@@ -109,12 +109,22 @@ def _move(job: Job, event: Event, now: Moment, **changes: object) -> Job:
     return job._replace(**fields)  # type: ignore[arg-type]  # one place that knows all fields
 
 
-def claim(job: Job, now: Moment, *, owner: str, supervisor: str) -> Job:
-    """Claim the job for one attempt. If the last attempt was never started, this one replaces it, with its number."""
+def claim(
+    job: Job,
+    now: Moment,
+    *,
+    owner: str,
+    supervisor: str,
+    given: tuple[tuple[str, tuple[int, ...]], ...] = (),
+) -> Job:
+    """Claim the job for one attempt. If the last attempt was never started, this one replaces it, with its number.
+
+    `given`: the indices of the resources that it needs.
+    """
     made = job.attempts
     if made and made[-1].ending is not None and made[-1].ending.never_started:
         made = made[:-1]
-    attempt = Attempt(len(made) + 1, owner, supervisor, now.wall, now.boot_id)
+    attempt = Attempt(len(made) + 1, owner, supervisor, now.wall, now.boot_id, given=given)
     return _move(job, Event.CLAIM, now, attempts=(*made, attempt), due=None)
 
 

@@ -13,9 +13,8 @@ from heapq import heappop, heappush
 from jobq.job import Due, Job, Moment, Spec, State
 from jobq.rules import retry
 from jobq.rules.serving import ALL_QUEUES
+from jobq.rules.sharing import Rank, Shared, wants
 from jobq.rules.timers import Timers, smallest
-
-Rank = tuple[str, str | None, int]  # queue, runner, priority
 
 
 class Waiting:
@@ -33,6 +32,7 @@ class Waiting:
         self._later = Timers(_waits_until, retry.wait)
         self._expiring = Timers(lambda job: job.deadline, retry.left)
         self._parked: dict[str, frozenset[int]] = {}  # by reason
+        self.shared = Shared()
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
 
@@ -60,6 +60,7 @@ class Waiting:
                 self.running[job.spec.queue] += count
             if job.state is State.RUNNING or job.state is State.QUEUED:
                 self.active[job.spec.queue, job.runner] += count
+        self.shared.note(before, after)
         if after is not None:
             self.place(after)
         if after is not None and (deadline := after.deadline) is not None:
@@ -76,6 +77,12 @@ class Waiting:
     def push(self, job: Job) -> None:
         """Add a job that is ready (again)."""
         heappush(self._ready.setdefault(rank_of(job), []), job.id)
+
+    def offer(self, names: Iterable[str], jobs: Mapping[int, Job]) -> None:
+        """Make ready what may fit now, as something has changed about these locks and resources."""
+        for name in names:
+            for job in self.shared.released(name, jobs):
+                self.push(job)
 
     def park(self, reason: str, job_ids: Collection[int], jobs: Mapping[int, Job]) -> None:
         """Pass over these jobs for this reason; those that were parked for it before, and are not now, come back."""
@@ -162,6 +169,7 @@ class Waiting:
             for job_id in smallest(heap, count)
             if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.not_before is None
         }
+        ready |= {job.id: job for job in self.shared.upcoming(jobs)}
         later = self._later.upcoming(jobs, count)
         return (sorted(ready.values(), key=claim_key) + later)[:count]
 
@@ -176,7 +184,13 @@ class Waiting:
                 and not self._waits_for(job)
                 and not self._is_parked(job.id)
             ):
-                return job
+                lacking = self.shared.lacks(job, jobs, now)
+                if lacking is None:
+                    return job
+                heappop(heap)
+                self.shared.park(*lacking, rank, job.id)
+                self.offer(wants(job.spec).keys() - {lacking[0]}, jobs)
+                continue
             heappop(heap)
             if job is not None and (due := _waits_until(job)) is not None:
                 self._later.push(due, job.id)  # it is not due yet, or the clock was set back

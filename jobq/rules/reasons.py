@@ -24,6 +24,7 @@ class Situation(NamedTuple):
     copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
     pauses: Mapping[str, str] = MappingProxyType({})  # paused queue ("*": all of them) -> reason
     parents: Mapping[int, Sequence[Job]] = MappingProxyType({})  # waiting job -> the unfinished jobs that it is after
+    lacking: Mapping[int, str] = MappingProxyType({})  # waiting job -> what it lacks, in words
     silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
 
 
@@ -47,7 +48,7 @@ def why_waiting(job: Job, around: Situation) -> str:
     if job.runner is not None and job.runner in around.dead:
         return "its jobq run is over; the next worker cancels it"
     others = [] if job.runner is not None else [why_unserved(job.spec.queue, around.workers)]
-    reasons = [again, why_paused(job.spec.queue, around.pauses), *others]
+    reasons = [again, around.lacking.get(job.id, ""), why_paused(job.spec.queue, around.pauses), *others]
     usual = "ready" if job.runner is None else "waits for its own jobq run"
     return "; ".join(filter(None, reasons)) or usual
 

@@ -9,14 +9,16 @@ at any point leaves either the old journal or the new one. Bytes that an interru
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import NotSaved
-from jobq.job import Job, Moment, QueueSettings
+from jobq.job import Job, Moment
+from jobq.queues import QueueSettings
 from jobq.rules.uniqueness import Kept, to_keep
 from jobq.store import cleaning, filing, finished, presence
 from jobq.store.failures import LAST, Failures, Place
@@ -68,6 +70,7 @@ class Checkpoint(NamedTuple):
     later: Later
     queues: tuple[QueueSettings, ...] = ()
     keys: tuple[Kept, ...] = ()
+    resources: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
@@ -86,6 +89,7 @@ class Checkpoint(NamedTuple):
             state.later,
             tuple(state.queues.values()),
             tuple(state.keys.kept()),
+            dict(state.resources),
         )
 
 
@@ -165,11 +169,13 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     keys = [*(one for one in known.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
-    needs = max(least_format, least_format_of(known.jobs, known.queues, keys))
+    needs = max(least_format, least_format_of(known.jobs, known.queues, [*keys, *known.resources]))
     header = old.followed_by(old.generation + 1, kept, needs)
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
-    lines = snapshot_lines(known.jobs, known.queues, keys, known.seq, known.next_id, failures, known.later)
+    lines = snapshot_lines(
+        known.jobs, known.queues, known.resources, keys, known.seq, known.next_id, failures, known.later
+    )
     fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
@@ -199,10 +205,10 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     return header
 
 
-def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], keys: Collection[Kept]) -> int:
-    """Return the least format of a store that holds these, finished jobs aside."""
+def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], others: Collection[object]) -> int:
+    """Return the least format of a store that holds these, finished jobs aside. `others`: keys and resources."""
     specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
-    return max([JOB_OPTIONS if keys else QUEUES if queues else BASE, *map(format_of, specs.values())])
+    return max([JOB_OPTIONS if others else QUEUES if queues else BASE, *map(format_of, specs.values())])
 
 
 def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:

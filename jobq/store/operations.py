@@ -6,9 +6,9 @@
     {"op":"put","job":{...}}                                  the whole job: one that had left the journal is back, or
                                                               what was asked for was edited
     {"op":"remove","id":7}                                    "failure":true: an open one that had left the journal
-    {"op":"queue","queue":{"name":"night","pause":[at,reason]}}   all settings of a queue; "name":null: of all queues
 
-To add one: a class here with a row in OPERATIONS. If older versions must not ignore it, say so in `needs` (format.py).
+Others are in tables.py. To add one: a class, with a row in `replay.OPERATIONS`. If older versions must not ignore it,
+say so in `needs` (format.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Protocol, Self
 
 from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record
-from jobq.job import Attempt, Job, QueueSettings, Spec, Step
-from jobq.store.format import BASE, QUEUES
+from jobq.job import Attempt, Job, Spec, Step
+from jobq.store.format import BASE
 from jobq.store.records import (
     ID,
     apply_changing,
@@ -26,11 +26,9 @@ from jobq.store.records import (
     changing_record,
     format_of,
     job_record,
-    queue_record,
     read_attempt,
     read_history,
     read_job,
-    read_queue,
     read_spec,
     spec_record,
 )
@@ -238,35 +236,6 @@ class RemoveJob(Operation):
     def job_ids(self) -> Iterable[int]:
         """Return the id."""
         return (self.id,)
-
-
-class SetQueue(Operation):
-    """The settings of a queue, or of all queues, in the place of those before."""
-
-    KIND: ClassVar[str] = "queue"
-
-    def __init__(self, settings: QueueSettings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def decode(cls, record: Record) -> Self:
-        """Read the record. Raises BadRecord."""
-        return cls(read_queue(record["queue"]))
-
-    def encode(self) -> Record:
-        """Return the record."""
-        return {"op": self.KIND, "queue": queue_record(self.settings)}
-
-    def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
-        """Replace the settings."""
-        state.set_queue(self.settings)
-
-    def needs(self) -> int:
-        """Return the least format that knows queues."""
-        return QUEUES
-
-
-OPERATIONS: dict[object, type[Operation]] = {kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue)}
 
 
 def merged(attempts: tuple[Attempt, ...], records: Iterable[object]) -> tuple[Attempt, ...]:

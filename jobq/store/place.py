@@ -39,7 +39,7 @@ def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
     with StoreLock(folder, lock_timeout) as lock:
         if JOURNAL not in folder.names():
             header = Header(1, os.urandom(16).hex(), os.uname().nodename, VERSION, {})
-            empty = snapshot_lines([], [], [], 0, 1, Failures(0), Later([], {}))
+            empty = snapshot_lines([], [], {}, [], 0, 1, Failures(0), Later([], {}))
             folder.write_new(JOURNAL, b"".join([header.encode(), *empty]))
     lock.close()
     return folder

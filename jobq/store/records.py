@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Pause, QueueSettings, Spec, State, Step
+from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State, Step
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
-from jobq.rules.uniqueness import Kept
 from jobq.store.format import BASE
 
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -30,6 +29,13 @@ def why(e: Exception) -> str:
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: low <= value <= high
+
+
+def _is_given(given: Any) -> bool:
+    match given:
+        case [str(), list() | tuple() as indices]:
+            return all(map(COUNT.allows, indices))
+    return False
 
 
 MOST_ID = MOST_STORED
@@ -69,6 +75,7 @@ ATTEMPT_FIELDS = {
     "claimed_at": TIME,
     "boot_id": TEXT,
     "ending": Rule((dict,)).or_none,
+    "given": Rule((list, tuple), lambda given: all(map(_is_given, given))),
 }
 CHANGING_FIELDS = {
     "state": TEXT,
@@ -140,9 +147,11 @@ def read_spec(record: object) -> Spec:
     fields = _fields(SPEC_FIELDS, record)
     if fields.get("asked") is not None:
         fields["asked"] = Moment(*_read_due(fields["asked"]))
-    for name in ("after", "after_any", "after_fail"):
+    for name in ("after", "after_any", "after_fail", "locks"):
         if name in fields:
             fields[name] = tuple(fields[name])
+    if "needs" in fields:
+        fields["needs"] = tuple((name, count) for name, count in fields["needs"])
     if "vars" in fields:
         fields["vars"] = tuple(fields["vars"].items())
     return _build(Spec, fields)
@@ -161,6 +170,8 @@ def read_attempt(record: object) -> Attempt:
     fields = _fields(ATTEMPT_FIELDS, record)
     if (ending := fields.get("ending")) is not None:
         fields["ending"] = read_ending(ending)
+    if "given" in fields:
+        fields["given"] = tuple((name, tuple(indices)) for name, indices in fields["given"])
     return _build(Attempt, fields)
 
 
@@ -253,36 +264,3 @@ def read_job(record: object, spec: Spec | None = None) -> Job:
     if [attempt.n for attempt in attempts] != list(range(1, len(attempts) + 1)):
         raise BadRecord(f"the attempts of job {job.id} are not numbered 1, 2, ...")
     return apply_changing(job, record.get("job", {}), attempts, read_history(record.get("history", [])))
-
-
-def queue_record(settings: QueueSettings) -> Record:
-    """Return the settings of a queue as stored."""
-    record: Record = {"name": settings.name}
-    if settings.pause is not None:
-        record["pause"] = settings.pause
-    return record | (settings.extra or {})
-
-
-def read_kept(record: object) -> Kept:
-    """Return what is kept of a job that has succeeded once for all. Raises BadRecord."""
-    match record:
-        case [str() as identity, int() as job_id, int() | float() as until, str() as payload] if ID.allows(
-            job_id
-        ) and SPAN.allows(until):
-            return Kept(identity, job_id, until, payload)
-    raise BadRecord(f"a key can't be {record!r:.60}")
-
-
-def read_queue(record: object) -> QueueSettings:
-    """The inverse of `queue_record`. Raises BadRecord."""
-    if not isinstance(record, dict) or not isinstance(record.get("name", 0), (str, type(None))):
-        raise BadRecord(f"the settings of a queue can't be {record!r:.60}")
-    pause = None
-    match record.get("pause"):
-        case None:
-            pass
-        case [int() | float() as at, str() as reason] if TIME.allows(at):
-            pause = Pause(at, reason)
-        case other:
-            raise BadRecord(f"a pause can't be {other!r:.60}")
-    return QueueSettings(record["name"], pause, unknown_keys(record, frozenset({"name", "pause"})))

@@ -61,10 +61,17 @@ def repair(store: Store, wall: float) -> Loss:
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         keys = [*state.keys.kept(), *to_keep(leaving, wall)]
-        least = compaction.least_format_of(state.jobs.values(), state.queues.values(), keys)
+        least = compaction.least_format_of(state.jobs.values(), state.queues.values(), [*keys, *state.resources])
         header = salvage.header.followed_by(generation, sizes, least)
         lines = snapshot_lines(
-            state.jobs.values(), state.queues.values(), keys, state.seq, state.next_id, None, state.later
+            state.jobs.values(),
+            state.queues.values(),
+            state.resources,
+            keys,
+            state.seq,
+            state.next_id,
+            None,
+            state.later,
         )
         fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)

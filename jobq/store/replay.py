@@ -6,9 +6,14 @@ from collections.abc import Iterator
 
 from jobq.command import BadRecord, Record
 from jobq.options.values import COUNT
-from jobq.store.operations import OPERATIONS, Operation
+from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.records import TIME
 from jobq.store.state import StoreState
+from jobq.store.tables import SetQueue, SetResource
+
+OPERATIONS: dict[object, type[Operation]] = {
+    kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue, SetResource)
+}
 
 
 def decode(record: object) -> Operation:

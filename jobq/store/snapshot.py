@@ -2,27 +2,30 @@
 
 {"specs":[...],"jobs":[{"id":7,"spec":0,...}, ...]}     some jobs; `spec` is a place in `specs`
 {"specs":[],"jobs":[],"queues":[...]}                   the settings of queues, where there are any
+{"specs":[],"jobs":[],"resources":{"gpu":4}}            how much there is to share
 {"specs":[],"jobs":[],"keys":[[identity,7,until,payload], ...]}   jobs that have succeeded once for all
 {"snapshot_end":true,"seq":...,"next_id":...,"jobs":...,"failures":...}     the last line; see failures.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jobq.command import BadRecord, Record, stored_size, unknown_keys
-from jobq.job import Job, QueueSettings, Spec, Step
+from jobq.job import Job, Spec, Step
 from jobq.options.values import COUNT
+from jobq.queues import QueueSettings
 from jobq.rules.lifecycle import Event
 from jobq.rules.uniqueness import Kept
 from jobq.store.failures import Failures
 from jobq.store.journal import encode_line
-from jobq.store.records import ID, job_record, queue_record, read_job, read_kept, read_queue, read_spec
+from jobq.store.records import ID, job_record, read_job, read_spec
 from jobq.store.state import Later, StoreState
+from jobq.store.tables import queue_record, read_kept, read_queue, read_resources
 from jobq.store.writer import LINE_BYTES
 
 SNAPSHOT_JOBS = 100  # on one line
-IN_EVERY_LINE = frozenset({"crc", "queues", "keys"})
+IN_EVERY_LINE = frozenset({"crc", "queues", "keys", "resources"})
 IN_ITS_END = frozenset({"crc", "failures"})
 MANY_STEPS = 1000  # of one job's history
 
@@ -30,6 +33,7 @@ MANY_STEPS = 1000  # of one job's history
 def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
     jobs: Iterable[Job],
     queues: Iterable[QueueSettings],
+    resources: Mapping[str, int],
     keys: Sequence[Kept],
     seq: int,
     next_id: int,
@@ -44,6 +48,8 @@ def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
         yield encode_line({"specs": [], "jobs": [], **extra})
     if records := [queue_record(settings) for settings in queues]:
         yield encode_line({"specs": [], "jobs": [], "queues": records})
+    if resources:
+        yield encode_line({"specs": [], "jobs": [], "resources": resources})
     for at in range(0, len(keys), SNAPSHOT_JOBS):
         yield encode_line({"specs": [], "jobs": [], "keys": keys[at : at + SNAPSHOT_JOBS]})
     count = 0
@@ -80,6 +86,8 @@ def apply_snapshot_line(state: StoreState, line: Record) -> bool:
                 state.later.lines.append(later)
             for record in rest.get("queues", []):
                 state.set_queue(read_queue(record))
+            for name, number in read_resources(rest.get("resources", {})).items():
+                state.set_resource(name, number)
             state.keys.keep(map(read_kept, rest.get("keys", [])))
             _apply_jobs(state, jobs, [state.shared(read_spec(spec)) for spec in specs])
             return False

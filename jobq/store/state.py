@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from jobq.command import BadRecord, Command, Record
-from jobq.job import Job, QueueSettings, Spec
+from jobq.job import Job, Spec
+from jobq.queues import QueueSettings
 from jobq.rules.dependencies import Dependents
 from jobq.rules.order import Waiting
 from jobq.rules.serving import ALL_QUEUES
+from jobq.rules.sharing import wants
 from jobq.rules.uniqueness import Keys, to_keep
 from jobq.store.failures import Tally, was_open
 from jobq.store.indexes import Names, Running
@@ -64,6 +66,9 @@ class StoreState:
         self.waiting.note(before, after)
         for job_id in released:
             self.waiting.place(self.jobs[job_id])
+        for job in (before, after):
+            if job is not None and (job.spec.locks or job.spec.needs):
+                self.waiting.offer(wants(job.spec), self.jobs)
         self.running.note(before, after)
         self.names.note(before, after)
         self.keys.note(before, after)
@@ -104,6 +109,19 @@ class StoreState:
             self.queues.pop(settings.name, None)
         else:
             self.queues[settings.name] = settings
+
+    def set_resource(self, name: str, count: int) -> None:
+        """Set how much there is of a resource; 0: there is none."""
+        counts = self.waiting.shared.counts
+        counts[name] = count
+        if not count:
+            del counts[name]
+        self.waiting.offer([name], self.jobs)
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """How much there is of each resource."""
+        return self.waiting.shared.counts
 
     def pauses(self) -> dict[str, str]:
         """Return the reasons of the paused queues, by name; "*": all queues."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from jobq.job import Job, Moment, State
 from jobq.rules.reasons import Situation
+from jobq.rules.sharing import why_lacking
 from jobq.store import presence
 from jobq.store.format import FORMAT
 from jobq.store.store import Store
@@ -25,7 +26,10 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     silent = {job.id: now.wall - at for job in jobs if job.running is not None and (at := _last_output(store, job))}
     parents = {job.id: sorted(store.state.dependents.waits_for(job)) for job in jobs if not job.state.final}
     blocking = {job_id: [store.state.jobs[parent] for parent in ids] for job_id, ids in parents.items() if ids}
-    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), blocking, silent)
+    shared = store.state.waiting.shared
+    queued = [job for job in jobs if job.state is State.QUEUED and (job.spec.locks or job.spec.needs)]
+    lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
+    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), blocking, lacking, silent)
 
 
 def _last_output(store: Store, job: Job) -> float:

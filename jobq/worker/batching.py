@@ -55,6 +55,7 @@ def runs_alone(job: Job) -> bool:
     """Return True if the job must not wait behind others in a slot.
 
     Its command may not fit into the pipe. Or it must run only once: after a power cut, a job that only waited in a slot
-    counts as one that may have started.
+    counts as one that may have started. Or it holds what others wait for.
     """
-    return not attempts_left(job) or len(ascii(job.command)) + len(ascii(job.spec.cwd)) > LONG_COMMAND
+    shares = bool(job.spec.locks or job.spec.needs)
+    return shares or not attempts_left(job) or len(ascii(job.command)) + len(ascii(job.spec.cwd)) > LONG_COMMAND

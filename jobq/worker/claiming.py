@@ -66,7 +66,10 @@ class Claiming:
                 if at and alone:
                     state.waiting.push(job)
                     break
-                yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name)
+                given = tuple(
+                    (what, state.waiting.shared.indices(what, count, state.jobs)) for what, count in job.spec.needs
+                )
+                yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name, given=given)
                 if alone:
                     break
 

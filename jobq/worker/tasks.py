@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job, Moment
@@ -32,6 +34,11 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     }
     if spec.name is not None:
         variables["JOBQ_JOB_NAME"] = spec.name
+    for resource, indices in attempt.given:
+        text = ",".join(map(str, indices))
+        variables["JOBQ_" + re.sub(r"\W", "_", resource, flags=re.ASCII).upper()] = text
+        if resource == "gpu":
+            variables["CUDA_VISIBLE_DEVICES"] = text
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     return Task(
         trace,

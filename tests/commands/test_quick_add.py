@@ -239,7 +239,7 @@ def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
     assert own == {
         "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
-        "jobq.options.policies", "jobq.options.instants", "jobq.durations", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
+        "jobq.options.policies", "jobq.options.kinds", "jobq.options.instants", "jobq.durations", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
     }  # fmt: skip
     assert not set(loaded) & {
         "typing",

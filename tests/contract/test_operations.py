@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from jobq.command import BadRecord
-from jobq.job import Job, Moment, Pause, QueueSettings, Spec, State
+from jobq.job import Job, Moment, Spec, State
+from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.rules.uniqueness import Kept
 from jobq.store.format import BASE, FORMAT
 from jobq.store.journal import decode_line
-from jobq.store.operations import OPERATIONS, AddJobs, Move, Operation, PutJob, RemoveJob, SetQueue
+from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.records import MISFITS
-from jobq.store.replay import apply_line, decode
+from jobq.store.replay import OPERATIONS, apply_line, decode
 from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
+from jobq.store.tables import SetQueue, SetResource
 from jobq.store.writer import LINE_BYTES
 
 KEPT = Kept("key:x", 2, 5.0, "digest")
@@ -30,6 +32,7 @@ SAMPLES: dict[str, Operation] = {
     "put": PutJob(Job(1, SPEC._replace(priority=9), "other", 1.0)),
     "remove": RemoveJob(1, open_failure=True),
     "queue": SetQueue(QueueSettings("night", Pause(1.0, "disk is full"))),
+    "resource": SetResource("gpu", 4),
 }
 kinds = pytest.mark.parametrize("kind", OPERATIONS, ids=str)
 
@@ -43,7 +46,8 @@ def state() -> StoreState:
 
 def seen(known: StoreState) -> Any:
     """All that an operation may change."""
-    return known.jobs, known.removed, known.queues, known.next_id, known.running, known.names, known.failures.count
+    tables = known.queues, known.resources, known.keys.kept()
+    return known.jobs, known.removed, tables, known.next_id, known.running, known.names, known.failures.count
 
 
 def test_every_kind_has_a_sample_of_its_kind() -> None:
@@ -99,12 +103,22 @@ def test_the_settings_of_queues_survive_a_snapshot() -> None:
         QueueSettings("x", extra={"limit": 3}),
     ):
         before.set_queue(settings)
+    before.set_resource("gpu", 4)
+    before.keys.keep([KEPT])
     lines = snapshot_lines(
-        before.jobs.values(), before.queues.values(), [KEPT], 5, before.next_id, before.failures.now, before.later
+        before.jobs.values(),
+        before.queues.values(),
+        {"gpu": 4},
+        [KEPT],
+        5,
+        before.next_id,
+        before.failures.now,
+        before.later,
     )
     ends = [apply_snapshot_line(after, decode_line(line[:-1])) for line in lines]
     assert ends == [False] * (len(ends) - 1) + [True]
     assert seen(before) == seen(after)
     assert after.pauses() == {"night": "why", "*": ""}
     assert after.keys.kept() == [KEPT]
+    assert after.resources == {"gpu": 4}
     assert all(job.state is State.QUEUED for job in after.jobs.values())

@@ -10,9 +10,9 @@ import pytest
 
 from jobq.errors import UsageError
 from jobq.job import Spec
+from jobq.options.kinds import Flag
 from jobq.options.request import JobOptions, spec_fields
 from jobq.options.table import OPTIONS, JobOption
-from jobq.options.values import Flag
 from jobq.store.records import read_spec, spec_record
 from jobq.views.detail import label_of
 from tests.conftest import Cli
@@ -37,6 +37,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "after": ("1", (1,)),
     "after_any": ("1", (1,)),
     "after_fail": ("1", (1,)),
+    "locks": ("db", ("db",)),
+    "needs": ("gpu=2", (("gpu", 2),)),
     "key": ("welcome:42", "welcome:42"),
     "once": ("", True),
     "unique": ("", True),
@@ -67,6 +69,8 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "after": "@x",
     "after_any": "7-3",
     "after_fail": "",
+    "locks": "7",
+    "needs": "gpu",
     "key": " ",
     "once": 7,
     "unique": 7,
@@ -109,6 +113,7 @@ def test_an_option_has_the_same_default_in_the_table_and_in_the_spec(option: Job
 @rows
 def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
     _, value = SAMPLES[option.name]
+    cli("resource", "set", "gpu", "4")
     cli.id("true")
     digest = stored(cli)["env"]
     for flag in option.flags:
@@ -124,6 +129,7 @@ def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
 @rows
 def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
+    cli.queue.set_resource("gpu", 4)
     cli.queue.add("true")
     job = cli.queue.add("true", **{option.name: value})
     if option.name == "env":
@@ -141,6 +147,7 @@ def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cl
 @rows
 def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
+    cli.queue.set_resource("gpu", 4)
     cli.queue.add("true")
     job_id = cli("add", *words(option, option.flags[0]), "true").stdout.strip()
     shown = cli("show", job_id).stdout

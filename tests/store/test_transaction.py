@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobq.job import Moment, Pause, QueueSettings, Spec
+from jobq.job import Moment, Spec
+from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction
 from jobq.store.format import BASE, FORMAT
-from jobq.store.operations import SetQueue
 from jobq.store.store import Store
+from jobq.store.tables import SetQueue
 from jobq.store.transaction import Add, FormatTooOld
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")

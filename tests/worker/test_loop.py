@@ -10,12 +10,13 @@ import pytest
 
 from jobq.engine.task import Key
 from jobq.errors import NotSaved
-from jobq.job import Ending, Job, Moment, Outcome, Pause, QueueSettings, Spec, State
+from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction
 from jobq.store.format import FORMAT
-from jobq.store.operations import SetQueue
 from jobq.store.store import Store
+from jobq.store.tables import SetQueue
 from jobq.store.transaction import Add
 from jobq.worker.loop import Worker
 from jobq.worker.signals import StopSignals

@@ -1,0 +1,140 @@
+"""More kinds of option values: flags, choices, keys, and names of jobs, locks and resources. Light, as `values`."""
+
+from __future__ import annotations
+
+from jobq.errors import UsageError
+from jobq.options.values import ID, MOST_STORED, Kind, Rule, parse_name
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Flag(Kind):
+    """Yes or no: the flag alone says yes."""
+
+    metavar = ""
+    stored = Rule((bool,))
+    from_text = False
+
+    def parse(self, text: str) -> bool:  # noqa: ARG002
+        """Return True: the flag was given."""
+        return True
+
+    def shown(self, value: Any) -> str:
+        """Return yes or no."""
+        return "yes" if value else "no"
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.metavar = "|".join(words)
+
+    def parse(self, text: str) -> str:
+        """Return the word. Raises UsageError."""
+        if text not in self.words:
+            raise UsageError(f"{text!r} is not possible here", f"give {', '.join(self.words[:-1])} or {self.words[-1]}")
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if it is none of the words."""
+        self.parse(value)
+
+
+MOST_KEY = 500  # characters
+
+
+class Identity(Kind):
+    """The key of a job: any text in one line."""
+
+    metavar = "KEY"
+
+    def parse(self, text: str) -> str:
+        """Return the key. Raises UsageError."""
+        if not text.strip() or len(text) > MOST_KEY or not text.isprintable():
+            raise UsageError(f"{text!r:.60} can't be a key", f"use 1 to {MOST_KEY} printable characters")
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if this can't be a key."""
+        self.parse(value)
+
+
+class Locks(Kind):
+    """Names of locks."""
+
+    metavar = "NAME"
+    stored = Rule((list, tuple), lambda names: all(isinstance(name, str) for name in names))
+
+    def parse(self, text: str) -> str:
+        """Return the name. Raises UsageError."""
+        return parse_name(text)
+
+    def collect(self, values: Any) -> tuple[str, ...]:
+        """Return the names, each once, in order. Raises UsageError, TypeError."""
+        return tuple(sorted({parse_name(name) for name in ([values] if isinstance(values, str) else values)}))
+
+    def shown(self, value: Any) -> str:
+        """Return the names."""
+        return ", ".join(value)
+
+    def as_json(self, value: Any) -> list[str]:
+        """Return the names."""
+        return list(value)
+
+
+class Needs(Kind):
+    """Resources, and how much of each."""
+
+    metavar = "NAME=N"
+    stored = Rule((list, tuple), lambda needs: all(_is_need(need) for need in needs))
+
+    def parse(self, text: str) -> tuple[str, int]:
+        """Return the name and the number. Raises UsageError."""
+        name, _, number = text.partition("=")
+        if not number.isascii() or not number.isdecimal() or not 0 < int(number[:9]) < 10**6:
+            raise UsageError(f"{text!r} is not a need", "write it like gpu=2")
+        return parse_name(name), int(number)
+
+    def collect(self, values: Any) -> tuple[tuple[str, int], ...]:
+        """Return the needs by name. Raises UsageError, TypeError."""
+        if isinstance(values, dict):
+            values = [f"{name}={number}" for name, number in values.items()]
+        pairs = [values] if isinstance(values, str) else values
+        return tuple(sorted(dict(self.parse(pair) if isinstance(pair, str) else pair for pair in pairs).items()))
+
+    def shown(self, value: Any) -> str:
+        """Return them as they are given."""
+        return ", ".join(f"{name}={number}" for name, number in value)
+
+    def as_json(self, value: Any) -> dict[str, int]:
+        """Return an object."""
+        return dict(value)
+
+
+def _is_need(need: Any) -> bool:
+    return isinstance(need, (list, tuple)) and len(need) == 2 and isinstance(need[0], str) and ID.allows(need[1])
+
+
+class Jobs(Kind):
+    """Jobs, as any command names them; stored as their ids at the time of adding."""
+
+    metavar = "JOB"
+    stored = Rule((list, tuple), lambda ids: all(isinstance(i, int) and 0 < i <= MOST_STORED for i in ids))
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if the word can't name jobs, NotFound if it is a number beyond all ids."""
+        from jobq.options.selectors import parse  # noqa: PLC0415  # which the quick `add` does without
+
+        parse(value)
+
+    def shown(self, value: Any) -> str:
+        """Return the ids."""
+        return ", ".join(map(str, value)) or "none"
+
+    def as_json(self, value: Any) -> list[int]:
+        """Return the ids."""
+        return list(value)
