@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--lock|--log-max|--max-lost|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--state|--stop-after|--store|--success-codes|--tail|--timeout|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--state|--stop-after|--store|--success-codes|--tail|--timeout|--until|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -31,7 +31,15 @@ _jobq() {
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "show --state"|"show -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "wait --state"|"wait -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "cancel --state"|"cancel -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "requeue --state"|"requeue -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "hold --state"|"hold -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
         "add --jsonl") return ;;
@@ -55,6 +63,8 @@ _jobq() {
         "add --after-fail") return ;;
         "add --lock") return ;;
         "add --need") return ;;
+        "add --label") return ;;
+        "add --meta") return ;;
         "add --key") return ;;
         "add --key-ttl") return ;;
         "add --on-conflict") return ;;
@@ -82,6 +92,8 @@ _jobq() {
         "call --after-fail") return ;;
         "call --lock") return ;;
         "call --need") return ;;
+        "call --label") return ;;
+        "call --meta") return ;;
         "call --key") return ;;
         "call --key-ttl") return ;;
         "call --on-conflict") return ;;
@@ -110,6 +122,8 @@ _jobq() {
         "run --after-fail") return ;;
         "run --lock") return ;;
         "run --need") return ;;
+        "run --label") return ;;
+        "run --meta") return ;;
         "run --key") return ;;
         "run --key-ttl") return ;;
         "run --on-conflict") return ;;
@@ -121,9 +135,43 @@ _jobq() {
         "worker --stop-after") return ;;
         "worker --on-stop") return ;;
         "list --queue"|"list -q") return ;;
+        "list --label") return ;;
+        "list --grep") return ;;
+        "list --since") return ;;
+        "list --until") return ;;
+        "show --queue"|"show -q") return ;;
+        "show --label") return ;;
+        "show --grep") return ;;
+        "show --since") return ;;
+        "show --until") return ;;
         "log --tail") return ;;
         "log --attempt") return ;;
         "wait --timeout"|"wait -t") return ;;
+        "wait --queue"|"wait -q") return ;;
+        "wait --label") return ;;
+        "wait --grep") return ;;
+        "wait --since") return ;;
+        "wait --until") return ;;
+        "cancel --queue"|"cancel -q") return ;;
+        "cancel --label") return ;;
+        "cancel --grep") return ;;
+        "cancel --since") return ;;
+        "cancel --until") return ;;
+        "requeue --queue"|"requeue -q") return ;;
+        "requeue --label") return ;;
+        "requeue --grep") return ;;
+        "requeue --since") return ;;
+        "requeue --until") return ;;
+        "hold --queue"|"hold -q") return ;;
+        "hold --label") return ;;
+        "hold --grep") return ;;
+        "hold --since") return ;;
+        "hold --until") return ;;
+        "release --queue"|"release -q") return ;;
+        "release --label") return ;;
+        "release --grep") return ;;
+        "release --since") return ;;
+        "release --until") return ;;
         "edit --queue"|"edit -q") return ;;
         "edit --retries"|"edit -r") return ;;
         "edit --backoff") return ;;
@@ -144,6 +192,8 @@ _jobq() {
         "edit --after-fail") return ;;
         "edit --lock") return ;;
         "edit --need") return ;;
+        "edit --label") return ;;
+        "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
         "edit --on-conflict") return ;;
@@ -151,27 +201,37 @@ _jobq() {
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
         "pause --reason") return ;;
+        "ack --queue"|"ack -q") return ;;
+        "ack --label") return ;;
+        "ack --grep") return ;;
+        "ack --since") return ;;
+        "ack --until") return ;;
+        "rm --queue"|"rm -q") return ;;
+        "rm --label") return ;;
+        "rm --grep") return ;;
+        "rm --since") return ;;
+        "rm --until") return ;;
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
-        "list") words="--state -s --queue -q --all -a --json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "show") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "list") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "wait") words="--timeout -t --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "cancel") words="--wait -w --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "requeue") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "hold") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "release") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "ack") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "rm") words="--verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

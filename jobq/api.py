@@ -24,7 +24,7 @@ from jobq.options.request import (
     call_command,
     of_add,
 )
-from jobq.options.selectors import Selected, parse
+from jobq.options.selectors import Selected, Wanted, parse
 from jobq.python.results import LARGEST, Result, result_of, returned
 from jobq.rules import lifecycle
 from jobq.rules.reasons import Situation
@@ -34,7 +34,7 @@ from jobq.settings import store_path
 from jobq.specs import edited_fields, make_requests, make_spec
 from jobq.store import presence
 from jobq.store.pauses import read_note
-from jobq.store.selection import find_named, open_failures, resolve
+from jobq.store.selection import find_named, narrowed, open_failures, resolve
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
 
@@ -125,14 +125,17 @@ class Queue:
 
     def exists(self) -> bool:
         """Return True if there is a store already; the first add makes it."""
-        self._store.read()
-        return self._store.header is not None
+        return self._store.read() is not None and self._store.header is not None
 
-    def select(self, words: Sequence[str]) -> Selected:
-        """Return the jobs that these words name: ids, ranges, names, "@", "@failed". Raises NotFound, UsageError."""
-        selectors = list(map(parse, words))
+    def select(self, wanted: Wanted) -> Selected:
+        """Return the jobs that words name (ids, ranges, names, "@", "@failed"; no words: all), as far as they match.
+
+        Raises NotFound, UsageError.
+        """
+        selectors = list(map(parse, wanted.words))
         self._store.read()
-        return resolve(self._store, selectors)
+        named = resolve(self._store, selectors) if selectors else None
+        return narrowed(self._store, named, wanted.filters)
 
     def job(self, job_id: int) -> Job:
         """Return the job of that id. Raises NotFound."""
@@ -197,10 +200,7 @@ class Queue:
         *,
         meanwhile: Callable[[list[int]], None] = lambda _open: None,
     ) -> list[Job]:
-        """Return the jobs once all are finished. `meanwhile` gets the ids of the unfinished ones about once a second.
-
-        Raises NotFound, WaitTimeout.
-        """
+        """Return the jobs once all are finished; `meanwhile` gets the unfinished ids about once a second."""
         return waiting.wait_all(self._store, job_ids, timeout, meanwhile=meanwhile)
 
     def poll(self) -> waiting.Poll:

@@ -128,6 +128,8 @@ class Spec(NamedTuple):
     key_ttl: float = 604800.0  # seconds that a success answers for its identity
     locks: tuple[str, ...] = ()  # names; it holds them while it runs, alone
     needs: tuple[tuple[str, int], ...] = ()  # resources, and how much of each
+    labels: tuple[tuple[str, str], ...] = ()
+    meta: str | None = None  # JSON
     asked: Moment | None = None  # from when `delay` and `expires` count
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
-from jobq.options.selectors import Selected
+from jobq.commands.common import Verbose, exit_with, queue_of, report
+from jobq.commands.selecting import selects_jobs
+from jobq.options.selectors import Selected, Wanted
 from jobq.views.console import info
 
 
-def ack(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+@selects_jobs
+def ack(context: typer.Context, jobs: Wanted, *, verbose: Verbose = False) -> None:
     """Acknowledge failed jobs.
 
     Bare jobq no longer counts them. The jobs stay failed and keep their logs. Without JOB: all failures.

@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.selecting import selects_jobs
 from jobq.durations import span
 from jobq.job import Job, State
+from jobq.options.selectors import Wanted
 
 
+@selects_jobs
 def cancel(
     context: typer.Context,
-    jobs: Selectors = None,
+    jobs: Wanted,
+    *,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the jobs have ended.")] = False,
     verbose: Verbose = False,
 ) -> None:

@@ -14,7 +14,7 @@ from jobq.changes import Changed
 from jobq.commands.notes import warn_unserved
 from jobq.errors import UsageError
 from jobq.job import Job
-from jobq.options.selectors import Selected
+from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
 from jobq.views.console import acknowledge, error, info
@@ -37,11 +37,11 @@ def exit_with(code: int) -> None:
     raise typer.Exit(code)
 
 
-def resolve(queue: Queue, words: list[str] | None, example: str) -> Selected:
-    """Return the jobs that the words select; print a line if there are none. Raises UsageError, NotFound."""
-    if not words:
+def resolve(queue: Queue, wanted: Wanted, example: str) -> Selected:
+    """Return the jobs that are selected; print a line if there are none. Raises UsageError, NotFound."""
+    if not wanted:
         raise UsageError("no job is given", f"give one or more, as in: {example}")
-    selected = queue.select(words)
+    selected = queue.select(wanted)
     if not selected.ids:
         info("no such jobs")
     return selected

@@ -10,6 +10,7 @@ from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
+from jobq.options.selectors import Wanted
 
 
 @takes_job_options(only_given=True)
@@ -21,7 +22,7 @@ def edit(context: typer.Context, jobs: Selectors = None, verbose: Verbose = Fals
     Examples: jobq edit 7 --priority high; jobq edit 11-110 -q night -t 10m
     """
     queue = queue_of(context)
-    selected = resolve(queue, jobs, "'jobq edit 7 --priority high'")
+    selected = resolve(queue, Wanted(jobs or ()), "'jobq edit 7 --priority high'")
     if not options:
         raise UsageError("no option is given", "give the options to change, as in: 'jobq edit 7 --priority high'")
     if not selected.ids:

@@ -12,6 +12,7 @@ from jobq.commands.notes import warn_unserved
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
+from jobq.options.selectors import Wanted
 from jobq.views.console import error, info
 from jobq.views.logs import Printer, follow, print_log
 
@@ -47,7 +48,7 @@ def log(
 
 def one_job(queue: Queue, word: str) -> Job:
     """Return the job that the word selects. Raises NotFound, or UsageError if it selects several."""
-    ids = queue.select([word]).ids
+    ids = queue.select(Wanted([word])).ids
     if len(ids) != 1:
         raise UsageError(f"{word} selects {len(ids)} jobs", "name one job")
     return queue.job(ids[0])

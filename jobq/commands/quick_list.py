@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from jobq.api import Queue
 from jobq.commands.notes import tell_pauses
 from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import State
+from jobq.options.selectors import NO_FILTERS, Filters, Wanted
 from jobq.rules.order import claim_key
 from jobq.views.console import info, out, set_store_option
 from jobq.views.data import envelope, job_data
@@ -21,17 +21,7 @@ from jobq.views.table import print_jobs, reason
 from jobq.views.text import safe
 
 LAST_FINISHED = 20
-STATES = ", ".join(State)
 NAMES = ("list", "ls", "ps")
-
-
-class Filter(NamedTuple):
-    """The jobs to list; empty: all of them."""
-
-    words: Sequence[str] = ()  # ids, ranges, names
-    states: Sequence[str] = ()
-    queues: Sequence[str] = ()
-    everything: bool = False  # also what finished long ago
 
 
 def read(words: Sequence[str]) -> bool:
@@ -47,14 +37,15 @@ def read(words: Sequence[str]) -> bool:
     if store is not None:
         set_store_option(store)
     if words:
-        print_list(Queue(store), parsed[0], json=parsed[1])
+        wanted, flags = parsed
+        print_list(Queue(store), wanted, everything=flags["-a"], json=flags["--json"])
     else:
         status(Queue(store))
     return True
 
 
-def parse(words: Sequence[str]) -> tuple[Filter, bool] | None:
-    """Return what to list, and whether as JSON; None if these are not plain words."""
+def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
+    """Return what to list, and the flags -a and --json; None if these are not plain words."""
     values: dict[str, list[str]] = {"-s": [], "-q": [], "": []}
     flags = {"-a": False, "--json": False}
     rest = iter(words)
@@ -68,19 +59,20 @@ def parse(words: Sequence[str]) -> tuple[Filter, bool] | None:
             values[name].append(value)
         else:
             return None
-    return Filter(values[""], values["-s"], values["-q"], flags["-a"]), flags["--json"]
+    return Wanted(values[""], Filters(frozenset(map(state_of, values["-s"])), frozenset(values["-q"]))), flags
 
 
-def print_list(queue: Queue, wanted: Filter, *, json: bool) -> None:
-    """Print the jobs, as a table or as JSON. Raises UsageError for a state that there is not, NotFound."""
-    states, queues = set(map(state_of, wanted.states)), set(wanted.queues)
+def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool) -> None:
+    """Print the jobs, as a table or as JSON. Raises UsageError, NotFound."""
+    filters = wanted.filters
     if wanted.words:
-        shown = queue.jobs_of(queue.select(wanted.words).ids)
+        shown = queue.jobs_of(queue.select(wanted).ids)
     else:
-        finished = queue.finished() if wanted.everything or states else islice(queue.finished(), LAST_FINISHED)
+        whole = everything or filters != NO_FILTERS._replace(queues=filters.queues)
+        finished = queue.finished() if whole else islice(queue.finished(), LAST_FINISHED)
         waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
-        shown = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
-    shown = [job for job in shown if (not states or job.state in states) and (not queues or job.spec.queue in queues)]
+        jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
+        shown = list(filter(filters.match, jobs))
     around = queue.situation(shown)
     tell_pauses(queue)
     if json:
@@ -96,4 +88,4 @@ def state_of(text: str) -> State:
     try:
         return State(text)
     except ValueError:
-        raise UsageError(f"--state: {text} is not a state", f"use one of {STATES}") from None
+        raise UsageError(f"--state: {text} is not a state", f"use one of {', '.join(State)}") from None

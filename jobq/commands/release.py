@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
 from jobq.commands.notes import warn_unserved
+from jobq.commands.selecting import selects_jobs
+from jobq.options.selectors import Wanted
 
 
-def release(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+@selects_jobs
+def release(context: typer.Context, jobs: Wanted, *, verbose: Verbose = False) -> None:
     """Let held jobs start.
 
     In a range or a state, jobs that are not held are left alone.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.selecting import selects_jobs
+from jobq.options.selectors import Wanted
 
 
-def rm(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False) -> None:
+@selects_jobs
+def rm(context: typer.Context, jobs: Wanted, *, verbose: Verbose = False) -> None:
     """Remove jobs and delete their logs.
 
     A running job must be cancelled first. In a range or a state, running jobs are left alone.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from jobq.commands.common import Json, Selectors, queue_of
+from jobq.commands.common import Json, queue_of
+from jobq.commands.selecting import selects_jobs
+from jobq.options.selectors import Wanted
 from jobq.views.console import info, out
 from jobq.views.data import envelope, job_data, result_data
 from jobq.views.detail import describe
 from jobq.views.table import reason
 
 
-def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> None:
+@selects_jobs
+def show(context: typer.Context, jobs: Wanted, *, json: Json = False) -> None:
     """Show the details of jobs.
 
     It shows the command, the main options, every attempt and the history. Without JOB, it shows the job added last.
@@ -19,7 +22,7 @@ def show(context: typer.Context, jobs: Selectors = None, json: Json = False) -> 
     Examples: jobq show; jobq show 7; jobq show @failed --json
     """
     queue = queue_of(context)
-    found = queue.jobs_of(queue.select(jobs or ["@"]).ids)
+    found = queue.jobs_of(queue.select(jobs or Wanted(["@"])).ids)
     around = queue.situation(found)
     if json:
         out(

@@ -6,22 +6,25 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, exit_with, queue_of
+from jobq.commands.common import exit_with, queue_of
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import value_of
+from jobq.commands.selecting import selects_jobs
 from jobq.durations import duration
 from jobq.errors import NotFound
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import State
-from jobq.options.selectors import select_one
+from jobq.options.selectors import Wanted, select_one
 from jobq.views.console import advise, error, info
 from jobq.views.lines import why_ended
 from jobq.views.text import command_line
 
 
+@selects_jobs
 def wait(
     context: typer.Context,
-    jobs: Selectors = None,
+    jobs: Wanted,
+    *,
     timeout: Annotated[str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Give up after this.")] = None,
 ) -> None:
     """Wait until jobs are finished.
@@ -32,7 +35,7 @@ def wait(
     Examples: jobq wait 7; jobq wait -t 10m 11-110
     """
     queue = queue_of(context)
-    one = select_one(jobs or [])
+    one = select_one(jobs.words)
     try:
         ids = queue.select(jobs).ids if jobs else [job.id for job in queue.jobs()]
     except NotFound as e:

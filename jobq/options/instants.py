@@ -7,8 +7,10 @@ from jobq.options.values import Kind, Rule
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, tzinfo
 
+DAY, WEEK = 86_400.0, 604_800.0  # seconds
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FORMS = "write 22:00, tomorrow 9:00, mon 8:00 or 2026-12-24T18:00; a zone such as Europe/Berlin may follow"
 LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
@@ -59,6 +61,20 @@ def instant(text: str, now: datetime) -> float:
     return seconds
 
 
+def past_instant(text: str, duration: Callable[[str], float]) -> float:
+    """Return the last moment that a text means: so long ago, or the last time of a day. Raises UsageError."""
+    from datetime import datetime  # noqa: PLC0415
+
+    now = datetime.now().astimezone()
+    try:
+        return now.timestamp() - duration(text)
+    except UsageError:
+        seconds = instant(text, now)
+    while seconds > now.timestamp() and text.partition(" ")[0].lower() not in {"tomorrow", "today"} and "-" not in text:
+        seconds -= WEEK if text[:1].isalpha() else DAY
+    return seconds
+
+
 def zone_of(name: str) -> tzinfo:
     """Return the time zone of a name. Raises UsageError."""
     from zoneinfo import ZoneInfo  # noqa: PLC0415
@@ -78,7 +94,7 @@ def _moment(text: str, now: datetime) -> datetime:
 
     first, _, rest = text.lower().partition(" ")
     here = now.replace(tzinfo=None)
-    day = {"today": 0, "tomorrow": 1}.get(first)
+    day = {"yesterday": -1, "today": 0, "tomorrow": 1}.get(first)
     if first[:3] in DAYS and first in {first[:3], *LONG_DAYS}:
         day = (DAYS.index(first[:3]) - here.weekday()) % 7
         if _at_time(here, rest) + timedelta(day) <= here:

@@ -115,6 +115,85 @@ class Needs(Kind):
         return dict(value)
 
 
+MOST_META = 10_000  # characters
+
+
+class Labels(Kind):
+    """Labels: names and values."""
+
+    metavar = "NAME=VALUE"
+    stored = Rule((list, tuple), lambda pairs: all(_is_label(pair) for pair in pairs))
+
+    def parse(self, text: str) -> tuple[str, str]:
+        """Return the name and the value. Raises UsageError."""
+        name, equals, value = text.partition("=")
+        if not equals or not _is_label((name, value)):
+            raise UsageError(f"{text!r:.60} is not a label", "write it like model=large, in printable characters")
+        return parse_name(name), value
+
+    def collect(self, values: Any) -> tuple[tuple[str, str], ...]:
+        """Return the labels by name. Raises UsageError, TypeError."""
+        if isinstance(values, dict):
+            values = [f"{name}={value}" for name, value in values.items()]
+        pairs = [values] if isinstance(values, str) else values
+        return tuple(sorted(dict(self.parse(pair) if isinstance(pair, str) else pair for pair in pairs).items()))
+
+    def shown(self, value: Any) -> str:
+        """Return them as they are given."""
+        return ", ".join(f"{name}={text}" for name, text in value)
+
+    def as_json(self, value: Any) -> dict[str, str]:
+        """Return an object."""
+        return dict(value)
+
+
+def _is_label(pair: Any) -> bool:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        return False
+    return 0 < len(pair[0]) <= 128 and len(pair[1]) <= 500 and pair[0].isprintable() and pair[1].isprintable()
+
+
+class Meta(Kind):
+    """Any JSON that goes with a job; kept as its text."""
+
+    metavar = "JSON"
+
+    def __init__(self) -> None:
+        self.stored = Rule((str,), _is_json)
+
+    def parse(self, text: str) -> str:
+        """Return the JSON in one spelling. Raises UsageError."""
+        import json  # noqa: PLC0415  # which the quick `add` does without
+
+        try:
+            found = json.dumps(json.loads(text), separators=(",", ":"), allow_nan=False)
+        except (ValueError, RecursionError) as e:
+            raise UsageError(f"{text!r:.60} is not JSON: {e}", 'write it like \'{"owner": "me"}\'') from None
+        if len(found) > MOST_META:
+            raise UsageError(f"the JSON has {len(found)} characters; the limit is {MOST_META}", "put it into a file")
+        return found
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if the text is no JSON."""
+        self.parse(value)
+
+    def as_json(self, value: str) -> Any:
+        """Return the value."""
+        import json  # noqa: PLC0415
+
+        return json.loads(value)
+
+
+def _is_json(text: str) -> bool:
+    import json  # noqa: PLC0415
+
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _is_need(need: Any) -> bool:
     return isinstance(need, (list, tuple)) and len(need) == 2 and isinstance(need[0], str) and ID.allows(need[1])
 

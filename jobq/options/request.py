@@ -88,6 +88,8 @@ class JobOptions(TypedDict, total=False):
     after_fail: str | int | Sequence[str | int | Job]
     locks: str | Sequence[str]
     needs: str | Sequence[str] | Mapping[str, int]  # "gpu=2"
+    labels: str | Sequence[str] | Mapping[str, str]  # "model=large"
+    meta: str | None  # JSON
     key: str | None
     once: bool  # only if no job with this key, or command and directory, is unfinished or has succeeded
     unique: bool  # ... is unfinished

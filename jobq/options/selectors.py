@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jobq.command import as_typed
 from jobq.errors import NotFound, UsageError
-from jobq.job import State
+from jobq.job import Job, State
 
 LONGEST_ID = 18  # digits
 FORMS = "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state)"
@@ -42,6 +43,43 @@ class InState(NamedTuple):
 
 
 Selector = Range | Named | Added | InState
+
+
+class Filters(NamedTuple):
+    """What narrows a selection; empty: nothing."""
+
+    states: frozenset[State] = frozenset()
+    queues: frozenset[str] = frozenset()
+    labels: tuple[tuple[str, str | None], ...] = ()  # None: any value
+    text: str | None = None  # in the command or the name
+    since: float | None = None  # the latest event was not before; wall clock
+    until: float | None = None
+
+    def match(self, job: Job) -> bool:
+        """Return True if the job is meant."""
+        own = dict(job.spec.labels)
+        latest = job.history[-1].at if job.history else job.added_at
+        return (
+            (not self.states or job.state in self.states)
+            and (not self.queues or job.spec.queue in self.queues)
+            and all(name in own and value in {None, own[name]} for name, value in self.labels)
+            and (self.text is None or self.text in as_typed(job.command) or self.text in (job.spec.name or ""))
+            and (self.since is None or latest >= self.since)
+            and (self.until is None or latest <= self.until)
+        )
+
+
+NO_FILTERS = Filters()
+
+
+class Wanted(NamedTuple):
+    """The jobs that a command is about: those that the words name (no words: all), as far as they match."""
+
+    words: Sequence[str] = ()
+    filters: Filters = NO_FILTERS
+
+    def __bool__(self) -> bool:
+        return bool(self.words) or self.filters != NO_FILTERS
 
 
 class Selected(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
-from jobq.options.kinds import Choice, Flag, Identity, Jobs, Locks, Needs
+from jobq.options.kinds import Choice, Flag, Identity, Jobs, Labels, Locks, Meta, Needs
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
@@ -76,7 +76,7 @@ class JobOption:
         """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
         if value is None and self.default is None:
             return None
-        if isinstance(self.kind, (Locks, Needs)):
+        if isinstance(self.kind, (Labels, Locks, Needs)):
             return self._collected(self.kind, value)
         if isinstance(value, str) and self.kind.from_text:
             return self._named(self.name, self.kind.parse, value)
@@ -85,7 +85,7 @@ class JobOption:
         self._named(self.name, self.kind.check, value)
         return value
 
-    def _collected(self, kind: Locks | Needs, value: Any) -> Any:
+    def _collected(self, kind: Labels | Locks | Needs, value: Any) -> Any:
         try:
             return self._named(self.name, kind.collect, value)
         except (TypeError, ValueError, AttributeError):
@@ -149,6 +149,9 @@ OPTIONS = (
               "Not while another job holds this lock.", many=True, since=3, alone=False),
     JobOption("needs", ("--need",), Needs(), (),
               "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True, since=3, alone=False),
+    JobOption("labels", ("--label",), Labels(), (),
+              "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False),
+    JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3, alone=False),
     JobOption("key", ("--key",), Identity(), None,
               "The work that it is, for --once, in your words.", since=3, alone=False),
     JobOption("once", ("--once",), Flag(), False,

@@ -150,8 +150,9 @@ def read_spec(record: object) -> Spec:
     for name in ("after", "after_any", "after_fail", "locks"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    if "needs" in fields:
-        fields["needs"] = tuple((name, count) for name, count in fields["needs"])
+    for name in ("needs", "labels"):
+        if name in fields:
+            fields[name] = tuple((one, other) for one, other in fields[name])
     if "vars" in fields:
         fields["vars"] = tuple(fields["vars"].items())
     return _build(Spec, fields)

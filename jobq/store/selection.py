@@ -8,7 +8,7 @@ from itertools import chain
 
 from jobq.errors import NotFound
 from jobq.job import Job
-from jobq.options.selectors import Added, InState, Named, Range, Selected, Selector
+from jobq.options.selectors import NO_FILTERS, Added, Filters, InState, Named, Range, Selected, Selector
 from jobq.store.store import Store
 
 
@@ -17,6 +17,18 @@ def resolve(store: Store, selectors: Sequence[Selector]) -> Selected:
     found = [(selector.is_one, list(_ids(store, selector))) for selector in selectors]
     named = chain.from_iterable(ids for is_one, ids in found if is_one)
     return Selected(list(dict.fromkeys(chain.from_iterable(ids for _, ids in found))), frozenset(named))
+
+
+def narrowed(store: Store, selected: Selected | None, filters: Filters) -> Selected:
+    """Return those of the selected jobs (None: of all) that match. What a filter leaves out was not named itself."""
+    if selected is None:
+        jobs = chain(store.finished_jobs(), store.state.unfinished())
+        return Selected(sorted(job.id for job in jobs if filters.match(job)), frozenset())
+    if filters == NO_FILTERS:
+        return selected
+    found = store.find_all(selected.ids)
+    ids = [job_id for job_id in selected.ids if job_id in found and filters.match(found[job_id])]
+    return Selected(ids, selected.named & set(ids))
 
 
 def _ids(store: Store, selector: Selector) -> Iterable[int]:

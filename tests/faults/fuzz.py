@@ -39,6 +39,7 @@ from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged, StoreError, UsageError
 from jobq.job import Attempt, Ending, Outcome
 from jobq.options.request import call_command
+from jobq.options.selectors import Wanted
 from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle
 from jobq.store import check, environment
@@ -417,9 +418,9 @@ def fuzz_of_words(bench: Bench) -> Figures:
     figures = Figures()
     fuzz = Fuzz(bench, figures)
     for reader in (duration, *(option.parse for option in OPTIONS)):
-        fuzz(reader.__name__, WORDS, reader, UsageError)
+        fuzz(reader.__name__, WORDS, reader, JobqError)
     queue = Queue(str(small_store(bench.folder / "store").path))
-    fuzz("handles", st.lists(WORDS, max_size=3), queue.select, JobqError)
+    fuzz("handles", st.lists(WORDS, max_size=3), lambda words: queue.select(Wanted(words)), JobqError)
     fuzz(
         "arguments of a call",
         st.lists(WORDS | WORDS.map(":=".__add__) | JSON.map(str).map("a:=".__add__), max_size=3),

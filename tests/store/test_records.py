@@ -21,12 +21,13 @@ BYTE = st.none() | st.integers(0, 255)
 CODES = st.sampled_from(["0", "1,3-5", "SIGKILL,timeout"])
 IDS = st.lists(st.integers(1, 2**62), max_size=3).map(tuple)
 GIVEN = st.lists(st.tuples(TEXT, st.lists(st.integers(0, 9), max_size=2).map(tuple)), max_size=2).map(tuple)
+LABEL = st.text("az=", min_size=1, max_size=3)
 EXTRA = st.none() | st.dictionaries(TEXT.map("new-".__add__), TEXT, min_size=1, max_size=2)
 SPECS = st.builds(
     Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
     backoff=st.sampled_from(["exp:1..3600", "linear:0..5", "const:0.25", "list:1,5,60"]), jitter=st.sampled_from(["10%", "full", "none"]),
     retry_on=st.none() | CODES, no_retry_on=st.none() | CODES, success_codes=st.sampled_from(["0", "0,3-5"]), max_lost=COUNT,
-    after=IDS, after_any=IDS, after_fail=IDS, locks=st.lists(TEXT, max_size=2).map(tuple), needs=st.lists(st.tuples(TEXT, st.integers(1, 2**62)), max_size=2).map(tuple), key=st.none() | TEXT.map("k".__add__), once=st.booleans(), unique=st.booleans(), key_ttl=SPAN, timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
+    after=IDS, after_any=IDS, after_fail=IDS, locks=st.lists(TEXT, max_size=2).map(tuple), needs=st.lists(st.tuples(TEXT, st.integers(1, 2**62)), max_size=2).map(tuple), labels=st.lists(st.tuples(LABEL, LABEL), max_size=2).map(tuple), meta=st.none() | st.sampled_from(["{}", "[1]"]), key=st.none() | TEXT.map("k".__add__), once=st.booleans(), unique=st.booleans(), key_ttl=SPAN, timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
     asked=st.none() | st.builds(Moment, TIME, st.floats(-1e12, 1e12), TEXT), name=st.none() | TEXT, runner=st.none() | WORD,
     vars=st.dictionaries(TEXT, TEXT, max_size=2).map(lambda variables: tuple(variables.items())), extra=EXTRA,
 )  # fmt: skip
