@@ -28,8 +28,13 @@ _jobq() {
     done
     case "$command $prev" in
         "add --priority"|"add -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "add --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "add --on-conflict") COMPREPLY=($(compgen -W "skip replace fail" -- "$cur")); return ;;
         "call --priority"|"call -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "call --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "call --on-conflict") COMPREPLY=($(compgen -W "skip replace fail" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "run --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
         "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "show --state"|"show -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "wait --state"|"wait -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
@@ -38,15 +43,16 @@ _jobq() {
         "hold --state"|"hold -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "edit --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "edit --on-conflict") COMPREPLY=($(compgen -W "skip replace fail" -- "$cur")); return ;;
         "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         "add --from") _jobq_files; return ;;
-        "add --jsonl") return ;;
+        "add --jsonl") _jobq_files; return ;;
         "add --queue"|"add -q") return ;;
         "add --retries"|"add -r") return ;;
         "add --backoff") return ;;
-        "add --jitter") return ;;
         "add --retry-on") return ;;
         "add --no-retry-on") return ;;
         "add --success-codes") return ;;
@@ -67,7 +73,6 @@ _jobq() {
         "add --meta") return ;;
         "add --key") return ;;
         "add --key-ttl") return ;;
-        "add --on-conflict") return ;;
         "add --name"|"add -n") return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
@@ -75,7 +80,6 @@ _jobq() {
         "call --queue"|"call -q") return ;;
         "call --retries"|"call -r") return ;;
         "call --backoff") return ;;
-        "call --jitter") return ;;
         "call --retry-on") return ;;
         "call --no-retry-on") return ;;
         "call --success-codes") return ;;
@@ -96,7 +100,6 @@ _jobq() {
         "call --meta") return ;;
         "call --key") return ;;
         "call --key-ttl") return ;;
-        "call --on-conflict") return ;;
         "call --name"|"call -n") return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
@@ -105,7 +108,6 @@ _jobq() {
         "run --queue"|"run -q") return ;;
         "run --retries"|"run -r") return ;;
         "run --backoff") return ;;
-        "run --jitter") return ;;
         "run --retry-on") return ;;
         "run --no-retry-on") return ;;
         "run --success-codes") return ;;
@@ -124,9 +126,6 @@ _jobq() {
         "run --need") return ;;
         "run --label") return ;;
         "run --meta") return ;;
-        "run --key") return ;;
-        "run --key-ttl") return ;;
-        "run --on-conflict") return ;;
         "run --name"|"run -n") return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
@@ -175,7 +174,6 @@ _jobq() {
         "edit --queue"|"edit -q") return ;;
         "edit --retries"|"edit -r") return ;;
         "edit --backoff") return ;;
-        "edit --jitter") return ;;
         "edit --retry-on") return ;;
         "edit --no-retry-on") return ;;
         "edit --success-codes") return ;;
@@ -196,7 +194,6 @@ _jobq() {
         "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
-        "edit --on-conflict") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
@@ -214,9 +211,9 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker list show log wait cancel requeue hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "add") words="--from --jsonl --exec --shell --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
+        "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --name -n --cwd -C --env -e --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobq import clock
+from jobq.checks import check_order
 from jobq.command import Command
 from jobq.errors import NotFound, Refused
-from jobq.job import Job, Moment, Spec
-from jobq.options.request import check_command
+from jobq.job import Job, Moment, Spec, State
+from jobq.options.request import check_commands
 from jobq.options.selectors import Selector
 from jobq.rules import lifecycle
 from jobq.rules.consequences import why_skipped
@@ -31,6 +32,7 @@ class Added(NamedTuple):
 
     ids: Sequence[int]
     new: Sequence[int]
+    replaced: Sequence[int] = ()  # jobs that were there, and have what was asked for now
 
 
 class Request(NamedTuple):
@@ -77,8 +79,7 @@ def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
 def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
     commands = [command for request in requests for command in request.commands]
     lines = [line for request in requests for line in request.lines]
-    for number, command in zip(lines or range(1, len(commands) + 1), commands, strict=True):
-        check_command(command, number if len(commands) > 1 or lines else 0)
+    check_commands(commands, lines)
     if not commands:
         return Added((), ())
     now = clock.now()
@@ -87,31 +88,43 @@ def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
         return Added(ids, ids)
     with store.transaction(now.wall) as transaction:
         added = [_store_request(store, transaction, request, now) for request in requests]
-    return Added([i for one in added for i in one.ids], [i for one in added for i in one.new])
+    return Added(
+        [i for one in added for i in one.ids],
+        [i for one in added for i in one.new],
+        [i for one in added for i in one.replaced],
+    )
 
 
 def _store_request(store: Store, transaction: Transaction, request: Request, now: Moment) -> Added:
     spec = request.spec
-    for name, selectors in request.waits.items():
-        ids: Any = tuple(sorted(resolve(store, selectors).ids))
-        spec = spec._replace(**{name: ids})
-    there, fresh = already_there(transaction, spec, request.commands, now, request.on_conflict)
+    try:
+        for name, selectors in request.waits.items():
+            ids: Any = tuple(sorted(resolve(store, selectors).ids))
+            spec = spec._replace(**{name: ids})
+    except NotFound as e:
+        raise Refused(f"line {request.lines[0]}: {e}" if request.lines else str(e), e.hint) from None
+    there, fresh, replaced = already_there(transaction, spec, request.commands, now, request.on_conflict)
     new: Sequence[int] = ()
     if fresh:
         _check_new(transaction, spec)
         new = transaction.add(Add(spec, fresh))
     parents = transaction.find(parents_of(spec))
-    for job_id in new:
-        if request.hold:
+    cause = why_skipped(transaction.jobs[new[0]], parents) if new else None
+    for job_id in [*new, *replaced]:
+        if request.hold and transaction.jobs[job_id].state is State.QUEUED:
             transaction.put(lifecycle.hold(transaction.jobs[job_id], now))
-        skip_at_once(transaction, transaction.jobs[job_id], parents)
-    return Added([new[-place - 1] if place < 0 else place for place in there], new)
+    if cause is not None:
+        for job_id in new:
+            transaction.put(lifecycle.skip(transaction.jobs[job_id], now, cause.skipped_for or cause.id))
+        if cause.skipped_for is None and not cause.skips:
+            transaction.put(cause._replace(skips=True), cause)
+    return Added([new[-place - 1] if place < 0 else place for place in there], new, replaced)
 
 
-def _check_new(transaction: Transaction, spec: Spec) -> None:
-    """Raise Refused if the name is taken, NotFound if a job that the new one is after is missing."""
+def _check_new(transaction: Transaction, spec: Spec, besides: int = 0) -> None:
+    """Raise Refused if the name is taken (`besides`: by another job), NotFound if a job that it is after is missing."""
     other = transaction.state.named(spec.name) if spec.name is not None else None
-    if other is not None and not other.state.final:
+    if other is not None and not other.state.final and other.id != besides:
         raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
     counts = transaction.state.resources
     for name, number in spec.needs:
@@ -126,10 +139,14 @@ def _check_new(transaction: Transaction, spec: Spec) -> None:
 
 def already_there(
     transaction: Transaction, spec: Spec, commands: Sequence[Command], now: Moment, on_conflict: str
-) -> tuple[list[int], list[Command]]:
-    """Return for each command the id of the job that is it already, or -1 minus its place in the list of new ones."""
+) -> tuple[list[int], list[Command], list[int]]:
+    """Return for each command the id of the job that is it already, or -1 minus its place in the list of new ones.
+
+    Then the new ones, and the jobs that were replaced.
+    """
     if not asks(spec):
-        return [-1 - place for place in range(len(commands))], list(commands)
+        return [-1 - place for place in range(len(commands))], list(commands), []
+    replaced: list[int] = []
     there: list[int] = []
     fresh: dict[str, Command] = {}
     places: dict[str, int] = {}
@@ -146,9 +163,13 @@ def already_there(
         if on_conflict == "fail":
             raise Refused(f"job {known} is the same work", "leave out --on-conflict to get its id")
         if on_conflict == "replace" and job is not None and job.state in WAITING:
-            transaction.edit(lifecycle.edit(job, now, spec)._replace(command=command))
+            edited = lifecycle.edit(job, now, spec)._replace(command=command)
+            _check_new(transaction, spec, besides=known)
+            check_order(transaction, job, edited)
+            transaction.edit(edited)
+            replaced.append(known)
         there.append(known)
-    return there, list(fresh.values())
+    return there, list(fresh.values()), replaced
 
 
 def known_job(state: StoreState, spec: Spec, identity: str, now: Moment) -> int | None:
@@ -156,16 +177,15 @@ def known_job(state: StoreState, spec: Spec, identity: str, now: Moment) -> int 
     job = state.keys.unfinished(identity, state.jobs)
     if job is not None:
         return job.id
-    if spec.key is not None or spec.once:
+    if not spec.unique:
         return state.keys.succeeded(identity, state.jobs, now.wall)
     return None
 
 
-def skip_at_once(transaction: Transaction, job: Job, parents: Mapping[int, Job]) -> None:
-    """Skip a new job if one of its parents has ended in the wrong way for it already."""
-    cause = why_skipped(job, parents)
-    if cause is None:
-        return
-    transaction.put(lifecycle.skip(job, clock.now(), cause.skipped_for or cause.id))
-    if cause.skipped_for is None and not transaction.find([cause.id])[cause.id].skips:
-        transaction.put(cause._replace(skips=True), cause)
+def job_of(store: Store, added: Added) -> Job:
+    """Return the only job that was added, or was there. Raises Refused if that is known, and its record is gone."""
+    store.read()
+    job = store.find_all(added.ids).get(added.ids[0])
+    if job is None:
+        raise Refused(f"job {added.ids[0]} has done this work, and its record is gone", "leave out once and key")
+    return job

@@ -13,17 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jobq import adding, changes, clock, waiting
-from jobq.adding import Added, Request
+from jobq.adding import Added, Request, job_of
 from jobq.changes import Changed
 from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
-from jobq.options.request import (
-    JobOptions,
-    call_command,
-    of_add,
-)
+from jobq.options.request import JobOptions, call_command, of_add
 from jobq.options.selectors import Selected, Wanted, parse
 from jobq.python.results import LARGEST, Result, result_of, returned
 from jobq.rules import lifecycle
@@ -91,8 +87,7 @@ class Queue:
         name is taken), NotFound, NotSaved.
         """
         words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
-        added = self.enqueue([words], lambda: self.spec(**options), **of_add(options))
-        return self.job(added.ids[0])
+        return job_of(self._store, self.enqueue([words], lambda: self.spec(**options), **of_add(options)))
 
     def call(
         self,
@@ -110,8 +105,7 @@ class Queue:
         if isinstance(args, str) or not isinstance(args, Sequence):
             raise UsageError(f"args is a list of arguments, not {args!r:.60}")
         command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
-        added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))
-        return self.job(added.ids[0])
+        return job_of(self._store, self.enqueue([command], lambda: self.spec(**options), **of_add(options)))
 
     def result(self, job: int | Job) -> Any:
         """Return what the function of a finished job (or the one of that id) returned.

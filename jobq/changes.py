@@ -7,19 +7,16 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobq import clock
+from jobq.checks import check
 from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, Moment, State
 from jobq.options.values import parse_name
 from jobq.queues import Pause, QueueSettings
-from jobq.rules import lifecycle
-from jobq.rules.consequences import why_skipped
-from jobq.rules.dependencies import key_of, parents_of
+from jobq.rules import lifecycle, retry
 from jobq.rules.lifecycle import WrongState
-from jobq.rules.uniqueness import identity_of
 from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
-from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.tables import SetQueue, SetResource
 from jobq.store.transaction import Transaction
@@ -49,9 +46,7 @@ def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], 
         for before in jobs:
             try:
                 after = move(before, now)
-                check_name(changes.state, after)
-                check_order(changes, before, after)
-                check_once(changes.state, before, after)
+                check(changes, before, after, now)
             except Refused as e:
                 done.refused.append(e)
                 continue
@@ -114,8 +109,13 @@ def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], varia
             raise OtherEdit(job.id)
         env = environments.get(job.spec.env, job.spec.env)
         others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
-        asked = now if fields.keys() & {"delay", "expires"} else job.spec.asked
-        return lifecycle.edit(job, now, job.spec._replace(**fields, env=env, vars=others, asked=asked))
+        spec = job.spec._replace(**fields, env=env, vars=others)
+        if fields.get("delay") is not None:
+            spec = spec._replace(asked=now)
+        elif fields.get("expires") is not None:  # counts from now; what is left of the delay stays
+            left = max(0.0, retry.wait(job, now)) if job.spec.delay is not None and job.due is None else None
+            spec = spec._replace(asked=now, delay=left)
+        return lifecycle.edit(job, now, spec)
 
     try:
         return change(store, job_ids, edited)
@@ -191,40 +191,6 @@ def changing(store: Store, job_ids: Sequence[int], now: Moment) -> Iterator[tupl
             compaction.compact(store.path, now, known=compaction.Checkpoint.by(store))
         except (JobqError, OSError):
             pass  # the change is durable; the next change, or a worker, will try again
-
-
-def check_name(state: StoreState, job: Job) -> None:
-    """Raise Refused if another unfinished job has the name of this one, which is unfinished, too."""
-    if job.spec.name is not None and not job.state.final:
-        other = state.named(job.spec.name)
-        if other is not None and other.id != job.id and not other.state.final:
-            raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
-
-
-def check_order(changes: Transaction, before: Job, after: Job) -> None:
-    """Raise Refused if the job is to wait for jobs that it can't wait for: the change would skip it, or never end."""
-    if after.state.final or not (before.state.final or after.spec != before.spec) or key_of(after.spec) is None:
-        return
-    wanted = parents_of(after.spec)
-    parents = changes.find(wanted)
-    if after.spec != before.spec and (gone := wanted - parents.keys()):
-        raise Refused(f"job {after.id} can't wait for job {min(gone)}: there is none")
-    if changes.dependents.reaches(wanted, after.id, changes.jobs):
-        raise Refused(f"job {after.id} can't wait for itself", "leave out the jobs that are after it")
-    if (cause := why_skipped(after, parents)) is not None:
-        what = "be requeued" if before.state.final else "be edited"
-        hint = f"'jobq requeue {cause.id}' runs that again; those that it had skipped follow"
-        raise WrongState(before, f"{what} to run after job {cause.id}, which is {cause.state}", hint)
-
-
-def check_once(state: StoreState, before: Job, after: Job) -> None:
-    """Raise Refused if another job is the same work as this one, which is to run again or was edited."""
-    if after.state.final or not (before.state.final or after.spec != before.spec):
-        return
-    identity = identity_of(after.spec, after.command)
-    other = state.keys.unfinished(identity, state.jobs) if identity is not None else None
-    if other is not None and other.id != after.id:
-        raise Refused(f"job {other.id} is the same work as job {after.id}, and is {other.state}", "cancel one of them")
 
 
 def pause(store: Store, queue: str | None, reason: str) -> bool:

@@ -243,9 +243,15 @@ class Job(NamedTuple):
         return self.command if isinstance(self.command, Call) else None
 
     @property
+    def has_started(self) -> bool:
+        """True if it has run, or was claimed to run."""
+        last = self.attempts[-1].ending if self.attempts else None
+        return len(self.attempts) > 1 or (bool(self.attempts) and (last is None or not last.never_started))
+
+    @property
     def not_before(self) -> Due | None:
         """The moment that it waits for: that of its retry, or the one that was asked for its first start."""
-        if self.due is not None or self.attempts:
+        if self.due is not None or self.has_started:
             return self.due
         if self.spec.at is not None:
             return Due.at(self.spec.at)
@@ -253,8 +259,13 @@ class Job(NamedTuple):
 
     @property
     def deadline(self) -> Due | None:
-        """The moment when it expires, unless it has started once or is finished."""
-        return None if self.attempts or self.state.final else self._after(self.spec.expires)
+        """The moment when it expires, so long after it may start, unless it has started once or is finished."""
+        spec = self.spec
+        if spec.expires is None or self.has_started or self.state.final:
+            return None
+        return (
+            Due.at(spec.at + spec.expires) if spec.at is not None else self._after((spec.delay or 0.0) + spec.expires)
+        )
 
     def _after(self, seconds: float | None) -> Due | None:
         asked = self.spec.asked

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from jobq import clock
 from jobq.adding import Request
+from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
-from jobq.options.request import check_variables, current_directory, existing_directory, of_add, spec_fields
+from jobq.options.request import (
+    check_commands,
+    check_variables,
+    current_directory,
+    existing_directory,
+    of_add,
+    spec_fields,
+)
 from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
 from jobq.settings import environment
@@ -102,8 +110,21 @@ def edited_fields(store: Store, options: Mapping[str, Any]) -> tuple[dict[str, A
     if refused := of_add(options):
         raise UsageError(f"{BY_NAME[min(refused)].flags[0]} is for new jobs", "leave it out")
     fields: dict[str, Any] = spec_fields(options) | parents(store, options)
+    if "at" in fields or "delay" in fields:
+        fields = {"at": None, "delay": None} | fields  # one takes the place of the other
     if cwd := options.get("cwd"):
         fields["cwd"] = utf8(existing_directory(cwd))
     variables = options.get("env") or {}
     check_variables(variables)
     return fields, variables
+
+
+def check_request(commands: Sequence[Command], lines: Sequence[int], *options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is refused whatever the store holds. `options`: of all commands, or of each."""
+    check_commands(commands, lines)
+    for place, one in enumerate(options):
+        try:
+            spec_fields(one)
+            existing_directory(one.get("cwd") or "/")
+        except UsageError as e:
+            raise UsageError(f"line {lines[place]}: {e}" if len(options) == len(lines) else str(e), e.hint) from None

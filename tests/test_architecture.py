@@ -27,6 +27,7 @@ LAYERS = [
     ["engine"],
     ["worker"],
     ["waiting"],
+    ["checks"],
     ["changes", "adding"],
     ["specs"],
     ["api"],

@@ -18,6 +18,7 @@ from jobq.options.lines import parse as parse_lines
 from jobq.options.request import of_add
 from jobq.options.templates import FILE, expand, split
 from jobq.settings import interpreter
+from jobq.specs import check_request
 from jobq.system import utf8
 from jobq.views.console import info, out
 
@@ -31,6 +32,10 @@ From = Annotated[
     list[str] | None,
     typer.Option("--from", metavar="FILE", help="Add a job for each line of a file (-: standard input)."),
 ]
+Exec = Annotated[
+    bool, typer.Option("--exec", help="Run even a single word as a program, without a shell.", show_default=False)
+]
+Shell = Annotated[bool, typer.Option("--shell", help="Run even several words as one line for the shell.")]
 
 
 @takes_job_options()
@@ -38,12 +43,14 @@ def add(
     context: typer.Context,
     command: Words = None,
     from_: From = None,
+    *,
     jsonl: Annotated[
         str | None,
         typer.Option("--jsonl", metavar="FILE", help="Add a job for each line of JSON, with options of its own."),
     ] = None,
+    exec_: Exec = False,
+    shell: Shell = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands of the jobs, and add none.")] = False,
-    *,
     options: dict[str, Any],
 ) -> None:
     """Enqueue a command and print the id of its job.
@@ -60,9 +67,10 @@ def add(
         jobs = list(parse_lines(lines_of(jsonl, "--jsonl"), interpreter()))
         commands, numbers = [job.command for job in jobs], [job.number for job in jobs]
     else:
-        commands, numbers = commands_of(command, from_, options, "add")
+        commands, numbers = commands_of(command, from_, options, "add", is_line=form_of(exec_=exec_, shell=shell))
         jobs = []
     if dry_run:
+        check_request(commands, numbers, *([job.options for job in jobs] if jsonl is not None else [options]))
         for one in commands:
             out(as_typed(one))
         return
@@ -72,35 +80,48 @@ def add(
         else queue.enqueue(commands, lambda: queue.spec(**options), lines=numbers, **of_add(options))
     )
     if not added.ids:
-        info("no jobs added: the input has no lines")
+        info("no jobs added: there are no lines and no items")
         return
     acknowledge_all(queue, added, options)
 
 
+def form_of(*, exec_: bool, shell: bool) -> bool | None:
+    """Return True for a line of the shell, False for an argv, None if the words decide. Raises UsageError."""
+    if exec_ and shell:
+        raise UsageError("both --exec and --shell are given", "give one of them")
+    return True if shell else False if exec_ else None
+
+
 def commands_of(
-    words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str
+    words: list[str] | None, files: list[str] | None, options: dict[str, Any], typed: str, *, is_line: bool | None
 ) -> tuple[list[Command], list[int]]:
     """Return the command of the words, one for each item of their lists, or for each line of the file, and its number.
 
     `typed`: the command of jobq that was typed, for the hint. Raises UsageError.
     """
     if not files:
-        template, lists = split([*map(utf8, words or ())], lambda name: lines_of(name, FILE))
+        template, lists = split([*map(utf8, words or ())], lambda name: lines_of(name, f"{FILE} FILE"))
         if not template:
             raise UsageError("no command is given", f"give one, as in: jobq {typed} 'sleep 10 && echo done'")
+        if is_line:
+            template = [" ".join(template)]
+        is_line = len(template) == 1 if is_line is None else is_line
         if len(template) > 1 and " " in template[0] and not os.path.exists(template[0]):
             info(f"note: '{template[0]}' is run as a program, because more words follow it; options go before it")
         if not lists:
-            return [template[0] if len(template) == 1 else tuple(template)], []
-        commands, numbers = list(expand(template, lists)), list[int]()
+            return [template[0] if is_line else tuple(template)], []
+        commands, numbers = list(expand(template, lists, is_line=is_line)), list[int]()
     else:
+        if is_line is False:
+            raise UsageError("--exec and --from are given", "each line is one for the shell; for exact words: --jsonl")
         if words:
             raise UsageError("both --from and a command are given", "give only one of them")
         if len(files) > 1:
             raise UsageError("--from is given more than once", "join the files: cat A B | jobq add --from -")
         commands, numbers = _without_comments(lines_of(files[0], "--from"))
-    if options.get("name") is not None:
-        raise UsageError("--name: several jobs can't share one name", "leave out --name with many jobs")
+    for name in ("name", "key"):
+        if options.get(name) is not None and (files or len(commands) > 1):
+            raise UsageError(f"--{name}: several jobs can't share one {name}", f"leave out --{name} with many jobs")
     return commands, numbers
 
 

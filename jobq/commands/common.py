@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobq import clock
 from jobq.adding import Added
 from jobq.api import Queue
 from jobq.changes import Changed
@@ -88,15 +89,34 @@ def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any]) -> N
     """Print the ids of added jobs, those that were there already included, and what there is to say about them."""
     for ids in ranges(sorted(set(added.ids))):
         acknowledge(ids)
-    known = len(set(added.ids) - set(added.new))
+    known = len(added.ids) - len(added.new)
     if known and len(added.ids) == 1:
-        job = queue.job(added.ids[0])
-        state = "has succeeded" if job.state.final else f"is {job.state}"
-        info(f"deduplicated: job {job.id} is the same work, and {state}")
+        job_id = added.ids[0]
+        state = next((f"is {job.state}" for job in queue.jobs() if job.id == job_id), "has succeeded")
+        info(
+            f"job {job_id} replaced" if added.replaced else f"deduplicated: job {job_id} is the same work, and {state}"
+        )
     elif known:
-        info(f"{len(added.new)} new, {known} already there")
+        changed = f", {len(added.replaced)} of them replaced" if added.replaced else ""
+        info(f"{len(added.new)} new, {known} already there{changed}")
+    if (options.get("at") or float("inf")) < clock.now().wall:
+        info("note: the time of --at is over, so nothing waits for it")
     if added.new:
+        _tell_skipped(queue, added.new, options)
         warn_unserved(queue, [queue_name(options)])
+
+
+def _tell_skipped(queue: Queue, new: Sequence[int], options: Mapping[str, Any]) -> None:
+    """Print that new jobs are skipped at once, or wait for nothing."""
+    names = [name for name in ("after", "after_any", "after_fail") if options.get(name)]
+    if not names:
+        return
+    job = queue.job(new[0])
+    if job.skipped_for is not None:
+        info(f"skipped at once, because of job {job.skipped_for}")
+    for name in names:
+        if not getattr(job.spec, name):
+            info(f"note: {BY_NAME[name].flags[0]} names no job, so nothing is waited for")
 
 
 def ranges(ids: Sequence[int]) -> Iterator[str]:

@@ -17,7 +17,8 @@ from jobq.options.selectors import Wanted
 def edit(context: typer.Context, jobs: Selectors = None, verbose: Verbose = False, *, options: dict[str, Any]) -> None:
     """Change the options of waiting jobs.
 
-    Options that are not given stay as they are. A running job is not changed; requeue it after an end, then edit it.
+    Options that are not given stay as they are; "none" takes one back (--timeout none). A running job is not changed;
+    requeue it after an end, then edit it.
 
     Examples: jobq edit 7 --priority high; jobq edit 11-110 -q night -t 10m
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -17,20 +17,26 @@ V = TypeVar("V")
 
 
 def takes_job_options(
-    *, only_given: bool = False, **defaults: Any
+    *, only_given: bool = False, without: Collection[str] = (), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for every option of a job; it gets the values that were given as its argument `options`.
 
-    `defaults` differ from the table's for this command; `only_given`: there are none, as for a change of a job.
+    `defaults` differ from the table's for this command; `only_given`: there are none, as for a change of a job, and
+    the word "none" takes back what was asked for. `without`: options that this command does not have.
     """
+    options = [option for option in OPTIONS if option.name not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def wrapped(**values: Any) -> None:
-            texts = {option.name: values.pop(option.name) for option in OPTIONS}
-            command(options=parse_options(texts, environment()), **values)
+            texts = {option.name: values.pop(option.name) for option in options}
+            cleared = {
+                o.name: o.default for o in options if only_given and o.default in {None, ()} and is_none(texts[o.name])
+            }
+            given = {name: text for name, text in texts.items() if name not in cleared}
+            command(options=parse_options(given, environment()) | cleared, **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
-        rows = [_parameter(option, None if only_given else defaults) for option in OPTIONS]
+        rows = [_parameter(option, None if only_given else defaults) for option in options]
         parameters = [p for p in own if p.name != "options"] + rows
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -39,6 +45,11 @@ def takes_job_options(
         return wrapped
 
     return decorate
+
+
+def is_none(text: object) -> bool:
+    """Return True if an option was given the word that takes it back."""
+    return text in ("none", ["none"])  # a list has no hash
 
 
 def _parameter(option: JobOption, defaults: Mapping[str, Any] | None) -> inspect.Parameter:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobq import clock
 from jobq.api import Queue
-from jobq.commands.add import From, Words, commands_of
+from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
 from jobq.commands.common import exit_with, queue_name, queue_of
 from jobq.commands.options import takes_job_options
-from jobq.errors import Interrupted, NotFound, OutputFailed, UsageError
+from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
-from jobq.options.table import BY_NAME
 from jobq.rules.serving import paused_note
 from jobq.views.console import advise, error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
@@ -37,31 +36,32 @@ HURRY_POLL = 0.1  # seconds between two checks whether to stop waiting for a slo
 LAST_MOMENT = 5.0  # seconds that the reader gets after that
 
 
-@takes_job_options(retries=0)
+@takes_job_options(without=("hold", "key", "once", "unique", "key_ttl", "on_conflict"), retries=0)
 def run(
     context: typer.Context,
     command: Words = None,
     from_: From = None,
-    slots: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once (with --from).")] = 1,
+    slots: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once, of several.")] = 1,
     *,
+    exec_: Exec = False,
+    shell: Shell = False,
     options: dict[str, Any],
 ) -> None:
     """Run a command through the queue, here and now.
 
-    It prints the output of the command and exits with its exit code; with --from, it exits with 0 if all jobs succeed,
-    else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them TERM, then KILL
-    after their grace (2 s after a second ^C); then jobq ends by the same signal.
+    It prints the output of the command and exits with its exit code; of several (::: or --from), it exits with 0 if all
+    succeed, else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them TERM,
+    then KILL after their grace (2 s after a second ^C); then jobq ends by the same signal.
 
     Examples: jobq run make test; jobq run -j 4 --from jobs.txt
     """
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     queue = queue_of(context)
-    commands, lines = commands_of(command, from_, options, "run")
+    commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
     if not commands:
         info("no jobs to run: the input has no lines")
         return
-    refuse_for_run(options)
     single = not from_ and len(commands) == 1
     options = {"retries": 0, **options}
     speaker = Speaker()
@@ -88,16 +88,6 @@ def run(
     if signals.last:
         raise Interrupted(signals.last)
     exit_with(code)
-
-
-def refuse_for_run(options: Mapping[str, Any]) -> None:
-    """Raise UsageError for options that a job of one's own can't have."""
-    for name in ("hold", "key", "once", "unique"):
-        if name in options:
-            flag = BY_NAME[name].flags[0]
-            raise UsageError(
-                f"{flag} is not for 'jobq run', whose jobs are its own", "use 'jobq add', then 'jobq wait'"
-            )
 
 
 def why_held_up(work: Worker, queue: str, ids: Sequence[int]) -> str:

@@ -58,6 +58,8 @@ def instant(text: str, now: datetime) -> float:
         seconds = moment.timestamp()  # of a time that the clocks skip: as much later
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is not a time", FORMS) from None
+    if not Instant.stored.allows(seconds):
+        raise UsageError(f"{text!r} is too far away", FORMS)
     return seconds
 
 

@@ -61,7 +61,10 @@ def _job(job: object, python: str) -> tuple[Command, dict[str, Any]]:
         args, kwargs = fields.pop("args", []), fields.pop("kwargs", {})
         if not isinstance(args, list) or not isinstance(kwargs, dict):
             raise UsageError("args is a list, and kwargs an object", HINT)
-        command = call_command(fields.pop("call"), args, kwargs, str(fields.pop("python", python)))
+        program = fields.pop("python", python)
+        if not isinstance(program, str):
+            raise UsageError(f"python can't be {program!r:.60}", "name a program")
+        command = call_command(fields.pop("call"), args, kwargs, program)
     else:
         command = fields.pop("command")
         command = tuple(command) if isinstance(command, list) else command

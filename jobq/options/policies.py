@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from jobq.durations import duration, span
 from jobq.errors import UsageError
-from jobq.options.values import LONGEST, Kind, Rule
+from jobq.options.values import Kind, Rule
 from jobq.rules.policies import SEPARATORS, seconds_of
 
+MOST_DELAY = 3e8  # seconds, nine years: a retry is due at a time that can be stored
 MOST_DELAYS = 100  # in a list
 LONGEST_DELAY = 3600.0  # seconds, where no other is given
 FORMS = "write exp:1s..1h, linear:5s..5m, const:5s or list:1s,5s,1m"
@@ -31,7 +32,7 @@ class Backoff(Kind):
         seconds = [duration(part) for part in rest.split(SEPARATORS[kind])]
         if SEPARATORS[kind] == ".." and len(seconds) == 1:
             seconds.append(max(LONGEST_DELAY, seconds[0]))
-        policy = f"{kind}:{SEPARATORS[kind].join(f'{number:.15g}' for number in seconds)}"
+        policy = f"{kind}:{SEPARATORS[kind].join(map(_plain, seconds))}"
         if not _is_policy(policy):
             raise UsageError(f"{text!r} is not a backoff", f"{FORMS}; the longest delay comes last")
         return policy
@@ -46,6 +47,10 @@ class Backoff(Kind):
         return f"{kind}:{SEPARATORS[kind].join(span(seconds).replace(' ', '') for seconds in seconds_of(value))}"
 
 
+def _plain(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
 def _is_policy(text: str) -> bool:
     """Return True for a policy in the spelling that is stored."""
     kind, _, _ = text.partition(":")
@@ -53,7 +58,7 @@ def _is_policy(text: str) -> bool:
         seconds = seconds_of(text)
     except (KeyError, ValueError):
         return False
-    if not all(0 <= number <= LONGEST for number in seconds):
+    if not all(0 <= number <= MOST_DELAY for number in seconds):
         return False
     if SEPARATORS[kind] == "..":
         return len(seconds) == 2 and seconds[0] <= seconds[1]
@@ -119,14 +124,14 @@ class Codes(Kind):
         if _is_status(low) and (_is_status(high) and int(low) < int(high) if dash else True):
             return f"{int(low)}-{int(high)}" if dash else str(int(low))
         if not self.statuses_only:
-            if word.lower() in WORDS:
-                return word.lower()
+            if (ending := word.lower().replace("-", "_")) in WORDS:
+                return ending
             import signal  # noqa: PLC0415  # it takes long, and few options name one
 
             name = f"SIG{word.upper().removeprefix('SIG')}"
             if name in signal.Signals.__members__:
-                return name
-        more = "" if self.statuses_only else ", signals as in SIGKILL, or timeout"
+                return signal.Signals[name].name  # not an alias
+        more = "" if self.statuses_only else ", signals as in SIGKILL, timeout or idle_timeout"
         raise UsageError(f"{word!r} is not how a job ends", f"give exit codes from 0 to 255, as in 1,3-5{more}")
 
 

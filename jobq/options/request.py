@@ -105,6 +105,8 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a Spec that these options set. Raises UsageError, TypeError for an option there is not."""
     if unknown := options.keys() - BY_NAME.keys():
         raise TypeError(f"a job can't ask for {min(unknown)}")
+    if options.get("once") and options.get("unique"):
+        raise UsageError("both once (--once) and unique (--unique) are given", "give one of them")
     if options.get("at") is not None and options.get("delay") is not None:
         raise UsageError("both a time (--at) and a delay (--in) are given", "give one of them")
     return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
@@ -126,6 +128,12 @@ def check_variables(variables: object) -> None:
             (name + value).encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise UsageError(f"the variable {name!r:.60} has half a character in it") from None
+
+
+def check_commands(commands: Sequence[Command], lines: Sequence[int]) -> None:
+    """Raise UsageError if no system could start one of them; `lines`: their numbers in a file, if they are from one."""
+    for number, command in zip(lines or range(1, len(commands) + 1), commands, strict=True):
+        check_command(command, number if len(commands) > 1 or lines else 0)
 
 
 def check_command(command: Command, line: int) -> None:
@@ -165,8 +173,10 @@ def current_directory() -> str:
         raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
 
 
-def existing_directory(path: str) -> str:
+def existing_directory(path: object) -> str:
     """Return the full path of a directory. Raises UsageError if there is none."""
+    if not isinstance(path, str) or "\0" in path:
+        raise UsageError(f"cwd can't be {path!r:.60}", "name a directory")
     directory = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(directory):
         raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")

@@ -70,7 +70,7 @@ class JobOption:
 
     def parse(self, text: str) -> Any:
         """Return the value of a text. Raises UsageError that names the flag."""
-        return self._named(self.flags[0], self.kind.parse, text)
+        return self._storable(self.flags[0], self._named(self.flags[0], self.kind.parse, text))
 
     def take(self, value: Any) -> Any:
         """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
@@ -79,10 +79,15 @@ class JobOption:
         if isinstance(self.kind, (Labels, Locks, Needs)):
             return self._collected(self.kind, value)
         if isinstance(value, str) and self.kind.from_text:
-            return self._named(self.name, self.kind.parse, value)
+            return self._storable(self.name, self._named(self.name, self.kind.parse, value))
         if not self.kind.stored.allows(value):
             raise UsageError(f"{self.name} can't be {value!r:.60}", f"see {self.flags[0]} in 'jobq add --help'")
         self._named(self.name, self.kind.check, value)
+        return value
+
+    def _storable(self, name: str, value: Any) -> Any:
+        if not self.many and self.is_value and not self.kind.stored.allows(value):
+            raise UsageError(f"{name}: {value!r:.60} is out of bounds", f"see {self.flags[0]} in 'jobq add --help'")
         return value
 
     def _collected(self, kind: Labels | Locks | Needs, value: Any) -> Any:
@@ -138,7 +143,7 @@ OPTIONS = (
               "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3),
     JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
     JobOption("expires", ("--expires",), Duration(above_zero=True), None,
-              "Leave as expired if it has not started within this time.", since=3, alone=False),
+              "Leave as expired if it has not started so long after it could.", since=3, alone=False),
     JobOption("after", ("--after",), Jobs(), (),
               "Only after this job has succeeded, else skip it.", many=True, since=3, alone=False),
     JobOption("after_any", ("--after-any",), Jobs(), (),

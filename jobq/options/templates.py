@@ -20,7 +20,8 @@ from jobq.command import Command
 from jobq.errors import UsageError
 
 LIST, FILE = ":::", "::::"
-PLACE = re.compile(r"\{(#|(\d*)(/\.|//|/|\.|))\}")
+PLACE = re.compile(r"(?<!\$)\{(#|([0-9]{0,6})(/\.|//|/|\.|))\}")
+QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
 MOST = 10_000_000  # commands
 
 
@@ -54,8 +55,8 @@ def split(words: Sequence[str], lines_of: Callable[[str], list[str]]) -> tuple[l
     return list(words[: starts[0]] if starts else words), lists
 
 
-def expand(words: Sequence[str], lists: Sequence[Sequence[str]]) -> Iterator[Command]:
-    """Yield one command for each combination of items: a shell line if there is one word, else an argv.
+def expand(words: Sequence[str], lists: Sequence[Sequence[str]], *, is_line: bool) -> Iterator[Command]:
+    """Yield one command for each combination of items: a shell line (of one word), or an argv.
 
     Raises UsageError for a command that names a list that there is not, and for too many commands.
     """
@@ -68,13 +69,15 @@ def expand(words: Sequence[str], lists: Sequence[Sequence[str]]) -> Iterator[Com
     if named and not 1 <= min(named) <= max(named) <= len(lists):
         wrong = min(named) if min(named) < 1 else max(named)
         raise UsageError(
-            f"{{{wrong}}} is in the command, and there are {len(lists)} lists", f"add {LIST} and its items"
+            f"{{{wrong}}} names list {wrong} of {len(lists)}", f"{LIST} begins a list; they are numbered from 1"
         )
+    if is_line and any(PLACE.search(quoted) for quoted in QUOTED.findall(words[0])):
+        raise UsageError("{} stands inside quotes", "leave the quotes out: items are quoted where they are put in")
     template = list(words)
     if not any(PLACE.search(word) for word in words):
-        template = [f"{words[0]} {{}}"] if len(words) == 1 else [*words, "{}"]
+        template = [f"{words[0]} {{}}"] if is_line else [*words, "{}"]
     for number, items in enumerate(product(*lists), 1):
-        if len(words) == 1:
+        if is_line:
             yield _fill(template[0], items, number, shlex.quote)
         else:
             yield tuple(filled for word in template for filled in _fill_word(word, items, number))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
-from jobq.rules.dependencies import Dependents, parents_of, rules_out
+from jobq.rules.dependencies import Dependents, key_of, parents_of, rules_out
 
 
 class World(Protocol):
@@ -28,6 +28,9 @@ class World(Protocol):
     def find(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Return those of these jobs that exist, finished long ago or not."""
 
+    def is_taken(self, job: Job) -> bool:
+        """Return True if another job has the name of this one by now, or does its work."""
+
     def skipped_for(self, job: Job) -> Iterable[Job]:
         """Return the jobs that were skipped because of this one, finished long ago or not, by id."""
 
@@ -37,8 +40,12 @@ def consequences(world: World, before: Job | None, after: Job | None, now: Momen
     was_open, is_open = before is not None and not before.state.final, after is not None and not after.state.final
     if was_open and not is_open:
         yield from _skipped(world, before, after, now)
-    if before is not None and before.skips and is_open:
+    if before is not None and before.skips and is_open and not was_open:
         yield from _rearmed(world, before, now)
+    if before is not None and after is not None and before.state is State.RUNNING and after.state is State.QUEUED:
+        cause = why_skipped(after, world.find(parents_of(after.spec)) if key_of(after.spec) else {})
+        if cause is not None:  # requeued while this one ran, it has ended otherwise
+            yield lifecycle.skip(after, now, cause.skipped_for or cause.id)
 
 
 def _skipped(world: World, before: Job | None, after: Job | None, now: Moment) -> Iterator[Job]:
@@ -48,19 +55,24 @@ def _skipped(world: World, before: Job | None, after: Job | None, now: Moment) -
     cause = after.skipped_for if after is not None and after.skipped_for is not None else before.id
     for job_id in world.dependents.of(before.id):
         job = world.jobs[job_id]
-        if rules_out(job.spec, before.id, ended):
+        if job_id != before.id and rules_out(job.spec, before.id, ended):
             yield lifecycle.skip(job, now, cause)
 
 
 def _rearmed(world: World, parent: Job, now: Moment) -> Iterator[Job]:
     """Yield the jobs that a job had skipped and that wait for it again, and those that another one skips now."""
-    again: dict[int, Job] = {}
-    for job in world.skipped_for(parent):
-        cause = why_skipped(job, {**world.find(parents_of(job.spec) - again.keys() - {parent.id}), **again})
-        if cause is None:
-            again[job.id] = lifecycle.rearm(job, now)
-            yield again[job.id]
-        else:
+    rest = {job.id: job for job in world.skipped_for(parent) if not world.is_taken(job)}
+    known = {**world.find({p for job in rest.values() for p in parents_of(job.spec)}), **rest}
+    known.pop(parent.id, None)
+    again: list[int] = []
+    while ready := [job for job in rest.values() if why_skipped(job, known) is None]:
+        for job in ready:  # those that are after it may follow
+            known[job.id] = lifecycle.rearm(rest.pop(job.id), now)
+            again.append(job.id)
+    yield from (known[job_id] for job_id in again)
+    for job in rest.values():
+        cause = why_skipped(job, known)
+        if cause is not None and cause.id not in rest:
             yield job._replace(skipped_for=cause.skipped_for or cause.id)
             if not cause.skips and cause.skipped_for is None:
                 yield cause._replace(skips=True)

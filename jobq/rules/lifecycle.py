@@ -96,6 +96,8 @@ HINTS = {
     **{(state, Event.CANCEL): "it has ended" for state in State if state.final},
     **{(state, Event.HOLD): "it has ended; only a waiting job can be held" for state in State if state.final},
     **{(state, Event.EDIT): "requeue it, then edit it" for state in State if state.final},
+    (State.SUCCEEDED, Event.EDIT): "add it again, with other options",
+    (State.SKIPPED, Event.EDIT): "requeue the job that it was skipped for; then edit it",
 }
 
 
@@ -166,6 +168,8 @@ def adopt(job: Job, now: Moment, *, owner: str) -> Job:
 
 def cancel(job: Job, now: Moment) -> Job:
     """Cancel the job: at once if it only waits, else as a request that its owner carries out."""
+    if job.state is State.SKIPPED and job.history[-1:] == (Step(Event.SKIP.value, now.wall),):
+        return job  # the same change has cancelled what it is after
     if job.state is State.RUNNING:
         if job.cancel_asked_at is not None:
             return job
@@ -208,8 +212,13 @@ def requeue(job: Job, now: Moment) -> Job:
         anyone=job.spec.runner is not None,
         skipped_for=None,
         skips=False,
-        spec=job.spec._replace(asked=now) if job.state is State.EXPIRED else job.spec,  # its time begins anew
+        spec=_anew(job.spec, now),
     )
+
+
+def _anew(spec: Spec, now: Moment) -> Spec:
+    """Let the time in which a job has to start begin anew."""
+    return spec._replace(asked=now) if spec.expires is not None else spec
 
 
 def acknowledge(job: Job, _now: Moment) -> Job:
@@ -228,7 +237,7 @@ def skip(job: Job, now: Moment, cause: int) -> Job:
 
 def rearm(job: Job, now: Moment) -> Job:
     """Let a skipped job wait again, as the job that had ruled it out does."""
-    return _move(job, Event.REARM, now, skipped_for=None)
+    return _move(job, Event.REARM, now, skipped_for=None, spec=_anew(job.spec, now))
 
 
 def expire(job: Job, now: Moment) -> Job:

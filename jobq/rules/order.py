@@ -192,7 +192,7 @@ class Waiting:
                 self.offer(wants(job.spec).keys() - {lacking[0]}, jobs)
                 continue
             heappop(heap)
-            if job is not None and (due := _waits_until(job)) is not None:
+            if job is not None and not self._waits_for(job) and (due := _waits_until(job)) is not None:
                 self._later.push(due, job.id)  # it is not due yet, or the clock was set back
         del self._ready[rank]
         return None
@@ -233,7 +233,7 @@ def will_end(
     found: dict[int, Job] = {}
 
     def goes_on(job: Job) -> bool:
-        soon = job.state is State.QUEUED and (bool(job.attempts) or retry.wait(job, now) <= 0) and may_start(job)
+        soon = job.state is State.QUEUED and (job.has_started or retry.wait(job, now) <= 0) and may_start(job)
         return job.state is State.RUNNING or (soon and found.keys() >= set(waits_for(job)))
 
     rest, before = sorted(jobs, key=lambda job: job.id), -1  # parents first, except after an edit

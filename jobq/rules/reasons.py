@@ -23,7 +23,9 @@ class Situation(NamedTuple):
     dead: frozenset[str] = frozenset()  # dead workers that still answer for jobs
     copied: frozenset[str] = frozenset()  # those of them that belong to the store that this one is a copy of
     pauses: Mapping[str, str] = MappingProxyType({})  # paused queue ("*": all of them) -> reason
-    parents: Mapping[int, Sequence[Job]] = MappingProxyType({})  # waiting job -> the unfinished jobs that it is after
+    parents: Mapping[int, tuple[int, Sequence[Job]]] = MappingProxyType(
+        {}
+    )  # waiting job -> how many it waits for, which
     lacking: Mapping[int, str] = MappingProxyType({})  # waiting job -> what it lacks, in words
     silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
 
@@ -37,7 +39,7 @@ def why_waiting(job: Job, around: Situation) -> str:
     if job.state is not State.QUEUED:
         return ""
     if blocking := around.parents.get(job.id):
-        return after(blocking)
+        return after(*blocking)
     again = ""
     if (wait := retry.wait(job, around.now)) > 0:
         again = (
@@ -53,10 +55,10 @@ def why_waiting(job: Job, around: Situation) -> str:
     return "; ".join(filter(None, reasons)) or usual
 
 
-def after(parents: Sequence[Job]) -> str:
+def after(count: int, first: Sequence[Job]) -> str:
     """Return which jobs a job waits for, in words: "after 12 (build)", "after 12 (build), 13 and 5 more"."""
-    names = [f"{job.id} ({job.spec.name})" if job.spec.name else str(job.id) for job in parents[:MOST_NAMED]]
-    more = f" and {len(parents) - MOST_NAMED} more" if len(parents) > MOST_NAMED else ""
+    names = [f"{job.id} ({job.spec.name})" if job.spec.name else str(job.id) for job in first]
+    more = f" and {count - len(first)} more" if count > len(first) else ""
     return f"after {', '.join(names)}{more}"
 
 

@@ -30,7 +30,10 @@ def is_listed(codes: str, ending: Ending) -> bool:
     """Return True if the codes list this ending."""
     if ending.outcome is Outcome.EXIT:
         return policies.has_status(codes, ending.status or 0)
-    return policies.has_word(codes, {ending.outcome.value, SIGNALS.get(ending.signal or 0, "")})
+    if ending.outcome is Outcome.IDLE_TIMEOUT:
+        return policies.has_word(codes, {"timeout", "idle_timeout"})
+    killed_by = SIGNALS.get(ending.signal or 0, "") if ending.outcome is Outcome.SIGNAL else ""
+    return policies.has_word(codes, {ending.outcome.value, killed_by})
 
 
 def why_hopeless(spec: Spec, ending: Ending, lost: int = 0) -> str:
@@ -83,4 +86,5 @@ def wait(job: Job, now: Moment) -> float:
 def left(job: Job, now: Moment) -> float:
     """Return the seconds until the job expires, at most what was asked for; infinity if it never does."""
     deadline = job.deadline
-    return deadline.wait(now, job.spec.expires or 0.0) if deadline is not None else float("inf")
+    longest = (job.spec.delay or 0.0) + (job.spec.expires or 0.0)
+    return deadline.wait(now, longest) if deadline is not None else float("inf")

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from jobq.command import Call, Command, to_record
 from jobq.job import Job, Spec, State
 
+LAST = 1e12  # seconds since 1970: for ever
+
 
 class Kept(NamedTuple):
     """A job that has succeeded and left the journal, and answers for its identity `until` then (wall clock)."""
@@ -40,7 +42,7 @@ def payload_of(spec: Spec, command: Command) -> str:
 
 def lasts_until(job: Job) -> float:
     """Return until when a job that has succeeded answers for its identity (wall clock)."""
-    return (job.finished_at or 0.0) + job.spec.key_ttl
+    return min((job.finished_at or 0.0) + job.spec.key_ttl, LAST)
 
 
 class Keys:
@@ -49,6 +51,7 @@ class Keys:
     def __init__(self) -> None:
         self._ids: dict[str, set[int]] = {}
         self._kept: dict[int, Kept] = {}
+        self._kept_ids: dict[str, set[int]] = {}  # by identity
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Keys) and self._ids == other._ids
@@ -59,7 +62,7 @@ class Keys:
         """Update the index: `before` has become `after`."""
         old, new = _identity_that_counts(before), _identity_that_counts(after)
         if after is not None:
-            self._kept.pop(after.id, None)  # it is back
+            self.forget(after.id)  # it is back
         if old == new:
             return
         if before is not None and old is not None:
@@ -77,11 +80,15 @@ class Keys:
 
     def keep(self, kept: Iterable[Kept]) -> None:
         """Let these answer though their jobs have left the journal."""
-        self._kept.update((one.id, one) for one in kept)
+        for one in kept:
+            self._kept[one.id] = one
+            self._kept_ids.setdefault(one.identity, set()).add(one.id)
 
     def forget(self, job_id: int) -> None:
         """Let a job that was removed answer no more."""
-        self._kept.pop(job_id, None)
+        kept = self._kept.pop(job_id, None)
+        if kept is not None:
+            self._kept_ids[kept.identity].discard(job_id)
 
     def kept(self) -> list[Kept]:
         """Return those that have left the journal, by id."""
@@ -94,7 +101,7 @@ class Keys:
     def succeeded(self, identity: str, jobs: Mapping[int, Job], wall: float) -> int | None:
         """Return the id of the last job of this identity that has succeeded, if it still answers at this time."""
         here = [i for i in self._ids.get(identity, ()) if jobs[i].state.final and wall < lasts_until(jobs[i])]
-        gone = [kept.id for kept in self._kept.values() if kept.identity == identity and wall < kept.until]
+        gone = [i for i in self._kept_ids.get(identity, ()) if wall < self._kept[i].until]
         return max([*here, *gone], default=None)
 
     def payload(self, job_id: int, jobs: Mapping[int, Job]) -> str:

@@ -169,7 +169,7 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
     keys = [*(one for one in known.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
-    needs = max(least_format, least_format_of(known.jobs, known.queues, [*keys, *known.resources]))
+    needs = max(least_format, least_format_of(known.jobs, known.queues, [*keys, *known.resources]), staying(old))
     header = old.followed_by(old.generation + 1, kept, needs)
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
@@ -209,6 +209,11 @@ def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], othe
     """Return the least format of a store that holds these, finished jobs aside. `others`: keys and resources."""
     specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
     return max([JOB_OPTIONS if others else QUEUES if queues else BASE, *map(format_of, specs.values())])
+
+
+def staying(header: Header) -> int:
+    """Return the least format that a store can't leave: its finished jobs may be requeued, with all they ask for."""
+    return JOB_OPTIONS if header.min_writer >= JOB_OPTIONS else BASE
 
 
 def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:

@@ -5,9 +5,10 @@
     3   options of jobs that older versions must not ignore (`since` in options/table.py)
 
 A store is of the least format that holds all that is in it, so that older versions use it as long as they can: one that
-is about to get an operation of a later format is compacted into that format first, and back into the base format when
-nothing needs more. Every version keeps reading all older forms. To change the format: a new number here, `needs` of
-the operations or `since` of the options that need it, and a store of the version before in `tests/data/`.
+is about to get an operation of a later format is compacted into that format first, and back from format 2 when nothing
+needs it. Format 3 stays: finished jobs may be requeued, with all they ask for. Every version keeps reading all older
+forms. To change the format: a new number here, `needs` of the operations or `since` of the options that need it, and a
+store of the version before in `tests/data/`.
 """
 
 from __future__ import annotations

@@ -129,7 +129,9 @@ class Move(Operation):
 
     @classmethod
     def of(cls, before: Job, after: Job) -> Self:
-        """Return the move from one value of a job to another."""
+        """Return the move from one value of a job to another. Raises ValueError if it does not build on the first."""
+        if after.state is not before.state and len(after.history) <= len(before.history):
+            raise ValueError(f"job {before.id} is {before.state} by now: it can't become {after.state} like this")
         known = before.attempts
         touched = [a for i, a in enumerate(after.attempts) if i >= len(known) or a is not known[i]]
         attempts = [attempt_record(attempt) for attempt in touched]

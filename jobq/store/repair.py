@@ -62,6 +62,7 @@ def repair(store: Store, wall: float) -> Loss:
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
         keys = [*state.keys.kept(), *to_keep(leaving, wall)]
         least = compaction.least_format_of(state.jobs.values(), state.queues.values(), [*keys, *state.resources])
+        least = max(least, compaction.staying(salvage.header))
         header = salvage.header.followed_by(generation, sizes, least)
         lines = snapshot_lines(
             state.jobs.values(),

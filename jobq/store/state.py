@@ -65,7 +65,8 @@ class StoreState:
         released = self.dependents.note(before, after, self.jobs)
         self.waiting.note(before, after)
         for job_id in released:
-            self.waiting.place(self.jobs[job_id])
+            if (job := self.jobs.get(job_id)) is not None:
+                self.waiting.place(job)
         for job in (before, after):
             if job is not None and (job.spec.locks or job.spec.needs):
                 self.waiting.offer(wants(job.spec), self.jobs)

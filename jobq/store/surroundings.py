@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from heapq import nsmallest
 
 from jobq.job import Job, Moment, State
-from jobq.rules.reasons import Situation
+from jobq.rules.reasons import MOST_NAMED, Situation
 from jobq.rules.sharing import why_lacking
 from jobq.store import presence
 from jobq.store.format import FORMAT
@@ -24,12 +25,17 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
     copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
     silent = {job.id: now.wall - at for job in jobs if job.running is not None and (at := _last_output(store, job))}
-    parents = {job.id: sorted(store.state.dependents.waits_for(job)) for job in jobs if not job.state.final}
-    blocking = {job_id: [store.state.jobs[parent] for parent in ids] for job_id, ids in parents.items() if ids}
+    blocking = {job.id: first for job in jobs if not job.state.final and (first := _blocking(store, job))}
     shared = store.state.waiting.shared
     queued = [job for job in jobs if job.state is State.QUEUED and (job.spec.locks or job.spec.needs)]
     lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
     return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), blocking, lacking, silent)
+
+
+def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:
+    """Return how many jobs a job waits for, and the first of them; None: for none."""
+    ids = store.state.dependents.waits_for(job)
+    return (len(ids), [store.state.jobs[i] for i in nsmallest(MOST_NAMED, ids)]) if ids else None
 
 
 def _last_output(store: Store, job: Job) -> float:

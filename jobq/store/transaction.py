@@ -10,6 +10,7 @@ from jobq.errors import JobqError
 from jobq.job import Job, Moment, Spec, State
 from jobq.rules.consequences import consequences
 from jobq.rules.dependencies import Dependents
+from jobq.rules.uniqueness import identity_of
 from jobq.store.journal import encode_line
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.state import StoreState
@@ -56,6 +57,8 @@ class Transaction:
         self._archive = archive
         self._seq = state.seq + 1
         self._ops: list[tuple[Record, int]] = []
+        self._found: dict[int, Job] = {}  # jobs that have left the journal
+        self._looked_up: set[int] = set()
 
     def __bool__(self) -> bool:
         """True once there is something to write."""
@@ -74,14 +77,28 @@ class Transaction:
         return self.state.dependents
 
     def find(self, job_ids: Collection[int]) -> dict[int, Job]:
-        """Return those of these jobs that exist, finished long ago or not."""
-        return self._archive.find(job_ids)
+        """Return those of these jobs that exist, finished long ago or not; old files are read once for each."""
+        if missing := set(job_ids) - self.jobs.keys() - self._looked_up:
+            self._found |= self._archive.find(missing)
+            self._looked_up |= missing
+        return {i: job for i in job_ids if (job := self.jobs.get(i) or self._found.get(i)) is not None}
+
+    def is_taken(self, job: Job) -> bool:
+        """Return True if another job has the name of this one by now, or does its work."""
+        state, identity = self.state, identity_of(job.spec, job.command)
+        others = [state.named(job.spec.name)] if job.spec.name is not None else []
+        others += [state.keys.unfinished(identity, state.jobs)] if identity is not None else []
+        return any(other is not None and other.id != job.id and not other.state.final for other in others)
 
     def skipped_for(self, job: Job) -> list[Job]:
         """Return the jobs that were skipped because of this one, by id."""
-        known = {other.id: other for other in self._archive.skipped if other.id not in self.state.removed}
-        known |= self.state.jobs
-        return [known[job_id] for job_id in sorted(known) if known[job_id].skipped_for == job.id]
+        known = {
+            other.id: other
+            for other in self._archive.skipped
+            if other.skipped_for == job.id and other.id not in self.state.removed and other.id not in self.jobs
+        }
+        known |= {job_id: self.jobs[job_id] for job_id in self.state.dependents.skipped_for(job.id)}
+        return [known[job_id] for job_id in sorted(known)]
 
     # -- changes -----------------------------------------------------------------------------------
 
@@ -124,6 +141,7 @@ class Transaction:
     def _apply(self, job: Job, was: Job | None, *, whole: bool = False) -> list[Job]:
         """Make one change; return those that follow from it."""
         before = self.state.jobs.get(job.id)
+        whole = whole or (before is not None and job.spec is not before.spec and job.spec != before.spec)
         more = list(consequences(self, before or was, job, Moment(self._at, 0.0, "")))
         if any(other.skipped_for == job.id for other in more):
             job = job._replace(skips=True)

@@ -68,10 +68,10 @@ class Running:
         """Return True if the log has not grown for the time that the job may print nothing."""
         if self.idle_timeout is None:
             return False
-        size = os.fstat(self.log.fd).st_size
-        if size != self._log_size:
-            self._log_size, self.idle_at = size, time.monotonic() + self.idle_timeout
-        return time.monotonic() >= self.idle_at
+        size, now = os.fstat(self.log.fd).st_size, time.monotonic()
+        if size != self._log_size:  # within the last second, as the log is looked at so often
+            self._log_size, self.idle_at = size, now + self.idle_timeout
+        return now >= self.idle_at
 
     def begin_stop(self, outcome: str, grace: float, *, counted: bool = True, heard: bool = False) -> None:
         """Begin to end the job: TERM now, unless all of it has `heard` one before, and KILL after `grace` seconds."""

@@ -10,7 +10,8 @@ from jobq.job import State
 from jobq.options.table import NAMED_PRIORITIES
 
 VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
-FILES = {"--from", "--store", "--cwd"}
+VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}
+FILES = {"--from", "--jsonl", "--store", "--cwd"}
 JOBS = tuple(f"@{state}" for state in State)
 
 

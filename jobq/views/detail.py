@@ -13,7 +13,7 @@ from jobq.errors import StoreDamaged
 from jobq.job import Attempt, Job, Spec
 from jobq.options.table import OPTIONS, JobOption
 from jobq.python.results import Result
-from jobq.rules import retry
+from jobq.rules import policies
 from jobq.rules.reasons import Situation
 from jobq.views.table import reason
 from jobq.views.text import clock_time, command_line, safe, size
@@ -65,8 +65,8 @@ def _options(spec: Spec) -> Iterator[tuple[str, str]]:
 
 def _delays(spec: Spec) -> str:
     """Return the times before the retries, without jitter: "1.0 s, 2.0 s, 4.0 s, ... 1h00m"."""
-    delays = [span(retry.backoff(spec, n, 0.0)) for n in range(1, min(spec.retries, MOST_DELAYS) + 1)]
-    last = span(retry.backoff(spec, spec.retries, 0.0))
+    delays = [span(policies.delay(spec.backoff, n)) for n in range(1, min(spec.retries, MOST_DELAYS) + 1)]
+    last = span(policies.delay(spec.backoff, spec.retries))
     return ", ".join(delays) + (f", ... {last}" if spec.retries > MOST_DELAYS else "")
 
 

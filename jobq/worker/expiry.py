@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobq.job import Job, Moment
-from jobq.rules import lifecycle
+from jobq.rules import lifecycle, retry
 from jobq.worker.context import Context
 
 
@@ -19,9 +19,11 @@ class Expiry:
         if store.state.waiting.expired(store.state.jobs, now):
             moved: list[Job] = []
             with store.transaction(now.wall) as changes:
-                for job in changes.state.waiting.expired(changes.state.jobs, now):
-                    moved.append(lifecycle.expire(job, now))
-                    changes.put(moved[-1])
+                for waiting in changes.state.waiting.expired(changes.state.jobs, now):
+                    job = changes.state.jobs[waiting.id]  # what was before it may have skipped it
+                    if retry.left(job, now) <= 0:
+                        moved.append(lifecycle.expire(job, now))
+                        changes.put(moved[-1])
             self._context.report(moved)
         soonest = store.state.waiting.next_deadline(store.state.jobs, now)
         return float("inf") if soonest is None else soonest

@@ -209,7 +209,9 @@ class Worker:
             for (queue, runner), count in state.waiting.active.items()
         ):
             return True
-        paused = state.pauses() if but_for_paused and not mine else ()
+        if context.own_jobs:
+            return False  # somebody waits for just these, whatever they wait for
+        paused = state.pauses() if but_for_paused else ()
         moving = will_end(
             state.unfinished(),
             state.dependents.waits_for,

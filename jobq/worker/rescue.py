@@ -175,6 +175,7 @@ def is_needed(state: StoreState, token: str) -> bool:
 def orphans_of_run(state: StoreState, token: str, now: Moment) -> Iterator[Job]:
     """Yield the waiting jobs of a `jobq run` that is over, cancelled: no other worker may run them."""
     if token.startswith(presence.OWN_JOBS):
-        for job in list(state.unfinished()):
-            if job.runner == token and job.state is not State.RUNNING:
+        for job_id in [job.id for job in state.unfinished() if job.runner == token]:
+            job = state.jobs[job_id]  # the cancel of one may have skipped another
+            if not job.state.final and job.state is not State.RUNNING:
                 yield lifecycle.cancel(job, now)

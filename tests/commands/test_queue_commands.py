@@ -136,7 +136,7 @@ def test_an_edit_of_a_job_whose_environment_is_lost_keeps_that_out_of_it(cli: Cl
 def test_an_edit_of_a_finished_job_is_refused_even_if_it_changes_nothing(cli: Cli) -> None:
     cli.id("true")
     cli("worker", "--drain")
-    assert "hint: requeue it, then edit it" in cli("edit", "1", "--priority", "0", code=1).stderr
+    assert "hint: add it again, with other options" in cli("edit", "1", "--priority", "0", code=1).stderr
 
 
 def test_a_job_of_run_is_not_held(cli: Cli) -> None:

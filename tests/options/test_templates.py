@@ -19,7 +19,8 @@ from tests.conftest import Cli
 
 
 def made(*words: str, files: dict[str, list[str]] | None = None) -> list[object]:
-    return list(expand(*split(words, lambda name: (files or {})[name])))
+    template, lists = split(words, lambda name: (files or {})[name])
+    return list(expand(template, lists, is_line=len(template) == 1))
 
 
 def test_an_item_takes_the_place_of_the_braces_or_comes_last() -> None:
@@ -84,7 +85,7 @@ def test_names_of_files_arrive_as_they_are(cli: Cli, tmp_path: Path) -> None:
     ways = (["sh", "-c", 'printf %s "$1" > "$2"', "_", "{}", "{#}.argv"], ["printf %s {} > {#}.line"])
     for number, words in enumerate(ways):
         items = sorted(os.listdir(os.fsencode(folder)))
-        given = ["add", "-C", str(folder), *words, ":::", *map(os.fsdecode, items)]
+        given = ["add", "-C", str(folder), *words, ":::", *(item.decode("utf-8", "surrogateescape") for item in items)]
         assert cli(*given).stdout == ("1-9\n", "10-18\n")[number]
         cli("worker", "--drain")
         kind = ("argv", "line")[number]
@@ -103,6 +104,18 @@ def test_run_takes_items_too(cli: Cli) -> None:
     done = cli("run", "test {} != b", ":::", "a", "b", code=1)
     assert "1 of 2 succeeded" in done.stderr
     assert cli("run", "echo", ":::", "one").stdout == "one\n"
+
+
+def test_the_form_of_the_command_can_be_said(cli: Cli, tmp_path: Path) -> None:
+    program = tmp_path / "a program"
+    program.write_text('#!/bin/sh\necho "$# $1"\n')
+    program.chmod(0o700)
+    assert cli("run", "--exec", str(program)).stdout == "0 \n"
+    assert cli("run", "--exec", str(program), ":::", "x y").stdout == "1 x y\n"
+    assert cli("run", "--shell", "echo", "a", "|", "tr", "a", "b").stdout == "b\n"
+    assert cli("add", "--dry-run", "--shell", "echo", "{}", "> out", ":::", "x y").stdout == "echo 'x y' > out\n"
+    assert "both --exec and --shell" in cli("add", "--exec", "--shell", "true", code=2).stderr
+    assert "for exact words: --jsonl" in cli("add", "--exec", "--from", "-", stdin="a\n", code=2).stderr
 
 
 def test_comments_of_a_file_are_left_out_and_the_bad_line_is_named(cli: Cli) -> None:
@@ -171,4 +184,4 @@ def test_lines_with_the_same_options_are_stored_as_one(cli: Cli) -> None:
 
 def test_jsonl_stands_alone(cli: Cli) -> None:
     assert "each line has its own" in cli("add", "--jsonl", "-", "-p5", stdin="", code=2).stderr
-    assert "the input has no lines" in cli("add", "--jsonl", "-", stdin="\n").stderr
+    assert "no lines and no items" in cli("add", "--jsonl", "-", stdin="\n").stderr

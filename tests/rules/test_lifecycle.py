@@ -36,7 +36,7 @@ def job_in(state: State, spec: Spec = SPEC) -> Job:
         case State.CANCELLED:
             return lifecycle.cancel(job, NOW)
         case State.SKIPPED:
-            return lifecycle.skip(job, NOW, 1)
+            return lifecycle.skip(job, NOW._replace(wall=NOW.wall - 1), 1)
         case State.EXPIRED:
             return lifecycle.expire(job, NOW)
 

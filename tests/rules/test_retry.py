@@ -40,7 +40,7 @@ def test_a_policy_gives_the_delays_that_it_names(policy: str, delays: list[float
 
 @pytest.mark.parametrize(
     "policy", ["", "exp", "exp:", "5s", "exp:1h..1s", "exp:1s..2s..3s", "const:1s,2s", "const:-1", "list:", "fib:1s",
-               "list:" + "1s," * 100 + "1s", "const:nan", "const:1e999"]
+               "list:" + "1s," * 100 + "1s", "const:600000w", "const:nan", "const:1e999"]
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(policy: str) -> None:
     with pytest.raises(UsageError):
@@ -75,7 +75,9 @@ EXIT_1 = Ending(Outcome.EXIT, status=1, started_at=1.0)
         ({"no_retry_on": "SIGSEGV"}, Ending(Outcome.SIGNAL, signal=11), State.FAILED, "in --no-retry-on SIGSEGV"),
         ({"no_retry_on": "SIGSEGV"}, Ending(Outcome.SIGNAL, signal=9), State.QUEUED, ""),
         ({"no_retry_on": "timeout"}, Ending(Outcome.TIMEOUT, signal=15), State.FAILED, "timeout is in"),
-        ({"retry_on": "SIGTERM"}, Ending(Outcome.TIMEOUT, signal=15), State.QUEUED, ""),
+        ({"retry_on": "SIGTERM"}, Ending(Outcome.TIMEOUT, signal=15), State.FAILED, "timeout is not in"),
+        ({"no_retry_on": "SIGABRT"}, Ending(Outcome.SIGNAL, signal=6), State.FAILED, "in --no-retry-on SIGABRT"),
+        ({"retry_on": "timeout"}, Ending(Outcome.IDLE_TIMEOUT, signal=15), State.QUEUED, ""),
         ({"retry_on": "1", "no_retry_on": "1"}, EXIT_1, State.FAILED, "--no-retry-on"),
         ({"success_codes": "0,1"}, EXIT_1, State.SUCCEEDED, ""),
         ({"success_codes": "3"}, EXIT_1._replace(status=0), State.QUEUED, ""),
@@ -90,6 +92,10 @@ def test_what_is_tried_again_and_why_not(options: dict[str, object], ending: End
     assert bool(says) == bool(retry.why_not_retried(job))
 
 
+def test_a_tiny_delay_is_stored_without_an_exponent() -> None:
+    assert Backoff().parse("const:0.05ms") == "const:0.00005"
+
+
 def test_codes_are_spelled_in_one_way() -> None:
     assert Codes().parse(" 1, 03-5,kill,SIGTERM,Timeout,1") == "1,3-5,SIGKILL,SIGTERM,timeout"
     for wrong in ("", "1,", "x", "300", "5-5", "SIG", "-1", "1-", "²"):
@@ -97,3 +103,4 @@ def test_codes_are_spelled_in_one_way() -> None:
             Codes().parse(wrong)
         assert not Codes().stored.allows(wrong)
     assert not Codes().stored.allows("kill")
+    assert Codes().parse("SIGIOT,idle-timeout") == "SIGABRT,idle_timeout"

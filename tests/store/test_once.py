@@ -177,7 +177,7 @@ def test_the_command_line_prints_the_id_of_the_job_that_answers(cli: Cli) -> Non
     swept = cli("add", "--once", "--from", "-", stdin="a\nb\nc\nd\n")
     assert swept.stdout == "2-5\n"
     assert "1 new, 3 already there" in swept.stderr
-    assert "not for 'jobq run'" in cli("run", "--key", "k", "true", code=2).stderr
+    assert "no such option" in cli("run", "--key", "k", "true", code=2).stderr
     assert "is for new jobs" in cli("edit", "1", "--hold", code=2).stderr
 
 

@@ -8,7 +8,7 @@ from jobq.job import Moment, Spec
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction
-from jobq.store.format import BASE, FORMAT
+from jobq.store.format import BASE, QUEUES
 from jobq.store.store import Store
 from jobq.store.tables import SetQueue
 from jobq.store.transaction import Add, FormatTooOld
@@ -56,11 +56,11 @@ def test_an_operation_of_a_later_format_needs_a_store_of_that_format(store: Stor
     add(store, "one")
     with pytest.raises(FormatTooOld), store.transaction(NOW.wall) as changes:
         changes.record(PAUSE)
-    assert compaction.compact(store.path, NOW, least_format=FORMAT)
+    assert compaction.compact(store.path, NOW, least_format=QUEUES)
     with store.transaction(NOW.wall) as changes:
         changes.record(PAUSE)
     assert store.header is not None
-    assert (store.header.format, store.header.min_reader, store.header.min_writer) == (FORMAT, FORMAT, FORMAT)
+    assert (store.header.format, store.header.min_reader, store.header.min_writer) == (QUEUES, QUEUES, QUEUES)
     assert Store(store.path).read().pauses() == {"night": "disk"}
     assert compaction.compact(store.path, NOW)
     assert Store(store.path).read().pauses() == {"night": "disk"}
@@ -68,7 +68,7 @@ def test_an_operation_of_a_later_format_needs_a_store_of_that_format(store: Stor
 
 def test_a_store_that_needs_no_later_format_goes_back_to_the_base(store: Store) -> None:
     add(store, "one")
-    compaction.compact(store.path, NOW, least_format=FORMAT)
+    compaction.compact(store.path, NOW, least_format=QUEUES)
     with store.transaction(NOW.wall) as changes:
         changes.record(PAUSE)
         changes.record(SetQueue(QueueSettings("night")))
@@ -81,7 +81,7 @@ def test_a_store_that_needs_no_later_format_goes_back_to_the_base(store: Store) 
 def test_a_pause_behind_a_checkpoint_is_not_lost_by_its_compaction(store: Store) -> None:
     """A compaction that would go back to the base format while a queue is being paused comes to nothing."""
     add(store, "one")
-    compaction.compact(store.path, NOW, least_format=FORMAT)
+    compaction.compact(store.path, NOW, least_format=QUEUES)
     store.read_settled()
     known = compaction.Checkpoint.by(store)
     with store.transaction(NOW.wall) as changes:
