@@ -9,6 +9,7 @@ from jobq.engine.task import Ended, Key
 from jobq.errors import NotSaved, PythonGone, StoreError, StoreForbidden
 from jobq.job import Job, Moment, State
 from jobq.rules import lifecycle
+from jobq.store import presence
 from jobq.store.state import StoreState
 from jobq.worker.cancels import Cancels
 from jobq.worker.claiming import Claiming
@@ -19,6 +20,11 @@ from jobq.worker.tasks import task_of
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 LONGEST_SLEEP = 1.5  # seconds while the worker takes a break
 RANDOM = random.SystemRandom()
+
+
+def frees(job: Job, state: StoreState) -> bool:
+    """Return True if jobs may start that could not as long as this one, which has ended now, was running."""
+    return bool(job.spec.locks or job.spec.needs) or any(True for _ in state.dependents.of(job.id))
 
 
 class Turn:
@@ -76,14 +82,18 @@ class Turn:
         context = self._context
         moved: list[Job] = []
         claimed: dict[str, list[Job]] = {}
+        others_may_start = False
         with context.store.transaction(now.wall, notify=False) as changes:
             for end in ended:
                 if (job := self._ended_job(changes.state, end, now)) is not None:
+                    others_may_start |= frees(job, changes.state)
                     changes.put(job)
                     moved.append(job)
             for handle, claim in self._claiming.claims(changes.state, handles, now):
                 changes.put(claim)
                 claimed.setdefault(handle, []).append(claim)
+        if others_may_start:
+            presence.notify(context.store.root)  # other workers, too: they wait for what this one has freed
         context.hindrance = ""
         traces = ((context.runner.trace(end.key), end.ending) for end in ended)
         self._started.recorded((trace, ending) for trace, ending in traces if trace is not None)
