@@ -560,7 +560,7 @@ SEEDS = [
         file="store/lock.py",
         old="    except BlockingIOError:\n        return False\n",
         new='    except BlockingIOError:\n        return os.readlink(f"/proc/self/fd/{fd}").endswith("/lock")\n',
-        caught_by="random-kills-history",
+        caught_by="tests/process/test_death.py::test_another_worker_leaves_the_jobs_of_a_live_one_alone",
     ),
     Seed(
         harness="history",

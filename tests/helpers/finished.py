@@ -6,7 +6,6 @@ from jobq.job import Ending, Moment, Outcome, Spec
 from jobq.rules import lifecycle
 from jobq.store.store import Store
 from jobq.store.transaction import Add
-from tests.helpers.changes import update
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 DAY = 86_400.0
@@ -22,7 +21,15 @@ def add(store: Store, *commands: str) -> list[int]:
 
 
 def run(store: Store, job_id: int, status: int, now: Moment = NOW) -> None:
-    claim = lifecycle.claim(store.read().jobs[job_id], now, owner="w1", supervisor="w1/0")
-    update(store, lambda _: [claim], now.wall)
-    end = Ending(Outcome.EXIT, status=status, started_at=1.0)
-    update(store, lambda state: [lifecycle.finish(state.jobs[job_id], end, now, 0.5)], now.wall)
+    end(store, job_id, status=status, now=now)
+
+
+def end(store: Store, *ids: int, status: int = 0, now: Moment = NOW) -> None:
+    """Claim these jobs, and end them with this exit status for good."""
+    store.read()
+    with store.transaction(now.wall) as changes:
+        for job_id in ids:
+            job = lifecycle.claim(changes.jobs[job_id], now, owner="w1", supervisor="w1/0")
+            changes.put(job)
+            used = job._replace(retries_used=job.spec.retries)
+            changes.put(lifecycle.finish(used, Ending(Outcome.EXIT, status=status, started_at=1.0), now, 0.5))

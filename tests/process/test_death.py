@@ -325,3 +325,16 @@ def test_rescue_returns_the_adopted_job_even_if_the_next_rescue_fails(
     member.leave(remove=False)
     cli("cancel", *map(str, ids))
     cli("worker", "--drain", code=None)
+
+
+def test_another_worker_leaves_the_jobs_of_a_live_one_alone(cli: Cli) -> None:
+    first = cli.id("-q", "a", "while ! [ -e go ]; do sleep 0.02; done")
+    cli.worker("-q", "a")
+    wait_until(lambda: cli.queue.job(first).state is State.RUNNING)
+    owner = cli.queue.job(first).attempts[-1].owner
+    cli.worker("-q", "b")
+    cli.queue.wait(cli.id("-q", "b", "true"), timeout=30)  # it has looked for dead workers before its first claim
+    job = cli.queue.job(first)
+    assert (job.attempts[-1].owner, [step.event for step in job.history]) == (owner, ["claim"])
+    (cli.cwd / "go").touch()
+    assert cli.queue.wait(first, timeout=30).state is State.SUCCEEDED

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from jobq.api import Queue
 from jobq.errors import NotFound, UsageError
-from jobq.job import Ending, Moment, Outcome, State
+from jobq.job import Ending, Outcome, State
 from jobq.rules import lifecycle
 from jobq.rules.dependencies import rules_out
 from jobq.rules.reasons import why_waiting
 from jobq.store import check, compaction
 from jobq.store.store import Store
-
-NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
+from tests.helpers.finished import NOW, end
 
 
 @pytest.fixture
@@ -27,16 +26,6 @@ def queue(store: Store) -> Queue:
 
 def add(queue: Queue, **options: object) -> int:
     return queue.add("true", **options).id  # type: ignore[arg-type]
-
-
-def end(queue: Queue, *ids: int, status: int = 0) -> None:
-    """Run these jobs to this exit status, without retries."""
-    with queue.store.transaction(NOW.wall) as transaction:
-        for job_id in ids:
-            job = lifecycle.claim(transaction.jobs[job_id], NOW, owner="w1", supervisor="w1/0")
-            transaction.put(job)
-            used = job._replace(retries_used=job.spec.retries)
-            transaction.put(lifecycle.finish(used, Ending(Outcome.EXIT, status=status, started_at=1.0), NOW, 0.5))
 
 
 def states(queue: Queue, *ids: int) -> list[str]:
@@ -56,7 +45,7 @@ def test_a_job_starts_after_the_one_that_it_is_after(queue: Queue) -> None:
     assert ready(queue) == [build]
     around = queue.situation(queue.jobs())
     assert why_waiting(queue.job(test), around) == "after 1 (build)"
-    end(queue, build)
+    end(queue.store, build)
     assert ready(queue) == [test, lint]
 
 
@@ -75,7 +64,7 @@ def test_a_job_starts_after_the_one_that_it_is_after(queue: Queue) -> None:
 def test_the_end_of_the_parent_decides(queue: Queue, option: str, status: int, expected: str, added: str) -> None:
     parent = add(queue)
     child = add(queue, **{option: parent}) if added == "before" else 0
-    end(queue, parent, status=status)
+    end(queue.store, parent, status=status)
     if added == "after compaction":
         compaction.compact(queue.path, NOW)
     child = child or add(queue, **{option: parent})
@@ -116,7 +105,7 @@ def test_the_whole_branch_is_skipped_for_its_first_failure_and_rearmed_with_it(q
     test = add(queue, after=build)
     pack = add(queue, after=[test, other])
     notify = add(queue, after_fail=test)
-    end(queue, build, status=1)
+    end(queue.store, build, status=1)
     assert states(queue, test, pack, notify) == ["skipped", "skipped", "queued"]
     assert [job.skipped_for for job in queue.jobs_of([test, pack])] == [build, build]
     if compacted:
@@ -124,8 +113,8 @@ def test_the_whole_branch_is_skipped_for_its_first_failure_and_rearmed_with_it(q
     assert queue.requeue([build]).refused == []
     assert states(queue, build, test, pack) == ["queued"] * 3
     assert ready(queue) == [build, other]  # notify waits for test again
-    end(queue, build, other)
-    end(queue, test)
+    end(queue.store, build, other)
+    end(queue.store, test)
     assert states(queue, notify) == ["skipped"]
     assert ready(queue) == [pack]
 
@@ -134,8 +123,8 @@ def test_the_whole_branch_is_skipped_for_its_first_failure_and_rearmed_with_it(q
 def test_a_job_with_two_failed_parents_waits_for_both_to_be_requeued(queue: Queue, compacted: bool) -> None:
     one, two = add(queue), add(queue)
     child = add(queue, after=[one, two])
-    end(queue, one, status=1)
-    end(queue, two, status=1)
+    end(queue.store, one, status=1)
+    end(queue.store, two, status=1)
     if compacted:
         assert compaction.compact(queue.path, NOW)
     queue.requeue([one])
@@ -147,7 +136,7 @@ def test_a_job_with_two_failed_parents_waits_for_both_to_be_requeued(queue: Queu
 
 def test_a_job_added_after_a_failure_is_rearmed_as_well(queue: Queue) -> None:
     parent = add(queue)
-    end(queue, parent, status=1)
+    end(queue.store, parent, status=1)
     assert compaction.compact(queue.path, NOW)
     child = add(queue, after=parent)
     assert compaction.compact(queue.path, NOW)
@@ -158,7 +147,7 @@ def test_a_job_added_after_a_failure_is_rearmed_as_well(queue: Queue) -> None:
 def test_a_skipped_job_is_not_requeued_before_its_parent(queue: Queue) -> None:
     parent = add(queue)
     child = add(queue, after=parent)
-    end(queue, parent, status=1)
+    end(queue.store, parent, status=1)
     (refused,) = queue.requeue([child]).refused
     assert str(refused) == "job 2 is skipped: it can't be requeued to run after job 1, which is failed"
     assert "jobq requeue 1" in refused.hint
@@ -174,7 +163,7 @@ def test_what_can_not_be_waited_for_is_refused(queue: Queue) -> None:
     three = add(queue, after=[one, two])
     assert [str(refused) for refused in queue.edit([one], after=[three]).refused] == ["job 1 can't wait for itself"]
     assert [str(refused) for refused in queue.edit([one], after_any=[one]).refused] == ["job 1 can't wait for itself"]
-    end(queue, two, status=1)
+    end(queue.store, two, status=1)
     (refused,) = queue.edit([one], after=[two]).refused
     assert "it can't be edited to run after job 2, which is failed" in str(refused)
     assert ready(queue) == [one]
@@ -214,7 +203,7 @@ def test_random_graphs_behave_as_the_plain_rule_says(
             parents = data.draw(st.lists(st.sampled_from(ids), max_size=3, unique=True)) if ids else []
             add(queue, **{data.draw(st.sampled_from(KINDS)): parents})
         elif what == "end" and (can := ready(queue)):
-            end(queue, data.draw(st.sampled_from(can)), status=data.draw(st.sampled_from([0, 1])))
+            end(queue.store, data.draw(st.sampled_from(can)), status=data.draw(st.sampled_from([0, 1])))
         elif what == "cancel":
             queue.cancel([data.draw(st.sampled_from(ids))])
         elif what == "requeue":
@@ -254,10 +243,10 @@ def test_a_diamond_of_a_million_edges_is_one_group(queue: Queue, status: int) ->
     top = add(queue)
     middle = many(queue, 1000, after=top)
     bottom = many(queue, 1000, after=list(middle))
-    end(queue, top, status=status)
+    end(queue.store, top, status=status)
     assert len(ready(queue)) == (1000 if status == 0 else 0)
     if status == 0:
-        end(queue, *middle)
+        end(queue.store, *middle)
         assert ready(queue) == list(bottom)
     else:
         assert set(states(queue, *middle, *bottom)) == {"skipped"}
@@ -269,7 +258,7 @@ def test_a_long_chain_is_skipped_and_rearmed(queue: Queue) -> None:
     first = last = add(queue)
     for _ in range(1000):
         last = many(queue, 1, after=last)[0]
-    end(queue, first, status=1)
+    end(queue.store, first, status=1)
     assert queue.job(last).skipped_for == first
     queue.requeue([first])
     assert ready(queue) == [first]

@@ -12,13 +12,12 @@ import pytest
 
 from jobq.api import Queue
 from jobq.errors import Refused, UsageError
-from jobq.job import Ending, Moment, Outcome
-from jobq.rules import lifecycle
+from jobq.job import Moment
 from jobq.store import compaction
 from jobq.store.store import Store
 from tests.conftest import Cli, wait_until
+from tests.helpers.finished import NOW, end
 
-NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 WEEK = 604_800.0
 
 
@@ -33,14 +32,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
 @pytest.fixture
 def queue(store: Store, clock: list[Moment]) -> Queue:
     return Queue(store.path)
-
-
-def end(queue: Queue, job_id: int, status: int = 0) -> None:
-    with queue.store.transaction(NOW.wall) as changes:
-        job = lifecycle.claim(changes.jobs[job_id], NOW, owner="w1", supervisor="w1/0")
-        changes.put(job)
-        used = job._replace(retries_used=job.spec.retries)
-        changes.put(lifecycle.finish(used, Ending(Outcome.EXIT, status=status, started_at=1.0), NOW, 0.5))
 
 
 def nothing(_queue: Queue) -> None:
@@ -72,7 +63,7 @@ def test_a_job_that_succeeded_answers_unless_only_unfinished_ones_count(
     queue: Queue, options: dict[str, object], then: Callable[[Queue], None]
 ) -> None:
     first = queue.add("true", **options)  # type: ignore[arg-type]
-    end(queue, first.id)
+    end(queue.store, first.id)
     then(queue)
     then(queue)
     again = queue.add("true", **options).id  # type: ignore[arg-type]
@@ -85,7 +76,7 @@ def test_a_job_that_failed_does_not_answer(
     queue: Queue, options: dict[str, object], then: Callable[[Queue], None]
 ) -> None:
     first = queue.add("false", **options)  # type: ignore[arg-type]
-    end(queue, first.id, status=1)
+    end(queue.store, first.id, status=1)
     then(queue)
     assert queue.add("false", **options).id != first.id  # type: ignore[arg-type]
 
@@ -95,7 +86,7 @@ def test_a_success_answers_as_long_as_it_lives(
     queue: Queue, clock: list[Moment], then: Callable[[Queue], None]
 ) -> None:
     first = queue.add("true", once=True)
-    end(queue, first.id)
+    end(queue.store, first.id)
     then(queue)
     clock.append(Moment(NOW.wall + WEEK - 1, NOW.boot, NOW.boot_id))
     assert queue.add("true", once=True).id == first.id
@@ -108,8 +99,8 @@ def test_a_job_that_is_removed_answers_no_more_and_others_are_no_matter(
     queue: Queue, then: Callable[[Queue], None]
 ) -> None:
     first, other = queue.add("true", once=True), queue.add("false", once=True)
-    end(queue, first.id)
-    end(queue, other.id)
+    end(queue.store, first.id)
+    end(queue.store, other.id)
     then(queue)
     queue.remove([other.id])
     then(queue)
@@ -134,13 +125,13 @@ def test_a_conflict_is_skipped_or_edits_the_waiting_job_or_fails(queue: Queue) -
     assert (edited.id, edited.command, edited.spec.priority) == (first.id, "echo other", 7)
     with pytest.raises(Refused, match="job 1 is the same work"):
         queue.add("true", key="k", on_conflict="fail")
-    end(queue, first.id)
+    end(queue.store, first.id)
     assert queue.add("third", key="k", on_conflict="replace").command == "echo other"  # it is done
 
 
 def test_a_requeue_does_not_make_two_of_the_same_work(queue: Queue) -> None:
     first = queue.add("false", key="k")
-    end(queue, first.id, status=1)
+    end(queue.store, first.id, status=1)
     second = queue.add("false", key="k")
     (refused,) = queue.requeue([first.id]).refused
     assert str(refused) == f"job {second.id} is the same work as job 1, and is queued"
@@ -153,7 +144,7 @@ def test_a_sweep_added_again_runs_only_what_is_missing_or_failed(queue: Queue) -
     first = queue.enqueue(commands, lambda: queue.spec(once=True))
     assert (len(first.new), list(first.ids)) == (500, list(range(1, 501)))
     for job_id in first.ids:
-        end(queue, job_id, status=1 if job_id <= 20 else 0)
+        end(queue.store, job_id, status=1 if job_id <= 20 else 0)
     compact(queue)
     again = queue.enqueue([*commands, "run 0"], lambda: queue.spec(once=True))
     assert list(again.new) == list(range(501, 521))

@@ -16,22 +16,12 @@ from jobq.store import check, compaction
 from jobq.store.format import JOB_OPTIONS
 from jobq.store.store import Store
 from tests.conftest import Cli
-
-NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
+from tests.helpers.finished import NOW, end
 
 
 @pytest.fixture
 def queue(store: Store) -> Queue:
     return Queue(store.path)
-
-
-def end(queue: Queue, *ids: int, status: int = 0) -> None:
-    with queue.store.transaction(NOW.wall) as changes:
-        for job_id in ids:
-            job = lifecycle.claim(changes.jobs[job_id], NOW, owner="w1", supervisor="w1/0")
-            changes.put(job)
-            used = job._replace(retries_used=job.spec.retries)
-            changes.put(lifecycle.finish(used, Ending(Outcome.EXIT, status=status, started_at=1.0), NOW, 0.5))
 
 
 def states(queue: Queue, *ids: int) -> list[str]:
@@ -64,7 +54,7 @@ def test_a_replacement_is_checked_as_an_edit_is(queue: Queue) -> None:
     with pytest.raises(Refused, match="named n"):
         queue.add("true", key="k", on_conflict="replace", name="n")
     failed = queue.add("false")
-    end(queue, failed.id, status=1)
+    end(queue.store, failed.id, status=1)
     with pytest.raises(Refused, match=f"after job {failed.id}"):
         queue.add("true", key="k", on_conflict="replace", after=failed.id)
     held = queue.add("other", key="k", on_conflict="replace", hold=True)
@@ -75,7 +65,7 @@ def test_no_circle_is_closed_through_a_skipped_job(queue: Queue) -> None:
     first = queue.add("false").id
     a = queue.add("A").id
     b = queue.add("B", after=first, after_any=a).id
-    end(queue, first, status=1)
+    end(queue.store, first, status=1)
     x = queue.add("X", after_any=b).id
     assert [str(refused) for refused in queue.edit([a], after_any=[x]).refused] == [f"job {a} can't wait for itself"]
 
@@ -83,7 +73,7 @@ def test_no_circle_is_closed_through_a_skipped_job(queue: Queue) -> None:
 def test_a_skipped_job_stays_so_if_its_name_or_work_is_taken(queue: Queue) -> None:
     first = queue.add("false").id
     old = queue.add("first", after=first, name="n", key="k").id
-    end(queue, first, status=1)
+    end(queue.store, first, status=1)
     new = queue.add("second", name="n", key="k").id
     queue.requeue([first])
     assert states(queue, old, new) == ["skipped", "queued"]
@@ -94,7 +84,7 @@ def test_a_child_that_is_older_than_its_parent_waits_again_too(queue: Queue) -> 
     first, c = queue.add("false").id, queue.add("C").id
     b = queue.add("B", after=first).id
     queue.edit([c], after=[b])
-    end(queue, first, status=1)
+    end(queue.store, first, status=1)
     assert states(queue, b, c) == ["skipped", "skipped"]
     queue.requeue([first])
     assert states(queue, first, b, c) == ["queued"] * 3
@@ -128,7 +118,7 @@ def test_the_time_to_start_counts_from_when_it_may_start(queue: Queue) -> None:
 
 def test_a_store_that_has_had_such_a_job_keeps_its_format(queue: Queue) -> None:
     job = queue.add("true", no_retry_on="7")
-    end(queue, job.id)
+    end(queue.store, job.id)
     assert compaction.compact(queue.path, NOW)
     assert compaction.compact(queue.path, NOW)
     assert queue.exists()
@@ -149,11 +139,11 @@ def test_an_edit_of_one_time_keeps_the_other(queue: Queue) -> None:
 def test_a_job_that_runs_while_its_parent_is_requeued_is_not_retried_after_the_wrong_end(queue: Queue) -> None:
     parent = queue.add("false").id
     child = queue.add("x", after_fail=parent).id
-    end(queue, parent, status=1)
+    end(queue.store, parent, status=1)
     with queue.store.transaction(NOW.wall) as changes:
         changes.put(lifecycle.claim(changes.jobs[child], NOW, owner="w1", supervisor="w1/0"))
     queue.requeue([parent])
-    end(queue, parent)
+    end(queue.store, parent)
     with queue.store.transaction(NOW.wall) as changes:
         job = changes.jobs[child]
         changes.put(lifecycle.finish(job, Ending(Outcome.EXIT, status=1, started_at=1.0), NOW, 0.5))
@@ -162,9 +152,9 @@ def test_a_job_that_runs_while_its_parent_is_requeued_is_not_retried_after_the_w
 
 def test_work_that_was_done_meanwhile_is_not_done_again_by_a_requeue(queue: Queue) -> None:
     first = queue.add("x", once=True, key_ttl=1e9).id
-    end(queue, first, status=1)
+    end(queue.store, first, status=1)
     second = queue.add("x", once=True, key_ttl=1e9).id
-    end(queue, second)
+    end(queue.store, second)
     (refused,) = queue.requeue([first]).refused
     assert str(refused) == f"job {second} has done the work of job {first}"
 
