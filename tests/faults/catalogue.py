@@ -15,6 +15,7 @@ from tests.faults import (
     functions,
     fuzz,
     history,
+    options,
     power_cut,
     security,
     soak,
@@ -50,6 +51,41 @@ class Waiting(NamedTuple):
 
 
 COVERED: list[Covered] = [
+    Covered(
+        "dependency-order",
+        "50",
+        "order",
+        "dependencies: circle, self, missing, failed, 1,000 deep, 1,000 wide, requeued, compacted; random graphs",
+        ("tests/store/test_dependencies.py", "tests/store/test_reviewed.py"),
+    ),
+    Covered(
+        "work-once",
+        "47b",
+        "order",
+        "a repeated key or command adds no job, also after compaction",
+        ("tests/store/test_once.py",),
+    ),
+    Covered(
+        "start-times",
+        "71",
+        "clocks",
+        "jobs that start at a time, expire, or say nothing, over clock jumps and reboots",
+        ("tests/rules/test_time.py", "tests/process/test_times.py"),
+    ),
+    Covered(
+        "shared-resources",
+        "72",
+        "order",
+        "locks and resources: overlaps, leaks after kills, indices given twice, jobs overtaken for ever",
+        ("tests/rules/test_sharing.py", "tests/process/test_sharing.py"),
+    ),
+    Covered(
+        "exec-shell-options",
+        "S7b",
+        "security",
+        "one argument as an argv, several as a shell line; any item of a template arrives unchanged",
+        ("tests/options/test_templates.py",),
+    ),
     Covered(
         "records-round-trip",
         "57c",
@@ -223,10 +259,6 @@ WAITING = [
     ),
     Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
     Waiting(
-        "dependency-cycles", "50", "dependencies: cycle, self, missing, failed, 1,000 deep, 1,000 wide", "dependencies"
-    ),
-    Waiting("exec-shell-options", "S7b", "one argument as an argv, several as a shell line", "`--exec`, `--shell`"),
-    Waiting(
         "environment-capture-options",
         "S8b",
         "the part of the environment that is captured, and shown",
@@ -235,7 +267,6 @@ WAITING = [
     Waiting(
         "settings-file-limits", "S17b", "settings that a file in the working directory may not set", "settings files"
     ),
-    Waiting("key-repeated", "47b", "a repeated `--key` adds no job", "idempotency keys"),
 ]
 
 SEEDS: list[Seed] = [
@@ -255,6 +286,7 @@ SEEDS: list[Seed] = [
     *writes.SEEDS,
     *unsynced.SEEDS,
     *clocks.SEEDS,
+    *options.SEEDS,
 ]
 
 

@@ -508,6 +508,7 @@ _TURN = (
     "        with context.store.transaction(now.wall, notify=False) as changes:\n"
     "            for end in ended:\n"
     "                if (job := self._ended_job(changes.state, end, now)) is not None:\n"
+    "                    others_may_start |= frees(job, changes.state)\n"
     "                    changes.put(job)\n"
     "                    moved.append(job)\n"
     "            for handle, claim in self._claiming.claims(changes.state, handles, now):\n"
