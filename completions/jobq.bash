@@ -40,6 +40,8 @@ _jobq() {
         "wait --state"|"wait -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "cancel --state"|"cancel -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "requeue --state"|"requeue -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "again --priority"|"again -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "again --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
         "hold --state"|"hold -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
@@ -161,6 +163,30 @@ _jobq() {
         "requeue --grep") return ;;
         "requeue --since") return ;;
         "requeue --until") return ;;
+        "again --queue"|"again -q") return ;;
+        "again --retries"|"again -r") return ;;
+        "again --backoff") return ;;
+        "again --retry-on") return ;;
+        "again --no-retry-on") return ;;
+        "again --success-codes") return ;;
+        "again --max-lost") return ;;
+        "again --timeout"|"again -t") return ;;
+        "again --idle-timeout") return ;;
+        "again --grace") return ;;
+        "again --log-max") return ;;
+        "again --at") return ;;
+        "again --in") return ;;
+        "again --expires") return ;;
+        "again --after") return ;;
+        "again --after-any") return ;;
+        "again --after-fail") return ;;
+        "again --lock") return ;;
+        "again --need") return ;;
+        "again --label") return ;;
+        "again --meta") return ;;
+        "again --name"|"again -n") return ;;
+        "again --cwd"|"again -C") _jobq_files; return ;;
+        "again --env"|"again -e") return ;;
         "hold --queue"|"hold -q") return ;;
         "hold --label") return ;;
         "hold --grep") return ;;
@@ -210,7 +236,7 @@ _jobq() {
         "rm --until") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue again hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --name -n --cwd -C --env -e --help -h" ;;
@@ -221,6 +247,7 @@ _jobq() {
         "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "again") words="--queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -27,7 +27,7 @@ from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.rules.sharing import Shared
 from jobq.settings import store_path
-from jobq.specs import edited_fields, make_requests, make_spec
+from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store import presence
 from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, narrowed, open_failures, resolve
@@ -227,6 +227,10 @@ class Queue:
     def acknowledge(self, job_ids: Sequence[int]) -> Changed:
         """Record that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
         return changes.change(self._store, job_ids, lifecycle.acknowledge)
+
+    def again(self, job_ids: Sequence[int], **options: Unpack[JobOptions]) -> Added:
+        """Add finished jobs once more, with other options if they are given. Raises as `add`, and NotFound."""
+        return adding.add(self._store, lambda: repeats(self._store, self.jobs_of(job_ids), options))
 
     def edit(self, job_ids: Sequence[int], **options: Unpack[JobOptions]) -> Changed:
         """Change what waiting jobs ask for; an option that is not given stays.

@@ -75,6 +75,7 @@ MODULES = {  # command -> module and function; imported when needed
     "wait": "wait.wait",
     "cancel": "cancel.cancel",
     "requeue": "requeue.requeue",
+    "again": "again.again",
     "hold": "hold.hold",
     "release": "release.release",
     "edit": "edit.edit",

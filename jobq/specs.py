@@ -23,6 +23,7 @@ from jobq.options.request import (
 )
 from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
+from jobq.rules.lifecycle import WrongState
 from jobq.settings import environment
 from jobq.store.environment import capture, passed_on
 from jobq.store.selection import resolve
@@ -73,6 +74,25 @@ def make_requests(store: Store, jobs: Iterable[JobLine]) -> list[Request]:
             )
         commands, lines = [job.command for job in group], [job.number for job in group]
         requests.append(known[asked]._replace(commands=commands, lines=lines))
+    return requests
+
+
+def repeats(store: Store, jobs: Iterable[Job], options: Mapping[str, Any]) -> list[Request]:
+    """Return requests for the same jobs once more, with other options if they are given. Raises as `make_spec`."""
+    adding = of_add(options)
+    fields, variables = edited_fields(store, {name: options[name] for name in options.keys() - adding.keys()})
+    requests = []
+    for job in jobs:
+        if not job.state.final:
+            raise WrongState(job, "be run again", "it has not ended yet")
+        spec = job.spec._replace(**{"key": None, "once": False, "unique": False, "runner": None, **fields})
+        if variables:
+            environ = {**store.load_environment(spec.env), **variables}
+            others = tuple(pair for pair in spec.vars if pair[0] not in variables)
+            spec = spec._replace(env=store.save_environment(environ), vars=others)
+        if spec.delay is not None or spec.expires is not None:
+            spec = spec._replace(asked=clock.now())
+        requests.append(Request(spec, [job.command], **adding))
     return requests
 
 
