@@ -42,3 +42,11 @@ def span(seconds: float) -> str:
     if hours < 24:
         return f"{hours}h{minutes:02d}m"
     return f"{hours // 24}d{hours % 24:02d}h"
+
+
+def exact(seconds: float) -> str:
+    """Return a duration as it can be given, without loss: 500ms, 90s, 2m, 1h, 7d."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % UNITS[unit] == 0:
+            return f"{seconds / UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:.12g}ms" if seconds else "0s"

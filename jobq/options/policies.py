@@ -5,7 +5,7 @@ A value is text, in one spelling. Light, as `jobq add` imports it.
 
 from __future__ import annotations
 
-from jobq.durations import duration, span
+from jobq.durations import duration, exact
 from jobq.errors import UsageError
 from jobq.options.values import Kind, Rule
 from jobq.rules.policies import SEPARATORS, seconds_of
@@ -44,7 +44,7 @@ class Backoff(Kind):
     def shown(self, value: str) -> str:
         """Return the policy with units."""
         kind, _, _ = value.partition(":")
-        return f"{kind}:{SEPARATORS[kind].join(span(seconds).replace(' ', '') for seconds in seconds_of(value))}"
+        return f"{kind}:{SEPARATORS[kind].join(map(exact, seconds_of(value)))}"
 
 
 def _plain(seconds: float) -> str:

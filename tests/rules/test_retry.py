@@ -93,7 +93,11 @@ def test_what_is_tried_again_and_why_not(options: dict[str, object], ending: End
 
 
 def test_a_tiny_delay_is_stored_without_an_exponent() -> None:
-    assert Backoff().parse("const:0.05ms") == "const:0.00005"
+    stored = Backoff().parse("const:0.05ms")
+    assert stored == "const:0.00005"
+    assert Backoff().shown(stored) == "const:0.05ms"
+    assert Backoff().shown("exp:1..3600") == "exp:1s..1h"
+    assert Backoff().shown("list:0,1.5,90,86400") == "list:0s,1500ms,90s,1d"
 
 
 def test_codes_are_spelled_in_one_way() -> None:
