@@ -131,6 +131,7 @@ class Spec(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()
     meta: str | None = None  # JSON
     asked: Moment | None = None  # from when `delay` and `expires` count
+    stdin: str | None = None  # a file
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)

@@ -37,6 +37,7 @@ class Task(NamedTuple):
     umask: int
     env_file: str
     variables: dict[str, str]  # on top of the environment
+    stdin: str | None  # a file
     timeout: float | None
     idle_timeout: float | None
     grace: float

@@ -115,6 +115,12 @@ class Needs(Kind):
         return dict(value)
 
 
+class InputFile(Kind):
+    """A file to read from; stored as its full path."""
+
+    metavar = "FILE"
+
+
 MOST_META = 10_000  # characters
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -97,6 +98,7 @@ class JobOptions(TypedDict, total=False):
     on_conflict: str  # "skip", "replace", "fail"
     hold: bool
     name: str | None  # unique among unfinished jobs
+    stdin: str | None  # a file
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
 
@@ -109,7 +111,10 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError("both once (--once) and unique (--unique) are given", "give one of them")
     if options.get("at") is not None and options.get("delay") is not None:
         raise UsageError("both a time (--at) and a delay (--in) are given", "give one of them")
-    return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
+    fields = {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
+    if fields.get("stdin") is not None:
+        fields["stdin"] = input_file(fields["stdin"])
+    return fields
 
 
 def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,6 +176,19 @@ def current_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
+
+
+def input_file(path: str) -> str:
+    """Return the full path of a file that a job may read from. Raises UsageError."""
+    full = os.path.abspath(os.path.expanduser(path))
+    try:
+        mode = os.stat(full).st_mode
+    except (OSError, ValueError) as e:
+        why = getattr(e, "strerror", None) or "it can't be a path"
+        raise UsageError(f"stdin: {full}: {why}", "name a file with --stdin") from None
+    if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
+        raise UsageError(f"stdin: {full} is no file", "name a file with --stdin")
+    return utf8(full)
 
 
 def existing_directory(path: object) -> str:

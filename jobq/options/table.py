@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
-from jobq.options.kinds import Choice, Flag, Identity, Jobs, Labels, Locks, Meta, Needs
+from jobq.options.kinds import Choice, Flag, Identity, InputFile, Jobs, Labels, Locks, Meta, Needs
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
@@ -170,6 +170,8 @@ OPTIONS = (
     JobOption("hold", ("--hold",), Flag(), False,
               "Add it held: 'jobq release' lets it start.", of_add=True, alone=False),
     JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
+    JobOption("stdin", ("--stdin",), InputFile(), None,
+              "Its standard input; else it has none.", since=3, alone=False),
     JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
     JobOption("env", ("--env", "-e"), Variable(), (),
               "Set a variable on top of the captured environment.", many=True),

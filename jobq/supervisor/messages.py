@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         env: str  # the file with the environment
         set: dict[str, str]  # variables on top of it
         log: str
+        stdin: str | None  # the file that it reads from; none: it has no input
         timeout: float | None
         idle_timeout: float | None  # without output
         grace: float

@@ -42,20 +42,24 @@ class Spawner:
         command = job["command"]
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         mask = os.umask(job["umask"])
+        stdin = -1
         try:
+            stdin = open_input(job.get("stdin") or "/dev/null")
             os.chdir(job["cwd"])
             environment["PWD"] = job["cwd"]
             program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
             try:
-                return spawn_in_session(program, argv, environment, job["log"])
+                return spawn_in_session(program, argv, environment, job["log"], stdin)
             except OSError as e:
                 if e.errno != errno.ENOEXEC:
                     if os.path.exists(job["log"]) and (why := trouble_with_script(program, e.errno or 0)):
                         raise ValueError(f"{program[:200]}: {why}") from None
                     raise
                 # A script without "#!": execvp(3) and every shell run it by sh.
-                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"])
+                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"], stdin)
         finally:
+            if stdin >= 0:
+                os.close(stdin)
             os.umask(mask)
             os.chdir("/")
 
@@ -70,6 +74,20 @@ class Spawner:
                 raise ValueError(f"its captured environment was changed: {path}")
             self.environments[path] = json.loads(data)
         return self.environments[path]
+
+
+def open_input(path: str) -> int:
+    """Open a file for a job to read from; return the descriptor. Raises ValueError, for a FIFO too: it would block."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as e:
+        raise ValueError(f"its input {path[:200]}: {e.strerror}") from None
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
+        os.close(fd)
+        raise ValueError(f"its input {path[:200]} is no file")
+    os.set_blocking(fd, True)
+    return fd
 
 
 def spawn_error(error: OSError | ValueError, job: JobMessage) -> dict[str, Any]:
@@ -154,8 +172,8 @@ def ignored_signals() -> list[int]:
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
-def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str) -> int:
-    """Call posix_spawn(3): a session of its own, default signals, empty mask, no input, both outputs into the log.
+def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str, stdin: int) -> int:
+    """Call posix_spawn(3): a session of its own, default signals, empty mask, both outputs into the log.
 
     The job opens the log itself, so that `is_open_nowhere_else` can tell its descriptors from the supervisor's.
     """
@@ -164,7 +182,7 @@ def spawn_in_session(program: str, argv: list[str], environment: dict[str, str],
         argv,
         environment,
         file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],

@@ -47,6 +47,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         spec.umask,
         utf8(environment.path_of(store.path, spec.env)),
         variables,
+        spec.stdin,
         spec.timeout,
         spec.idle_timeout,
         spec.grace,

@@ -48,6 +48,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "on_conflict": ("fail", "fail"),
     "hold": ("", True),
     "name": ("nightly", "nightly"),
+    "stdin": ("/dev/null", "/dev/null"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
 }
@@ -80,6 +81,7 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "unique": 7,
     "key_ttl": 0,
     "name": "@x",
+    "stdin": "/nowhere",
 }
 rows = pytest.mark.parametrize("option", [o for o in OPTIONS if not o.of_add], ids=lambda option: option.name)
 in_spec = pytest.mark.parametrize("option", [o for o in OPTIONS if o.in_spec], ids=lambda option: option.name)

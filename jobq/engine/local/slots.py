@@ -168,6 +168,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "env": task.env_file,
         "set": task.variables,
         "log": utf8(trace.log),
+        "stdin": task.stdin,
         "timeout": task.timeout,
         "idle_timeout": task.idle_timeout,
         "grace": task.grace,
