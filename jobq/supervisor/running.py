@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobq.supervisor.tree import Process
 
 LEFTOVER_GRACE = 2.0  # seconds from the end of the main process to KILL for processes that outlive it
-LEAST_GRACE = 1.0  # seconds from TERM to KILL for a filter that was given time to write the rest
+LEAST_GRACE = 0.8  # seconds from TERM to KILL for a filter that was given time to write the rest; with QUIET below 3
 QUIET = 2.0  # seconds without new output after which a possible filter counts as a daemon
 LONGEST_DRAIN = 10.0  # seconds from the end of the main process to TERM for a filter that goes on writing
 STUCK_AFTER = 5.0  # seconds from KILL until a process that can't die now counts as stuck
