@@ -36,4 +36,4 @@ def test_every_case_has_a_name_and_a_number_of_its_own() -> None:
 def test_a_seeded_fault_fits_the_code(seed: Seed) -> None:
     assert seed.applies()
     assert name_of(seed.caught_by) or (ROOT / seed.caught_by.partition("::")[0]).is_file()
-    compile(seed.path.read_text().replace(seed.old, seed.new), seed.file, "exec")
+    compile(seed.path.read_text(encoding="utf-8").replace(seed.old, seed.new), seed.file, "exec")
