@@ -1,4 +1,4 @@
-"""What must hold when a job is edited, or is to run again: nobody else has its name or its work, and it can start."""
+"""Checks of a job that is edited, or is to run again: nobody else has its name or its work, and it can start."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def run(
     queue = queue_of(context)
     commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
     if not commands:
-        info("no jobs to run: the input has no lines")
+        info("no jobs to run: there are no lines and no items")
         return
     single = not from_ and len(commands) == 1
     options = {"retries": 0, **options}

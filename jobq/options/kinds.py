@@ -86,7 +86,30 @@ class Locks(Kind):
         return list(value)
 
 
-class Needs(Kind):
+class Pairs(Kind):
+    """Names with a value each; `parse` reads one of them."""
+
+    def collect(self, values: Any) -> tuple[tuple[str, Any], ...]:
+        """Return the pairs by name, from texts, pairs or a dict. Raises UsageError, TypeError, ValueError."""
+        if isinstance(values, dict):
+            values = values.items()
+        texts = [values] if isinstance(values, str) else [v if isinstance(v, str) else _as_text(*v) for v in values]
+        return tuple(sorted(dict(map(self.parse, texts)).items()))
+
+    def shown(self, value: Any) -> str:
+        """Return them as they are given."""
+        return ", ".join(f"{name}={text}" for name, text in value)
+
+    def as_json(self, value: Any) -> dict[str, Any]:
+        """Return an object."""
+        return dict(value)
+
+
+def _as_text(name: object, value: object) -> str:
+    return f"{name}={value}"
+
+
+class Needs(Pairs):
     """Resources, and how much of each."""
 
     metavar = "NAME=N"
@@ -95,24 +118,9 @@ class Needs(Kind):
     def parse(self, text: str) -> tuple[str, int]:
         """Return the name and the number. Raises UsageError."""
         name, _, number = text.partition("=")
-        if not number.isascii() or not number.isdecimal() or not 0 < int(number[:9]) < 10**6:
-            raise UsageError(f"{text!r} is not a need", "write it like gpu=2")
+        if not number.isascii() or not number.isdecimal() or len(number) > 6 or not int(number):
+            raise UsageError(f"{text!r:.60} is not a need", "write it like gpu=2")
         return parse_name(name), int(number)
-
-    def collect(self, values: Any) -> tuple[tuple[str, int], ...]:
-        """Return the needs by name. Raises UsageError, TypeError."""
-        if isinstance(values, dict):
-            values = [f"{name}={number}" for name, number in values.items()]
-        pairs = [values] if isinstance(values, str) else values
-        return tuple(sorted(dict(self.parse(pair) if isinstance(pair, str) else pair for pair in pairs).items()))
-
-    def shown(self, value: Any) -> str:
-        """Return them as they are given."""
-        return ", ".join(f"{name}={number}" for name, number in value)
-
-    def as_json(self, value: Any) -> dict[str, int]:
-        """Return an object."""
-        return dict(value)
 
 
 class InputFile(Kind):
@@ -124,7 +132,7 @@ class InputFile(Kind):
 MOST_META = 10_000  # characters
 
 
-class Labels(Kind):
+class Labels(Pairs):
     """Labels: names and values."""
 
     metavar = "NAME=VALUE"
@@ -136,21 +144,6 @@ class Labels(Kind):
         if not equals or not _is_label((name, value)):
             raise UsageError(f"{text!r:.60} is not a label", "write it like model=large, in printable characters")
         return parse_name(name), value
-
-    def collect(self, values: Any) -> tuple[tuple[str, str], ...]:
-        """Return the labels by name. Raises UsageError, TypeError."""
-        if isinstance(values, dict):
-            values = [f"{name}={value}" for name, value in values.items()]
-        pairs = [values] if isinstance(values, str) else values
-        return tuple(sorted(dict(self.parse(pair) if isinstance(pair, str) else pair for pair in pairs).items()))
-
-    def shown(self, value: Any) -> str:
-        """Return them as they are given."""
-        return ", ".join(f"{name}={text}" for name, text in value)
-
-    def as_json(self, value: Any) -> dict[str, str]:
-        """Return an object."""
-        return dict(value)
 
 
 def _is_label(pair: Any) -> bool:

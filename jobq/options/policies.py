@@ -66,7 +66,7 @@ def _is_policy(text: str) -> bool:
 
 
 class Jitter(Kind):
-    """How much chance is in a delay: up to so many percent more, `full` (anything up to the delay), or `none`."""
+    """The chance in a delay: up to so many percent more, `full` (anything up to the delay), or `none`."""
 
     metavar = "PERCENT"
 
@@ -97,7 +97,7 @@ WORDS = frozenset({"timeout", "idle_timeout"})  # endings that have no number
 
 
 class Codes(Kind):
-    """How attempts end: exit codes and ranges of them, and for retries also signals and `timeout`."""
+    """The ends of attempts: exit codes and ranges of them, and for retries also signals and `timeout`."""
 
     metavar = "CODES"
 

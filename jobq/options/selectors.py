@@ -46,7 +46,7 @@ Selector = Range | Named | Added | InState
 
 
 class Filters(NamedTuple):
-    """What narrows a selection; empty: nothing."""
+    """The conditions that narrow a selection; empty: none."""
 
     states: frozenset[State] = frozenset()
     queues: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
-from jobq.options.kinds import Choice, Flag, Identity, InputFile, Jobs, Labels, Locks, Meta, Needs
+from jobq.options.kinds import Choice, Flag, Identity, InputFile, Jobs, Labels, Locks, Meta, Needs, Pairs
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
@@ -76,7 +76,7 @@ class JobOption:
         """Return the value for one that Python or JSON gives. Raises UsageError that names the option."""
         if value is None and self.default is None:
             return None
-        if isinstance(self.kind, (Labels, Locks, Needs)):
+        if isinstance(self.kind, (Locks, Pairs)):
             return self._collected(self.kind, value)
         if isinstance(value, str) and self.kind.from_text:
             return self._storable(self.name, self._named(self.name, self.kind.parse, value))
@@ -90,7 +90,7 @@ class JobOption:
             raise UsageError(f"{name}: {value!r:.60} is out of bounds", f"see {self.flags[0]} in 'jobq add --help'")
         return value
 
-    def _collected(self, kind: Labels | Locks | Needs, value: Any) -> Any:
+    def _collected(self, kind: Locks | Pairs, value: Any) -> Any:
         try:
             return self._named(self.name, kind.collect, value)
         except (TypeError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""What the stored texts of retry options mean. Light, as `jobq add` imports it through the table of options.
+"""The meaning of the stored texts of retry options. Light, as `jobq add` imports it through the table of options.
 
 exp:1..3600  linear:5..300  const:5  list:1,5,60     backoff; seconds
 10%  full  none                                      jitter

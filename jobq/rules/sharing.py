@@ -1,4 +1,4 @@
-"""What running jobs share: locks, which one job holds at a time, and resources, of which there are so many.
+"""The things that running jobs share: locks, which one job holds at a time, and resources, of which there are so many.
 
 Both are held by running attempts and by nothing else, so nothing is held by what is dead. A job that does not fit lets
 others pass that do. Once it has waited for ten minutes, no job behind it takes what it needs.
@@ -22,7 +22,7 @@ def wants(spec: Spec) -> dict[str, int]:
 
 
 class Shared:
-    """Who holds what, and the ready jobs that lack something, by what they lack."""
+    """The holders of everything, and the ready jobs that lack something, by what they lack."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}  # of each resource

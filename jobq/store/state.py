@@ -121,7 +121,7 @@ class StoreState:
 
     @property
     def resources(self) -> dict[str, int]:
-        """How much there is of each resource."""
+        """The count of each resource."""
         return self.waiting.shared.counts
 
     def pauses(self) -> dict[str, str]:

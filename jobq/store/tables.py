@@ -1,4 +1,4 @@
-"""What a store holds beside the jobs: settings of queues, counts of resources, keys of work that is done.
+"""The tables beside the jobs: settings of queues, counts of resources, keys of work that is done.
 
 {"op":"queue","queue":{"name":"night","pause":[at,reason]}}   all settings of a queue; "name":null: of all queues
 {"op":"resource","name":"gpu","count":4}
@@ -45,7 +45,7 @@ class SetQueue(Operation):
 
 
 class SetResource(Operation):
-    """How much there is of a resource."""
+    """Sets the count of a resource."""
 
     KIND: ClassVar[str] = "resource"
 

@@ -39,7 +39,7 @@ def check_format(operation: Operation, store_format: int) -> None:
 
 
 class Archive(NamedTuple):
-    """What a transaction asks of the store beside the state."""
+    """The parts of the store that a transaction needs beside the state."""
 
     require_environment: Callable[[str], None]  # raises if the environment of this digest is gone
     find: Callable[[Collection[int]], dict[int, Job]]  # those of these jobs that exist, finished long ago or not

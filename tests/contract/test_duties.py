@@ -1,4 +1,4 @@
-"""What the loop of a worker relies on of every `Duty`."""
+"""Every duty keeps what the loop of a worker relies on."""
 
 from __future__ import annotations
 

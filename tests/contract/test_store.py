@@ -1,4 +1,4 @@
-"""What everybody may rely on of `Store` and `Transaction`, whichever way a job is added, and whoever reads it.
+"""Everything that callers rely on of `Store` and `Transaction`, whichever way a job is added, and whoever reads it.
 
 `tests/store/test_model.py` holds the same on random operations, with torn tails, lost hints and compaction.
 """

@@ -1,4 +1,4 @@
-"""What is tried again, after how long, and what people are told if it is not."""
+"""Retries: which ends are tried again, after how long, and the reason where one is not."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,21 @@ def test_a_dry_run_refuses_what_add_refuses(cli: Cli) -> None:
 )
 def test_a_wrong_type_is_no_bug(cli: Cli, line: str) -> None:
     cli("add", "--jsonl", "-", stdin=f"{line}\n", code=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"needs": [("gpu", 0)]}, {"needs": {"gpu": -1}}, {"needs": [["gpu", 10**30]]}, {"needs": "gpu=00" + "9" * 5000},
+        {"needs": [("gpu",)]}, {"needs": 5}, {"labels": [("a", 5, 6)]}, {"labels": {"a\n": "x"}}, {"labels": [None]},
+        {"locks": [5]}, {"locks": 5},
+    ],
+)  # fmt: skip
+def test_a_pair_that_can_not_be_stored_is_refused(queue: Queue, options: dict[str, Any]) -> None:
+    queue.set_resource("gpu", 4)
+    with pytest.raises(UsageError):
+        queue.add("true", **options)
+    assert Store(queue.path).read().jobs == {}
 
 
 def test_a_job_after_an_older_one_that_waits_for_it_is_no_end(queue: Queue) -> None:
