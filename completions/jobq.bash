@@ -76,7 +76,7 @@ _jobq() {
         "add --key") return ;;
         "add --key-ttl") return ;;
         "add --name"|"add -n") return ;;
-        "add --stdin") return ;;
+        "add --stdin") _jobq_files; return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
         "call --python") return ;;
@@ -104,7 +104,7 @@ _jobq() {
         "call --key") return ;;
         "call --key-ttl") return ;;
         "call --name"|"call -n") return ;;
-        "call --stdin") return ;;
+        "call --stdin") _jobq_files; return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
         "run --from") _jobq_files; return ;;
@@ -131,7 +131,7 @@ _jobq() {
         "run --label") return ;;
         "run --meta") return ;;
         "run --name"|"run -n") return ;;
-        "run --stdin") return ;;
+        "run --stdin") _jobq_files; return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
         "worker --jobs"|"worker -j") return ;;
@@ -188,7 +188,7 @@ _jobq() {
         "again --label") return ;;
         "again --meta") return ;;
         "again --name"|"again -n") return ;;
-        "again --stdin") return ;;
+        "again --stdin") _jobq_files; return ;;
         "again --cwd"|"again -C") _jobq_files; return ;;
         "again --env"|"again -e") return ;;
         "hold --queue"|"hold -q") return ;;
@@ -225,7 +225,7 @@ _jobq() {
         "edit --key") return ;;
         "edit --key-ttl") return ;;
         "edit --name"|"edit -n") return ;;
-        "edit --stdin") return ;;
+        "edit --stdin") _jobq_files; return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
         "pause --reason") return ;;
