@@ -10,7 +10,8 @@ from jobq import clock
 from jobq.checks import check_order
 from jobq.command import Command
 from jobq.errors import NotFound, Refused
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.options.request import check_commands
 from jobq.options.selectors import Selector
 from jobq.rules import lifecycle

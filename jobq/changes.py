@@ -10,7 +10,8 @@ from jobq import clock
 from jobq.checks import check
 from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.options.values import parse_name
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle, retry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobq.errors import Refused
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules.consequences import why_skipped
 from jobq.rules.dependencies import key_of, parents_of, reaches
 from jobq.rules.lifecycle import WrongState

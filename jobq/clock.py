@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.system import boot_id, boot_time
 
 _BOOT_ID = boot_id()

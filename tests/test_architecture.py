@@ -18,6 +18,7 @@ LAYERS = [
     ["errors"],
     ["system", "sealed", "durations"],
     ["command"],
+    ["moment"],
     ["job", "queues"],
     ["rules"],
     ["options"],

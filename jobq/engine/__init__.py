@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from jobq.engine.task import Ended, Found, Key, Task, Trace
-from jobq.job import Moment
+from jobq.moment import Moment
 
 
 class Runner(Protocol):

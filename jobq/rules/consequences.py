@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.rules.dependencies import Dependents, key_of, parents_of, rules_out
 

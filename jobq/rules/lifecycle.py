@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from jobq.errors import Refused
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State, Step
+from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
+from jobq.moment import Due, Moment
 from jobq.rules import retry
 
 

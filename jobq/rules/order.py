@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
-from jobq.job import Due, Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Due, Moment
 from jobq.rules import retry
 from jobq.rules.serving import ALL_QUEUES
 from jobq.rules.sharing import Rank, Shared, wants

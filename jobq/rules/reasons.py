@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from jobq.durations import span
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules import retry
 from jobq.rules.serving import LiveWorker, why_paused, why_unserved
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 from jobq.command import Call
-from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import Ending, Job, Outcome, Spec, State
+from jobq.moment import Moment
 from jobq.rules import policies
 
 MOST_ATTEMPTS = 2000  # the record of a job, with all of them, has to fit on a line of the journal

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 
 PATIENCE = 600.0  # seconds that a job lets others pass
 Rank = tuple[str, str | None, int]  # queue, runner, priority

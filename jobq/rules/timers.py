@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from jobq.job import BY_WALL, Due, Job, Moment
+from jobq.job import Job
+from jobq.moment import BY_WALL, Due, Moment
 
 WALL_LOOK = 30.0  # seconds: the wall clock may be set, so nobody sleeps longer until an instant of it
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import NotSaved
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.queues import QueueSettings
 from jobq.rules.uniqueness import Kept, to_keep
 from jobq.store import cleaning, filing, finished, presence

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State, Step
+from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
+from jobq.moment import Due, Moment
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 from jobq.store.format import BASE

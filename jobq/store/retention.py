@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import StoreError
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.store.filing import day_of, place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day

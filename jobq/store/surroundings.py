@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from heapq import nsmallest
 
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules.reasons import MOST_NAMED, Situation
 from jobq.rules.sharing import why_lacking
 from jobq.store import presence

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from jobq.command import Command, Record
 from jobq.errors import JobqError
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.rules.consequences import consequences
 from jobq.rules.dependencies import Dependents
 from jobq.rules.uniqueness import identity_of

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobq.durations import span
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules import retry
 from jobq.rules.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe

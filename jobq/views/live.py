@@ -15,7 +15,8 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from jobq.errors import OutputFailed
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import why_paused, why_unserved
 from jobq.views.console import drawing

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobq.durations import span
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules.order import claim_key
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from jobq import clock
 from jobq.errors import OutputFailed
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.rules.reasons import Situation
 from jobq.views.console import drawing, info, out, to_stderr
 from jobq.views.ended import Ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobq.engine.task import Ended, Key
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.worker.context import Context
 
 

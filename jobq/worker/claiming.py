@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from jobq.engine.task import Ended
-from jobq.job import Job, Moment, Outcome
+from jobq.job import Job, Outcome
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store.state import StoreState
 from jobq.worker.batching import Pace, Width, runs_alone

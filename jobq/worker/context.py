@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from jobq.engine import Runner
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.store.registration import Registration
 from jobq.store.store import Store
 from jobq.worker.signals import StopSignals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobq.job import Moment
+from jobq.moment import Moment
 
 
 class Duty(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.rules import lifecycle, retry
 from jobq.worker.context import Context
 

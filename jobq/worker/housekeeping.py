@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from jobq.errors import StoreDamaged, StoreReplaced
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store.store import Store
 from jobq.worker.context import Context
 from jobq.worker.recovery import Recovery

@@ -14,7 +14,8 @@ from jobq.engine import Runner
 from jobq.engine.local.engine import LocalEngine
 from jobq.engine.task import Key
 from jobq.errors import LockTimeout, NotSaved, StoreError, StoreForbidden, SyncFailed
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.rules.order import is_paused, may_claim, will_end
 from jobq.rules.reasons import Situation
 from jobq.store import presence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.worker.claiming import Claiming
 from jobq.worker.context import Context
 from jobq.worker.rescue import rescue

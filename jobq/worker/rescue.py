@@ -16,7 +16,8 @@ from jobq.engine import Finder, engine_of, make_finder
 from jobq.engine.local.adoption import may_still_run, runs_elsewhere
 from jobq.engine.task import Found, Key, Trace
 from jobq.errors import StoreError, StoreForbidden
-from jobq.job import Ending, Job, Moment, State
+from jobq.job import Ending, Job, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import presence, registration
 from jobq.store.place import check_workers_place

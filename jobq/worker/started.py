@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from jobq.engine import Runner
 from jobq.engine.local.evidence import jobs_with_processes
 from jobq.engine.task import Ended, Key, Trace
-from jobq.job import Ending, Job, Moment, State
+from jobq.job import Ending, Job, State
+from jobq.moment import Moment
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from jobq.errors import LockTimeout, NotSaved, SyncFailed
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.worker.cancels import Cancels
 from jobq.worker.context import Context

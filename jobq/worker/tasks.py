@@ -6,7 +6,8 @@ import re
 
 from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
-from jobq.job import Job, Moment
+from jobq.job import Job
+from jobq.moment import Moment
 from jobq.rules.retry import attempts_left
 from jobq.store import environment
 from jobq.store.store import Store

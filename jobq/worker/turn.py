@@ -7,7 +7,8 @@ import random
 from jobq.engine.local.caller import Caller
 from jobq.engine.task import Ended, Key
 from jobq.errors import NotSaved, PythonGone, StoreError, StoreForbidden
-from jobq.job import Job, Moment, State
+from jobq.job import Job, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import presence
 from jobq.store.state import StoreState

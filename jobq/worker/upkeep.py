@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from jobq import clock
 from jobq.errors import JobqError
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store import compaction, retention
 from jobq.store.store import Store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobq.changes import set_pause
-from jobq.job import Moment, Spec
+from jobq.job import Spec
+from jobq.moment import Moment
 from jobq.queues import Pause
 from jobq.store.format import JOURNAL
 from jobq.store.store import Store

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobq.command import BadRecord
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.rules.uniqueness import Kept

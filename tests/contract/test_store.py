@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jobq.errors import NotFound
-from jobq.job import Moment, Spec, State
+from jobq.job import Spec, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import compaction
 from jobq.store.store import Store

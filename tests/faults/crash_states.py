@@ -32,7 +32,7 @@ from unittest import mock
 from jobq import clock
 from jobq.api import Queue
 from jobq.errors import JobqError
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store import check, compaction
 from jobq.store.store import Store
 from tests.faults import strace

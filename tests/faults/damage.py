@@ -20,7 +20,8 @@ from jobq.command import Record
 from jobq.engine.local import evidence
 from jobq.engine.task import Key, Trace
 from jobq.errors import JobqError, StoreDamaged
-from jobq.job import Attempt, Ending, Job, Moment, Outcome, Spec
+from jobq.job import Attempt, Ending, Job, Outcome, Spec
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import check, compaction
 from jobq.store.format import JOURNAL

@@ -29,7 +29,7 @@ from jobq import clock
 from jobq.command import BadRecord
 from jobq.engine.local.evidence import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.options import values
 from jobq.store import compaction
 from jobq.store.records import job_record, read_job

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from jobq.engine.local.evidence import NOT_STARTED
 from jobq.engine.task import Ended, Key, Task, Trace
-from jobq.job import Ending, Moment, Outcome
+from jobq.job import Ending, Outcome
+from jobq.moment import Moment
 
 
 class FakeRunner:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobq.job import Ending, Moment, Outcome, Spec
+from jobq.job import Ending, Outcome, Spec
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store.store import Store
 from jobq.store.transaction import Add

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.errors import Refused
-from jobq.job import STALE, Attempt, Due, Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import Attempt, Ending, Job, Outcome, Spec, State
+from jobq.moment import STALE, Due, Moment
 from jobq.rules import lifecycle, retry
 from jobq.rules.lifecycle import HINTS, MOVES, PASSIVE, Event, IllegalMove
 from jobq.store.check import job_problems

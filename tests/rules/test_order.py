@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq.job import Due, Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Due, Moment
 from jobq.rules.order import Waiting, claim_key, is_ready
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.rules.serving import LiveWorker, is_near, why_unserved

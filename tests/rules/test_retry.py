@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobq.errors import UsageError
-from jobq.job import Attempt, Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import Attempt, Ending, Job, Outcome, Spec, State
+from jobq.moment import Moment
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.rules import lifecycle, policies, retry
 

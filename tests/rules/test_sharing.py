@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq.job import Ending, Moment, Outcome, Spec, State
+from jobq.job import Ending, Outcome, Spec, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.rules.sharing import why_lacking
 from jobq.store.state import StoreState

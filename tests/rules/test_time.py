@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobq.errors import UsageError
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.options.instants import instant
 from jobq.rules import lifecycle, retry
 from jobq.rules.order import Waiting, will_end

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.durations import duration, span
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.views import ENCODING

@@ -79,7 +79,7 @@ def test_the_journal_stays_bounded(store: Store) -> None:
 
 
 COMPACT = """import sys
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store import compaction
 print(compaction.compact(sys.argv[1], Moment(float(sys.argv[2]), 5_000.0, "boot")))
 """

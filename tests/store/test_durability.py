@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobq.errors import JournalMoved, LockTimeout, NotSaved, StoreForbidden, SyncFailed
-from jobq.job import Job, Moment, Spec, State
+from jobq.job import Job, Spec, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import journal, writer
 from jobq.store.folder import Folder, write_all

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from jobq.job import Moment, Spec
+from jobq.job import Spec
+from jobq.moment import Moment
 from jobq.store import environment
 from jobq.store.compaction import compact
 from jobq.store.environment import LONGEST_PASSED_ON, NOT_CAPTURED, PASSED_ON

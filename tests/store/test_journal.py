@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.errors import StoreDamaged, StoreTooNew
-from jobq.job import Ending, Job, Moment, Outcome, Spec
+from jobq.job import Ending, Job, Outcome, Spec
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.store import check, repair, view
 from jobq.store.format import JOURNAL

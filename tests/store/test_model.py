@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import Ending, Job, Outcome, Spec, State
+from jobq.moment import Moment
 from jobq.rules import lifecycle
 from jobq.rules.lifecycle import IllegalMove, WrongState
 from jobq.rules.order import Waiting

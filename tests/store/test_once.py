@@ -12,7 +12,7 @@ import pytest
 
 from jobq.api import Queue
 from jobq.errors import Refused, UsageError
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store import compaction
 from jobq.store.store import Store
 from tests.conftest import Cli, wait_until

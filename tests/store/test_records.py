@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.command import BadRecord, Call
-from jobq.job import Attempt, Due, Ending, Job, Moment, Outcome, Spec, State, Step
+from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
+from jobq.moment import Due, Moment
 from jobq.store.records import job_record, read_job
 
 TEXT = st.text(max_size=8)

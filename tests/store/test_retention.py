@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.store import compaction, retention
 from jobq.store.journal import encode_line
 from jobq.store.retention import NOTE, Age, Ages, time_between

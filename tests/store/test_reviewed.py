@@ -9,7 +9,8 @@ import pytest
 
 from jobq.api import Queue
 from jobq.errors import Refused, UsageError
-from jobq.job import Ending, Moment, Outcome
+from jobq.job import Ending, Outcome
+from jobq.moment import Moment
 from jobq.options.table import OPTIONS
 from jobq.rules import lifecycle, retry
 from jobq.rules.order import will_end

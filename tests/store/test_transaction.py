@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobq.job import Moment, Spec
+from jobq.job import Spec
+from jobq.moment import Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction

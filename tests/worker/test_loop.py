@@ -10,7 +10,8 @@ import pytest
 
 from jobq.engine.task import Key
 from jobq.errors import NotSaved
-from jobq.job import Ending, Job, Moment, Outcome, Spec, State
+from jobq.job import Ending, Job, Outcome, Spec, State
+from jobq.moment import Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction

@@ -18,7 +18,7 @@ from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
 from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
 from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
-from jobq.job import Moment
+from jobq.moment import Moment
 from jobq.supervisor import PROTOCOL, tree
 from jobq.supervisor.messages import RETURN_ORDER, STOPPING_ORDER, cancel_order, read_order, stop_order
 
