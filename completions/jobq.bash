@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--cwd|--env|--expires|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--state|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--cwd|--env|--env-file|--expires|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -71,14 +71,17 @@ _jobq() {
         "add --after-fail") return ;;
         "add --lock") return ;;
         "add --need") return ;;
+        "add --slots") return ;;
         "add --label") return ;;
         "add --meta") return ;;
         "add --key") return ;;
         "add --key-ttl") return ;;
         "add --name"|"add -n") return ;;
         "add --stdin") _jobq_files; return ;;
+        "add --stderr") _jobq_files; return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
+        "add --env-file") _jobq_files; return ;;
         "call --python") return ;;
         "call --queue"|"call -q") return ;;
         "call --retries"|"call -r") return ;;
@@ -99,14 +102,17 @@ _jobq() {
         "call --after-fail") return ;;
         "call --lock") return ;;
         "call --need") return ;;
+        "call --slots") return ;;
         "call --label") return ;;
         "call --meta") return ;;
         "call --key") return ;;
         "call --key-ttl") return ;;
         "call --name"|"call -n") return ;;
         "call --stdin") _jobq_files; return ;;
+        "call --stderr") _jobq_files; return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
+        "call --env-file") _jobq_files; return ;;
         "run --from") _jobq_files; return ;;
         "run --jobs"|"run -j") return ;;
         "run --queue"|"run -q") return ;;
@@ -128,12 +134,15 @@ _jobq() {
         "run --after-fail") return ;;
         "run --lock") return ;;
         "run --need") return ;;
+        "run --slots") return ;;
         "run --label") return ;;
         "run --meta") return ;;
         "run --name"|"run -n") return ;;
         "run --stdin") _jobq_files; return ;;
+        "run --stderr") _jobq_files; return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
+        "run --env-file") _jobq_files; return ;;
         "worker --jobs"|"worker -j") return ;;
         "worker --queue"|"worker -q") return ;;
         "worker --stop-after") return ;;
@@ -150,6 +159,7 @@ _jobq() {
         "show --until") return ;;
         "log --tail") return ;;
         "log --attempt") return ;;
+        "log --stderr") _jobq_files; return ;;
         "wait --timeout"|"wait -t") return ;;
         "wait --queue"|"wait -q") return ;;
         "wait --label") return ;;
@@ -185,12 +195,15 @@ _jobq() {
         "again --after-fail") return ;;
         "again --lock") return ;;
         "again --need") return ;;
+        "again --slots") return ;;
         "again --label") return ;;
         "again --meta") return ;;
         "again --name"|"again -n") return ;;
         "again --stdin") _jobq_files; return ;;
+        "again --stderr") _jobq_files; return ;;
         "again --cwd"|"again -C") _jobq_files; return ;;
         "again --env"|"again -e") return ;;
+        "again --env-file") _jobq_files; return ;;
         "hold --queue"|"hold -q") return ;;
         "hold --label") return ;;
         "hold --grep") return ;;
@@ -220,14 +233,18 @@ _jobq() {
         "edit --after-fail") return ;;
         "edit --lock") return ;;
         "edit --need") return ;;
+        "edit --slots") return ;;
         "edit --label") return ;;
         "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --stdin") _jobq_files; return ;;
+        "edit --stderr") _jobq_files; return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
+        "edit --env-file") _jobq_files; return ;;
+        "move --before") return ;;
         "pause --reason") return ;;
         "ack --queue"|"ack -q") return ;;
         "ack --label") return ;;
@@ -241,21 +258,22 @@ _jobq() {
         "rm --until") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue again hold release edit pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --exec --shell --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --cwd -C --env -e --help -h" ;;
-        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --cwd -C --env -e --help -h" ;;
-        "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --name -n --stdin --cwd -C --env -e --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
+        "add") words="--from --jsonl --exec --shell --dry-run --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "call") words="--python --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "log") words="--follow -f --tail --attempt --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "log") words="--follow -f --tail --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "again") words="--queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --hold --name -n --stdin --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "again") words="--queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --cwd -C --env -e --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "move") words="--top --before --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --help -h" ;;
         "resume") words="--help -h" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

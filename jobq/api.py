@@ -169,9 +169,9 @@ class Queue:
         """Return the facts beside these jobs, which were just read: workers, pauses, the time."""
         return survey(self._store, jobs, clock.now())
 
-    def log_path(self, job_id: int, attempt: int) -> str:
-        """Return the file with the output of an attempt, whether it exists or not."""
-        return self._store.logs.path(job_id, attempt)
+    def log_path(self, job_id: int, attempt: int, *, stderr: bool = False) -> str:
+        """Return the file with the output of an attempt (or its `stderr`, if that is apart), if it exists or not."""
+        return (self._store.logs.error_path if stderr else self._store.logs.path)(job_id, attempt)
 
     def result_of(self, job: Job, attempt: int, most: int = LARGEST) -> Result | None:
         """Return what a Python function returned or raised, without values of more than `most` bytes; None: nothing."""
@@ -224,6 +224,13 @@ class Queue:
         """Let held jobs start. Raises NotFound, NotSaved."""
         return changes.change(self._store, job_ids, lifecycle.release)
 
+    def move(self, job_ids: Sequence[int], before: int | None = None) -> Changed:
+        """Let waiting jobs start right before that job, with its priority; None: before all of their queues.
+
+        Raises NotFound, Refused, NotSaved.
+        """
+        return changes.move(self._store, job_ids, before)
+
     def acknowledge(self, job_ids: Sequence[int]) -> Changed:
         """Record that a person knows of these failures: they count no longer. Raises NotFound, NotSaved."""
         return changes.change(self._store, job_ids, lifecycle.acknowledge)
@@ -233,18 +240,12 @@ class Queue:
         return adding.add(self._store, lambda: repeats(self._store, self.jobs_of(job_ids), options))
 
     def edit(self, job_ids: Sequence[int], **options: Unpack[JobOptions]) -> Changed:
-        """Change what waiting jobs ask for; an option that is not given stays.
-
-        Raises UsageError, NotFound, NotSaved.
-        """
+        """Change these options of waiting jobs. Raises UsageError, NotFound, NotSaved."""
         fields, variables = edited_fields(self._store, options)
         return changes.edit(self._store, job_ids, fields, variables)
 
     def remove(self, job_ids: Sequence[int]) -> Changed:
-        """Forget jobs, their logs, and the parts of their environment that no other job needs; refuse running ones.
-
-        Raises NotFound, NotSaved.
-        """
+        """Forget jobs and what only they need; refuse running ones. Raises NotFound, NotSaved."""
         return changes.remove(self._store, job_ids)
 
     # -- queues --------------------------------------------------------------------------------------

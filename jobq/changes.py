@@ -15,7 +15,9 @@ from jobq.moment import Moment
 from jobq.options.values import parse_name
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle, retry
+from jobq.rules.dependencies import WAITING
 from jobq.rules.lifecycle import WrongState
+from jobq.rules.ranks import claim_key, places_before
 from jobq.store import cleaning, compaction, pauses
 from jobq.store.environment import EnvironmentGone
 from jobq.store.store import Store
@@ -142,6 +144,52 @@ def _forget_unused(store: Store, digests: set[str]) -> None:
         cleaning.forget_environments(store, digests)
     except (JobqError, OSError):
         pass  # the change is durable; a later cleanup removes them
+
+
+def move(store: Store, job_ids: Sequence[int], before: int | None) -> Changed:
+    """Let waiting jobs start, in this order, right before that job; None: before all others of their queues.
+
+    They get the priority of the job that they are put before. Raises NotFound, Refused, NotSaved.
+    """
+    return upgrading(store, lambda: _move(store, job_ids, before))
+
+
+def _move(store: Store, job_ids: Sequence[int], before: int | None) -> Changed:
+    now = clock.now()
+    done = Changed([], [])
+    with changing(store, job_ids, now) as (changes, jobs):
+        queues: dict[str, list[Job]] = {}
+        for job in jobs:
+            if job.state in WAITING and job.id != before:
+                queues.setdefault(job.spec.queue if before is None else "", []).append(job)
+            else:
+                what = "be moved before itself" if job.id == before else "be moved"
+                done.refused.append(WrongState(job, what, "only a waiting job has a place among others"))
+        for queue, moved in queues.items():
+            others = _in_order(changes, [job.id for job in moved])
+            anchor = next((job for job in others if job.spec.queue == queue), None)
+            if before is not None and (anchor := changes.find([before]).get(before)) is None:
+                raise NotFound(str(before))
+            if anchor is not None:
+                _put_before(changes, anchor, others, moved, now)
+            done.jobs.extend(changes.state.jobs[job.id] for job in moved)
+    return done
+
+
+def _in_order(changes: Transaction, but: Sequence[int]) -> list[Job]:
+    """Return the waiting jobs in the order of their claim, but for some."""
+    waiting = (job for job in changes.state.unfinished() if job.state in WAITING and job.id not in set(but))
+    return sorted(waiting, key=claim_key)
+
+
+def _put_before(changes: Transaction, anchor: Job, others: list[Job], moved: Sequence[Job], now: Moment) -> None:
+    if anchor.state not in WAITING:
+        raise WrongState(anchor, "have others put before it", "only a waiting job has a place among others")
+    order = [job for job in others if job.spec.priority == anchor.spec.priority]
+    places = places_before(order.index(anchor), order, moved)
+    for job_id, place in places.items():
+        job = changes.state.jobs[job_id]
+        changes.edit(lifecycle.move(job, now, anchor.spec.priority, place))
 
 
 def remove(store: Store, job_ids: Sequence[int]) -> Changed:

@@ -79,6 +79,7 @@ MODULES = {  # command -> module and function; imported when needed
     "hold": "hold.hold",
     "release": "release.release",
     "edit": "edit.edit",
+    "move": "move.move",
     "pause": "pause.pause",
     "resume": "resume.resume",
     "resource": "resource.resource",

@@ -80,10 +80,12 @@ class Spec(NamedTuple):
     key_ttl: float = 604800.0  # seconds that a success answers for its identity
     locks: tuple[str, ...] = ()  # names; it holds them while it runs, alone
     needs: tuple[tuple[str, int], ...] = ()  # resources, and how much of each
+    slots: int = 1  # of its worker
     labels: tuple[tuple[str, str], ...] = ()
     meta: str | None = None  # JSON
     asked: Moment | None = None  # from when `delay` and `expires` count
     stdin: str | None = None  # a file
+    stderr: str | None = None  # a file, or "apart": a log of its own; None: the log of stdout
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
@@ -179,6 +181,7 @@ class Job(NamedTuple):
     acknowledged: int = 0  # the number of attempts when a person acknowledged the failure
     skipped_for: int | None = None  # the job whose end ruled it out, directly or through others
     skips: bool = False  # others were skipped because of it
+    place: float | None = None  # among those of its priority, in the place of its id
     anyone: bool = False  # requeued by hand: it belongs to no `jobq run` any more
     attempts: tuple[Attempt, ...] = ()
     history: tuple[Step, ...] = ()

@@ -15,11 +15,11 @@ from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
 from jobq.options.request import (
     check_commands,
-    check_variables,
     current_directory,
     existing_directory,
     of_add,
     spec_fields,
+    variables_of,
 )
 from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
@@ -37,10 +37,9 @@ def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = Non
     Raises UsageError, NotSaved, TypeError for an option that there is not.
     """
     fields = spec_fields(options) | parents(store, options)
-    cwd, variables = options.get("cwd"), options.get("env") or {}
-    check_variables(variables)
+    cwd, environ = options.get("cwd"), environment()
+    variables = variables_of(options, environ)
     directory = existing_directory(cwd) if cwd else current_directory()
-    environ = environment()
     return Spec(
         cwd=utf8(directory),
         env=store.save_environment(capture(environ, variables)),
@@ -134,9 +133,7 @@ def edited_fields(store: Store, options: Mapping[str, Any]) -> tuple[dict[str, A
         fields = {"at": None, "delay": None} | fields  # one takes the place of the other
     if cwd := options.get("cwd"):
         fields["cwd"] = utf8(existing_directory(cwd))
-    variables = options.get("env") or {}
-    check_variables(variables)
-    return fields, variables
+    return fields, variables_of(options, environment())
 
 
 def check_request(commands: Sequence[Command], lines: Sequence[int], *options: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,9 +14,11 @@ from jobq.commands.notes import warn_unserved
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
+from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted
 from jobq.views.console import error, info
-from jobq.views.logs import Printer, follow, print_log
+from jobq.views.logs import LogPath, Printer, follow, print_log
+from jobq.views.text import safe
 
 
 def log(
@@ -28,6 +32,7 @@ def log(
     attempt: Annotated[
         int | None, typer.Option("--attempt", metavar="N", min=1, help="Print this attempt, not the last one.")
     ] = None,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Print the stderr that is kept apart, not stdout.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print every byte unchanged, on a terminal too.")] = False,
 ) -> None:
     """Print the output of a job.
@@ -38,12 +43,22 @@ def log(
     """
     queue = queue_of(context)
     printer = Printer(raw)
+    path = partial(queue.log_path, stderr=stderr)
     if follow_:
-        exit_with(followed(queue, job, printer, attempt, tail))
+        exit_with(followed(queue, job, printer, attempt, tail, path=path))
     found = one_job(queue, job)
-    print_log(queue.log_path(found.id, attempt_of(found, attempt)), printer, tail)
+    if stderr and found.spec.stderr != APART:
+        where = f"it goes to {safe(found.spec.stderr)}" if found.spec.stderr else "it is in the log, with stdout"
+        raise Refused(f"job {found.id} does not keep its stderr apart", where)
+    print_log(path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
-        info(f"job {found.id} has no output")
+        info(f"job {found.id} has no output{' on stderr' if stderr else ''}")
+    if (
+        found.spec.stderr == APART
+        and not stderr
+        and os.path.exists(queue.log_path(found.id, len(found.attempts), stderr=True))
+    ):
+        info(f"its stderr is apart: 'jobq log {found.id} --stderr'")
 
 
 def one_job(queue: Queue, word: str) -> Job:
@@ -54,7 +69,7 @@ def one_job(queue: Queue, word: str) -> Job:
     return queue.job(ids[0])
 
 
-def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None) -> int:
+def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> int:
     """Print the log until the job is finished. Return the exit code, which is the job's own."""
     try:
         found = one_job(queue, word)
@@ -64,7 +79,7 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
     try:
         if found.state is State.QUEUED:
             warn_unserved(queue, [found.spec.queue])
-        return follow(queue, found.id, printer, attempt, tail).exit_code
+        return follow(queue, found.id, printer, attempt, tail, path=path).exit_code
     except NotFound as e:
         error(f"{e} any more: it was removed while its log was followed")
         return NOT_ITS_OWN

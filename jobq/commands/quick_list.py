@@ -14,7 +14,7 @@ from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import State
 from jobq.options.selectors import NO_FILTERS, Filters, Wanted
-from jobq.rules.order import claim_key
+from jobq.rules.ranks import claim_key
 from jobq.views.console import info, out, set_store_option
 from jobq.views.data import envelope, job_data
 from jobq.views.table import print_jobs, reason

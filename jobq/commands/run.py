@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,10 +18,11 @@ from jobq.commands.options import takes_job_options
 from jobq.errors import Interrupted, NotFound, OutputFailed
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
+from jobq.options.kinds import APART
 from jobq.rules.serving import paused_note
 from jobq.views.console import advise, error, info, job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
-from jobq.views.logs import Printer, Tail, last_lines
+from jobq.views.logs import ErrorPrinter, Printer, Tail, last_lines
 from jobq.views.text import command_line
 from jobq.views.watch import Speaker
 
@@ -41,7 +43,7 @@ def run(
     context: typer.Context,
     command: Words = None,
     from_: From = None,
-    slots: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once, of several.")] = 1,
+    at_once: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Jobs at once, of several.")] = 1,
     *,
     exec_: Exec = False,
     shell: Shell = False,
@@ -64,21 +66,28 @@ def run(
         return
     single = not from_ and len(commands) == 1
     options = {"retries": 0, **options}
+    is_apart = options.get("stderr") == APART
     speaker = Speaker()
     with StopSignals() as signals, speaker:
         tell = quiet if single else RunReporter(queue, speaker).tell
         notices = Notices(signals, speaker)
         work = queue.worker(
-            slots=slots, drain=True, own_jobs=True, followed=single, report=tell,
+            slots=at_once, drain=True, own_jobs=True, followed=single, report=tell,
             idle=lambda: notices.look(why_held_up(work, queue_name(options), ids)),  # type: ignore[has-type]
         )  # fmt: skip
         ids = queue.enqueue(commands, lambda: queue.spec(**options, runner=work.token), lines=lines).ids
         output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
+        errors = (
+            Output(partial(queue.log_path, stderr=True), ids[0], signals.ask, to=ErrorPrinter())
+            if single and is_apart
+            else None
+        )
         try:
             work.run(signals)
         finally:
-            if output is not None:
-                output.close(in_a_hurry=lambda: signals.last > 0)
+            for copied in (output, errors):
+                if copied is not None:
+                    copied.close(in_a_hurry=lambda: signals.last > 0)
     try:
         jobs = queue.jobs_of(ids)
         code = conclude_one(jobs[0], output.failure) if output is not None else conclude(jobs)
@@ -155,22 +164,27 @@ class RunReporter:
 
 
 class Output:
-    """Copies the log of a job to stdout while it is written, one attempt after the other."""
+    """Copies a log of a job while it is written, one attempt after the other."""
 
     def __init__(
         self,
         log_path: Callable[[int, int], str],
         job_id: int,
         nobody_reads: Callable[[], None],
-        mark_read: Callable[[int, int, int | None], None],
+        mark_read: Callable[[int, int, int | None], None] = lambda _job_id, _n, _end: None,
+        to: Printer | None = None,
     ) -> None:
-        """`mark_read(job_id, n, end)`: stdout has the log of attempt `n` up to byte `end`; None: it takes no more."""
+        """`mark_read(job_id, n, end)`: stdout has the log of attempt `n` up to byte `end`; None: it takes no more.
+
+        `to`: what prints it, if that is not stdout.
+        """
         self.failure: OutputFailed | None = None  # the reason why the rest did not reach stdout
         self._log_path = log_path
         self._job_id = job_id
         self._n = 1  # the attempt that is being copied
         self._nobody_reads = nobody_reads
         self._has_read = mark_read
+        self._printer = to or Printer(raw=True)
         self._over = threading.Event()
         self._over_at = float("inf")
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
@@ -202,7 +216,7 @@ class Output:
             time.sleep(OUTPUT_POLL)
 
     def _copy(self) -> None:
-        printer = Printer(raw=True)
+        printer = self._printer
         log = Tail(self._log_path(self._job_id, self._n))
         while True:
             over = self._over.is_set()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from jobq.api import Queue
 from jobq.commands.notes import tell_pauses, warn_unserved
 from jobq.job import State
-from jobq.rules.order import claim_key
+from jobq.rules.ranks import at_work, claim_key
 from jobq.rules.serving import LiveWorker
 from jobq.views.console import advise, out
-from jobq.views.table import at_work, print_jobs
+from jobq.views.table import print_jobs
 
 SHOWN = 10
 LAST_FAILED = 5

@@ -38,6 +38,8 @@ class Task(NamedTuple):
     env_file: str
     variables: dict[str, str]  # on top of the environment
     stdin: str | None  # a file
+    stderr: str | None  # a file; None: the log
+    apart: bool  # that file is a log, too, and limited like the other
     timeout: float | None
     idle_timeout: float | None
     grace: float

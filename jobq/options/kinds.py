@@ -129,6 +129,21 @@ class InputFile(Kind):
     metavar = "FILE"
 
 
+APART = "apart"  # stderr goes to a log of its own
+
+
+class EnvFile(Kind):
+    """A file that sets variables; they are read where the job is added."""
+
+    metavar = "FILE"
+
+
+class ErrorFile(Kind):
+    """A file to append stderr to, stored as its full path, or the word "apart"."""
+
+    metavar = "apart|FILE"
+
+
 MOST_META = 10_000  # characters
 
 

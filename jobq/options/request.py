@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import UsageError
 from jobq.job import Job
+from jobq.options.kinds import APART
 from jobq.options.table import BY_NAME
 from jobq.system import utf8
 
@@ -89,6 +90,7 @@ class JobOptions(TypedDict, total=False):
     after_fail: str | int | Sequence[str | int | Job]
     locks: str | Sequence[str]
     needs: str | Sequence[str] | Mapping[str, int]  # "gpu=2"
+    slots: int  # of its worker
     labels: str | Sequence[str] | Mapping[str, str]  # "model=large"
     meta: str | None  # JSON
     key: str | None
@@ -99,8 +101,10 @@ class JobOptions(TypedDict, total=False):
     hold: bool
     name: str | None  # unique among unfinished jobs
     stdin: str | None  # a file
+    stderr: str | None  # a file, or "apart"
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
+    env_file: str | Sequence[str]  # files that set more of them
 
 
 def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,12 +118,31 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
     if fields.get("stdin") is not None:
         fields["stdin"] = input_file(fields["stdin"])
+    if fields.get("stderr") not in {None, APART}:
+        fields["stderr"] = output_file(fields["stderr"])
     return fields
 
 
 def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options that are about the adding, and no part of the job. Raises UsageError."""
     return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].of_add}
+
+
+def variables_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the options and their files set. Raises UsageError for what can't be set."""
+    files = options.get("env_file") or ()
+    variables = options.get("env") or {}
+    check_variables(variables)
+    if not files:
+        return dict(variables)
+    from jobq.options.env_file import read  # noqa: PLC0415  # most jobs have none
+
+    found: dict[str, str] = {}
+    for path in [files] if isinstance(files, str) else files:
+        if not isinstance(path, str):
+            raise UsageError(f"env_file can't be {path!r:.60}", "name a file of NAME=VALUE lines with --env-file")
+        found |= read(path, environ)
+    return {**found, **variables}
 
 
 def check_variables(variables: object) -> None:
@@ -188,6 +211,16 @@ def input_file(path: str) -> str:
         raise UsageError(f"stdin: {full}: {why}", "name a file with --stdin") from None
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         raise UsageError(f"stdin: {full} is no file", "name a file with --stdin")
+    return utf8(full)
+
+
+def output_file(path: str) -> str:
+    """Return the full path of a file that a job may append to. Raises UsageError."""
+    full = os.path.abspath(os.path.expanduser(path))
+    if "\0" in full or not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
+        raise UsageError(
+            f"stderr: {full!r:.200} can't be a file", "name one with --stderr, in a directory that exists; or apart"
+        )
     return utf8(full)
 
 

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from jobq.errors import UsageError
 from jobq.options.instants import Instant
-from jobq.options.kinds import Choice, Flag, Identity, InputFile, Jobs, Labels, Locks, Meta, Needs, Pairs
+from jobq.options.kinds import (
+    Choice,
+    EnvFile,
+    ErrorFile,
+    Flag,
+    Identity,
+    InputFile,
+    Jobs,
+    Labels,
+    Locks,
+    Meta,
+    Needs,
+    Pairs,
+)
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
 
@@ -56,7 +69,7 @@ class JobOption:
     @property
     def in_spec(self) -> bool:
         """True if a field of the spec holds what people asked for. Of `env` it has a digest, of `cwd` the full path."""
-        return not self.of_add and not isinstance(self.kind, (Directory, Variable))
+        return not self.of_add and not isinstance(self.kind, (Directory, Variable, EnvFile))
 
     @property
     def is_value(self) -> bool:
@@ -115,6 +128,7 @@ class JobOption:
 
 PRIORITY = WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES)
 RETRIES = WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
+SLOTS = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
 LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
 
 OPTIONS = (
@@ -154,6 +168,7 @@ OPTIONS = (
               "Not while another job holds this lock.", many=True, since=3, alone=False),
     JobOption("needs", ("--need",), Needs(), (),
               "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True, since=3, alone=False),
+    JobOption("slots", ("--slots",), SLOTS, 1, "Take so many slots of a worker, or all that it has.", since=3),
     JobOption("labels", ("--label",), Labels(), (),
               "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False),
     JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3, alone=False),
@@ -172,9 +187,14 @@ OPTIONS = (
     JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
     JobOption("stdin", ("--stdin",), InputFile(), None,
               "Its standard input; else it has none.", since=3, alone=False),
+    JobOption("stderr", ("--stderr",), ErrorFile(), None,
+              "Append its stderr to this file; apart: keep it in a log of its own ('jobq log --stderr').",
+              since=3, alone=False),
     JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
     JobOption("env", ("--env", "-e"), Variable(), (),
               "Set a variable on top of the captured environment.", many=True),
+    JobOption("env_file", ("--env-file",), EnvFile(), (),
+              "Set the variables of a file of NAME=VALUE lines; --env goes before it.", many=True, alone=False),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}
 BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}

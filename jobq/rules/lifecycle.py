@@ -32,6 +32,7 @@ class Event(StrEnum):
     SKIP = "skip"
     EXPIRE = "expire"
     EDIT = "edit"
+    MOVE = "move"
 
 
 Q, H, R = State.QUEUED, State.HELD, State.RUNNING
@@ -43,6 +44,8 @@ MOVES: dict[tuple[State, Event], State] = {
     (H, Event.CANCEL): State.CANCELLED,
     (Q, Event.EDIT): Q,
     (H, Event.EDIT): H,
+    (Q, Event.MOVE): Q,
+    (H, Event.MOVE): H,
     (Q, Event.EXPIRE): State.EXPIRED,
     (H, Event.EXPIRE): State.EXPIRED,
     (Q, Event.SKIP): State.SKIPPED,
@@ -84,6 +87,7 @@ PASSIVE = {
     Event.HOLD: "be held",
     Event.RELEASE: "be released",
     Event.EDIT: "be edited",
+    Event.MOVE: "be moved",
 }
 HINTS = {
     (Q, Event.REQUEUE): "it is waiting already",
@@ -91,6 +95,8 @@ HINTS = {
     (R, Event.REQUEUE): "cancel it first, or wait until it is over",
     (State.SUCCEEDED, Event.REQUEUE): "add it again to run it once more",
     (R, Event.EDIT): "cancel it, wait for its end, and requeue it",
+    (R, Event.MOVE): "only a waiting job has a place among others",
+    **{(state, Event.MOVE): "it has ended; only a waiting job has a place" for state in State if state.final},
     (R, Event.HOLD): "only a waiting job can be held",
     (Q, Event.RELEASE): "it is not held",
     (H, Event.HOLD): "it is held already",
@@ -194,6 +200,11 @@ def edit(job: Job, now: Moment, spec: Spec) -> Job:
     """Change the options of a waiting job."""
     edited = _move(job, Event.EDIT, now, spec=spec)
     return job if spec == job.spec else edited
+
+
+def move(job: Job, now: Moment, priority: int, place: float) -> Job:
+    """Give a waiting job another place among those that wait."""
+    return _move(job, Event.MOVE, now, spec=job.spec._replace(priority=priority), place=place)
 
 
 def requeue(job: Job, now: Moment) -> Job:

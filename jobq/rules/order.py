@@ -1,6 +1,6 @@
 """The order of claims.
 
-Ready jobs are claimed by priority (higher first), then by id, within the limits of their queues. `Waiting` updates that
+Ready jobs are claimed in the order of `ranks.claim_key`, within the limits of their queues. `Waiting` updates that
 order one job at a time, so that a claim costs the same for any number of waiting jobs.
 """
 
@@ -13,9 +13,12 @@ from heapq import heappop, heappush
 from jobq.job import Job, Spec, State
 from jobq.moment import Due, Moment
 from jobq.rules import retry
+from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of, rank_of, waited
 from jobq.rules.serving import ALL_QUEUES
-from jobq.rules.sharing import Rank, Shared, wants
+from jobq.rules.sharing import PATIENCE, Shared, wants
 from jobq.rules.timers import Timers, smallest
+
+MANY = 1 << 62  # slots, more than any worker has
 
 
 class Waiting:
@@ -29,13 +32,14 @@ class Waiting:
     def __init__(self, waits_for: Callable[[Job], Collection[int]] = lambda _job: ()) -> None:
         """`waits_for`: the unfinished jobs that a job is after."""
         self._waits_for = waits_for
-        self._ready: dict[Rank, list[int]] = {}
+        self._ready: dict[Rank, list[Entry]] = {}
         self._later = Timers(_waits_until, retry.wait)
         self._expiring = Timers(lambda job: job.deadline, retry.left)
         self._parked: dict[str, frozenset[int]] = {}  # by reason
         self.shared = Shared()
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
+        self.wide: dict[str, dict[int, int]] = {}  # owner -> running job -> its slots, of those with more than one
 
     def add(self, spec: Spec, ids: range) -> None:
         """Add new jobs, ready at once. Their ids are above all others, so that appending keeps the order."""
@@ -59,6 +63,8 @@ class Waiting:
                 continue
             if job.state is State.RUNNING:
                 self.running[job.spec.queue] += count
+                if job.spec.slots > 1:
+                    self._note_wide(job, runs=job is after)
             if job.state is State.RUNNING or job.state is State.QUEUED:
                 self.active[job.spec.queue, job.runner] += count
         self.shared.note(before, after)
@@ -66,6 +72,15 @@ class Waiting:
             self.place(after)
         if after is not None and (deadline := after.deadline) is not None:
             self._expiring.push(deadline, after.id)
+
+    def _note_wide(self, job: Job, *, runs: bool) -> None:
+        owner = job.attempts[-1].owner
+        its_own = self.wide.setdefault(owner, {})
+        its_own.pop(job.id, None)
+        if runs:
+            its_own[job.id] = job.spec.slots
+        elif not its_own:
+            del self.wide[owner]
 
     def place(self, job: Job) -> None:
         """Put a job into the order, if it waits for no other one."""
@@ -77,7 +92,7 @@ class Waiting:
 
     def push(self, job: Job) -> None:
         """Add a job that is ready (again)."""
-        heappush(self._ready.setdefault(rank_of(job), []), job.id)
+        heappush(self._ready.setdefault(rank_of(job), []), entry_of(job))
 
     def offer(self, names: Iterable[str], jobs: Mapping[int, Job]) -> None:
         """Make ready what may fit now, as something has changed about these locks and resources."""
@@ -125,31 +140,37 @@ class Waiting:
         queues: Collection[str] | None = None,
         limits: Mapping[str, int] | None = None,
         paused: Collection[str] = (),
+        free: int = MANY,
+        slots: int = MANY,
     ) -> Iterator[Job]:
         """Yield up to `count` ready jobs in claim order. They leave the order: claim each, or `push` it back.
 
         `queues` None stands for all; `limits` gives the most jobs of a queue that may run at once; nothing is
-        taken of `paused` queues ("*": all).
+        taken of `paused` queues ("*": all). `free` of the worker's `slots` have nothing to do: a job that needs more
+        is passed over, until it has waited for so long (`PATIENCE`) that those behind it have to wait for it.
         """
         limits = limits or {}
         taken: Counter[str] = Counter()
         for _ in range(count):
             best: Job | None = None
             for rank in list(self._ready):
-                queue, its_runner, _priority = rank
-                if not may_claim(queue, its_runner, runner, queues) or is_paused(queue, paused):
+                queue = rank.queue
+                if not may_claim(queue, rank.runner, runner, queues) or is_paused(queue, paused):
                     continue
                 if queue in limits and self.running[queue] + taken[queue] >= limits[queue]:
                     continue
                 job = self._first(rank, jobs, now)
-                if job is not None and (best is None or claim_key(job) < claim_key(best)):
+                if job is None or (min(rank.slots, slots) > free and waited(job, now) <= PATIENCE):
+                    continue
+                if best is None or claim_key(job) < claim_key(best):
                     best = job
-            if best is None:
+            if best is None or min(best.spec.slots, slots) > free:
                 return
-            heap = self._ready[best.spec.queue, runner, best.spec.priority]
-            while heap and heap[0] == best.id:  # it may be there twice
+            heap = self._ready[rank_of(best)]
+            while heap and heap[0] == entry_of(best):  # it may be there twice
                 heappop(heap)
             taken[best.spec.queue] += 1
+            free -= min(best.spec.slots, slots)
             yield best
 
     def about_ready(
@@ -158,17 +179,17 @@ class Waiting:
         """Return about how many jobs could be claimed now, without checking each."""
         return sum(
             len(heap)
-            for (queue, whose, _), heap in self._ready.items()
-            if may_claim(queue, whose, runner, queues) and not is_paused(queue, paused)
+            for rank, heap in self._ready.items()
+            if may_claim(rank.queue, rank.runner, runner, queues) and not is_paused(rank.queue, paused)
         )
 
     def upcoming(self, jobs: Mapping[int, Job], count: int) -> list[Job]:
         """Return about `count` jobs that are next: ready ones in claim order, then those that become due first."""
         ready = {
-            job_id: job
+            job.id: job
             for heap in self._ready.values()
-            for job_id in smallest(heap, count)
-            if (job := jobs.get(job_id)) is not None and job.state is State.QUEUED and job.not_before is None
+            for entry in smallest(heap, count)
+            if (job := jobs.get(id_of(entry))) is not None and job.state is State.QUEUED and job.not_before is None
         }
         ready |= {job.id: job for job in self.shared.upcoming(jobs)}
         later = self._later.upcoming(jobs, count)
@@ -177,9 +198,10 @@ class Waiting:
     def _first(self, rank: Rank, jobs: Mapping[int, Job], now: Moment) -> Job | None:
         heap = self._ready[rank]
         while heap:
-            job = jobs.get(heap[0])
+            job = jobs.get(id_of(heap[0]))
             if (
                 job is not None
+                and entry_of(job) == heap[0]
                 and rank_of(job) == rank
                 and is_ready(job, now)
                 and not self._waits_for(job)
@@ -189,7 +211,7 @@ class Waiting:
                 if lacking is None:
                     return job
                 heappop(heap)
-                self.shared.park(*lacking, rank, job.id)
+                self.shared.park(*lacking, rank, job)
                 self.offer(wants(job.spec).keys() - {lacking[0]}, jobs)
                 continue
             heappop(heap)
@@ -207,16 +229,6 @@ def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Co
 def is_paused(queue: str, paused: Collection[str]) -> bool:
     """Return True if nothing of the queue may be started; "*" stands for all queues."""
     return bool(paused) and (queue in paused or ALL_QUEUES in paused)
-
-
-def rank_of(job: Job) -> Rank:
-    """Return the heap that a ready job belongs to; an edit or a requeue may change it."""
-    return job.spec.queue, job.runner, job.spec.priority
-
-
-def claim_key(job: Job) -> tuple[int, int]:
-    """Return the sort key by which ready jobs are claimed, in ascending order."""
-    return (-job.spec.priority, job.id)
 
 
 def is_ready(job: Job, now: Moment) -> bool:

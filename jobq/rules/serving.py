@@ -97,6 +97,14 @@ def why_unserved(queue: str, workers: Sequence[LiveWorker]) -> str:
     return f"no worker serves queue {queue} (workers: {', '.join(served[:MOST_NAMED])}{more})"
 
 
+def why_too_wide(slots: int, queue: str, workers: Sequence[LiveWorker], used: Mapping[str, int]) -> str:
+    """Return why a job waits for the slots that it takes, by those that jobs use of each worker; "" if it fits."""
+    free = [(w.slots - used.get(w.token, 0), w.slots) for w in workers if w.takes_jobs and w.slots and w.serves(queue)]
+    if not free or any(left >= min(slots, own) for left, own in free):
+        return ""
+    return f"needs {slots} slots, {max(0, *(left for left, _ in free))} free"
+
+
 def is_near(one: str, other: str) -> bool:
     """Return True if two names differ by one typing error: a letter more, less, wrong or swapped, or by case."""
     if one.lower() == other.lower():

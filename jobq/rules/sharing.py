@@ -11,9 +11,9 @@ from heapq import heappop, heappush
 
 from jobq.job import Job, Spec, State
 from jobq.moment import Moment
+from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of
 
 PATIENCE = 600.0  # seconds that a job lets others pass
-Rank = tuple[str, str | None, int]  # queue, runner, priority
 LOCK = "lock "  # begins the name of a lock among the names of resources
 
 
@@ -28,7 +28,7 @@ class Shared:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}  # of each resource
         self._holders: dict[str, dict[int, int]] = {}  # resource -> running job -> how much
-        self._parked: dict[str, dict[tuple[Rank, int], list[int]]] = {}  # by what is lacking; in heaps by id
+        self._parked: dict[str, dict[tuple[Rank, int], list[Entry]]] = {}  # by what is lacking; in heaps
 
     def count(self, name: str) -> int:
         """Return how much there is of a resource or a lock."""
@@ -59,9 +59,9 @@ class Shared:
                     elif not held:
                         del self._holders[name]
 
-    def park(self, name: str, amount: int, rank: Rank, job_id: int) -> None:
+    def park(self, name: str, amount: int, rank: Rank, job: Job) -> None:
         """Let the job wait until there is so much of it."""
-        heappush(self._parked.setdefault(name, {}).setdefault((rank, amount), []), job_id)
+        heappush(self._parked.setdefault(name, {}).setdefault((rank, amount), []), entry_of(job))
 
     def lacks(self, job: Job, jobs: Mapping[int, Job], now: Moment) -> tuple[str, int] | None:
         """Return what a ready job lacks, and how much of it it needs; None: it fits."""
@@ -77,15 +77,15 @@ class Shared:
             if (
                 first is not None
                 and amount <= self.count(name)
-                and (-first.spec.priority, first.id) < (-job.spec.priority, job.id)
+                and claim_key(first) < claim_key(job)
                 and now.wall - max(first.added_at, first.not_before.wall if first.not_before else 0.0) > PATIENCE
             ):
                 return first
         return None
 
-    def _first(self, name: str, amount: int, heap: list[int], jobs: Mapping[int, Job]) -> Job | None:
+    def _first(self, name: str, amount: int, heap: list[Entry], jobs: Mapping[int, Job]) -> Job | None:
         while heap:
-            job = jobs.get(heap[0])
+            job = jobs.get(id_of(heap[0]))
             if job is not None and job.state is State.QUEUED and wants(job.spec).get(name) == amount:
                 return job
             heappop(heap)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TypeVar
 
@@ -67,10 +67,10 @@ class Timers:
         return job if due is not None and due.boot == boot else None
 
 
-H = TypeVar("H", int, tuple[float, int])
+H = TypeVar("H", int, tuple[float, int], int | tuple[float, int])
 
 
-def smallest(heap: list[H], count: int) -> list[H]:
+def smallest(heap: Sequence[H], count: int) -> list[H]:
     """Return the first `count` entries of a heap in order, without reading the rest."""
     found: list[H] = []
     front = [(heap[0], 0)] if heap else []

@@ -1,4 +1,4 @@
-"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log and <id>.<n>.result.json"""
+"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log, .err, .result.json"""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Logs:
         """Return the path of the file with the result or the exception of a Python function."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
 
+    def error_path(self, job_id: int, attempt: int) -> str:
+        """Return the path of the log of stderr, if that attempt keeps it apart."""
+        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.err"
+
     @staticmethod
     def owner(name: str) -> int | None:
         """Return the id of the job that a log or result of this name belongs to; None for any other name."""
@@ -37,7 +41,7 @@ class Logs:
             number.isdecimal()
             and len(number) <= LONGEST_ID
             and attempt.isdecimal()
-            and kind in {"log", "result.json", "result.json.tmp"}
+            and kind in {"log", "err", "result.json", "result.json.tmp"}
         )
         return int(number) if ours else None
 

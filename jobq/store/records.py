@@ -89,6 +89,7 @@ CHANGING_FIELDS = {
     "anyone": Rule((bool,)),
     "skipped_for": ID.or_none,
     "skips": Rule((bool,)),
+    "place": Rule(NUMBER, _between(-1e18, 1e19)).or_none,
 }
 JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
 NEWER = [(option.name, option.default, option.since) for option in OPTIONS if option.in_spec and option.since > BASE]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.rules.ranks import at_work
 from jobq.rules.reasons import MOST_NAMED, Situation
+from jobq.rules.serving import LiveWorker, why_too_wide
 from jobq.rules.sharing import why_lacking
 from jobq.store import presence
 from jobq.store.format import FORMAT
@@ -30,13 +33,27 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     shared = store.state.waiting.shared
     queued = [job for job in jobs if job.state is State.QUEUED and (job.spec.locks or job.spec.needs)]
     lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
-    return Situation(now, tuple(presence.live(root)), dead, copied, store.state.pauses(), blocking, lacking, silent)
+    workers = tuple(presence.live(root))
+    lacking |= _too_wide(store, jobs, workers)
+    return Situation(now, workers, dead, copied, store.state.pauses(), blocking, lacking, silent)
 
 
 def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:
     """Return how many jobs a job waits for, and the first of them; None: for none."""
     ids = store.state.dependents.waits_for(job)
     return (len(ids), [store.state.jobs[i] for i in nsmallest(MOST_NAMED, ids)]) if ids else None
+
+
+def _too_wide(store: Store, jobs: Iterable[Job], workers: Sequence[LiveWorker]) -> dict[int, str]:
+    """Return which of these jobs wait for more than one slot, and why."""
+    wide = [job for job in jobs if job.state is State.QUEUED and job.spec.slots > 1]
+    if not wide or not workers:
+        return {}
+    running = at_work(store.state.jobs[job_id] for job_id in store.state.running)
+    used = Counter[str]()
+    for job in running:
+        used[job.attempts[-1].owner] += job.spec.slots
+    return {job.id: why for job in wide if (why := why_too_wide(job.spec.slots, job.spec.queue, workers, used))}
 
 
 def _last_output(store: Store, job: Job) -> float:

@@ -10,6 +10,10 @@ import time
 from jobq.supervisor.spawn import LOG_FLAGS
 from jobq.system import is_open_nowhere_else, open_plain, punch_hole
 
+TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
+if TYPE_CHECKING:
+    from jobq.supervisor.messages import JobMessage
+
 LOG_LOOK = 1.0  # seconds between two checks of the size of a log
 LOG_BLOCK = 1 << 12  # bytes: a hole consists of whole blocks
 
@@ -30,6 +34,7 @@ class Log:
         self.dropped = 0
         self.read_to = 0 if followed else sys.maxsize
         self.look_at = time.monotonic() + LOG_LOOK
+        self.errors: Log | None = None  # the log of stderr, if that is kept apart
 
     def trim(self) -> None:
         """Drop the bytes that exceed the limit. Where the system can't make holes, the log grows."""
@@ -41,6 +46,12 @@ class Log:
         if end > self.hole_end and punch_hole(self.fd, self.hole_end, end - self.hole_end):
             self.dropped += end - self.hole_end
             self.hole_end = end
+        if self.errors is not None:
+            self.errors.trim()
+
+    def size(self) -> int:
+        """Return the bytes that were printed."""
+        return os.fstat(self.fd).st_size + (self.errors.size() if self.errors is not None else 0)
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes in bytes, as the ending of the job records them."""
@@ -57,7 +68,19 @@ class Logs:
     def __init__(self) -> None:
         self.empty: tuple[str, int] | None = None  # the path and the descriptor of the log to pass on
 
-    def open(self, path: str) -> int:
+    def make(self, job: JobMessage) -> Log:
+        """Make the log of a job, and that of its stderr if it is kept apart. Raises OSError."""
+        log = Log(job["log"], self._open(job["log"]), job["log_max"], followed=job.get("followed", False))
+        path = job.get("stderr")
+        if path and job.get("apart"):
+            try:
+                log.errors = Log(path, open_plain(path, LOG_FLAGS | os.O_CREAT), job["log_max"])
+            except OSError:
+                self.close(log)
+                raise
+        return log
+
+    def _open(self, path: str) -> int:
         """Make the log at `path`; return the supervisor's own descriptor of it. Raises OSError."""
         if self.empty is not None:
             old, log = self.empty
@@ -75,6 +98,8 @@ class Logs:
     def close(self, log: Log) -> dict[str, int]:
         """Close the log; return its sizes. Keep an empty one, to pass it on, if nobody can write to it any more."""
         log.trim()
+        if log.errors is not None:
+            close_errors(log.errors)
         sizes = log.sizes()
         if not sizes["log_bytes"] and is_open_nowhere_else(log.fd) and is_as_new(log.fd):
             self.empty = log.path, log.fd
@@ -87,6 +112,16 @@ class Logs:
         if self.empty is not None:
             os.close(self.empty[1])
             self.empty = None
+
+
+def close_errors(log: Log) -> None:
+    """Close a log of stderr; delete it if it is empty."""
+    try:
+        if not log.size() and os.path.samestat(os.lstat(log.path), os.fstat(log.fd)):
+            os.unlink(log.path)
+    except OSError:
+        pass  # it is removed with the job
+    os.close(log.fd)
 
 
 def is_as_new(fd: int) -> bool:

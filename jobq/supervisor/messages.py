@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         set: dict[str, str]  # variables on top of it
         log: str
         stdin: str | None  # the file that it reads from; none: it has no input
+        stderr: str | None  # the file that its stderr is appended to; none: the log
+        apart: bool  # that file is a log, too, and limited like the other
         timeout: float | None
         idle_timeout: float | None  # without output
         grace: float

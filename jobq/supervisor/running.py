@@ -68,7 +68,7 @@ class Running:
         """Return True if the log has not grown for the time that the job may print nothing."""
         if self.idle_timeout is None:
             return False
-        size, now = os.fstat(self.log.fd).st_size, time.monotonic()
+        size, now = self.log.size(), time.monotonic()
         if size != self._log_size:  # within the last second, as the log is looked at so often
             self._log_size, self.idle_at = size, now + self.idle_timeout
         return now >= self.idle_at
@@ -91,7 +91,7 @@ class Running:
     def main_has_ended(self) -> None:
         """Record that the main process is reaped; the rest of the tree is next."""
         self._ended_at = self._grown_at = time.monotonic()
-        self._log_size = os.fstat(self.log.fd).st_size
+        self._log_size = self.log.size()
 
     def kill_at(self) -> float:
         """Return when to kill the processes that outlive the main process; infinity if that is not known yet."""
@@ -113,12 +113,13 @@ class Running:
         self.tell(left)
 
     def _may_drain(self, left: Collection[Process]) -> bool:
-        now, status = time.monotonic(), os.fstat(self.log.fd)
-        if status.st_size != self._log_size:
-            self._log_size, self._grown_at = status.st_size, now
+        now, size = time.monotonic(), self.log.size()
+        if size != self._log_size:
+            self._log_size, self._grown_at = size, now
         if now >= self._ended_at + LONGEST_DRAIN:
             return False
-        seen = {may_be_filter(process, status) for process in left}
+        logs = [os.fstat(log.fd) for log in (self.log, self.log.errors) if log is not None]
+        seen = {may_be_filter(process, log) for process in left for log in logs}
         return None in seen or (True in seen and now < self._grown_at + QUIET)
 
     def is_stuck(self, *, dying: bool) -> bool:

@@ -42,24 +42,26 @@ class Spawner:
         command = job["command"]
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         mask = os.umask(job["umask"])
-        stdin = -1
+        stdin = stderr = -1
         try:
             stdin = open_input(job.get("stdin") or "/dev/null")
+            stderr = open_errors(job)
             os.chdir(job["cwd"])
             environment["PWD"] = job["cwd"]
             program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
             try:
-                return spawn_in_session(program, argv, environment, job["log"], stdin)
+                return spawn_in_session(program, argv, environment, job["log"], stdin=stdin, stderr=stderr)
             except OSError as e:
                 if e.errno != errno.ENOEXEC:
                     if os.path.exists(job["log"]) and (why := trouble_with_script(program, e.errno or 0)):
                         raise ValueError(f"{program[:200]}: {why}") from None
                     raise
                 # A script without "#!": execvp(3) and every shell run it by sh.
-                return spawn_in_session("/bin/sh", ["/bin/sh", program, *argv[1:]], environment, job["log"], stdin)
+                argv = ["/bin/sh", program, *argv[1:]]
+                return spawn_in_session("/bin/sh", argv, environment, job["log"], stdin=stdin, stderr=stderr)
         finally:
-            if stdin >= 0:
-                os.close(stdin)
+            for fd in {stdin, stderr} - {-1}:
+                os.close(fd)
             os.umask(mask)
             os.chdir("/")
 
@@ -86,6 +88,21 @@ def open_input(path: str) -> int:
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         os.close(fd)
         raise ValueError(f"its input {path[:200]} is no file")
+    os.set_blocking(fd, True)
+    return fd
+
+
+def open_errors(job: JobMessage) -> int:
+    """Open the file for a job's stderr; return the descriptor, -1 if it goes to the log. Raises ValueError."""
+    path = job.get("stderr")
+    if not path:
+        return -1
+    try:
+        if job.get("apart"):
+            return open_plain(path, LOG_FLAGS)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    except OSError as e:
+        raise ValueError(f"its stderr {path[:200]}: {e.strerror}") from None
     os.set_blocking(fd, True)
     return fd
 
@@ -172,8 +189,12 @@ def ignored_signals() -> list[int]:
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
-def spawn_in_session(program: str, argv: list[str], environment: dict[str, str], log: str, stdin: int) -> int:
+def spawn_in_session(
+    program: str, argv: list[str], environment: dict[str, str], log: str, *, stdin: int, stderr: int
+) -> int:
     """Call posix_spawn(3): a session of its own, default signals, empty mask, both outputs into the log.
+
+    `stderr`: the descriptor that it gets in the place of the log; -1: none.
 
     The job opens the log itself, so that `is_open_nowhere_else` can tell its descriptors from the supervisor's.
     """
@@ -184,7 +205,7 @@ def spawn_in_session(program: str, argv: list[str], environment: dict[str, str],
         file_actions=[
             (os.POSIX_SPAWN_DUP2, stdin, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, 0),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, 1 if stderr < 0 else stderr, 2),
         ],
         setsid=True,
         setsigmask=[],

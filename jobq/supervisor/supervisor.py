@@ -11,7 +11,7 @@ import time
 from jobq.supervisor import PROTOCOL
 from jobq.supervisor.channel import Channel
 from jobq.supervisor.endings import Endings, line_of
-from jobq.supervisor.logs import Log, Logs
+from jobq.supervisor.logs import Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.messages import Order
 from jobq.supervisor.running import Running
@@ -113,18 +113,17 @@ class Supervisor:
         if self.channel.worker_is_gone():
             self.channel.not_started(job)
             return
-        log = -1
+        log = None
         try:
-            log = self.logs.open(job["log"])
+            log = self.logs.make(job)
             wear(job["mark"])
             pid = self.spawner.spawn(job)
         except (OSError, ValueError) as e:
-            if log >= 0:
-                os.close(log)
+            if log is not None:
+                self.logs.close(log)
             self.channel.report({**key, **spawn_error(e, job)})
             return
-        log_file = Log(job["log"], log, job["log_max"], followed=job.get("followed", False))
-        running = Running(job, pid, log_file)
+        running = Running(job, pid, log)
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
         end = self.reap(running)

@@ -11,7 +11,7 @@ from jobq.options.table import NAMED_PRIORITIES
 
 VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
 VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}
-FILES = {"--from", "--jsonl", "--store", "--cwd", "--stdin"}
+FILES = {"--from", "--jsonl", "--store", "--cwd", "--stdin", "--stderr", "--env-file"}
 JOBS = tuple(f"@{state}" for state in State)
 
 

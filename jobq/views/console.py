@@ -151,6 +151,11 @@ def job_output_to_stderr(*lines: str) -> None:
     stderr.put(encoded("".join(f"{line}\n" for line in lines)))
 
 
+def job_bytes_to_stderr(data: bytes) -> None:
+    """Print a job's stderr unchanged to stderr, as if the job had it."""
+    stderr.put(data)
+
+
 def error(sentence: str, hint: str = "") -> None:
     """Print an error: one sentence, and a hint about the next step."""
     to_stderr(f"error: {_for_our_store(sentence)}")

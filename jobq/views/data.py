@@ -32,6 +32,7 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
         "retries_used": job.retries_used,
         "added_at": iso_time(job.added_at),
         "finished_at": iso_time(job.finished_at),
+        "place": job.place,
         "skipped_for": job.skipped_for,
         "cancel_asked_at": iso_time(job.cancel_asked_at),
         "acknowledged": job.state is State.FAILED and not job.is_open_failure,

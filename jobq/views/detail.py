@@ -50,6 +50,8 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
         lines += ["", *_attempt_lines(attempt, queue.log_path(job.id, attempt.n))]
+        if os.path.exists(errors := queue.log_path(job.id, attempt.n, stderr=True)):
+            lines.append(f"  stderr {safe(errors)}")
         lines += _result_lines(job, queue.result_of(job, attempt.n, MOST_SHOWN))
     return "\n".join(lines)
 

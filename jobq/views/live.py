@@ -17,10 +17,11 @@ from rich.text import Text
 from jobq.errors import OutputFailed
 from jobq.job import Job
 from jobq.moment import Moment
+from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import why_paused, why_unserved
 from jobq.views.console import drawing
-from jobq.views.table import at_work, rich_table, row
+from jobq.views.table import rich_table, row
 from jobq.views.terminal import Region, in_foreground, size_of
 from jobq.views.text import safe
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from jobq.api import Queue
 from jobq.errors import Planted
 from jobq.job import Job
 from jobq.store.folder import open_checked
 from jobq.system import is_file_at
-from jobq.views.console import encoded, error, info, is_terminal, out_bytes, stdout_closed
+from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout_closed
 from jobq.views.output import ShownOutput, shown
 from jobq.views.text import size
 
+LogPath = Callable[[int, int], str]  # of a job and an attempt
 BLOCK = 1 << 16
 MOST_TAIL = 1 << 20  # bytes that --tail shows at most on a terminal: a line may have gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
@@ -70,6 +72,18 @@ class Printer:
         over = START_OVER if self._shown else ""
         self._shown = ""
         out_bytes(encoded(over + text))
+
+
+class ErrorPrinter(Printer):
+    """Writes log bytes to stderr, unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__(raw=True)
+
+    def write(self, data: bytes) -> None:
+        """Print more bytes of the log."""
+        self.any = True
+        job_bytes_to_stderr(data)
 
 
 def print_log(path: str, printer: Printer, tail: int | None) -> None:
@@ -208,10 +222,10 @@ class Tail:
             os.close(self._fd)
 
 
-def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None) -> Job:
-    """Print the log of the job, attempt by attempt, until the job is finished. Return the finished job."""
+def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> Job:
+    """Print the logs of the job at `path`, attempt by attempt, until the job is finished. Return the finished job."""
     n = attempt or max(1, len(queue.job(job_id).attempts))
-    log = Tail(queue.log_path(job_id, n), tail)
+    log = Tail(path(job_id, n), tail)
     poll = queue.poll()
     while True:
         job = queue.job(job_id)
@@ -223,7 +237,7 @@ def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tai
                 info(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
                 log.close()
                 n += 1
-                log = Tail(queue.log_path(job_id, n))
+                log = Tail(path(job_id, n))
                 continue
             if job.state.final or attempt is not None:
                 break

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
-from jobq.rules.order import claim_key
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
@@ -25,14 +24,6 @@ STYLES = {
     State.SKIPPED: "yellow",
     State.EXPIRED: "yellow",
 }
-
-
-def at_work(running: Iterable[Job]) -> list[Job]:
-    """Return the running jobs without those that wait behind another job in the same slot, for milliseconds."""
-    first: dict[str, Job] = {}
-    for job in sorted(running, key=lambda job: (job.attempts[-1].claimed_at, *claim_key(job))):
-        first.setdefault(job.attempts[-1].supervisor, job)
-    return list(first.values())
 
 
 class Row(NamedTuple):

@@ -57,5 +57,5 @@ def runs_alone(job: Job) -> bool:
     Its command may not fit into the pipe. Or it must run only once: after a power cut, a job that only waited in a slot
     counts as one that may have started. Or it holds what others wait for.
     """
-    shares = bool(job.spec.locks or job.spec.needs)
+    shares = bool(job.spec.locks or job.spec.needs) or job.spec.slots > 1
     return shares or not attempts_left(job) or len(ascii(job.command)) + len(ascii(job.spec.cwd)) > LONG_COMMAND

@@ -30,12 +30,22 @@ class Claiming:
         self._queues = queues
         self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
 
-    def ready(self, state: StoreState, count: int, now: Moment) -> list[Job]:
-        """Return up to `count` jobs that could be claimed now; they keep their places."""
-        if count <= 0:
+    def free(self, state: StoreState, busy: int, ended: Collection[Ended] = ()) -> int:
+        """Return the slots with nothing to do, if `busy` of them have a job: some jobs take more than one.
+
+        `ended`: attempts that run no more, though that is not recorded yet.
+        """
+        wide = state.waiting.wide.get(self._token, {})
+        over = {end.key.job_id for end in ended} if wide else ()
+        more = sum(min(count, self.width.slots) - 1 for job_id, count in wide.items() if job_id not in over)
+        return self.width.slots - busy - more
+
+    def ready(self, state: StoreState, free: int, now: Moment) -> list[Job]:
+        """Return the jobs that could be claimed now for so many free slots; they keep their places."""
+        if free <= 0:
             return []
         state.waiting.wake(state.jobs, now)
-        found = list(self._take(state, count, now))
+        found = list(self._take(state, free, now, free))
         for job in found:
             state.waiting.push(job)
         return found
@@ -52,15 +62,15 @@ class Claiming:
         """Return about how many jobs could be claimed now."""
         return state.waiting.about_ready(runner=self._runner, queues=self._queues, paused=state.pauses())
 
-    def claims(self, state: StoreState, names: Iterable[str], now: Moment) -> Iterator[tuple[str, Job]]:
+    def claims(self, state: StoreState, names: Iterable[str], free: int, now: Moment) -> Iterator[tuple[str, Job]]:
         """Yield jobs for these slots, claimed: for each some milliseconds of work, if enough jobs are ready.
 
-        Each has to show in `jobs` before the next is requested.
+        `free`: as `free` returns it. Each has to show in `jobs` before the next is requested.
         """
         state.waiting.wake(state.jobs, now)
         for name in names:
             for at in range(self.pace.batch_size(self.about_ready(state) // (2 * self._slots))):
-                job = next(self._take(state, 1, now), None)
+                job = next(self._take(state, 1, now, free + bool(at)), None)  # the slot of a batch is taken already
                 if job is None:
                     return  # another worker was faster
                 alone = runs_alone(job)
@@ -70,11 +80,12 @@ class Claiming:
                 given = tuple(
                     (what, state.waiting.shared.indices(what, count, state.jobs)) for what, count in job.spec.needs
                 )
+                free -= 0 if at else min(job.spec.slots, self.width.slots)
                 yield name, lifecycle.claim(job, now, owner=self._token, supervisor=name, given=given)
                 if alone:
                     break
 
-    def _take(self, state: StoreState, count: int, now: Moment) -> Iterator[Job]:
+    def _take(self, state: StoreState, count: int, now: Moment, free: int) -> Iterator[Job]:
         """Yield ready jobs, taken out of their order, without those that run unrecorded or are passed over."""
         if self._started.is_outdated:
             return
@@ -82,7 +93,14 @@ class Claiming:
         state.waiting.park("it runs already", self._started.ids, state.jobs)
         state.waiting.park("it could not start", self._passed_over, state.jobs)
         yield from state.waiting.take(
-            state.jobs, count, now, runner=self._runner, queues=self._queues, paused=state.pauses()
+            state.jobs,
+            count,
+            now,
+            runner=self._runner,
+            queues=self._queues,
+            paused=state.pauses(),
+            free=free,
+            slots=self.width.slots,
         )
 
     def learn(self, ended: list[Ended], now: Moment) -> str:

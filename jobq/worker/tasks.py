@@ -8,6 +8,7 @@ from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
 from jobq.moment import Moment
+from jobq.options.kinds import APART
 from jobq.rules.retry import attempts_left
 from jobq.store import environment
 from jobq.store.store import Store
@@ -41,6 +42,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         if resource == "gpu":
             variables["CUDA_VISIBLE_DEVICES"] = text
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
+    apart = spec.stderr == APART
     return Task(
         trace,
         to_run(job.command, utf8(script), utf8(result or "")),
@@ -49,6 +51,8 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         utf8(environment.path_of(store.path, spec.env)),
         variables,
         spec.stdin,
+        utf8(store.logs.error_path(job.id, attempt.n)) if apart else spec.stderr,
+        apart,
         spec.timeout,
         spec.idle_timeout,
         spec.grace,

@@ -51,15 +51,15 @@ class Turn:
         if now.boot < context.paused_until:
             return min(context.paused_until - now.boot, LONGEST_SLEEP, runner.tend(now))
         ended = [*runner.ended(), *self._started.forgotten]
-        handles = runner.reserve(self._room(context.store.state, now)) if not context.is_stopping else []
+        handles = runner.reserve(self._room(context.store.state, ended, now)) if not context.is_stopping else []
         if ended or handles:
             self._take(now, ended, handles)
         soonest = context.store.state.waiting.wake(context.store.state.jobs, now)
         return min(float("inf") if soonest is None else soonest, runner.tend(now))
 
-    def _room(self, state: StoreState, now: Moment) -> int:
+    def _room(self, state: StoreState, ended: list[Ended], now: Moment) -> int:
         """Return how many places to fill: no more than there are jobs that could be claimed and started."""
-        free = self._claiming.width.slots - self._context.runner.busy
+        free = self._claiming.free(state, self._context.runner.busy, ended)
         able = 0
         for job in self._claiming.ready(state, free, now):
             try:
@@ -90,7 +90,8 @@ class Turn:
                     others_may_start |= frees(job, changes.state)
                     changes.put(job)
                     moved.append(job)
-            for handle, claim in self._claiming.claims(changes.state, handles, now):
+            free = self._claiming.free(changes.state, context.runner.busy)
+            for handle, claim in self._claiming.claims(changes.state, handles, free, now):
                 changes.put(claim)
                 claimed.setdefault(handle, []).append(claim)
         if others_may_start:

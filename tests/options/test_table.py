@@ -39,6 +39,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "after_fail": ("1", (1,)),
     "locks": ("db", ("db",)),
     "needs": ("gpu=2", (("gpu", 2),)),
+    "slots": ("2", 2),
     "labels": ("model=large", (("model", "large"),)),
     "meta": ('{"owner": "me"}', '{"owner":"me"}'),
     "key": ("welcome:42", "welcome:42"),
@@ -49,8 +50,10 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "hold": ("", True),
     "name": ("nightly", "nightly"),
     "stdin": ("/dev/null", "/dev/null"),
+    "stderr": ("apart", "apart"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
+    "env_file": ("sample.env", ["sample.env"]),
 }
 WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "queue": "7",
@@ -74,6 +77,7 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "after_fail": "",
     "locks": "7",
     "needs": "gpu",
+    "slots": 0,
     "labels": "model",
     "meta": "{",
     "key": " ",
@@ -82,8 +86,11 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "key_ttl": 0,
     "name": "@x",
     "stdin": "/nowhere",
+    "stderr": "/nowhere/x",
 }
-rows = pytest.mark.parametrize("option", [o for o in OPTIONS if not o.of_add], ids=lambda option: option.name)
+rows = pytest.mark.parametrize(
+    "option", [o for o in OPTIONS if not o.of_add and o.name != "env_file"], ids=lambda option: option.name
+)
 in_spec = pytest.mark.parametrize("option", [o for o in OPTIONS if o.in_spec], ids=lambda option: option.name)
 
 

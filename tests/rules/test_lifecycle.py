@@ -75,6 +75,8 @@ def perform(event: Event, job: Job) -> Job:
             return lifecycle.expire(job, NOW)
         case Event.EDIT:
             return lifecycle.edit(job, NOW, job.spec._replace(priority=7))
+        case Event.MOVE:
+            return lifecycle.move(job, NOW, 7, 0.5)
         case _:
             return running_end[event]()
 

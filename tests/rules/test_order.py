@@ -8,22 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq.job import Job, Spec, State
+from jobq.job import Attempt, Job, Spec, State
 from jobq.moment import Due, Moment
-from jobq.rules.order import Waiting, claim_key, is_ready
+from jobq.rules.order import Waiting, is_ready
+from jobq.rules.ranks import claim_key, places_before
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.rules.serving import LiveWorker, is_near, why_unserved
+from jobq.rules.sharing import PATIENCE
 from jobq.rules.timers import smallest
 
 NOW = Moment(1_000.0, 100.0, "boot")
 SPEC = Spec("/", "")
 
 specs = st.builds(
-    lambda queue, priority, runner: SPEC._replace(queue=queue, priority=priority, runner=runner),
+    lambda queue, priority, runner, slots: SPEC._replace(queue=queue, priority=priority, runner=runner, slots=slots),
     st.sampled_from(["a", "b"]),
     st.integers(-1, 1),
     st.sampled_from([None, None, None, "r1"]),
+    st.sampled_from([1, 1, 1, 2, 3]),
 )
+ages = st.sampled_from([0.0, NOW.wall - 1])  # added long ago, just now
+places = st.none() | st.floats(0.5, 25.5)
 dues = st.sampled_from([None, None, Due.after(NOW, -5), Due.after(NOW, 5), Due(NOW.wall - 1, 9_999.0, "old boot")])
 states = st.sampled_from([State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.HELD, State.FAILED])
 
@@ -34,12 +39,22 @@ def queues(draw: st.DrawFn) -> dict[int, Job]:
     for job_id in range(1, draw(st.integers(1, 25))):
         state = draw(states)
         due = draw(dues) if state is State.QUEUED else None
-        jobs[job_id] = Job(job_id, draw(specs), "true", 0.0, state=state, retries_used=4, due=due)
+        place = draw(places)
+        attempts = (Attempt(1, "w", "w/0", 0.0),) if state is State.RUNNING else ()
+        jobs[job_id] = Job(
+            job_id, draw(specs), "true", draw(ages), state, retries_used=4, due=due, place=place, attempts=attempts
+        )
     return jobs
 
 
 def reference(
-    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+    jobs: dict[int, Job],
+    count: int,
+    runner: str | None,
+    served: list[str] | None,
+    limits: dict[str, int],
+    free: int = 10**9,
+    slots: int = 10**9,
 ) -> list[int]:
     running = Counter(job.spec.queue for job in jobs.values() if job.state is State.RUNNING)
     taken: list[int] = []
@@ -50,6 +65,11 @@ def reference(
             continue
         if job.spec.queue in limits and running[job.spec.queue] >= limits[job.spec.queue]:
             continue
+        if min(job.spec.slots, slots) > free:
+            if NOW.wall - max(job.added_at, job.due.wall if job.due else 0.0) > PATIENCE:
+                break
+            continue
+        free -= min(job.spec.slots, slots)
         running[job.spec.queue] += 1
         taken.append(job.id)
     return taken
@@ -61,16 +81,24 @@ def reference(
     st.sampled_from([None, "r1"]),
     st.sampled_from([None, ["a"], ["a", "b"], []]),
     st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 4)),
+    st.integers(1, 8),
+    st.integers(1, 4),
 )
-def test_claims_go_by_priority_then_age_within_limits(
-    jobs: dict[int, Job], count: int, runner: str | None, served: list[str] | None, limits: dict[str, int]
+def test_claims_go_by_priority_then_place_within_limits_and_slots(
+    jobs: dict[int, Job],
+    count: int,
+    runner: str | None,
+    served: list[str] | None,
+    limits: dict[str, int],
+    free: int,
+    slots: int,
 ) -> None:
     waiting = Waiting()
     for job in jobs.values():
         waiting.note(None, job)
     waiting.wake(jobs, NOW)
-    taken = [job.id for job in waiting.take(jobs, count, NOW, runner=runner, queues=served, limits=limits)]
-    assert taken == reference(jobs, count, runner, served, limits)
+    took = waiting.take(jobs, count, NOW, runner=runner, queues=served, limits=limits, free=free, slots=slots)
+    assert [job.id for job in took] == reference(jobs, count, runner, served, limits, free, slots)
 
 
 @given(queues(), st.lists(st.tuples(st.integers(1, 25), states), max_size=30))
@@ -81,7 +109,8 @@ def test_the_order_follows_every_change(jobs: dict[int, Job], changes: list[tupl
     for job_id, state in changes:
         before = jobs.get(job_id)
         if before is not None:
-            jobs[job_id] = before._replace(state=state, due=None)
+            attempts = (Attempt(1, "w", "w/0", 0.0),) if state is State.RUNNING else ()
+            jobs[job_id] = before._replace(state=state, due=None, attempts=attempts)
             waiting.note(before, jobs[job_id])
     waiting.wake(jobs, NOW)
     assert [job.id for job in waiting.take(jobs, 100, NOW)] == reference(jobs, 100, None, None, {})
@@ -262,3 +291,29 @@ def test_why_unserved_gives_the_reason_in_words(queue: str, workers: list[LiveWo
 )  # fmt: skip
 def test_is_near_finds_names_with_one_typing_mistake(one: str, other: str, near: bool) -> None:
     assert is_near(one, other) is is_near(other, one) is near
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(1, 10), min_size=1, max_size=3, unique=True))))
+def test_moved_jobs_stand_right_before_their_anchor(moves: list[tuple[int, list[int]]]) -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 11)}
+    order = list(jobs)
+    for at, ids in moves:
+        rest = [i for i in order if i not in ids]
+        anchor = rest[at % len(rest)]
+        place = rest.index(anchor)
+        order = [*rest[:place], *ids, *rest[place:]]
+        others = sorted((jobs[i] for i in rest), key=claim_key)
+        for job_id, place_ in places_before(others.index(jobs[anchor]), others, [jobs[i] for i in ids]).items():
+            jobs[job_id] = jobs[job_id]._replace(place=place_)
+        assert [job.id for job in sorted(jobs.values(), key=claim_key)] == order
+
+
+def test_a_gap_that_is_used_up_is_made_again() -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in (1_000_000, *range(2_000_000, 2_000_301))}
+    order = [1_000_000, 2_000_000]
+    for job_id in range(2_000_001, 2_000_301):  # each behind all that were moved before it
+        others = [jobs[i] for i in order]
+        for moved, place in places_before(len(others) - 1, others, [jobs[job_id]]).items():
+            jobs[moved] = jobs[moved]._replace(place=place)
+        order.insert(-1, job_id)
+    assert sorted(order, key=lambda i: claim_key(jobs[i])) == order

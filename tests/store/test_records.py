@@ -28,7 +28,7 @@ SPECS = st.builds(
     Spec, TEXT, WORD, umask=st.integers(0, 0o777), queue=TEXT, priority=st.integers(-(2**40), 2**40), retries=COUNT, log_max=COUNT,
     backoff=st.sampled_from(["exp:1..3600", "linear:0..5", "const:0.25", "list:1,5,60"]), jitter=st.sampled_from(["10%", "full", "none"]),
     retry_on=st.none() | CODES, no_retry_on=st.none() | CODES, success_codes=st.sampled_from(["0", "0,3-5"]), max_lost=COUNT,
-    after=IDS, after_any=IDS, after_fail=IDS, locks=st.lists(TEXT, max_size=2).map(tuple), needs=st.lists(st.tuples(TEXT, st.integers(1, 2**62)), max_size=2).map(tuple), labels=st.lists(st.tuples(LABEL, LABEL), max_size=2).map(tuple), meta=st.none() | st.sampled_from(["{}", "[1]"]), stdin=st.none() | TEXT, key=st.none() | TEXT.map("k".__add__), once=st.booleans(), unique=st.booleans(), key_ttl=SPAN, timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
+    after=IDS, after_any=IDS, after_fail=IDS, locks=st.lists(TEXT, max_size=2).map(tuple), slots=st.integers(1, 99), needs=st.lists(st.tuples(TEXT, st.integers(1, 2**62)), max_size=2).map(tuple), labels=st.lists(st.tuples(LABEL, LABEL), max_size=2).map(tuple), meta=st.none() | st.sampled_from(["{}", "[1]"]), stdin=st.none() | TEXT, stderr=st.none() | TEXT, key=st.none() | TEXT.map("k".__add__), once=st.booleans(), unique=st.booleans(), key_ttl=SPAN, timeout=st.none() | SPAN, idle_timeout=st.none() | SPAN, grace=SPAN, at=st.none() | TIME, delay=st.none() | SPAN, expires=st.none() | SPAN,
     asked=st.none() | st.builds(Moment, TIME, st.floats(-1e12, 1e12), TEXT), name=st.none() | TEXT, runner=st.none() | WORD,
     vars=st.dictionaries(TEXT, TEXT, max_size=2).map(lambda variables: tuple(variables.items())), extra=EXTRA,
 )  # fmt: skip
@@ -54,7 +54,7 @@ JOBS = st.sampled_from(State).flatmap(
     lambda state: st.builds(
         Job, st.integers(1, 2**62), SPECS, TEXT | st.lists(TEXT, min_size=1).map(tuple) | CALLS, TIME,
         state=st.just(state), retries_used=COUNT, lost=COUNT, due=st.none() | st.builds(Due, TIME, st.floats(-1e12, 1e12), TEXT),
-        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(), skipped_for=st.none() | st.integers(1, 2**62), skips=st.booleans(),
+        cancel_asked_at=st.none() | TIME, finished_at=st.none() | TIME, anyone=st.booleans(), skipped_for=st.none() | st.integers(1, 2**62), skips=st.booleans(), place=st.none() | st.floats(-1e18, 1e18),
         attempts=attempts(running=state is State.RUNNING),
         history=st.lists(st.builds(Step, WORD, TIME), max_size=3).map(tuple), extra=EXTRA, more=EXTRA, acknowledged=COUNT,
     )

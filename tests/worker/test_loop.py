@@ -233,3 +233,47 @@ def test_an_edited_priority_decides_the_next_claim(life: Life) -> None:
     life.runner.end(1)
     life.step()
     assert life.states() == {1: "succeeded", 2: "running", 3: "queued", 4: "running"}
+
+
+def test_a_job_of_several_slots_keeps_the_others_free(store: Store) -> None:
+    life = Life(store, slots=4)
+    life.add("narrow")
+    compaction.compact(life.store.path, life.now, least_format=FORMAT)
+    life.add("wide", slots=3)
+    life.add("after it", slots=99)
+    life.add("small")
+    life.step()
+    assert life.states() == {1: "running", 2: "running", 3: "queued", 4: "queued"}
+    life.runner.end(1)
+    life.step()
+    assert life.states() == {1: "succeeded", 2: "running", 3: "queued", 4: "running"}
+    life.runner.end(2)
+    life.step()
+    assert life.states()[3] == "queued"  # it takes all four
+    life.runner.end(4)
+    life.step()
+    assert life.states()[3] == "running"
+    life.add("next")
+    life.step()
+    assert life.states()[5] == "queued"
+    life.runner.end(3)
+    life.step()
+    assert life.states()[5] == "running"
+    life.worker._context.registration.leave(remove=True)
+
+
+def test_a_job_of_several_slots_is_passed_for_ten_minutes(store: Store) -> None:
+    life = Life(store, slots=2)
+    life.add("small")
+    compaction.compact(life.store.path, life.now, least_format=FORMAT)
+    life.add("wide", slots=2)
+    life.add(*["more"] * 3)
+    life.step()
+    assert life.states() == {1: "running", 2: "queued", 3: "running", 4: "queued", 5: "queued"}
+    life.runner.end(1)
+    life.step(601.0)
+    assert life.states()[4] == "queued"
+    life.runner.end(3)
+    life.step()
+    assert life.states() == {1: "succeeded", 2: "running", 3: "succeeded", 4: "queued", 5: "queued"}
+    life.worker._context.registration.leave(remove=True)

@@ -169,6 +169,8 @@ def _message(task: Task, *, first: bool) -> bytes:
         "set": task.variables,
         "log": utf8(trace.log),
         "stdin": task.stdin,
+        "stderr": task.stderr,
+        "apart": task.apart,
         "timeout": task.timeout,
         "idle_timeout": task.idle_timeout,
         "grace": task.grace,

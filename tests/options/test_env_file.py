@@ -1,0 +1,70 @@
+"""`--env-file`: variables from a file of NAME=VALUE lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobq.errors import UsageError
+from jobq.options.env_file import read
+from tests.conftest import Cli
+
+SAMPLE = """\ufeff# of the service
+A=1
+export B = two words   # a comment
+C='$A # kept'
+D="line\\none \\"quoted\\" $HOME"
+E=
+F="over
+two lines"
+HOME
+G=a#b
+H='it'
+"""
+
+
+def test_values_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "x.env"
+    path.write_text(SAMPLE)
+    assert read(str(path), {"HOME": "/home/me"}) == {
+        "A": "1", "B": "two words", "C": "$A # kept", "D": 'line\none "quoted" $HOME', "E": "", "F": "over\ntwo lines",
+        "HOME": "/home/me", "G": "a#b", "H": "it",
+    }  # fmt: skip
+    path.write_bytes(SAMPLE.replace("\n", "\r\n").encode())
+    assert read(str(path), {"HOME": "/home/me"})["B"] == "two words"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("A=1\nnot a line\n", "line 2: 'not a line' is not NAME=VALUE"),
+        ('A="open\nB=1\n', "line 1: the quote is not closed"),
+        ("A='x'y\n", "line 1: 'y' follows the closing quote"),
+        ("\nGONE\n", "line 2: GONE is not set here"),
+        ("1A=2\n", "line 1"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "x.env").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        read(str(tmp_path / "x.env"), {})
+
+
+def test_jobs_get_them_below_what_env_says(cli: Cli) -> None:
+    (cli.cwd / "a.env").write_text("A=file\nB=file\nC=a\n")
+    (cli.cwd / "b.env").write_text("C=b\n")
+    cli("add", "--env-file", "a.env", "--env-file", "b.env", "-e", "B=flag", 'echo "$A $B $C"')
+    cli("add", "--jsonl", "-", stdin='{"command": "echo $C", "env_file": "a.env"}\n')
+    cli("worker", "--drain")
+    assert (cli("log", "1").stdout, cli("log", "2").stdout) == ("file flag b\n", "a\n")
+    cli("again", "2", "--env-file", "b.env")
+    cli("worker", "--drain")
+    assert cli("log", "3").stdout == "b\n"
+
+
+def test_a_missing_file_is_named_and_nothing_is_added(cli: Cli) -> None:
+    told = cli("add", "--env-file", "gone.env", "true", code=2).stderr
+    assert "gone.env: No such file" in told
+    assert "with --env-file" in told
+    assert cli.queue.jobs() == []
