@@ -511,12 +511,13 @@ _TURN = (
     "                    others_may_start |= frees(job, changes.state)\n"
     "                    changes.put(job)\n"
     "                    moved.append(job)\n"
-    "            for handle, claim in self._claiming.claims(changes.state, handles, now):\n"
+    "            free = self._claiming.free(changes.state, context.runner.busy)\n"
+    "            for handle, claim in self._claiming.claims(changes.state, handles, free, now):\n"
     "                changes.put(claim)\n"
 )
 _EARLY = (
-    "        early = [pair for h in handles for pair in [*self._claiming.claims(context.store.state, [h], now)][:1]]\n"
-    + _TURN.replace("self._claiming.claims(changes.state, handles, now)", "early").replace(
+    "        early = [pair for h in handles for pair in [*self._claiming.claims(context.store.state, [h], 1, now)][:1]]\n"
+    + _TURN.replace("self._claiming.claims(changes.state, handles, free, now)", "early").replace(
         "                changes.put(claim)\n",
         "                if changes.state.jobs.get(claim.id) is None:\n                    continue\n"
         "                changes.put(claim)\n",
