@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobq import clock
-from jobq.checks import check_order
+from jobq.checks import check_needs, check_order
 from jobq.command import Command
 from jobq.errors import NotFound, Refused
 from jobq.job import Job, Spec, State
@@ -127,13 +127,7 @@ def _check_new(transaction: Transaction, spec: Spec, besides: int = 0) -> None:
     other = transaction.state.named(spec.name) if spec.name is not None else None
     if other is not None and not other.state.final and other.id != besides:
         raise Refused(f"job {other.id} is named {spec.name} and is {other.state}", "choose another name")
-    counts = transaction.state.resources
-    for name, number in spec.needs:
-        if number > counts.get(name, 0):
-            raise Refused(
-                f"the job needs {name}={number}, and there are {counts.get(name, 0)}",
-                f"'jobq resource set {name} {number}' says how many there are",
-            )
+    check_needs(transaction.state, spec)
     if gone := parents_of(spec) - transaction.find(parents_of(spec)).keys():
         raise NotFound(f"{min(gone)}, which the new job is to be after")
 
@@ -164,7 +158,7 @@ def already_there(
         if on_conflict == "fail":
             raise Refused(f"job {known} is the same work", "leave out --on-conflict to get its id")
         if on_conflict == "replace" and job is not None and job.state in WAITING:
-            edited = lifecycle.edit(job, now, spec)._replace(command=command)
+            edited = lifecycle.edit(job, now, spec, command)
             _check_new(transaction, spec, besides=known)
             check_order(transaction, job, edited)
             transaction.edit(edited)

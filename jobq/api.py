@@ -19,20 +19,21 @@ from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
-from jobq.options.request import JobOptions, call_command, of_add
+from jobq.options.request import JobOptions, call_command, check_command, of_add
 from jobq.options.selectors import Selected, Wanted, parse
 from jobq.python.results import LARGEST, Result, result_of, returned
 from jobq.rules import lifecycle
+from jobq.rules.dependencies import parents_of
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
-from jobq.rules.sharing import Shared
+from jobq.rules.waits import time_waited
 from jobq.settings import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store import presence
-from jobq.store.pauses import read_note
 from jobq.store.selection import find_named, narrowed, open_failures, resolve
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
+from jobq.tables import Queues, Resources
 
 if TYPE_CHECKING:
     from jobq.store.check import Health
@@ -45,6 +46,8 @@ class Queue:
 
     def __init__(self, path: str | None = None) -> None:
         self._store = Store(store_path(path))
+        self.queues = Queues(self._store)
+        self.resources = Resources(self._store)
 
     @property
     def path(self) -> str:
@@ -169,6 +172,10 @@ class Queue:
         """Return the facts beside these jobs, which were just read: workers, pauses, the time."""
         return survey(self._store, jobs, clock.now())
 
+    def time_waited(self, job: Job) -> dict[str, float]:
+        """Return the seconds that a job, which was just read, has waited, by reason (`rules.waits.REASONS`)."""
+        return time_waited(job, self._store.find_all(parents_of(job.spec)).values(), clock.now().wall)
+
     def log_path(self, job_id: int, attempt: int, *, stderr: bool = False) -> str:
         """Return the file with the output of an attempt (or its `stderr`, if that is apart), if it exists or not."""
         return (self._store.logs.error_path if stderr else self._store.logs.path)(job_id, attempt)
@@ -239,44 +246,16 @@ class Queue:
         """Add finished jobs once more, with other options if they are given. Raises as `add`, and NotFound."""
         return adding.add(self._store, lambda: repeats(self._store, self.jobs_of(job_ids), options))
 
-    def edit(self, job_ids: Sequence[int], **options: Unpack[JobOptions]) -> Changed:
-        """Change these options of waiting jobs. Raises UsageError, NotFound, NotSaved."""
+    def edit(self, job_ids: Sequence[int], command: Command | None = None, **options: Unpack[JobOptions]) -> Changed:
+        """Change these options of waiting jobs, and what they run. Raises UsageError, NotFound, NotSaved."""
+        if command is not None:
+            check_command(command, 0)
         fields, variables = edited_fields(self._store, options)
-        return changes.edit(self._store, job_ids, fields, variables)
+        return changes.edit(self._store, job_ids, fields, variables, command)
 
     def remove(self, job_ids: Sequence[int]) -> Changed:
         """Forget jobs and what only they need; refuse running ones. Raises NotFound, NotSaved."""
         return changes.remove(self._store, job_ids)
-
-    # -- queues --------------------------------------------------------------------------------------
-
-    def pause(self, queue: str | None = None, reason: str = "") -> bool:
-        """Start nothing of a queue (None: of any) until it is resumed; running jobs go on. Return False if it was so.
-
-        Raises UsageError, NotSaved.
-        """
-        return changes.pause(self._store, queue, reason)
-
-    def resume(self, queue: str | None = None) -> bool:
-        """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""
-        return changes.set_pause(self._store, queue, None)
-
-    def pauses(self) -> dict[str, str]:
-        """Return the reasons of the paused queues, by name; "*": all queues."""
-        return self._store.read().pauses()
-
-    def recorded_pauses(self) -> dict[str, str]:
-        """Return the same from the note beside the journal, without reading that; it may be late or missing."""
-        root = self._store.existing()
-        return read_note(root) if root is not None else {}
-
-    def set_resource(self, name: str, count: int) -> None:
-        """Set how much there is of a resource that jobs need (`needs`); 0: nothing. Raises UsageError, NotSaved."""
-        changes.set_resource(self._store, name, count)
-
-    def shared(self) -> Shared:
-        """Return what there is of each resource, and which running jobs hold what of it and of locks."""
-        return self._store.read().waiting.shared
 
     # -- the store -----------------------------------------------------------------------------------
 

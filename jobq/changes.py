@@ -1,4 +1,4 @@
-"""Changes of jobs and queues that a person asks for, each one transaction."""
+"""Changes of jobs that a person asks for, each one transaction."""
 
 from __future__ import annotations
 
@@ -8,26 +8,23 @@ from typing import Any, NamedTuple
 
 from jobq import clock
 from jobq.checks import check
+from jobq.command import Command
 from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, State
 from jobq.moment import Moment
-from jobq.options.values import parse_name
-from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle, retry
 from jobq.rules.dependencies import WAITING
 from jobq.rules.lifecycle import WrongState
 from jobq.rules.ranks import claim_key, places_before
-from jobq.store import cleaning, compaction, pauses
+from jobq.store import cleaning, compaction
 from jobq.store.environment import EnvironmentGone
 from jobq.store.store import Store
-from jobq.store.tables import SetQueue, SetResource
 from jobq.store.transaction import Transaction
 from jobq.store.upgrade import upgrading
 from jobq.waiting import find_all, recover_if_orphaned
 
 TRIES = 10  # of what other processes may interrupt
-MOST_REASON = 500  # characters: every list repeats it
 
 
 class Changed(NamedTuple):
@@ -54,7 +51,7 @@ def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], 
                 done.refused.append(e)
                 continue
             done.jobs.append(after)
-            if after.spec != before.spec:
+            if (after.spec, after.command) != (before.spec, before.command):
                 changes.edit(after, before)
             elif after is not before:
                 changes.put(after, before)
@@ -74,8 +71,14 @@ def cancel(store: Store, job_ids: Sequence[int]) -> Changed:
     return done
 
 
-def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variables: Mapping[str, str]) -> Changed:
-    """Change these fields of the specs of waiting jobs, and set variables in their environments.
+def edit(
+    store: Store,
+    job_ids: Sequence[int],
+    fields: Mapping[str, Any],
+    variables: Mapping[str, str],
+    command: Command | None = None,
+) -> Changed:
+    """Change these fields of the specs of waiting jobs, their command, and set variables in their environments.
 
     Raises UsageError, NotFound, NotSaved.
     """
@@ -83,10 +86,10 @@ def edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variab
         raise UsageError("several jobs can't share one name", "give one job")
     for _ in range(TRIES):
         try:
-            return _edit(store, job_ids, fields, variables)
+            return _edit(store, job_ids, fields, variables, command)
         except (EnvironmentGone, OtherEdit):
             continue  # begin with what the job asks for now
-    return _edit(store, job_ids, fields, variables)
+    return _edit(store, job_ids, fields, variables, command)
 
 
 class OtherEdit(JobqError):
@@ -98,7 +101,13 @@ class OtherEdit(JobqError):
         super().__init__(f"job {job_id} is being edited by another process", "try again")
 
 
-def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], variables: Mapping[str, str]) -> Changed:
+def _edit(
+    store: Store,
+    job_ids: Sequence[int],
+    fields: Mapping[str, Any],
+    variables: Mapping[str, str],
+    command: Command | None,
+) -> Changed:
     store.read()
     environments: dict[str, str] = {}  # the digest before -> the digest after
     if variables:
@@ -118,7 +127,7 @@ def _edit(store: Store, job_ids: Sequence[int], fields: Mapping[str, Any], varia
         elif fields.get("expires") is not None:  # counts from now; what is left of the delay stays
             left = max(0.0, retry.wait(job, now)) if job.spec.delay is not None and job.due is None else None
             spec = spec._replace(asked=now, delay=left)
-        return lifecycle.edit(job, now, spec)
+        return lifecycle.edit(job, now, spec, command)
 
     try:
         return change(store, job_ids, edited)
@@ -240,37 +249,3 @@ def changing(store: Store, job_ids: Sequence[int], now: Moment) -> Iterator[tupl
             compaction.compact(store.path, now, known=compaction.Checkpoint.by(store))
         except (JobqError, OSError):
             pass  # the change is durable; the next change, or a worker, will try again
-
-
-def pause(store: Store, queue: str | None, reason: str) -> bool:
-    """Pause a queue (None: all); return False if nothing changes. Raises UsageError, NotSaved, LockTimeout."""
-    if len(reason) > MOST_REASON:
-        raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
-    name = None if queue is None else parse_name(queue)
-    return set_pause(store, name, Pause(clock.now().wall, reason))
-
-
-def set_resource(store: Store, name: str, count: int) -> None:
-    """Set how much there is of a resource; 0: nothing. Raises UsageError, NotSaved, LockTimeout."""
-    name = parse_name(name)
-
-    def set_it() -> None:
-        with store.transaction(clock.now().wall) as changes:
-            changes.record(SetResource(name, count))
-
-    upgrading(store, set_it)
-
-
-def set_pause(store: Store, queue: str | None, pause: Pause | None) -> bool:
-    """Pause a queue (None: all), or resume it; return False if nothing changes. Raises NotSaved, LockTimeout."""
-
-    def set_it() -> bool:
-        with store.transaction(clock.now().wall) as changes:
-            before = changes.state.queues.get(queue, QueueSettings(queue))
-            if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
-                pauses.write_note(store.root, changes.state.pauses())  # its last writer may have been killed
-                return False
-            changes.record(SetQueue(before._replace(pause=pause)))
-        return True
-
-    return upgrading(store, set_it)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobq.errors import Refused
-from jobq.job import Job, State
+from jobq.job import Job, Spec, State
 from jobq.moment import Moment
 from jobq.rules.consequences import why_skipped
 from jobq.rules.dependencies import key_of, parents_of, reaches
@@ -18,6 +18,8 @@ def check(changes: Transaction, before: Job, after: Job, now: Moment) -> None:
     check_name(changes.state, after)
     check_order(changes, before, after)
     check_once(changes.state, before, after, now)
+    if after.spec.needs != before.spec.needs:
+        check_needs(changes.state, after.spec)
 
 
 def check_name(state: StoreState, job: Job) -> None:
@@ -26,6 +28,17 @@ def check_name(state: StoreState, job: Job) -> None:
         other = state.named(job.spec.name)
         if other is not None and other.id != job.id and not other.state.final:
             raise Refused(f"job {other.id} is named {job.spec.name} too and is {other.state}", "cancel it first")
+
+
+def check_needs(state: StoreState, spec: Spec) -> None:
+    """Raise Refused if a job of this spec needs more than there is."""
+    for name, number in spec.needs:
+        count = state.resources.get(name, 0)
+        if number > count:
+            raise Refused(
+                f"the job needs {name}={number}, and there are {count}",
+                f"'jobq resource set {name} {number}' says how many there are",
+            )
 
 
 def check_order(changes: Transaction, before: Job, after: Job) -> None:

@@ -130,6 +130,11 @@ def _given(name: str) -> str | None:
     return values[0].decode("utf-8", "surrogateescape") if values else None
 
 
+def editor() -> str:
+    """Return the command line of the person's editor, as git(1) and crontab(1) find it."""
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+
+
 def debugging() -> bool:
     """Return True if a bug should show its traceback (JOBQ_DEBUG)."""
     return bool(os.environ.get("JOBQ_DEBUG"))

@@ -29,7 +29,7 @@ LAYERS = [
     ["worker"],
     ["waiting"],
     ["checks"],
-    ["changes", "adding"],
+    ["changes", "adding", "tables"],
     ["specs"],
     ["api"],
     ["views"],
@@ -52,11 +52,18 @@ IMPORTS = {
     "typer": ("commands/", "cli.py"),
     "rich": ("views/",),
     "platformdirs": ("settings.py",),
-    "subprocess": ("engine/",),
+    "subprocess": ("engine/", "commands/editor.py"),
     "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
-WRITERS = ("store/", "supervisor/", "python/child.py", "engine/local/slots.py", "system.py")  # of files
+WRITERS = (
+    "store/",
+    "supervisor/",
+    "python/child.py",
+    "engine/local/slots.py",
+    "system.py",
+    "commands/editor.py",
+)  # of files
 WRITING = {
     *(
         "unlink",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobq.command import Command, as_typed
-from jobq.commands.common import acknowledge_all, queue_of
+from jobq.commands.common import Json, acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
 from jobq.options.lines import parse as parse_lines
@@ -51,6 +51,7 @@ def add(
     exec_: Exec = False,
     shell: Shell = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands of the jobs, and add none.")] = False,
+    json: Json = False,
     options: dict[str, Any],
 ) -> None:
     """Enqueue a command and print the id of its job.
@@ -82,7 +83,7 @@ def add(
     if not added.ids:
         info("no jobs added: there are no lines and no items")
         return
-    acknowledge_all(queue, added, options)
+    acknowledge_all(queue, added, options, json=json)
 
 
 def form_of(*, exec_: bool, shell: bool) -> bool | None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import typer
 
-from jobq.commands.common import Selectors, acknowledge_all, queue_of, resolve
+from jobq.commands.common import Json, Selectors, acknowledge_all, queue_of, resolve
 from jobq.commands.options import takes_job_options
 from jobq.options.selectors import Wanted
 
 
 @takes_job_options(only_given=True, without=("key", "once", "unique", "key_ttl", "on_conflict"))
-def again(context: typer.Context, jobs: Selectors = None, *, options: dict[str, Any]) -> None:
+def again(context: typer.Context, jobs: Selectors = None, *, json: Json = False, options: dict[str, Any]) -> None:
     """Run finished jobs once more, as new jobs with all that they asked for.
 
     Options change what a new job asks for; "none" takes one back. It has the old one's environment and directory, and
@@ -23,4 +23,4 @@ def again(context: typer.Context, jobs: Selectors = None, *, options: dict[str, 
     queue = queue_of(context)
     selected = resolve(queue, Wanted(jobs or ()), "'jobq again 7'")
     if selected.ids:
-        acknowledge_all(queue, queue.again(selected.ids, **options), options)
+        acknowledge_all(queue, queue.again(selected.ids, **options), options, json=json)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobq.commands.common import acknowledge_all, queue_of
+from jobq.commands.common import Json, acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
 from jobq.errors import UsageError
 from jobq.options.request import call_command, of_add
@@ -32,6 +32,7 @@ def call(
         typer.Option("--python", metavar="PROGRAM", help="Call the function with this Python."),
     ] = None,
     *,
+    json: Json = False,
     options: dict[str, Any],
 ) -> None:
     """Enqueue a Python call and print the id of its job.
@@ -45,7 +46,7 @@ def call(
     args, kwargs = parse(words[1:] if words[:1] == ["--"] else words)
     command = call_command(utf8(function), args, kwargs, interpreter(python))
     added = queue.enqueue([command], lambda: queue.spec(**options), **of_add(options))
-    acknowledge_all(queue, added, options)
+    acknowledge_all(queue, added, options, json=json)
 
 
 def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

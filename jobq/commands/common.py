@@ -19,6 +19,7 @@ from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
 from jobq.views.console import acknowledge, error, info
+from jobq.views.data import envelope
 
 Selectors = Annotated[
     list[str] | None,
@@ -85,10 +86,15 @@ def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:
     return "; ".join(parts)
 
 
-def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any]) -> None:
+def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any], *, json: bool = False) -> None:
     """Print the ids of added jobs, those that were there already included, and what there is to say about them."""
-    for ids in ranges(sorted(set(added.ids))):
-        acknowledge(ids)
+    if json:
+        new, replaced = set(added.new), set(added.replaced)
+        jobs = [{"id": i, "deduplicated": i not in new, "replaced": i in replaced} for i in dict.fromkeys(added.ids)]
+        acknowledge(envelope(jobs=jobs))
+    else:
+        for ids in ranges(sorted(set(added.ids))):
+            acknowledge(ids)
     known = len(added.ids) - len(added.new)
     if known and len(added.ids) == 1:
         job_id = added.ids[0]

@@ -18,6 +18,7 @@ def list_(
     jobs: Wanted,
     *,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Show every finished job.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="Show each job below a job that it is after.")] = False,
     json: Json = False,
 ) -> None:
     """Show unfinished jobs and the last 20 finished.
@@ -27,4 +28,4 @@ def list_(
 
     Examples: jobq list; jobq list -s failed --since today; jobq list 11-110
     """
-    print_list(queue_of(context), jobs, everything=everything, json=json)
+    print_list(queue_of(context), jobs, everything=everything, json=json, tree=tree)

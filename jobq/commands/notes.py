@@ -16,7 +16,7 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
     The change itself is done by now, so this never fails.
     """
     try:
-        workers, pauses = queue.live_workers(), queue.recorded_pauses()
+        workers, pauses = queue.live_workers(), queue.queues.recorded_pauses()
     except (OSError, StoreError):
         return set(known)
     reasons = {why for name in names for why in (paused_note(name, pauses), unserved_note(name, workers)) if why}
@@ -27,7 +27,7 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
 
 def tell_pauses(queue: Queue) -> set[str]:
     """Print which queues are paused, and return that. The jobs were read just now."""
-    pauses = queue.pauses()
+    pauses = queue.queues.pauses()
     notes = [paused_note(name, pauses) for name in pauses]
     for note in notes:
         advise(note)

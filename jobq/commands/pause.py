@@ -28,6 +28,6 @@ def pause(
     """
     queue = queue_of(context)
     name = None if queue_name is None else value_of("QUEUE", parse_name, queue_name)
-    changed = queue.pause(name, reason)
+    changed = queue.queues.pause(name, reason)
     words = why_paused(name or ALL_QUEUES, {name or ALL_QUEUES: reason})
     info(words if changed else f"nothing changed: {words}")

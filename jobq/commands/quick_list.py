@@ -38,7 +38,7 @@ def read(words: Sequence[str]) -> bool:
         set_store_option(store)
     if words:
         wanted, flags = parsed
-        print_list(Queue(store), wanted, everything=flags["-a"], json=flags["--json"])
+        print_list(Queue(store), wanted, everything=flags["-a"], json=flags["--json"], tree=flags["--tree"])
     else:
         status(Queue(store))
     return True
@@ -47,7 +47,7 @@ def read(words: Sequence[str]) -> bool:
 def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
     """Return what to list, and the flags -a and --json; None if these are not plain words."""
     values: dict[str, list[str]] = {"-s": [], "-q": [], "": []}
-    flags = {"-a": False, "--json": False}
+    flags = {"-a": False, "--json": False, "--tree": False}
     rest = iter(words)
     for word in rest:
         name = {"--state": "-s", "--queue": "-q", "--all": "-a"}.get(word, word)
@@ -62,8 +62,8 @@ def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
     return Wanted(values[""], Filters(frozenset(map(state_of, values["-s"])), frozenset(values["-q"]))), flags
 
 
-def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool) -> None:
-    """Print the jobs, as a table or as JSON. Raises UsageError, NotFound."""
+def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tree: bool) -> None:
+    """Print the jobs, as a table, as a tree or as JSON. Raises UsageError, NotFound."""
     filters = wanted.filters
     if wanted.words:
         shown = queue.jobs_of(queue.select(wanted).ids)
@@ -77,6 +77,11 @@ def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool) ->
     tell_pauses(queue)
     if json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
+    elif shown and tree:
+        from jobq.views.tree import tree_of  # noqa: PLC0415
+
+        ordered, prefixes = tree_of(shown)
+        print_jobs(ordered, around, prefixes)
     elif shown:
         print_jobs(shown, around)
     else:

@@ -35,12 +35,12 @@ def resource(
             pass
         case ["set", name, text]:
             number = COUNT.parse(text)
-            queue.set_resource(name, number)
+            queue.resources.set(name, number)
             info(f"there are {number} {safe(name)}" if number else f"there is no {safe(name)} any more")
             return
         case _:
             raise UsageError("the words are not understood", "write it like: jobq resource set gpu 4")
-    shared = queue.shared()
+    shared = queue.resources.shared()
     names = sorted({*shared.counts, *shared.held()})
     if json:
         rows = [

@@ -23,11 +23,11 @@ def resume(context: typer.Context, queue_name: QueueName = None) -> None:
     """
     queue = queue_of(context)
     name = None if queue_name is None else value_of("QUEUE", parse_name, queue_name)
-    changed = queue.resume(name)
+    changed = queue.queues.resume(name)
     what = "all queues" if name is None else f"queue {name}"
     not_paused = f"queue {name} is not paused by its name" if name else "there is no pause of all queues"
     info(f"{what} resumed" if changed else f"nothing changed: {not_paused}")
-    left = {paused for paused in queue.pauses() if paused != ALL_QUEUES}
+    left = {paused for paused in queue.queues.pauses() if paused != ALL_QUEUES}
     if name is None and left:
         info(f"still paused by name: {', '.join(sorted(left))}")
     warn_unserved(queue, {job.spec.queue for job in queue.jobs() if job.state is State.QUEUED})

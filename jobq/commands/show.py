@@ -28,7 +28,9 @@ def show(context: typer.Context, jobs: Wanted, *, json: Json = False) -> None:
         out(
             envelope(
                 jobs=[
-                    job_data(job, reason(job, around)) | result_data(queue.result_of(job, len(job.attempts)))
+                    job_data(job, reason(job, around))
+                    | {"waited": queue.time_waited(job)}
+                    | result_data(queue.result_of(job, len(job.attempts)))
                     for job in found
                 ]
             )

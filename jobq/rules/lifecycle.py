@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from jobq.command import Command
 from jobq.errors import Refused
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
@@ -196,10 +197,11 @@ def release(job: Job, now: Moment) -> Job:
     return _move(job, Event.RELEASE, now)
 
 
-def edit(job: Job, now: Moment, spec: Spec) -> Job:
-    """Change the options of a waiting job."""
-    edited = _move(job, Event.EDIT, now, spec=spec)
-    return job if spec == job.spec else edited
+def edit(job: Job, now: Moment, spec: Spec, command: Command | None = None) -> Job:
+    """Change the options of a waiting job, and its command (None: as it is)."""
+    command = job.command if command is None else command
+    edited = _move(job, Event.EDIT, now, spec=spec, command=command)
+    return job if (spec, command) == (job.spec, job.command) else edited
 
 
 def move(job: Job, now: Moment, priority: int, place: float) -> Job:

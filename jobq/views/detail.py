@@ -42,6 +42,7 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
         *_options(job.spec),
         *([("delays", _delays(job.spec))] if job.spec.retries else []),
         ("environment", f"{_variables(job, queue)}, umask {job.spec.umask:03o}"),
+        *([("waited", waited)] if (waited := _waited(job, queue)) else []),
         ("added", clock_time(job.added_at)),
         *([("retries used", str(job.retries_used))] if job.retries_used else []),
         *((safe(step.event), clock_time(step.at)) for step in job.history),
@@ -63,6 +64,17 @@ def _options(spec: Spec) -> Iterator[tuple[str, str]]:
             value = getattr(spec, option.name)
             if value != option.default or option.name in ALWAYS:
                 yield label_of(option), safe(option.shown(value))
+
+
+REASONS = {"held": "held", "after": "after other jobs", "scheduled": "until its time", "retry": "before retries"}
+
+
+def _waited(job: Job, queue: Queue) -> str:
+    """Return how long the job has waited, and for what: "3m12s: 1m00s held, 2m12s for a worker or a slot"."""
+    waited = queue.time_waited(job)
+    shares = "a worker, a slot or what it shares" if job.spec.locks or job.spec.needs else "a worker or a slot"
+    parts = [f"{span(seconds)} {REASONS.get(reason, f'for {shares}')}" for reason, seconds in waited.items()]
+    return f"{span(sum(waited.values()))}: {', '.join(parts)}" if parts else ""
 
 
 def _delays(spec: Spec) -> str:

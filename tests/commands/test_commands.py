@@ -105,7 +105,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
         "jitter", "retry_on", "no_retry_on", "success_codes", "max_lost", "timeout", "idle_timeout", "grace", "log_max",
         "at", "delay", "expires", "after", "after_any", "after_fail",
         "locks", "needs", "slots", "labels", "meta", "key", "once", "unique", "key_ttl", "stdin", "stderr", "retries_used", "added_at", "finished_at", "place", "skipped_for", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
-        "result", "raised",
+        "waited", "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
         "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
@@ -113,7 +113,8 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     ]  # fmt: skip
     assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
     assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)
-    assert {**json.loads(cli("list", "--json").stdout)["jobs"][0], "result": None, "raised": None} == job
+    listed = json.loads(cli("list", "--json").stdout)["jobs"][0]
+    assert {**listed, "waited": job["waited"], "result": None, "raised": None} == job
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobq.changes import set_pause
 from jobq.job import Spec
 from jobq.moment import Moment
-from jobq.queues import Pause
 from jobq.store.format import JOURNAL
 from jobq.store.store import Store
 from jobq.store.transaction import Add
+from jobq.tables import Queues
 from jobq.worker.duty import Duty
 from jobq.worker.loop import Worker
 from jobq.worker.signals import StopSignals
@@ -28,7 +27,7 @@ def worker(store: Store) -> Iterator[Worker]:
     spec = Spec("/", store.save_environment({}))
     store.append(Add(spec, ["one", "two"]), NOW.wall)
     store.append(Add(spec._replace(queue="night"), ["three"]), NOW.wall)
-    set_pause(store, "night", Pause(NOW.wall))
+    Queues(store).pause("night")
     worker = Worker(store, slots=1, make_runner=lambda folder, _bound: FakeRunner(folder))
     worker._context.signals = StopSignals()
     worker.step(NOW)

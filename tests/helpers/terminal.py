@@ -9,10 +9,12 @@ import struct
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import pyte
 
+from jobq.worker.signals import TOGETHER
 from tests.conftest import Cli, wait_until
 
 UTF_8 = {"LC_ALL": "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8", "PYTHONUTF8": ""}
@@ -59,6 +61,12 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self._fd, keys)
+
+    def press_stop_again(self) -> None:
+        """Press ^C once more, far enough from the last time to count: a burst counts once."""
+        shown = time.monotonic()
+        wait_until(lambda: time.monotonic() > shown + TOGETHER)
+        self.type(b"\x03")
 
     def resize(self, columns: int, drawn: Callable[[], bool]) -> None:
         """Change the width; return once `drawn` is true. pyte does not rewrap, so its screen is narrowed only then."""

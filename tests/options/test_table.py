@@ -142,7 +142,7 @@ def test_each_flag_stores_the_value(cli: Cli, option: JobOption) -> None:
 @rows
 def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
-    cli.queue.set_resource("gpu", 4)
+    cli.queue.resources.set("gpu", 4)
     cli.queue.add("true")
     job = cli.queue.add("true", **{option.name: value})
     if option.name == "env":
@@ -160,7 +160,7 @@ def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cl
 @rows
 def test_show_and_json_print_the_value(cli: Cli, option: JobOption) -> None:
     text, value = SAMPLES[option.name]
-    cli.queue.set_resource("gpu", 4)
+    cli.queue.resources.set("gpu", 4)
     cli.queue.add("true")
     job_id = cli("add", *words(option, option.flags[0]), "true").stdout.strip()
     shown = cli("show", job_id).stdout

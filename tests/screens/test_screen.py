@@ -51,7 +51,7 @@ def test_the_live_table_shows_the_jobs_of_a_worker(cli: Cli, columns: int) -> No
     terminal.shows("1/1 running")
     terminal.type(b"\x03")
     terminal.shows("stopping")
-    terminal.type(b"\x03")
+    terminal.press_stop_again()
     assert terminal.end() == 0
     assert "stopped" in terminal.text()
     assert cli.queue.job(4).state is State.QUEUED
@@ -368,7 +368,7 @@ def test_the_live_table_keeps_failures_counts_jobs_and_shows_handed_back_jobs(cl
     wait_until(lambda: "exit 1" not in terminal.text())
     terminal.type(b"\x03")
     terminal.shows("stopping")
-    terminal.type(b"\x03")
+    terminal.press_stop_again()
     assert terminal.end() == 0
     assert "10  queued" in terminal.text()
     assert "handed back" in terminal.text()

@@ -217,7 +217,7 @@ def test_a_wrong_type_is_no_bug(cli: Cli, line: str) -> None:
     ],
 )  # fmt: skip
 def test_a_pair_that_can_not_be_stored_is_refused(queue: Queue, options: dict[str, Any]) -> None:
-    queue.set_resource("gpu", 4)
+    queue.resources.set("gpu", 4)
     with pytest.raises(UsageError):
         queue.add("true", **options)
     assert Store(queue.path).read().jobs == {}
