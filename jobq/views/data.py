@@ -49,7 +49,7 @@ def result_data(found: Result | None) -> dict[str, Any]:
 
 
 def attempt_data(attempt: Attempt) -> dict[str, Any]:
-    """Return the data of one attempt."""
+    """Return the data of one attempt. `given`: the indices that it got of each resource."""
     ending = attempt.ending
     return {
         "n": attempt.n,
@@ -66,4 +66,5 @@ def attempt_data(attempt: Attempt) -> dict[str, Any]:
         "max_rss_kib": (ending.max_rss_kib or None) if ending else None,
         "log_bytes": ending.log_bytes if ending else None,
         "log_dropped": ending.log_dropped if ending else None,
+        "given": {name: list(indices) for name, indices in attempt.given},
     }

@@ -36,6 +36,8 @@ def test_each_job_is_told_its_own_indices(cli: Cli) -> None:
     cli.queue.wait_all([1, 2, 3], timeout=60)
     told = [(cli.cwd / f"{name}.out").read_text().split() for name in "ab"]
     assert sorted(told) == [["0,1", "0,1"], ["2,3", "2,3"]]
+    shown = json.loads(cli("show", "1-2", "--json").stdout)["jobs"]
+    assert sorted(job["attempts"][0]["given"]["gpu"] for job in shown) == [[0, 1], [2, 3]]
     assert json.loads(cli("resource", "--json").stdout)["resources"] == [
         {"name": "gpu", "count": 4, "free": 4, "jobs": []}
     ]
