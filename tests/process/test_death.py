@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobq import clock
+from jobq.engine.local import evidence
 from jobq.job import Outcome, State
 from jobq.store.folder import Folder
 from jobq.store.registration import Registration
@@ -273,6 +274,24 @@ def test_only_the_processes_of_a_dead_supervisor_are_killed(cli: Cli, tmp_path: 
         assert [pid for pid in children if (stat := read_stat(int(pid))) is not None and stat[2]] == []  # no zombies
     finally:
         os.kill(other, signal.SIGKILL)
+
+
+def test_an_attempt_of_which_nothing_is_left_is_over_however_long_a_look_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes tenths of a second among thousands of processes, or on a busy machine."""
+    looks = []
+    left: set[tuple[int, int]] = set()
+
+    def look(mark: int) -> set[tuple[int, int]]:
+        looks.append(mark)
+        return set(left)
+
+    monkeypatch.setattr(evidence, "KILL_SECONDS", 0.0)
+    monkeypatch.setattr(evidence, "wearers", look)
+    assert evidence.kill_leftovers(1 << 60)
+    assert len(looks) == evidence.CLEAN_LOOKS
+    left.add((1 << 30, 0))
+    assert not evidence.kill_leftovers(1 << 60)  # and what does not die is left to a later call, at once
+    assert len(looks) == evidence.CLEAN_LOOKS + 1
 
 
 REAPS = """

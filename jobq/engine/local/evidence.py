@@ -261,7 +261,8 @@ def jobs_with_processes(path: str, uuid: str) -> set[int]:
 def kill_leftovers(mark: int) -> bool:
     """KILL every process that carries the mark, and its descendants. Return True if several checks find none left.
 
-    This takes about KILL_SECONDS, as the caller has other work: what can't die now, or is another user's, stays.
+    After KILL_SECONDS it leaves what can't die now, or is another user's, as the caller has other work. If nothing is
+    left, it looks CLEAN_LOOKS times, however long that takes among thousands of processes: else it would never know.
     """
     until = time.monotonic() + KILL_SECONDS
     clean = 0
@@ -272,6 +273,6 @@ def kill_leftovers(mark: int) -> bool:
             found |= tree.descendants(*(pid for pid, _ in found)) or set()
         tree.kill_all(found)
         clean = 0 if found else clean + 1
-        if clean == CLEAN_LOOKS or time.monotonic() >= until:
-            return clean == CLEAN_LOOKS
+        if clean == CLEAN_LOOKS or (found and time.monotonic() >= until):
+            return not found
         time.sleep(KILL_PAUSE)
