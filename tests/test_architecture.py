@@ -53,6 +53,7 @@ IMPORTS = {
     "rich": ("views/",),
     "platformdirs": ("settings.py",),
     "subprocess": ("engine/", "commands/editor.py"),
+    "cronsim": ("rules/rhythm.py",),
     "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
