@@ -8,7 +8,7 @@ from jobq.options.values import Kind, Rule
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, tzinfo
+    from datetime import datetime
 
 DAY, WEEK = 86_400.0, 604_800.0  # seconds
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -49,6 +49,8 @@ def instant(text: str, now: datetime) -> float:
     words = text.strip().split()
     zone = None
     if len(words) > 1 and ("/" in words[-1] or words[-1].upper() in {"UTC", "Z", "GMT"}):
+        from jobq.rules.zones import zone_of  # noqa: PLC0415
+
         zone = zone_of(words.pop())
         now = now.astimezone(zone)
     try:
@@ -75,19 +77,6 @@ def past_instant(text: str, duration: Callable[[str], float]) -> float:
     while seconds > now.timestamp() and text.partition(" ")[0].lower() not in {"tomorrow", "today"} and "-" not in text:
         seconds -= WEEK if text[:1].isalpha() else DAY
     return seconds
-
-
-def zone_of(name: str) -> tzinfo:
-    """Return the time zone of a name. Raises UsageError."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
-    try:
-        return ZoneInfo("UTC" if name.upper() == "Z" else name)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        pass
-    except KeyError:
-        pass
-    raise UsageError(f"{name!r} is not a time zone", "write one like Europe/Berlin, or UTC")
 
 
 def _moment(text: str, now: datetime) -> datetime:

@@ -12,7 +12,7 @@ WEEK = 604_800  # seconds; from 2020 to 2035 no zone sets its clocks twice withi
 
 def zone_of(name: str) -> tzinfo:
     """Return the time zone of a name. Raises UsageError."""
-    if name.upper() in {"UTC", "Z"}:
+    if name.upper() in {"UTC", "Z", "GMT"}:
         return UTC  # also on a machine without zones
     from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415  # not needed by most commands
 

@@ -70,6 +70,12 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         instant(text, WEDNESDAY)
 
 
+def test_the_zone_that_was_meant_is_suggested() -> None:
+    with pytest.raises(UsageError, match="'Europe/Berlni' is not a time zone") as caught:
+        instant("22:00 Europe/Berlni", WEDNESDAY)
+    assert caught.value.hint == "did you mean Europe/Berlin?"
+
+
 def test_a_delay_counts_by_the_boot_clock_and_an_instant_by_the_wall_clock() -> None:
     delayed, at = job_of(delay=600.0), job_of(at=NOW.wall + 600)
     assert (retry.wait(delayed, NOW), retry.wait(at, NOW)) == (600, 600)

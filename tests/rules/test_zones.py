@@ -42,7 +42,7 @@ def test_a_machine_without_zones_is_named_as_the_cause_and_has_utc(monkeypatch: 
     ) as caught:
         zone_of("Europe/Nowhere")
     assert "tzdata" in caught.value.hint
-    assert zone_of("UTC") is zone_of("z") is UTC
+    assert zone_of("UTC") is zone_of("z") is zone_of("gmt") is UTC
 
 
 def test_the_first_instant_of_a_time_is_the_end_of_the_gap_where_the_clocks_skip_it() -> None:
