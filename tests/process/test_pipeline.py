@@ -73,8 +73,8 @@ class Pipeline:
 
 def parts() -> Iterator[Line]:
     """Yield three jobs for each part: fetch, build, test."""
-    for part in PARTS:
-        yield line(f"fetch-{part}", "fetch", "sleep 0.03", needs={"net": 1})
+    for n, part in enumerate(PARTS):
+        yield line(f"fetch-{part}", "fetch", "sleep 0.03", needs={"net": 1}, locks=["disk"] if n < 5 else [])
     for n, part in enumerate(PARTS):
         locks = ["objects"] if n % 3 == 0 else []
         yield line(
