@@ -43,8 +43,16 @@ def marked(store: Path) -> list[int]:
 
 def supervisors(store: Path) -> list[int]:
     """Return the live supervisors of this store, from the pids in their lock files."""
-    pids = [int((path.read_text().split() or ["0"])[0]) for path in (store / "workers").glob("*/*.lock")]
+    pids = [int(first_word(path) or "0") for path in (store / "workers").glob("*/*.lock")]
     return [pid for pid in pids if pid and is_alive(pid)]
+
+
+def first_word(path: Path) -> str:
+    """Return the first word of a file; "" if it is empty, or was removed or renamed meanwhile."""
+    try:
+        return next(iter(path.read_text().split()), "")
+    except FileNotFoundError:
+        return ""
 
 
 def kill_both(store: Path, worker: subprocess.Popen[str]) -> None:
