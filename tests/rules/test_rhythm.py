@@ -81,7 +81,7 @@ def expected(texts: list[str], zone: str, begin: float, end: float) -> dict[str,
     elapsed = {text: any(field[0] == "*" for field in ALIASES.get(text, text).split()[:2]) for text in texts}
     asked = [(matcher(text), elapsed[text], found[text]) for text in texts]
     minute, latest = timedelta(minutes=1), None  # the latest time that the clocks have shown
-    for now in range(int(begin - DAY), int(end) + 1, 60):
+    for now in range(int(begin - 4 * HOUR), int(end) + 1, 60):  # a little earlier, to know what was shown before
         local = datetime.fromtimestamp(now, clocks).replace(tzinfo=None, fold=0)
         if latest is None:
             latest = local - minute

@@ -15,7 +15,7 @@ RHYTHMS: list[Rhythm] = [
 ]  # fmt: skip
 MINUTELY, *_ = RHYTHMS
 STEPS = st.one_of(
-    st.floats(-2 * 3600.0, 2 * 3600.0), st.floats(-60.0, 90.0), st.sampled_from([0.0, 60.0, 86_400.0, -86_400.0])
+    st.floats(-2 * 3600.0, 2 * 3600.0), st.floats(-60.0, 90.0), st.sampled_from([0.0, 60.0, 30_000.0, -30_000.0])
 )
 POLICIES = st.sampled_from(["once", "all", "skip"])
 
@@ -54,7 +54,7 @@ def test_all_misses_none(rhythm: Rhythm, steps: list[float], most: int) -> None:
     assert fired == instants(rhythm, START, latest, 1_000_000)
 
 
-@given(rhythm=st.sampled_from(RHYTHMS), missed=POLICIES, slept=st.floats(0.0, 3 * 86_400.0))
+@given(rhythm=st.sampled_from(RHYTHMS), missed=POLICIES, slept=st.floats(0.0, 50_000.0))
 def test_every_instant_of_a_time_without_workers_is_fired_or_counted(
     rhythm: Rhythm, missed: Missed, slept: float
 ) -> None:
