@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--cwd|--env|--env-file|--expires|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|--wait-room|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -76,6 +76,7 @@ _jobq() {
         "add --meta") return ;;
         "add --key") return ;;
         "add --key-ttl") return ;;
+        "add --wait-room") return ;;
         "add --name"|"add -n") return ;;
         "add --stdin") _jobq_files; return ;;
         "add --stderr") _jobq_files; return ;;
@@ -107,6 +108,7 @@ _jobq() {
         "call --meta") return ;;
         "call --key") return ;;
         "call --key-ttl") return ;;
+        "call --wait-room") return ;;
         "call --name"|"call -n") return ;;
         "call --stdin") _jobq_files; return ;;
         "call --stderr") _jobq_files; return ;;
@@ -198,6 +200,7 @@ _jobq() {
         "again --slots") return ;;
         "again --label") return ;;
         "again --meta") return ;;
+        "again --wait-room") return ;;
         "again --name"|"again -n") return ;;
         "again --stdin") _jobq_files; return ;;
         "again --stderr") _jobq_files; return ;;
@@ -238,6 +241,7 @@ _jobq() {
         "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
+        "edit --wait-room") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --stdin") _jobq_files; return ;;
         "edit --stderr") _jobq_files; return ;;
@@ -246,6 +250,9 @@ _jobq() {
         "edit --env-file") _jobq_files; return ;;
         "move --before") return ;;
         "pause --reason") return ;;
+        "pause --for") return ;;
+        "queue --limit") return ;;
+        "queue --capacity") return ;;
         "ack --queue"|"ack -q") return ;;
         "ack --label") return ;;
         "ack --grep") return ;;
@@ -258,9 +265,9 @@ _jobq() {
         "rm --until") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume resource ack rm doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume queue resource ack rm doctor completion --store --version -V --help -h" ;;
+        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
         "list") words="--all -a --tree --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
@@ -269,13 +276,14 @@ _jobq() {
         "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "move") words="--top --before --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "pause") words="--reason --help -h" ;;
+        "pause") words="--reason --for --help -h" ;;
         "resume") words="--help -h" ;;
+        "queue") words="set rm --json --help -h --limit --capacity" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 from jobq import clock
 from jobq.checks import check_needs, check_order
 from jobq.command import Command
-from jobq.errors import NotFound, Refused
+from jobq.errors import NotFound, Refused, WaitTimeout
 from jobq.job import Job, Spec, State
 from jobq.moment import Moment
 from jobq.options.request import check_commands
@@ -22,8 +23,9 @@ from jobq.store.environment import EnvironmentGone
 from jobq.store.selection import resolve
 from jobq.store.state import StoreState
 from jobq.store.store import Store
-from jobq.store.transaction import Add, Transaction
+from jobq.store.transaction import Add, MustLook, Transaction
 from jobq.store.upgrade import upgrading
+from jobq.waiting import Poll
 
 TRIES = 10  # of what other processes may interrupt
 
@@ -41,7 +43,7 @@ class Request(NamedTuple):
 
     `waits`: for "after", "after_any" and "after_fail" the jobs of the request that the spec does not have yet: they may
     be among those of the requests before it. `on_conflict`: what to do about a job with an identity for which there is
-    one already: "skip", "replace", "fail".
+    one already: "skip", "replace", "fail". `wait_room`: how long to wait if its queue is full.
     """
 
     spec: Spec
@@ -49,6 +51,7 @@ class Request(NamedTuple):
     waits: Mapping[str, Sequence[Selector]] = MappingProxyType({})
     on_conflict: str = "skip"
     hold: bool = False
+    wait_room: float = 0.0  # seconds
     lines: Sequence[int] = ()  # of a file, where the commands stand; else they are numbered
 
     @property
@@ -61,20 +64,34 @@ class Request(NamedTuple):
 
 
 def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
-    """Store the jobs of all requests, all or none. Raises UsageError, Refused, NotFound, NotSaved.
+    """Store the jobs of all requests, all or none. Raises UsageError, Refused, NotFound, NotSaved, WaitTimeout.
 
     `make_requests` is called again if the environment that it captured was removed meanwhile.
     """
+    wait_until = time.monotonic()
+    longest, poll = 0.0, Poll(store)
 
     def store_them() -> Added:
-        return _store_jobs(store, make_requests())
+        nonlocal longest
+        requests = make_requests()
+        longest = max((request.wait_room for request in requests), default=0.0)
+        return _store_jobs(store, requests)
 
-    for _ in range(TRIES):
+    tries = 0
+    while True:
         try:
             return upgrading(store, store_them)
         except EnvironmentGone:
-            continue  # capture it again
-    return store_them()
+            tries += 1  # capture it again
+            if tries > TRIES:
+                raise
+        except QueueFull as e:
+            if not longest or not e.may_fit:
+                raise
+            left = wait_until + longest - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(f"{e} after {longest:g} s", "nothing was added") from None
+            poll.sleep(at_most=left)
 
 
 def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
@@ -85,8 +102,12 @@ def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
         return Added((), ())
     now = clock.now()
     if len(requests) == 1 and requests[0].is_plain:
-        ids: Sequence[int] = store.append(Add(requests[0].spec, commands), now.wall)
-        return Added(ids, ids)
+        try:
+            ids: Sequence[int] = store.append(Add(requests[0].spec, commands), now.wall)
+        except MustLook:
+            pass
+        else:
+            return Added(ids, ids)
     with store.transaction(now.wall) as transaction:
         added = [_store_request(store, transaction, request, now) for request in requests]
     return Added(
@@ -108,6 +129,7 @@ def _store_request(store: Store, transaction: Transaction, request: Request, now
     new: Sequence[int] = ()
     if fresh:
         _check_new(transaction, spec)
+        _check_room(transaction, spec, len(fresh))
         new = transaction.add(Add(spec, fresh))
     parents = transaction.find(parents_of(spec))
     cause = why_skipped(transaction.jobs[new[0]], parents) if new else None
@@ -130,6 +152,27 @@ def _check_new(transaction: Transaction, spec: Spec, besides: int = 0) -> None:
     check_needs(transaction.state, spec)
     if gone := parents_of(spec) - transaction.find(parents_of(spec)).keys():
         raise NotFound(f"{min(gone)}, which the new job is to be after")
+
+
+class QueueFull(Refused):
+    """As many jobs wait in a queue as may. `may_fit`: there may be room later."""
+
+    def __init__(self, queue: str, waiting: int, capacity: int, count: int) -> None:
+        self.may_fit = count <= capacity
+        what = f"queue {queue} is full ({waiting} of {capacity} wait)"
+        if waiting < capacity:
+            what = f"queue {queue} has no room for {count} jobs ({waiting} of {capacity} wait)"
+        super().__init__(what, "--wait-room 10m waits for room" if self.may_fit else "add fewer at once")
+
+
+def _check_room(transaction: Transaction, spec: Spec, count: int) -> None:
+    """Raise QueueFull if there is no room for so many jobs. The jobs of a `jobq run` do not wait for others."""
+    settings = transaction.state.queues.get(spec.queue)
+    if settings is None or settings.capacity is None or spec.runner is not None:
+        return
+    waiting = transaction.state.waiting.waiting_in(spec.queue)
+    if waiting + count > settings.capacity:
+        raise QueueFull(spec.queue, waiting, settings.capacity, count)
 
 
 def already_there(

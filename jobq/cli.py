@@ -82,6 +82,9 @@ MODULES = {  # command -> module and function; imported when needed
     "move": "move.move",
     "pause": "pause.pause",
     "resume": "resume.resume",
+    "queue": "queue.queue",
+    "queue set": "queue.set_",
+    "queue rm": "queue.rm",
     "resource": "resource.resource",
     "ack": "ack.ack",
     "rm": "rm.rm",
@@ -116,12 +119,16 @@ def translated(words: Sequence[str]) -> list[str]:
     match rest:
         case ["help"] | ["help", "help" | "status" | "version", *_]:
             rest = ["--help"]
+        case ["help", name, second, *_] if f"{name} {second}" in MODULES:
+            rest = [name, second, "--help"]
         case ["help", name, *_]:
             rest = [*ELSEWHERE.get(name, [name])[:1], "--help"]
         case ["-V"]:
             rest = ["--version"]
         case [name, *others] if name in ELSEWHERE:
             rest = [*ELSEWHERE[name], *others]
+    if " ".join(rest[:2]) in MODULES:  # a command of two words
+        rest = [" ".join(rest[:2]), *rest[2:]]
     return before + rest
 
 

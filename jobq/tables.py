@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypedDict, Unpack
+
 from jobq import clock
 from jobq.errors import UsageError
+from jobq.moment import Due
 from jobq.options.values import parse_name
 from jobq.queues import Pause, QueueSettings
 from jobq.rules.sharing import Shared
@@ -15,21 +19,47 @@ from jobq.store.upgrade import upgrading
 MOST_REASON = 500  # characters: every list repeats it
 
 
+class Numbers(TypedDict, total=False):
+    """The numbers of a queue; None: no limit."""
+
+    limit: int | None
+    capacity: int | None
+
+
 class Queues:
     """The settings of the queues of one store. A queue needs none: it exists as soon as a job names it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def pause(self, queue: str | None = None, reason: str = "") -> bool:
-        """Start nothing of a queue (None: of any) until it is resumed; running jobs go on. Return False if it was so.
+    def all(self) -> dict[str, QueueSettings]:
+        """Return the settings of the queues that have some, by name."""
+        return {name: settings for name, settings in self._store.read().queues.items() if name is not None}
 
-        Raises UsageError, NotSaved.
+    def set(self, queue: str, **numbers: Unpack[Numbers]) -> QueueSettings:
+        """Set `limit`, the jobs that may run at once, or `capacity`, those that may wait; None: as many as there are.
+
+        Return all settings of the queue. Raises UsageError, NotSaved.
+        """
+        name = parse_name(queue)
+        return self._change(name, lambda before: before._replace(**numbers))
+
+    def remove(self, queue: str) -> bool:
+        """Forget all settings of a queue; its jobs stay. Return False if there were none. Raises NotSaved."""
+        known = queue in self.all()
+        self._change(queue, lambda before: QueueSettings(before.name))
+        return known
+
+    def pause(self, queue: str | None = None, reason: str = "", seconds: float | None = None) -> bool:
+        """Start nothing of a queue (None: of any) until it is resumed, or for so long; running jobs go on.
+
+        Return False if it was so. Raises UsageError, NotSaved.
         """
         if len(reason) > MOST_REASON:
             raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
         name = None if queue is None else parse_name(queue)
-        return self._set_pause(name, Pause(clock.now().wall, reason))
+        now = clock.now()
+        return self._set_pause(name, Pause(now.wall, reason, None if seconds is None else Due.after(now, seconds)))
 
     def resume(self, queue: str | None = None) -> bool:
         """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""
@@ -45,14 +75,27 @@ class Queues:
         return pauses.read_note(root) if root is not None else {}
 
     def _set_pause(self, queue: str | None, pause: Pause | None) -> bool:
-        def set_it() -> bool:
+        changed = False
+
+        def paused(before: QueueSettings) -> QueueSettings:
+            nonlocal changed
+            same = before.pause == pause or (before.pause and pause and before.pause[1:] == pause[1:])
+            changed = not same
+            return before._replace(pause=pause) if changed else before
+
+        self._change(queue, paused)
+        return changed
+
+    def _change(self, queue: str | None, change: Callable[[QueueSettings], QueueSettings]) -> QueueSettings:
+        def set_it() -> QueueSettings:
             with self._store.transaction(clock.now().wall) as changes:
                 before = changes.state.queues.get(queue, QueueSettings(queue))
-                if before.pause == pause or (before.pause and pause and before.pause.reason == pause.reason):
+                after = change(before)
+                if after == before:
                     pauses.write_note(self._store.root, changes.state.pauses())  # its last writer may have been killed
-                    return False
-                changes.record(SetQueue(before._replace(pause=pause)))
-            return True
+                else:
+                    changes.record(SetQueue(after))
+            return after
 
         return upgrading(self._store, set_it)
 

@@ -18,7 +18,8 @@ TAKES = {
     "doctor": "",
     "pause": "",
     "resume": "",
-    "completion": "shell",
+    "completion": "words",
+    "queue": "words",
 }
 
 
@@ -41,8 +42,13 @@ def commands_of(group: Any) -> list[Command]:
     """Return all commands of the parser; jobq itself comes first. `group`: the parser's object for jobq."""
     found = [Command("", "", _options(group), "")]
     for name, command in group.commands.items():
+        if " " in name:
+            continue
         summary = (command.help or "").partition("\n")[0].partition(";")[0].rstrip(".")
-        found.append(Command(name, summary, _options(command), TAKES.get(name, "jobs")))
+        parts = [part for part in group.commands if part.startswith(f"{name} ")]  # such as "queue set"
+        own = {option.flags: option for part in (name, *parts) for option in _options(group.commands[part])}
+        words = tuple(SHELLS) if name == "completion" else tuple(part.partition(" ")[2] for part in parts)
+        found.append(Command(name, summary, tuple(own.values()), TAKES.get(name, "jobs"), words))
     return found
 
 

@@ -8,7 +8,7 @@ import typer
 
 from jobq.commands.common import queue_of
 from jobq.commands.options import value_of
-from jobq.options.values import parse_name
+from jobq.options.values import Duration, parse_name
 from jobq.rules.serving import ALL_QUEUES, why_paused
 from jobq.views.console import info
 
@@ -19,15 +19,17 @@ def pause(
     context: typer.Context,
     queue_name: QueueName = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown wherever the pause is.")] = "",
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End the pause after so long.")] = None,
 ) -> None:
     """Start no more jobs of a queue.
 
     Running jobs go on. The pause lasts until 'jobq resume', for every worker. Without QUEUE, all queues are paused.
 
-    Examples: jobq pause; jobq pause night --reason 'disk is full'
+    Examples: jobq pause --for 30m; jobq pause night --reason 'disk is full'
     """
     queue = queue_of(context)
     name = None if queue_name is None else value_of("QUEUE", parse_name, queue_name)
-    changed = queue.queues.pause(name, reason)
-    words = why_paused(name or ALL_QUEUES, {name or ALL_QUEUES: reason})
+    seconds = None if for_ is None else value_of("--for", Duration(above_zero=True).parse, for_)
+    changed = queue.queues.pause(name, reason, seconds)
+    words = why_paused(name or ALL_QUEUES, queue.queues.pauses())
     info(words if changed else f"nothing changed: {words}")

@@ -38,7 +38,7 @@ HURRY_POLL = 0.1  # seconds between two checks whether to stop waiting for a slo
 LAST_MOMENT = 5.0  # seconds that the reader gets after that
 
 
-@takes_job_options(without=("hold", "key", "once", "unique", "key_ttl", "on_conflict"), retries=0)
+@takes_job_options(without=("hold", "wait_room", "key", "once", "unique", "key_ttl", "on_conflict"), retries=0)
 def run(
     context: typer.Context,
     command: Words = None,

@@ -99,6 +99,7 @@ class JobOptions(TypedDict, total=False):
     key_ttl: float | str  # how long a success counts
     on_conflict: str  # "skip", "replace", "fail"
     hold: bool
+    wait_room: float | str  # if its queue is full, wait so long
     name: str | None  # unique among unfinished jobs
     stdin: str | None  # a file
     stderr: str | None  # a file, or "apart"

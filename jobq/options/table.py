@@ -184,6 +184,8 @@ OPTIONS = (
               "If that is so: give the id of that job, edit it if it waits, or fail.", of_add=True, alone=False),
     JobOption("hold", ("--hold",), Flag(), False,
               "Add it held: 'jobq release' lets it start.", of_add=True, alone=False),
+    JobOption("wait_room", ("--wait-room",), Duration(), 0.0,
+              "If its queue is full: wait so long for room, instead of failing at once.", of_add=True, alone=False),
     JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
     JobOption("stdin", ("--stdin",), InputFile(), None,
               "Its standard input; else it has none.", since=3, alone=False),

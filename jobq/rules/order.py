@@ -39,6 +39,7 @@ class Waiting:
         self.shared = Shared()
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
+        self.held: Counter[str] = Counter()  # by queue
         self.wide: dict[str, dict[int, int]] = {}  # owner -> running job -> its slots, of those with more than one
 
     def add(self, spec: Spec, ids: range) -> None:
@@ -56,6 +57,11 @@ class Waiting:
             for job_id in ids:
                 self._expiring.push(deadline, job_id)
 
+    def waiting_in(self, queue: str) -> int:
+        """Return the number of jobs of a queue that wait, held ones included."""
+        active = sum(count for (name, _), count in self.active.items() if name == queue)
+        return active - self.running[queue] + self.held[queue]
+
     def note(self, before: Job | None, after: Job | None) -> None:
         """Update the order: `before` has become `after` (None: did not exist, was removed)."""
         for job, count in ((before, -1), (after, 1)):
@@ -65,6 +71,8 @@ class Waiting:
                 self.running[job.spec.queue] += count
                 if job.spec.slots > 1:
                     self._note_wide(job, runs=job is after)
+            if job.state is State.HELD:
+                self.held[job.spec.queue] += count
             if job.state is State.RUNNING or job.state is State.QUEUED:
                 self.active[job.spec.queue, job.runner] += count
         self.shared.note(before, after)

@@ -24,7 +24,7 @@ from jobq.rules.uniqueness import Kept, to_keep
 from jobq.store import cleaning, filing, finished, presence
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.format import BASE, JOB_OPTIONS, JOURNAL, QUEUES
+from jobq.store.format import BASE, JOB_OPTIONS, JOURNAL
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
@@ -34,6 +34,7 @@ from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.snapshot import snapshot_lines
 from jobq.store.state import Later
 from jobq.store.store import Store
+from jobq.store.tables import format_of_queue
 from jobq.system import sync
 
 NEXT = "journal.next"
@@ -209,7 +210,8 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
 def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], others: Collection[object]) -> int:
     """Return the least format of a store that holds these, finished jobs aside. `others`: keys and resources."""
     specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
-    return max([JOB_OPTIONS if others else QUEUES if queues else BASE, *map(format_of, specs.values())])
+    least = JOB_OPTIONS if others else BASE
+    return max([least, *map(format_of_queue, queues), *map(format_of, specs.values())])
 
 
 def staying(header: Header) -> int:

@@ -3,12 +3,14 @@
     1   jobs
     2   operations on queues, which older versions must neither ignore nor drop
     3   options of jobs that older versions must not ignore (`since` in options/table.py)
+    4   limits of queues, and ends of pauses
+    5   capacities of queues: jobs must not be added without a look at those that wait
 
 A store is of the least format that holds all that is in it, so that older versions use it as long as they can: one that
-is about to get an operation of a later format is compacted into that format first, and back from format 2 when nothing
-needs it. Format 3 stays: finished jobs may be requeued, with all they ask for. Every version keeps reading all older
-forms. To change the format: a new number here, `needs` of the operations or `since` of the options that need it, and a
-store of the version before in `tests/data/`.
+is about to get an operation of a later format is compacted into that format first, and back when nothing needs it.
+Below format 3 it never comes again: finished jobs may be requeued, with all they ask for. Every version keeps reading
+all older forms. To change the format: a new number here, `needs` of the operations or `since` of the options that need
+it, and a store of the version before in `tests/data/`.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ from jobq.sealed import is_whole
 BASE = 1
 QUEUES = 2
 JOB_OPTIONS = 3
-FORMAT = 3  # the last one that this version knows
+LIMITS = 4
+CAPACITIES = 5
+FORMAT = 5  # the last one that this version knows
 JOURNAL = "journal.jsonl"
 
 
 def is_todays(header: bytes, generation: int, least: int) -> bool:
     """Return True if this version writes such a first line, for that generation, in a format from `least` on.
 
-    A quick check for `jobq add`.
+    A quick check for `jobq add`, which does not look at the jobs: not in a format that asks for that.
     """
     begins = b'{"jobq":"journal","generation":%d,' % generation
-    formats = range(least, FORMAT + 1)
+    formats = range(least, CAPACITIES)
     versions = (b',"format":%d,"min_reader":%d,"min_writer":%d,"crc":"' % (3 * (n,)) for n in formats)
     return header.startswith(begins) and any(version in header for version in versions) and is_whole(header)

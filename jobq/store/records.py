@@ -148,7 +148,7 @@ def read_spec(record: object) -> Spec:
     """The inverse of `spec_record`. Raises BadRecord."""
     fields = _fields(SPEC_FIELDS, record)
     if fields.get("asked") is not None:
-        fields["asked"] = Moment(*_read_due(fields["asked"]))
+        fields["asked"] = Moment(*read_due(fields["asked"]))
     for name in ("after", "after_any", "after_fail", "locks"):
         if name in fields:
             fields[name] = tuple(fields[name])
@@ -206,7 +206,7 @@ def apply_changing(job: Job, record: object, attempts: tuple[Attempt, ...], hist
     if "state" in fields:
         fields["state"] = _member(State, fields["state"])
     if (due := fields.get("due")) is not None:
-        fields["due"] = _read_due(due)
+        fields["due"] = read_due(due)
     after = Job(
         job.id, job.spec, job.command, job.added_at, attempts=attempts, history=history, more=job.more, **fields
     )
@@ -215,7 +215,8 @@ def apply_changing(job: Job, record: object, attempts: tuple[Attempt, ...], hist
     return after
 
 
-def _read_due(value: list[Any]) -> Due:
+def read_due(value: Any) -> Due:
+    """Read a moment as stored: [wall, boot, boot id]. Raises BadRecord."""
     match value:
         case [wall, boot, str() as boot_id] if TIME.allows(wall) and CLOCK.allows(boot):
             return Due(wall, boot, boot_id)

@@ -39,6 +39,7 @@ class StoreState:
         self.jobs: dict[int, Job] = {}  # unfinished ones, and those that finished since the snapshot
         self.removed: set[int] = set()  # since the snapshot
         self.queues: dict[str | None, QueueSettings] = {}  # those that differ from the default; None: all queues
+        self.limits: dict[str, int] = {}  # of `queues`
         self.dependents = Dependents()
         self.waiting = Waiting(self.dependents.waits_for)
         self.running = Running()
@@ -110,6 +111,7 @@ class StoreState:
             self.queues.pop(settings.name, None)
         else:
             self.queues[settings.name] = settings
+        self.limits = {name: s.limit for name, s in self.queues.items() if name is not None and s.limit is not None}
 
     def set_resource(self, name: str, count: int) -> None:
         """Set how much there is of a resource; 0: there is none."""
@@ -127,7 +129,7 @@ class StoreState:
     def pauses(self) -> dict[str, str]:
         """Return the reasons of the paused queues, by name; "*": all queues."""
         return {
-            settings.name or ALL_QUEUES: settings.pause.reason
+            settings.name or ALL_QUEUES: str(settings.pause)
             for settings in self.queues.values()
             if settings.pause is not None
         }

@@ -17,7 +17,7 @@ from jobq.errors import NotFound, StoreDamaged, StoreTooNew
 from jobq.job import Job
 from jobq.store import environment, finished, pauses, presence, tail
 from jobq.store.folder import Folder
-from jobq.store.format import FORMAT, JOURNAL
+from jobq.store.format import CAPACITIES, FORMAT, JOURNAL
 from jobq.store.hint import Hint
 from jobq.store.journal import Header, Journal, encode_line
 from jobq.store.lock import StoreLock
@@ -25,7 +25,7 @@ from jobq.store.logs import Logs
 from jobq.store.operations import AddJobs
 from jobq.store.place import make_store
 from jobq.store.state import StoreState
-from jobq.store.transaction import Add, Archive, Transaction, check_format
+from jobq.store.transaction import Add, Archive, MustLook, Transaction, check_format
 from jobq.store.view import View
 from jobq.store.writer import commit, transaction_lines
 
@@ -238,13 +238,15 @@ class Store:
             presence.notify(root)
 
     def append(self, new: Add, at: float) -> range:
-        """Add jobs without reading the others: O(1) in what the store holds. Raises as `transaction`."""
+        """Add jobs without reading the others: O(1) in what the store holds. Raises as `transaction`, and MustLook."""
         root = self.root
         with self.lock:
             try:
                 hint = self.settle_tail()
                 environment.require(root, new.spec.env)
                 whole = AddJobs(hint.next_id, new.spec, new.commands)
+                if self.journal.header.format >= CAPACITIES:
+                    raise MustLook
                 check_format(whole, self.journal.header.format)
                 ops = [(part.encode(), part.weight()) for part in whole.parts()]
                 lines = transaction_lines(ops, hint.seq, at, encode_line)

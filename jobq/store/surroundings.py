@@ -34,7 +34,7 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     queued = [job for job in jobs if job.state is State.QUEUED and (job.spec.locks or job.spec.needs)]
     lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
     workers = tuple(presence.live(root))
-    lacking |= _too_wide(store, jobs, workers)
+    lacking |= _too_wide(store, jobs, workers) | _limited(store, jobs)
     return Situation(now, workers, dead, copied, store.state.pauses(), blocking, lacking, silent)
 
 
@@ -42,6 +42,16 @@ def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:
     """Return how many jobs a job waits for, and the first of them; None: for none."""
     ids = store.state.dependents.waits_for(job)
     return (len(ids), [store.state.jobs[i] for i in nsmallest(MOST_NAMED, ids)]) if ids else None
+
+
+def _limited(store: Store, jobs: Iterable[Job]) -> dict[int, str]:
+    """Return which of these jobs wait because as many jobs of their queue run as may, and that in words."""
+    full = {
+        name: f"queue {name} is full ({running}/{limit})"
+        for name, limit in store.state.limits.items()
+        if (running := store.state.waiting.running[name]) >= limit
+    }
+    return {job.id: full[job.spec.queue] for job in jobs if job.state is State.QUEUED and job.spec.queue in full}
 
 
 def _too_wide(store: Store, jobs: Iterable[Job], workers: Sequence[LiveWorker]) -> dict[int, str]:

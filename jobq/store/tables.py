@@ -1,6 +1,7 @@
 """The tables beside the jobs: settings of queues, counts of resources, keys of work that is done.
 
-{"op":"queue","queue":{"name":"night","pause":[at,reason]}}   all settings of a queue; "name":null: of all queues
+{"op":"queue","queue":{"name":"night","pause":[at,reason],"until":[wall,boot,boot id],"limit":2,"capacity":100}}
+                                            all settings of a queue; "name":null: of all queues
 {"op":"resource","name":"gpu","count":4}
 """
 
@@ -12,10 +13,12 @@ from jobq.command import BadRecord, Record, unknown_keys
 from jobq.options.values import COUNT, SPAN
 from jobq.queues import Pause, QueueSettings
 from jobq.rules.uniqueness import Kept
-from jobq.store.format import JOB_OPTIONS, QUEUES
+from jobq.store.format import CAPACITIES, JOB_OPTIONS, LIMITS, QUEUES
 from jobq.store.operations import Operation
-from jobq.store.records import ID, TIME
+from jobq.store.records import ID, TIME, read_due
 from jobq.store.state import StoreState
+
+NUMBERS = ("limit", "capacity")
 
 
 class SetQueue(Operation):
@@ -40,8 +43,8 @@ class SetQueue(Operation):
         state.set_queue(self.settings)
 
     def needs(self) -> int:
-        """Return the least format that knows queues."""
-        return QUEUES
+        """Return the least format that knows these settings."""
+        return format_of_queue(self.settings)
 
 
 class SetResource(Operation):
@@ -74,12 +77,23 @@ class SetResource(Operation):
         return JOB_OPTIONS
 
 
+def format_of_queue(settings: QueueSettings) -> int:
+    """Return the least format of a store that holds these settings."""
+    if settings.capacity is not None:
+        return CAPACITIES
+    ends = settings.pause is not None and settings.pause.until is not None
+    return LIMITS if ends or settings.limit is not None else QUEUES
+
+
 def queue_record(settings: QueueSettings) -> Record:
     """Return the settings of a queue as stored."""
     record: Record = {"name": settings.name}
     if settings.pause is not None:
-        record["pause"] = settings.pause
-    return record | (settings.extra or {})
+        record["pause"] = [settings.pause.at, settings.pause.reason]
+        if settings.pause.until is not None:
+            record["until"] = settings.pause.until
+    numbers = {name: getattr(settings, name) for name in NUMBERS if getattr(settings, name) is not None}
+    return record | numbers | (settings.extra or {})
 
 
 def read_resources(record: object) -> dict[str, int]:
@@ -108,7 +122,12 @@ def read_queue(record: object) -> QueueSettings:
         case None:
             pass
         case [int() | float() as at, str() as reason] if TIME.allows(at):
-            pause = Pause(at, reason)
+            until = record.get("until")
+            pause = Pause(at, reason, None if until is None else read_due(until))
         case other:
             raise BadRecord(f"a pause can't be {other!r:.60}")
-    return QueueSettings(record["name"], pause, unknown_keys(record, frozenset({"name", "pause"})))
+    for name in NUMBERS:
+        if name in record and not ID.allows(record[name]):
+            raise BadRecord(f"the {name} of a queue can't be {record[name]!r:.60}")
+    extra = unknown_keys(record, frozenset({"name", "pause", "until", *NUMBERS}))
+    return QueueSettings(record["name"], pause, record.get("limit"), record.get("capacity"), extra)

@@ -33,6 +33,13 @@ class FormatTooOld(JobqError):
         self.format = operation.needs()
 
 
+class MustLook(JobqError):
+    """The store has queues of limited capacity: jobs have to be added in a transaction."""
+
+    def __init__(self) -> None:
+        super().__init__("the store has queues of limited capacity", "try again")
+
+
 def check_format(operation: Operation, store_format: int) -> None:
     """Raise FormatTooOld if a store of this format can't hold the operation."""
     if store_format < operation.needs():

@@ -34,12 +34,13 @@ class Option(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "shell" or ""."""
+    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "words" or ""."""
 
     name: str
     help: str
     options: tuple[Option, ...]
     takes: str
+    words: tuple[str, ...] = ()
 
 
 def bash(commands: Sequence[Command]) -> str:
@@ -55,8 +56,8 @@ def bash(commands: Sequence[Command]) -> str:
             if command.takes == "jobs"
             else flags
         )
-        if command.takes == "shell":
-            offered = f"{' '.join(SHELLS)} {flags}"
+        if command.takes == "words":
+            offered = f"{' '.join(command.words)} {flags}"
         words.append(f'        "{command.name}") words="{offered}" ;;')
         for option in command.options:
             keys = "|".join(f'"{command.name} {flag}"' for flag in option.flags)
@@ -151,7 +152,7 @@ def zsh(commands: Sequence[Command]) -> str:
         words = {
             "jobs": f"'*:job:({' '.join(JOBS)})'",
             "command": "'*::command:_normal'",
-            "shell": f"'1:shell:({' '.join(SHELLS)})'",
+            "words": f"'1:word:({' '.join(command.words)})'",
             "": "'*: :'",
         }[command.takes]
         lines += [f"                        {words}", "                    ;;"]
@@ -201,8 +202,8 @@ def fish(commands: Sequence[Command]) -> str:
             lines.append(f"complete -c jobq {condition} {flags}{value} -d {shlex.quote(option.help)}")
         if command.takes == "jobs":
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(JOBS))}")
-        elif command.takes == "shell":
-            lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(SHELLS))}")
+        elif command.takes == "words":
+            lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(command.words))}")
         elif command.takes == "command":
             lines.append(f"complete -c jobq {condition} -a '(__fish_complete_subcommand)'")
     return "\n".join([*lines, ""])

@@ -73,7 +73,7 @@ class Claiming:
                 job = next(self._take(state, 1, now, free + bool(at)), None)  # the slot of a batch is taken already
                 if job is None:
                     return  # another worker was faster
-                alone = runs_alone(job)
+                alone = runs_alone(job) or job.spec.queue in state.limits
                 if at and alone:
                     state.waiting.push(job)
                     break
@@ -98,6 +98,7 @@ class Claiming:
             now,
             runner=self._runner,
             queues=self._queues,
+            limits=state.limits,
             paused=state.pauses(),
             free=free,
             slots=self.width.slots,

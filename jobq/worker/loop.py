@@ -32,6 +32,7 @@ from jobq.worker.expiry import Expiry
 from jobq.worker.housekeeping import Housekeeping
 from jobq.worker.recovery import Recovery
 from jobq.worker.rescue import is_needed, orphans_of_run, rescue
+from jobq.worker.resuming import Resuming
 from jobq.worker.signals import StopSignals
 from jobq.worker.started import Started
 from jobq.worker.stopping import STOP_AFTER, OnStop, Stopping
@@ -92,6 +93,7 @@ class Worker:
             self._stopping,
             cancels,
             Expiry(context),
+            Resuming(context),
             self._turn,
         ]
 

@@ -25,7 +25,8 @@ RANDOM = random.SystemRandom()
 
 def frees(job: Job, state: StoreState) -> bool:
     """Return True if jobs may start that could not as long as this one, which has ended now, was running."""
-    return bool(job.spec.locks or job.spec.needs) or any(True for _ in state.dependents.of(job.id))
+    shares = job.spec.locks or job.spec.needs or job.spec.queue in state.limits
+    return bool(shares) or any(True for _ in state.dependents.of(job.id))
 
 
 class Turn:

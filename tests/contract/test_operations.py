@@ -9,7 +9,7 @@ import pytest
 
 from jobq.command import BadRecord
 from jobq.job import Job, Spec, State
-from jobq.moment import Moment
+from jobq.moment import Due, Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.rules.uniqueness import Kept
@@ -99,9 +99,9 @@ def test_an_unknown_operation_is_refused() -> None:
 def test_the_settings_of_queues_survive_a_snapshot() -> None:
     before, after = state(), StoreState()
     for settings in (
-        QueueSettings("night", Pause(2.0, "why")),
+        QueueSettings("night", Pause(2.0, "why", Due(3.0, 4.0, "boot"))),
         QueueSettings(None, Pause(3.0)),
-        QueueSettings("x", extra={"limit": 3}),
+        QueueSettings("x", None, 2, 9, extra={"colour": 3}),
     ):
         before.set_queue(settings)
     before.set_resource("gpu", 4)
@@ -119,7 +119,8 @@ def test_the_settings_of_queues_survive_a_snapshot() -> None:
     ends = [apply_snapshot_line(after, decode_line(line[:-1])) for line in lines]
     assert ends == [False] * (len(ends) - 1) + [True]
     assert seen(before) == seen(after)
-    assert after.pauses() == {"night": "why", "*": ""}
+    assert after.pauses().keys() == {"night", "*"}
+    assert after.limits == {"x": 2}
     assert after.keys.kept() == [KEPT]
     assert after.resources == {"gpu": 4}
     assert all(job.state is State.QUEUED for job in after.jobs.values())

@@ -48,6 +48,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "key_ttl": ("1d", 86400.0),
     "on_conflict": ("fail", "fail"),
     "hold": ("", True),
+    "wait_room": ("30s", 30.0),
     "name": ("nightly", "nightly"),
     "stdin": ("/dev/null", "/dev/null"),
     "stderr": ("apart", "apart"),

@@ -19,7 +19,7 @@ from jobq import clock
 from jobq.command import Record
 from jobq.job import Outcome, State
 from jobq.store.compaction import compact
-from jobq.store.format import BASE, FORMAT, JOURNAL
+from jobq.store.format import BASE, CAPACITIES, FORMAT, JOB_OPTIONS, JOURNAL
 from jobq.store.hint import HINT
 from jobq.store.journal import decode_line, encode_line
 from jobq.store.store import Store
@@ -140,6 +140,49 @@ def test_a_store_with_a_past_is_worked_on_and_compacted(past: Cli) -> None:
     assert queue.store.header is not None
     assert queue.store.header.format == BASE
     assert past.id("true") == 27
+
+
+# -- a store of format 3 ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking(cli: Cli) -> Cli:
+    """A store of format 3: jobs with options of that format, waiting and finished, a resource, a paused queue, keys."""
+    return copy_of(DATA / "version-options", cli)
+
+
+def test_a_store_of_format_3_is_read(asking: Cli) -> None:
+    queue = asking.queue
+    assert states_of(asking) == {
+        "succeeded": {1, 2, 5}, "failed": {3}, "skipped": {4}, "queued": {6, 7, 9, 10}, "held": {8},
+    }  # fmt: skip
+    assert queue.job(4).skipped_for == 3
+    spec = queue.job(6).spec
+    assert (spec.needs, spec.locks, spec.delay, spec.idle_timeout) == ((("gpu", 2),), ("db",), 3600.0, 300.0)
+    spec = queue.job(7).spec
+    assert (spec.after, spec.after_any, spec.backoff, spec.jitter) == ((6,), (2,), "list:1,5", "full")
+    assert (queue.job(8).spec.meta, queue.job(8).spec.unique, queue.job(9).spec.at) == ('{"a":1}', True, 4007210400.0)
+    assert queue.queues.pauses() == {"night": "disk"}
+    assert queue.resources.shared().counts == {"gpu": 4}
+    kept = queue.store.read().keys.kept()
+    assert {key.identity for key in kept} >= {"key:built:1"}
+
+
+def test_a_store_of_format_3_is_worked_on(asking: Cli) -> None:
+    asking("worker", "--drain", code=None)
+    queue = asking.queue
+    assert queue.job(10).state is State.SUCCEEDED
+    assert asking("log", "10").stdout == "all\n"
+    asking("requeue", "3")
+    assert queue.job(4).state is State.QUEUED
+    asking("queue", "set", "night", "--limit", "1", "--capacity", "5")
+    assert queue.store.read() is not None
+    assert queue.store.header is not None
+    assert queue.store.header.format == CAPACITIES
+    asking("queue", "rm", "night")
+    assert compact(str(asking.store), clock.now(), keep_days=10_000)
+    queue.store.read()
+    assert queue.store.header.format == JOB_OPTIONS
 
 
 # -- stores of later versions ------------------------------------------------------------------------
