@@ -17,6 +17,7 @@ from tests.faults import (
     history,
     options,
     power_cut,
+    related_writes,
     security,
     soak,
     streams,
@@ -251,12 +252,7 @@ COVERED: list[Covered] = [
 ]
 
 WAITING = [
-    Waiting(
-        "kill-every-write-of-schedules",
-        "1b",
-        "SIGKILL at every write point of an add with dependencies, of a fired schedule, of a migration",
-        "dependencies, schedules, a second format",
-    ),
+    Waiting("kill-every-write-of-schedules", "1c", "SIGKILL at every write point of a fired schedule", "schedules"),
     Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
     Waiting(
         "environment-capture-options",
@@ -284,6 +280,7 @@ SEEDS: list[Seed] = [
     *functions.SEEDS,
     *power_cut.SEEDS,
     *writes.SEEDS,
+    *related_writes.SEEDS,
     *unsynced.SEEDS,
     *clocks.SEEDS,
     *options.SEEDS,

@@ -14,7 +14,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,17 +67,6 @@ PATIENCE_S = 4.0  # seconds; then a worker that waits for a lasting error to end
 NEVER = "never"  # a state: the job must not exist
 
 
-class Workload(NamedTuple):
-    """A command on a store that `prepare` makes; `moved` is the job that it changes: id, state before and after."""
-
-    name: str
-    prepare: Callable[[Path], None]
-    command: Callable[[Path], list[str]]
-    adds: int = 0
-    moved: tuple[int, str, str] | None = None
-    works: bool = False  # is a worker
-
-
 class Shown(NamedTuple):
     """The states of a store's jobs, and its next id."""
 
@@ -92,6 +82,23 @@ class Outcome(NamedTuple):
     errors: str
     killed: bool
     at_ack: bool  # the disturbed call prints the id
+    twin: subprocess.CompletedProcess[str] | None = None  # the same command beside it, without a fault
+
+
+Check = Callable[[Path, Outcome], Iterable[str]]
+
+
+class Workload(NamedTuple):
+    """A command on a store that `prepare` makes; `moved` is the job that it changes: id, state before and after."""
+
+    name: str
+    prepare: Callable[[Path], None]
+    command: Callable[[Path], list[str]]
+    adds: int = 0
+    moved: tuple[int, str, str] | None = None
+    works: bool = False  # is a worker
+    has_twin: bool = False  # the same command runs beside it
+    check: Check = lambda _store, _outcome: ()  # yields what else is wrong afterwards
 
 
 # -- the stores before the command ------------------------------------------------------------------------
@@ -234,18 +241,7 @@ class Lab:
         fault = f"{call.name}:{how}"
         said = []
         try:
-            done = strace.trace(
-                workload.command(self.store),
-                self.recording,
-                environment(self.store),
-                "-e",
-                f"inject={fault}",
-                patience=PATIENCE_S if workload.works else None,
-            )
-            killed = done.returncode in {-9, 137}
-            at_ack = call.name == "write" and call.text.startswith(("1<", "2<"))
-            outcome = Outcome(done.returncode, done.stdout, done.stderr, killed, at_ack)
-            said = list(self.complaints(workload, outcome, before))
+            said = list(self.complaints(workload, self.run(workload, call, fault), before))
         except subprocess.TimeoutExpired:
             said = ["it hangs"]
         except (JobqError, AssertionError, OSError, ValueError) as e:
@@ -254,6 +250,26 @@ class Lab:
             self.end_processes()
         self.figures.n += 1
         self.figures.bad += [f"{workload.name}, {fault}: {complaint}" for complaint in said]
+
+    def run(self, workload: Workload, call: strace.Call, fault: str) -> Outcome:
+        """Run the command with the fault at this call, and its twin beside it, below strace, too: it is as slow."""
+        command, env = workload.command(self.store), environment(self.store)
+        with ThreadPoolExecutor(1) as pool:
+            twin = (
+                pool.submit(strace.trace, command, self.recording.with_name("twin"), env) if workload.has_twin else None
+            )
+            done = strace.trace(
+                command,
+                self.recording,
+                env,
+                "-e",
+                f"inject={fault}",
+                patience=PATIENCE_S if workload.works else None,
+            )
+            killed = done.returncode in {-9, 137}
+            at_ack = call.name == "write" and call.text.startswith(("1<", "2<"))
+            beside = twin.result() if twin is not None else None
+            return Outcome(done.returncode, done.stdout, done.stderr, killed, at_ack, beside)
 
     def end_processes(self) -> None:
         """Wait for the supervisors of a killed worker: they end by themselves, and end their jobs."""
@@ -273,6 +289,7 @@ class Lab:
         self.end_processes()
         after = shown(self.store)
         yield from self.changes(workload, outcome, before, after)
+        yield from workload.check(self.store, outcome)
         yield from sound(self.store, after)
         if workload.works:
             yield from self.drained(before)
@@ -346,12 +363,14 @@ def sound(store: Path, after: Shown) -> Iterator[str]:
         yield f"id {job.id} is given twice"
 
 
-def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: int) -> Figures:
+def disturb_all(
+    bench: Bench, hows: Callable[[strace.Call], list[str]], quick: int, workloads: Sequence[Workload] = WORKLOADS
+) -> Figures:
     """Run every workload with every fault at every call; the quick form takes a sample."""
     figures = Figures()
     lab = Lab(bench.folder, figures)
     with no_umask():
-        for workload in WORKLOADS if bench.full else [w for w in WORKLOADS if not w.works]:
+        for workload in workloads if bench.full else [w for w in workloads if not w.works]:
             before = lab.prepare(workload)
             faults = [(call, how) for call in lab.points(workload) for how in hows(call)]
             if workload.works:  # its pipes never return these errors; for a full disk see disk-full-job-ends
@@ -359,17 +378,18 @@ def disturb_all(bench: Bench, hows: Callable[[strace.Call], list[str]], quick: i
             chosen = faults if bench.full else sample(bench, workload, faults, quick)
             for call, how in chosen:
                 lab.disturb(workload, call, how, before)
-    figures.note = f"{len(WORKLOADS)} commands" if bench.full else "a sample"
+    figures.note = f"{len(workloads)} commands" if bench.full else "a sample"
     return figures
 
 
 def sample(bench: Bench, workload: Workload, faults: list[Fault], count: int) -> list[Fault]:
-    """Choose some of the faults, one of them at the journal; if the store is new, only writes, but more of them."""
+    """Choose some of the faults, one of them at the journal if that is written; if the store is new, only writes, but more of them."""
     if workload.prepare is nothing:
         writes = [fault for fault in faults if fault[0].name == "pwrite64"]
         return bench.dice.sample(writes, min(3 * count, len(writes)))
     at_journal = [fault for fault in faults if is_at_journal(*fault)]
-    return [bench.dice.choice(at_journal), *bench.dice.sample(faults, min(count, len(faults)))]
+    certain = [bench.dice.choice(at_journal)] if at_journal else []
+    return [*certain, *bench.dice.sample(faults, min(count if certain else 1, len(faults)))]
 
 
 def is_at_journal(call: strace.Call, how: str) -> bool:
