@@ -98,7 +98,7 @@ def supervisor_name(pid: int) -> str:
     if len(words) < 4 or not words[-4].endswith("/supervisor/__main__.py"):
         return ""
     try:  # a job that it is just starting has the same command line
-        is_one = Path(f"{words[-3]}/{words[-2]}.lock").read_text() == f"{pid}\n"
+        is_one = Path(f"{words[-3]}/{words[-2]}.lock").read_text().split()[:1] == [str(pid)]
     except OSError:
         return ""
     return f"{os.path.basename(words[-3])}/{words[-2]}" if is_one else ""
@@ -338,7 +338,11 @@ def need_history() -> None:
 def history_under_load(bench: Bench) -> Figures:
     """Six adders, three workers, two cancellers, a requeuer, a compactor and a holder of the lock."""
     need_history()
-    return Load(bench, [bench.folder / "store"]).run(bench.size(3, 300))
+    load = Load(bench, [bench.folder / "store"])
+    figures = load.run(bench.size(3, 300))
+    for whom in ("workers", "supervisors"):
+        figures.check(load.facts.kills[whom], f"no {whom} were killed")
+    return figures
 
 
 @case("store-by-two-paths", "54", "store", "one store by two paths")
