@@ -42,7 +42,7 @@ def run(words, out, err):
         if words[:1] == ["compact"]:
             compact(os.environ["JOBQ_STORE"], clock.now())
             code = 0
-        elif words[:1] == ["hold"]:
+        elif words[:1] == ["keep-lock"]:
             store = Store(os.environ["JOBQ_STORE"])
             with store.lock:
                 time.sleep(float(words[1]))
@@ -144,7 +144,7 @@ class Client:
         return self.wait()
 
     def start(self, *words: str, kill_after: float | None = None) -> None:
-        """Start a command: words for jobq, "compact", or "hold SECONDS", which keeps the lock as a slow disk does."""
+        """Start a command: words for jobq, "compact", or "keep-lock SECONDS", which holds the lock as a slow disk does."""
         self._words = words
         self._connection.sendall(json.dumps({"words": words, "kill_after": kill_after}).encode() + b"\n")
         self.pid = int(self._answers.readline())

@@ -1,4 +1,4 @@
-"""Histories: adders, cancellers, a requeuer, workers and a compactor at once, killed at random; then all rules.
+"""Histories: adders, cancellers, a requeuer, a keeper, workers and a compactor at once, killed at random; then all rules.
 
 Every command is a real process, forked off one that has already loaded jobq, so the load is heavy although Python starts
 slowly. Each command, its result and its times are kept. The jobs note their begins and ends in a file outside the store,
@@ -31,11 +31,13 @@ from types import TracebackType
 from jobq.api import Queue
 from jobq.errors import JobqError
 from jobq.job import Outcome, State
+from jobq.rules.dependencies import WAITING
 from jobq.store import check, presence
 from tests.conftest import wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.clients import PATIENCE, Client, clients
+from tests.faults.history_orders import Keeper, Wish, answer_of, wish
 from tests.faults.history_rules import Add, Asked, Facts, Notes, broken
 from tests.faults.seed import Seed
 from tests.helpers.processes import is_alive
@@ -168,12 +170,12 @@ KINDS = (
     ("true", (0,), 3),
     ("sleep 0.05", (0,), 3),
     ("sleep 0.3", (0,), 3),
-    ("sleep 0.6", (0,), 1),
+    ("sleep 0.6", (0,), 2),
     ("false", (1,), 2),
     ("setsid sleep 60 & sleep 0.1", (0,), 2),
 )
 MOST_WAITING = 80  # jobs; above it the adders slow down
-CROWD = {"adders": 6, "cancellers": 2, "requeuers": 1, "compactors": 1, "holders": 1, "workers": 3}
+CROWD = {"adders": 6, "cancellers": 2, "requeuers": 1, "keepers": 1, "compactors": 1, "holders": 1, "workers": 3}
 
 
 class Load:
@@ -188,11 +190,14 @@ class Load:
         self._checked: dict[int, int] = {}
         self._workers: dict[Path, int] = {}
         self._backlog = 0
+        self._held: list[int] = []
+        self._in_order = False  # the jobs ask for order, keys and locks
 
     def run(self, seconds: float, *, kills: bool = True, crowd: dict[str, int] = CROWD) -> Figures:
         """Run the load for so many seconds, then check the history; return the figures."""
         with clients(self.stores[0], sum(crowd.values())) as made, Crew() as crew:
             free = iter(made)
+            self._in_order = crowd["keepers"] > 0
             workers = [next(free) for _ in range(crowd["workers"])]
             for worker in workers:
                 self.start_worker(worker)
@@ -202,6 +207,9 @@ class Load:
                 crew.hire(self.task(self.cancel, next(free), Queue(str(self.stores[0]))))
             for _ in range(crowd["requeuers"]):
                 crew.hire(self.task(self.requeue, next(free)))
+            keepers = [Keeper(next(free), self.facts, self.words, self._held) for _ in range(crowd["keepers"])]
+            for keeper in keepers:
+                crew.hire(self.task(self.keep, keeper, Queue(str(self.stores[0]))))
             for _ in range(crowd["compactors"]):
                 crew.hire(self.task(self.compact, next(free)))
             for _ in range(crowd["holders"]):
@@ -215,6 +223,8 @@ class Load:
             self.facts.seen += crew.bad
             for worker in workers:
                 self.kill_worker(worker)
+            for keeper in keepers:
+                keeper.release_all()
         return judge(self.stores, self.facts, self.notes)
 
     def task(self, work: Callable[..., float], *tools: object) -> Callable[[], float]:
@@ -232,15 +242,20 @@ class Load:
         tag, retries = f"tag{dice.getrandbits(60)}", dice.choice((0, 0, 1, 1 if not self.bench.full else 3))
         options = ["--retries", str(retries), "--grace", "0.3"]
         options += ["--timeout", "0.2"] if dice.random() < 0.1 else []
-        options += ["--name", f"name{dice.randrange(9)}"] if dice.random() < 0.15 else []
-        words = self.words(dice, "add", *options, "--", *self.notes.command(shell, tag))
-        add = Add(
-            tag, retries, statuses, client(*words, kill_after=dice.uniform(0, 0.04) if dice.random() < 0.04 else None)
-        )
+        wished = wish(dice, self.ids, len(self.facts.adds)) if self._in_order else Wish([], [])
+        words = ("add", *options, *wished.options, "--", *self.notes.command(shell, tag, *wished.shared))
+        done = client(*self.words(dice, *words), kill_after=dice.uniform(0, 0.04) if dice.random() < 0.04 else None)
+        add, answer = Add(tag, retries, statuses, done), answer_of(wished, done)
+        if answer is not None:
+            self.facts.answers.append(answer)
+            return dice.uniform(0.03, 0.15)
         self.facts.adds.append(add)
         self.facts.kills["adds"] += add.done.code == -signal.SIGKILL
         if add.id is not None:
             self.ids.append(add.id)
+            if "--hold" in wished.options:
+                self.facts.holds.append(Asked(add.id, done))
+                self._held.append(add.id)
         return dice.uniform(0.03, 0.15) if self._backlog < MOST_WAITING else 0.5
 
     def cancel(self, client: Client, queue: Queue, dice: random.Random) -> float:
@@ -258,6 +273,13 @@ class Load:
             self.facts.requeues.append(Asked(job_id, client(*self.words(dice, "requeue", str(job_id)))))
         return dice.uniform(0.05, 0.2)
 
+    def keep(self, keeper: Keeper, queue: Queue, dice: random.Random) -> float:
+        """Hold or edit a waiting job, or one of the last jobs."""
+        waiting = [job.id for job in queue.jobs() if job.state in WAITING] if dice.random() < 0.9 else []
+        if ids := waiting or self.ids[-10:]:
+            (keeper.hold if dice.random() < 0.5 else keeper.edit)(dice.choice(ids), dice)
+        return dice.uniform(0, 0.02)
+
     def compact(self, client: Client, dice: random.Random) -> float:
         """Compact the store; now and then kill the command."""
         self.facts.others.append(client("compact", kill_after=dice.uniform(0, 0.03) if dice.random() < 0.2 else None))
@@ -266,7 +288,7 @@ class Load:
 
     def hold(self, client: Client, dice: random.Random) -> float:
         """Hold the lock for a while: the processes that wait for it then get it one right after another."""
-        self.facts.others.append(client("hold", "0.03"))
+        self.facts.others.append(client("keep-lock", "0.03"))
         return dice.uniform(0.03, 0.1)
 
     def start_worker(self, worker: Client) -> None:
@@ -290,7 +312,7 @@ class Load:
             self.start_worker(worker)
         else:
             self.kill_supervisor(dice)
-        return dice.uniform(0.15, 0.3)
+        return dice.uniform(0.1, 0.25)
 
     def kill_supervisor(self, dice: random.Random) -> None:
         """Kill any live supervisor."""
@@ -336,10 +358,10 @@ def need_history() -> None:
 
 @case("random-kills-history", "15", "store", "history under load with random kills")
 def history_under_load(bench: Bench) -> Figures:
-    """Six adders, three workers, two cancellers, a requeuer, a compactor and a holder of the lock."""
+    """Six adders, three workers, two cancellers, a requeuer, a keeper, a compactor and a holder of the lock."""
     need_history()
     load = Load(bench, [bench.folder / "store"])
-    figures = load.run(bench.size(3, 300))
+    figures = load.run(bench.size(6, 300))
     for whom in ("workers", "supervisors"):
         figures.check(load.facts.kills[whom], f"no {whom} were killed")
     return figures

@@ -18,13 +18,17 @@ CANCELLED = 125  # exit code of `run` if its job is cancelled
 
 # -- jobs that write notes ---------------------------------------------------------------------------
 
-# Arguments: a shell line, and a tag. The whole tree inherits descriptor 9.
+# Arguments: a shell line, up to two names of what the job shares with others, and a tag. The whole tree inherits
+# descriptors 7 to 9.
 JOB = """\
 say() {{ read -r now _ < /proc/uptime; echo "$1 $JOBQ_JOB_ID $JOBQ_JOB_ATTEMPT $now" >> {runs}; }}
 exec 9>> "{locks}/$JOBQ_JOB_ID"
 flock -n 9 || say overlap
+line=$1
+if [ $# -gt 2 ]; then exec 8>> "{locks}/$2"; flock -n 8 || say taken; fi
+if [ $# -gt 3 ]; then exec 7>> "{locks}/$3"; flock -n 7 || say taken; fi
 say begin
-eval "$1"
+eval "$line"
 code=$?
 say end
 exit $code
@@ -32,7 +36,10 @@ exit $code
 
 
 class Line(NamedTuple):
-    """A note of a job: "begin", "end", or before them "overlap" if a process of another attempt was alive."""
+    """A note of a job: "begin", "end", or before them what is wrong.
+
+    "overlap": a process of another attempt was alive; "taken": one of another job with the same lock or key.
+    """
 
     what: str
     id: int
@@ -50,9 +57,9 @@ class Notes:
         self.script = folder / "job"
         self.script.write_text(JOB.format(runs=self.runs, locks=folder / "locks"))
 
-    def command(self, shell: str, tag: str) -> tuple[str, ...]:
-        """Return the command of a job that runs this shell line; the tag identifies it."""
-        return ("/bin/sh", str(self.script), shell, tag)
+    def command(self, shell: str, tag: str, *shared: str) -> tuple[str, ...]:
+        """Return the command of a job that runs this shell line; the tag identifies it. `shared`: up to two names."""
+        return ("/bin/sh", str(self.script), shell, *shared, tag)
 
     def lines(self) -> list[Line]:
         """Return all notes so far."""
@@ -78,8 +85,24 @@ class Add(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A cancel or a requeue of one job."""
+    """A cancel, a requeue, a hold or a release of one job."""
 
+    job_id: int
+    done: Done
+
+
+class Edit(NamedTuple):
+    """An edit of the priority of a job."""
+
+    job_id: int
+    priority: int
+    done: Done
+
+
+class Answer(NamedTuple):
+    """An add that was answered with a job that was there, because it has the same key."""
+
+    key: str
     job_id: int
     done: Done
 
@@ -91,6 +114,10 @@ class Facts:
     adds: list[Add] = field(default_factory=list)
     cancels: list[Asked] = field(default_factory=list)
     requeues: list[Asked] = field(default_factory=list)
+    holds: list[Asked] = field(default_factory=list)
+    releases: list[Asked] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     others: list[Done] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)  # supervisors, as attempts name them
@@ -101,7 +128,8 @@ class Facts:
     @property
     def commands(self) -> list[Done]:
         """Return all commands."""
-        return [ask.done for asks in (self.adds, self.cancels, self.requeues) for ask in asks] + self.others
+        asked = self.adds, self.cancels, self.requeues, self.holds, self.releases, self.edits, self.answers
+        return [ask.done for asks in asked for ask in asks] + self.others
 
     @cached_property
     def acked(self) -> dict[int, Add]:
@@ -258,7 +286,7 @@ def _cancelled_unasked(facts: Facts) -> Iterator[object]:
 @rule("not finished")
 def _unfinished(facts: Facts) -> Iterator[object]:
     for job_id, job in facts.jobs.items():
-        if job.state not in {State.SUCCEEDED, State.FAILED, State.CANCELLED}:
+        if not job.state.final:
             yield job_id, job.state, job.attempts[-1:]
 
 

@@ -47,7 +47,7 @@ def add_at_once(made: list[Client], store: Path, kind: tuple[str, ...], figures:
     ]
     queue = Queue(str(store))
     before = queue.store.read().next_id
-    holder.start("hold", "0.3")
+    holder.start("keep-lock", "0.3")
     for thread in threads:
         thread.start()
     for thread in threads:
