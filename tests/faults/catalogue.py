@@ -24,6 +24,7 @@ from tests.faults import (
     soak,
     streams,
     supervision,
+    unattended,
     unsynced,
     words,
     writes,
@@ -269,6 +270,7 @@ WAITING = [
 
 SEEDS: list[Seed] = [
     *supervision.SEEDS,
+    *unattended.SEEDS,
     *security.SEEDS,
     *words.SEEDS,
     *crash_states.SEEDS,
