@@ -211,7 +211,7 @@ def move(job: Job, now: Moment, priority: int, place: float) -> Job:
 
 def requeue(job: Job, now: Moment) -> Job:
     """Requeue a finished job by hand, with all its retries. One that was rearmed by the same change stays as it is."""
-    if job.state is State.QUEUED and job.history[-1:] == (Step(Event.REARM.value, now.wall),):
+    if job.state in {Q, H} and Step(Event.REARM.value, now.wall) in job.history[-2:]:
         return job
     if len(job.attempts) >= retry.MOST_ATTEMPTS:
         raise Refused(f"job {job.id} was started {len(job.attempts)} times, which is the limit", "add it again")
@@ -250,8 +250,15 @@ def skip(job: Job, now: Moment, cause: int) -> Job:
 
 
 def rearm(job: Job, now: Moment) -> Job:
-    """Let a skipped job wait again, as the job that had ruled it out does."""
-    return _move(job, Event.REARM, now, skipped_for=None, spec=_anew(job.spec, now))
+    """Let a skipped job wait again, as the job that had ruled it out does; one that was held is held again."""
+    again = _move(job, Event.REARM, now, skipped_for=None, spec=_anew(job.spec, now))
+    return hold(again, now) if _was_held(job) else again
+
+
+def _was_held(job: Job) -> bool:
+    """Return True if nobody has released a job since it was held."""
+    asked = (step.event for step in reversed(job.history) if step.event in {Event.HOLD, Event.RELEASE, Event.REQUEUE})
+    return next(asked, None) == Event.HOLD
 
 
 def expire(job: Job, now: Moment) -> Job:

@@ -23,6 +23,8 @@ SEEDS = [
          old="    if reaches(wanted, after.id, changes.find):", new="    if False:", caught_by=REVIEWED),
     Seed(harness="dependency-order", fault="a rearmed job takes a name that another one has by now", file="rules/consequences.py",
          old=" if not world.is_taken(job)}", new="}", caught_by=REVIEWED),
+    Seed(harness="dependency-order", fault="what was held before it was skipped is queued afterwards", file="rules/lifecycle.py",
+         old="    return hold(again, now) if _was_held(job) else again\n", new="    return again\n", caught_by=ORDER),
     Seed(harness="work-once", fault="a success is forgotten when it leaves the journal", file="store/compaction.py",
          old=", *to_keep(leaving, now.wall)]", new="]", caught_by=ONCE),
     Seed(harness="work-once", fault="an unfinished job does not answer", file="rules/uniqueness.py",

@@ -144,6 +144,25 @@ def test_a_job_added_after_a_failure_is_rearmed_as_well(queue: Queue) -> None:
     assert states(queue, parent, child) == ["queued", "queued"]
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_job_that_was_held_is_held_again_when_it_is_rearmed(queue: Queue, compacted: bool) -> None:
+    parent = add(queue)
+    child, released = add(queue, after=parent), add(queue, after=parent)
+    queue.hold([child, released])
+    queue.release([released])
+    end(queue.store, parent, status=1)
+    late = add(queue, after=parent, hold=True)
+    assert states(queue, child, released, late) == ["skipped"] * 3
+    if compacted:
+        assert compaction.compact(queue.path, NOW)
+    assert queue.requeue([parent, child]).refused == []
+    assert states(queue, child, released, late) == ["held", "queued", "held"]
+    end(queue.store, parent)
+    assert ready(queue) == [released]
+    queue.release([child])
+    assert ready(queue) == [child, released]
+
+
 def test_a_skipped_job_is_not_requeued_before_its_parent(queue: Queue) -> None:
     parent = add(queue)
     child = add(queue, after=parent)
