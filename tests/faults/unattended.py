@@ -119,7 +119,10 @@ def second_copy(bench: Bench) -> Figures:
         scene = Scene(bench, made, figures)
         for _ in range(bench.size(9, 250)):
             lines = [f"sleep {bench.dice.uniform(0.05, LONGEST):.2f}" for _ in range(SLOTS)]
-            ids = scene.add(*lines, locks=bench.dice.choice(([], ["shared"])))
+            locks = bench.dice.choice(([], ["shared"]))
+            if locks:
+                lines[0] = f"sleep {3 * LONGEST:.1f}"  # so that it is adopted while the others wait for the lock
+            ids = scene.add(*lines, locks=locks)
             names = bench.dice.choices(["claimed", "started", "any"], k=bench.dice.randrange(1, 4))
             for name in names:
                 scene.run_until(made[bench.dice.randrange(2)], moments(scene, ids)[name])
