@@ -133,6 +133,12 @@ def _asked_parents(add: Add, flag: str) -> set[int]:
     return {int(words[at + 1]) for at, word in enumerate(words) if word == flag}
 
 
+def _may_run_again(facts: Facts, job_id: int) -> bool:
+    """Return True if the job waited again after it had ended: it was requeued, or the job that it was skipped for was."""
+    job = facts.jobs.get(job_id)
+    return facts.requeued(job_id) > 0 or (job is not None and any(step.event == "rearm" for step in job.history))
+
+
 @rule("begun before its parents")
 def _early(facts: Facts) -> Iterator[object]:
     """A job begins when those that it is after have ended. Only `--after-any` allows that they run again later."""
@@ -145,8 +151,8 @@ def _early(facts: Facts) -> Iterator[object]:
             if done.get(parent, at) >= at:
                 yield f"job {job_id} began before job {parent} had succeeded"
         for parent in job.spec.after_any:
-            if last.get(parent, -1) > at and not facts.requeued(parent):
-                yield f"job {job_id} began before job {parent} had ended"
+            if last.get(parent, -1) > at and not _may_run_again(facts, parent):
+                yield f"job {job_id} began before job {parent} had ended", facts.jobs.get(parent)
 
 
 @rule("other parents")
