@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|--wait-room|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|--wait-room|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -46,7 +46,6 @@ _jobq() {
         "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "edit --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
-        "edit --on-conflict") COMPREPLY=($(compgen -W "skip replace fail" -- "$cur")); return ;;
         "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
@@ -217,6 +216,7 @@ _jobq() {
         "release --grep") return ;;
         "release --since") return ;;
         "release --until") return ;;
+        "edit --command") return ;;
         "edit --queue"|"edit -q") return ;;
         "edit --retries"|"edit -r") return ;;
         "edit --backoff") return ;;
@@ -241,7 +241,6 @@ _jobq() {
         "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
-        "edit --wait-room") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --stdin") _jobq_files; return ;;
         "edit --stderr") _jobq_files; return ;;
@@ -279,7 +278,7 @@ _jobq() {
         "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "move") words="--top --before --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --for --help -h" ;;
         "resume") words="--help -h" ;;

@@ -42,13 +42,15 @@ class Request(NamedTuple):
     """Jobs to be added with the same options.
 
     `waits`: for "after", "after_any" and "after_fail" the jobs of the request that the spec does not have yet: they may
-    be among those of the requests before it. `on_conflict`: what to do about a job with an identity for which there is
-    one already: "skip", "replace", "fail". `wait_room`: how long to wait if its queue is full.
+    be among those of the requests before it. `again`: the same for jobs of those requests, by their places.
+    `on_conflict`: what to do about a job with an identity for which there is one already: "skip", "replace", "fail".
+    `wait_room`: how long to wait if its queue is full.
     """
 
     spec: Spec
     commands: Sequence[Command]
     waits: Mapping[str, Sequence[Selector]] = MappingProxyType({})
+    again: Mapping[str, Sequence[int]] = MappingProxyType({})
     on_conflict: str = "skip"
     hold: bool = False
     wait_room: float = 0.0  # seconds
@@ -59,7 +61,13 @@ class Request(NamedTuple):
         """True if it can be stored without looking at the other jobs."""
         spec = self.spec
         return not (
-            self.hold or self.waits or asks(spec) or spec.name is not None or spec.needs or key_of(spec) is not None
+            self.hold
+            or self.waits
+            or self.again
+            or asks(spec)
+            or spec.name is not None
+            or spec.needs
+            or key_of(spec) is not None
         )
 
 
@@ -109,12 +117,24 @@ def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:
         else:
             return Added(ids, ids)
     with store.transaction(now.wall) as transaction:
-        added = [_store_request(store, transaction, request, now) for request in requests]
+        added: list[Added] = []
+        for request in requests:
+            added.append(_store_request(store, transaction, _placed(request, added), now))
     return Added(
         [i for one in added for i in one.ids],
         [i for one in added for i in one.new],
         [i for one in added for i in one.replaced],
     )
+
+
+def _placed(request: Request, added: Sequence[Added]) -> Request:
+    """Return the request with the ids of the jobs that it is after, which are stored by now."""
+    spec = request.spec
+    for name, places in request.again.items():
+        ids = {*getattr(spec, name), *(i for place in places for i in added[place].ids)}
+        changed: Any = tuple(sorted(ids))
+        spec = spec._replace(**{name: changed})
+    return request._replace(spec=spec)
 
 
 def _store_request(store: Store, transaction: Transaction, request: Request, now: Moment) -> Added:

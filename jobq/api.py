@@ -134,6 +134,16 @@ class Queue:
         named = resolve(self._store, selectors) if selectors else None
         return narrowed(self._store, named, wanted.filters)
 
+    def with_ancestors(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return these jobs, which were just read, and all that they are after, directly or through others."""
+        found = {job.id: job for job in jobs}
+        while missing := {p for job in found.values() for p in parents_of(job.spec)} - found.keys():
+            known = self._store.find_all(missing)
+            if not known:
+                break
+            found |= known
+        return [found[job_id] for job_id in sorted(found)]
+
     def job(self, job_id: int) -> Job:
         """Return the job of that id. Raises NotFound."""
         self._store.read()

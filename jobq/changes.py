@@ -15,7 +15,7 @@ from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import lifecycle, retry
 from jobq.rules.dependencies import WAITING
-from jobq.rules.lifecycle import WrongState
+from jobq.rules.lifecycle import Event, IllegalMove, WrongState
 from jobq.rules.ranks import claim_key, places_before
 from jobq.store import cleaning, compaction
 from jobq.store.environment import EnvironmentGone
@@ -32,6 +32,7 @@ class Changed(NamedTuple):
 
     jobs: list[Job]
     refused: list[Refused]
+    followed: Sequence[Job] = ()  # other jobs that changed because of these
 
 
 def change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], Job]) -> Changed:
@@ -55,7 +56,7 @@ def _change(store: Store, job_ids: Sequence[int], move: Callable[[Job, Moment], 
                 changes.edit(after, before)
             elif after is not before:
                 changes.put(after, before)
-    return done
+    return done._replace(followed=changes.followed)
 
 
 def cancel(store: Store, job_ids: Sequence[int]) -> Changed:
@@ -65,7 +66,7 @@ def cancel(store: Store, job_ids: Sequence[int]) -> Changed:
     try:
         if running and recover_if_orphaned(store, running):  # which tells their supervisors
             now = store.find_all(job_ids)
-            return Changed([now.get(job.id, job) for job in done.jobs], done.refused)
+            return done._replace(jobs=[now.get(job.id, job) for job in done.jobs])
     except (JobqError, OSError):
         pass  # the cancel is recorded; `wait`, or the next worker, recovers the jobs of the dead one
     return done
@@ -169,11 +170,10 @@ def _move(store: Store, job_ids: Sequence[int], before: int | None) -> Changed:
     with changing(store, job_ids, now) as (changes, jobs):
         queues: dict[str, list[Job]] = {}
         for job in jobs:
-            if job.state in WAITING and job.id != before:
+            if job.state not in WAITING:
+                done.refused.append(IllegalMove(job, Event.MOVE))
+            elif job.id != before:
                 queues.setdefault(job.spec.queue if before is None else "", []).append(job)
-            else:
-                what = "be moved before itself" if job.id == before else "be moved"
-                done.refused.append(WrongState(job, what, "only a waiting job has a place among others"))
         for queue, moved in queues.items():
             others = _in_order(changes, [job.id for job in moved])
             anchor = next((job for job in others if job.spec.queue == queue), None)
@@ -215,6 +215,7 @@ def remove(store: Store, job_ids: Sequence[int]) -> Changed:
                 continue
             done.jobs.append(job)
             changes.remove(job.id, open_failure=job.is_open_failure)
+        done = done._replace(followed=changes.followed)
     try:
         store.logs.remove({job.id for job in done.jobs})
     except OSError:

@@ -61,14 +61,18 @@ def check_order(changes: Transaction, before: Job, after: Job) -> None:
 
 def check_once(state: StoreState, before: Job, after: Job, now: Moment) -> None:
     """Raise Refused if another job is the same work as this one, which is to run again or was edited."""
-    if after.state.final or not (before.state.final or after.spec != before.spec):
+    if after.state.final or not (before.state.final or (after.spec, after.command) != (before.spec, before.command)):
         return
     identity = identity_of(after.spec, after.command)
     if identity is None:
         return
     other = state.keys.unfinished(identity, state.jobs)
     if other is not None and other.id != after.id:
-        raise Refused(f"job {other.id} is the same work as job {after.id}, and is {other.state}", "cancel one of them")
+        raise WrongState(
+            before,
+            f"run: job {other.id} is the same work, and is {other.state}",
+            f"'jobq wait {other.id}' waits for that",
+        )
     done = None if after.spec.unique else state.keys.succeeded(identity, state.jobs, now.wall)
     if done is not None:
-        raise Refused(f"job {done} has done the work of job {after.id}", "add it again without --once to repeat it")
+        raise WrongState(before, f"run: job {done} has done its work", "add it again without --once to repeat it")

@@ -159,8 +159,10 @@ def run(words: Sequence[str]) -> int:
 
 def in_our_voice(e: Any) -> tuple[str, str]:
     """Return the sentence and the hint for a usage error of the option parser."""
-    message = e.format_message().replace(" (Possible options: ", " Did you mean ").rstrip(".?)")
+    message = e.format_message().replace(" (Possible options: ", " Did you mean ")
     sentence, _, near = message.partition(" Did you mean ")
+    near = ", ".join(word for word in near.rstrip(".?)").split(", ") if word != "--help")
+    sentence = sentence.replace(" is not a valid int range", " is not a whole number")
     sentence = f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"
     path = e.ctx.command_path if e.ctx is not None else "jobq"
     if getattr(e, "option_name", "") == "--store":

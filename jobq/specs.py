@@ -23,6 +23,7 @@ from jobq.options.request import (
 )
 from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
+from jobq.rules.dependencies import parents_of
 from jobq.rules.lifecycle import WrongState
 from jobq.settings import environment
 from jobq.store.environment import capture, passed_on
@@ -37,6 +38,8 @@ def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = Non
     Raises UsageError, NotSaved, TypeError for an option that there is not.
     """
     fields = spec_fields(options) | parents(store, options)
+    if "on_conflict" in options and not (options.get("key") or options.get("once") or options.get("unique")):
+        raise UsageError("--on-conflict says nothing by itself", "give --key, --once or --unique, too")
     cwd, environ = options.get("cwd"), environment()
     variables = variables_of(options, environ)
     directory = existing_directory(cwd) if cwd else current_directory()
@@ -80,8 +83,9 @@ def repeats(store: Store, jobs: Iterable[Job], options: Mapping[str, Any]) -> li
     """Return requests for the same jobs once more, with other options if they are given. Raises as `make_spec`."""
     adding = of_add(options)
     fields, variables = edited_fields(store, {name: options[name] for name in options.keys() - adding.keys()})
-    requests = []
-    for job in jobs:
+    requests: list[Request] = []
+    places: dict[int, int] = {}  # of the jobs so far
+    for job in in_order(jobs):
         if not job.state.final:
             raise WrongState(job, "be run again", "it has not ended yet")
         spec = job.spec._replace(**{"key": None, "once": False, "unique": False, "runner": None, **fields})
@@ -91,8 +95,24 @@ def repeats(store: Store, jobs: Iterable[Job], options: Mapping[str, Any]) -> li
             spec = spec._replace(env=store.save_environment(environ), vars=others)
         if spec.delay is not None or spec.expires is not None:
             spec = spec._replace(asked=clock.now())
-        requests.append(Request(spec, [job.command], **adding))
+        waits = {name: getattr(spec, name) for name in WAITS if places.keys() & set(getattr(spec, name))}
+        again = {name: [places[i] for i in ids if i in places] for name, ids in waits.items()}
+        rest: dict[str, Any] = {name: tuple(i for i in ids if i not in places) for name, ids in waits.items()}
+        spec = spec._replace(**rest)
+        places[job.id] = len(requests)
+        requests.append(Request(spec, [job.command], again=again, **adding))
     return requests
+
+
+def in_order(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs by id, but each behind those that it is after: an edit may have put a job after a later one."""
+    rest = {job.id: job for job in sorted(jobs, key=lambda job: job.id)}
+    found: list[Job] = []
+    while rest:
+        ready = [job for job in rest.values() if not parents_of(job.spec) & rest.keys()]
+        found += ready or list(rest.values())  # what was in a circle keeps its order
+        rest = {job_id: job for job_id, job in rest.items() if ready and job not in ready}
+    return found
 
 
 WAITS = ("after", "after_any", "after_fail")

@@ -14,7 +14,7 @@ from jobq.api import Queue
 from jobq.changes import Changed
 from jobq.commands.notes import warn_unserved
 from jobq.errors import UsageError
-from jobq.job import Job
+from jobq.job import Job, State
 from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
@@ -70,9 +70,21 @@ def report(
             info(f"job {wrong.job.id} left alone: {wrong.job.state}")
     elif done.jobs or left:
         info(summary(Counter(map(what, done.jobs)), Counter(str(wrong.job.state) for wrong in left)))
+    tell_followed(done)
     for refusal in refused:
         error(str(refusal), refusal.hint)
     return int(bool(refused))
+
+
+def tell_followed(done: Changed) -> None:
+    """Print which other jobs are skipped because of a change, and which wait again."""
+    own = {job.id for job in done.jobs}
+    skipped = sorted({job.id for job in done.followed if job.state is State.SKIPPED} - own)
+    again = sorted({job.id for job in done.followed if not job.state.final} - own)
+    if skipped:
+        info(f"skipped, as they are after that: {', '.join(ranges(skipped))}")
+    if again:
+        info(f"no longer skipped: {', '.join(ranges(again))}")
 
 
 def summary(done: Mapping[str, int], left: Mapping[str, int]) -> str:

@@ -15,6 +15,13 @@ def is_possible() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def keep(text: str, suffix: str) -> str:
+    """Write a text into a private file that stays, and return its path."""
+    with tempfile.NamedTemporaryFile("w", prefix="jobq-", suffix=suffix, encoding="utf-8", delete=False) as f:
+        f.write(text)
+    return f.name
+
+
 def edited(text: str, suffix: str) -> str | None:
     """Let the person edit a text; return it, None if it was left as it was. Raises Refused if the editor fails."""
     words = editor()

@@ -17,7 +17,7 @@ from jobq.job import Job, State
 from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted
 from jobq.views.console import error, info
-from jobq.views.logs import LogPath, Printer, follow, print_log
+from jobq.views.logs import Printer, follow, print_log
 from jobq.views.text import safe
 
 
@@ -45,11 +45,10 @@ def log(
     printer = Printer(raw)
     path = partial(queue.log_path, stderr=stderr)
     if follow_:
-        exit_with(followed(queue, job, printer, attempt, tail, path=path))
+        exit_with(followed(queue, job, printer, attempt, tail, stderr=stderr))
     found = one_job(queue, job)
-    if stderr and found.spec.stderr != APART:
-        where = f"it goes to {safe(found.spec.stderr)}" if found.spec.stderr else "it is in the log, with stdout"
-        raise Refused(f"job {found.id} does not keep its stderr apart", where)
+    if stderr:
+        check_apart(found)
     print_log(path(found.id, attempt_of(found, attempt)), printer, tail)
     if not printer.any and tail != 0:
         info(f"job {found.id} has no output{' on stderr' if stderr else ''}")
@@ -69,7 +68,7 @@ def one_job(queue: Queue, word: str) -> Job:
     return queue.job(ids[0])
 
 
-def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> int:
+def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tail: int | None, *, stderr: bool) -> int:
     """Print the log until the job is finished. Return the exit code, which is the job's own."""
     try:
         found = one_job(queue, word)
@@ -77,12 +76,21 @@ def followed(queue: Queue, word: str, printer: Printer, attempt: int | None, tai
         error(str(e), e.hint)
         return NOT_ITS_OWN
     try:
+        if stderr:
+            check_apart(found)
         if found.state is State.QUEUED:
             warn_unserved(queue, [found.spec.queue])
-        return follow(queue, found.id, printer, attempt, tail, path=path).exit_code
+        return follow(queue, found.id, printer, attempt, tail, path=partial(queue.log_path, stderr=stderr)).exit_code
     except NotFound as e:
         error(f"{e} any more: it was removed while its log was followed")
         return NOT_ITS_OWN
+
+
+def check_apart(job: Job) -> None:
+    """Raise Refused if the job does not keep its stderr apart."""
+    if job.spec.stderr != APART:
+        where = f"it goes to {safe(job.spec.stderr)}" if job.spec.stderr else "it is in the log, with stdout"
+        raise Refused(f"job {job.id} does not keep its stderr apart", where)
 
 
 def attempt_of(job: Job, wanted: int | None) -> int:

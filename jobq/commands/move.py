@@ -8,7 +8,7 @@ import typer
 
 from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
 from jobq.errors import UsageError
-from jobq.options.selectors import Wanted, select_one
+from jobq.options.selectors import Selected, Wanted, select_one
 
 
 def move(
@@ -39,6 +39,9 @@ def move(
         if not select_one([before]):
             raise UsageError(f"--before: {before} names several jobs", "name one")
         anchor = queue.select(Wanted([before])).ids[0]
+        if selected.ids == [anchor]:
+            raise UsageError(f"job {anchor} can't be moved before itself", "name another job with --before")
+        selected = Selected([job_id for job_id in selected.ids if job_id != anchor], selected.named)
     done = queue.move(selected.ids, anchor)
     where = "to the top" if anchor is None else f"before job {anchor}"
     exit_with(report(done, selected, lambda _: "moved", lambda job: f"job {job.id} moved {where}", verbose=verbose))

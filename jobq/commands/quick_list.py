@@ -73,6 +73,8 @@ def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tr
         waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
         jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
         shown = list(filter(filters.match, jobs))
+    if tree and wanted.words:
+        shown = queue.with_ancestors(shown)
     around = queue.situation(shown)
     tell_pauses(queue)
     if json:
@@ -80,8 +82,8 @@ def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tr
     elif shown and tree:
         from jobq.views.tree import tree_of  # noqa: PLC0415
 
-        ordered, prefixes = tree_of(shown)
-        print_jobs(ordered, around, prefixes)
+        ordered, frames = tree_of(shown)
+        print_jobs(ordered, around, frames)
     elif shown:
         print_jobs(shown, around)
     else:

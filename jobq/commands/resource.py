@@ -36,7 +36,7 @@ def resource(
         case ["set", name, text]:
             number = COUNT.parse(text)
             queue.resources.set(name, number)
-            info(f"there are {number} {safe(name)}" if number else f"there is no {safe(name)} any more")
+            info(f"resource {safe(name)}: {number}" if number else f"there is no {safe(name)} any more")
             return
         case _:
             raise UsageError("the words are not understood", "write it like: jobq resource set gpu 4")

@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
+from datetime import date, datetime, time
 from typing import Any
 
 from jobq.command import Call, Command
+from jobq.durations import exact
 from jobq.errors import Refused, UsageError
 from jobq.job import Job
 from jobq.options.instants import Instant
 from jobq.options.kinds import Pairs
 from jobq.options.table import BY_NAME, OPTIONS
+from jobq.options.values import Duration
 
 PROBLEM = "# error: "
+PROBLEM_LINES = 2  # at the top of the file
 
 
 def with_problem(text: str, problem: str) -> str:
     """Return the text with a comment at its top that says what is wrong with it, in the place of an older one."""
-    lines = [line for line in text.splitlines(keepends=True) if not line.startswith(PROBLEM)]
-    return "".join([f"{PROBLEM}{line}\n" for line in problem.splitlines()] + lines)
+    told = [f"{PROBLEM}{line}" for line in problem.splitlines()]
+    lines = text.split("\n")
+    first = sum(line.startswith(("#", PROBLEM)) for line in lines[:PROBLEM_LINES])  # so that lines keep their numbers
+    return "\n".join([*told[:PROBLEM_LINES], *["#"] * (first - len(told)), *lines[first:]])
 
 
 def to_toml(job: Job) -> str:
     """Return the job as TOML, with a comment for each option. Raises Refused if it has bytes that are not UTF-8."""
-    lines = [f"# Job {job.id} is {job.state}. Save this file to change it; quit without saving to leave it as it is."]
+    lines = ["#"] * PROBLEM_LINES
+    lines += [f"# Job {job.id} is {job.state}. Save this file to change it; quit without saving to leave it as it is."]
     if isinstance(job.command, Call):
         lines += ["# It calls a Python function, which can't be changed here."]
     else:
@@ -60,10 +67,17 @@ def read_toml(text: str, job: Job) -> tuple[dict[str, Any], Command | None]:
     known = dict(_values(job))
     if unknown := sorted(found.keys() - known.keys()):
         raise UsageError(f"{unknown[0]} is not an option of a job", "see 'jobq add --help'")
-    changed = {name: value for name, value in found.items() if value != known[name]}
+    changed = {name: _of_toml(value) for name, value in found.items() if value != known[name]}
     left_out = {name for name, value in known.items() if value is not None and name not in found}
     defaults = {name: BY_NAME[name].default for name in left_out if known[name] != _plain(BY_NAME[name].default)}
     return changed | defaults, None if command == job.command else command
+
+
+def _of_toml(value: Any) -> Any:
+    """Return what an option takes for a value of TOML: dates are text, tables are JSON."""
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _values(job: Job) -> Iterator[tuple[str, Any]]:
@@ -76,6 +90,8 @@ def _values(job: Job) -> Iterator[tuple[str, Any]]:
                 value = [f"{name}={of_it}" for name, of_it in value]
             elif isinstance(option.kind, Instant) and value is not None:
                 value = option.shown(value)
+            elif isinstance(option.kind, Duration) and value is not None:
+                value = exact(value)
             yield option.name, _plain(value)
 
 

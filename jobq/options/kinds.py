@@ -172,6 +172,15 @@ class Meta(Kind):
 
     metavar = "JSON"
 
+    def of_value(self, value: Any) -> Any:
+        """Return the text for an object that was given as it is. Raises UsageError."""
+        import json  # noqa: PLC0415
+
+        try:
+            return json.dumps(value, separators=(",", ":"), allow_nan=False) if isinstance(value, dict) else value
+        except (TypeError, ValueError, RecursionError) as e:
+            raise UsageError(f"meta is not JSON: {e}", 'write it like {"owner": "me"}') from None
+
     def __init__(self) -> None:
         self.stored = Rule((str,), _is_json)
 

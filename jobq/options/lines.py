@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.options.request import call_command
-from jobq.options.table import BY_NAME
+from jobq.options.table import BY_NAME, OPTIONS
 
 OF_CALL = {"call", "args", "kwargs", "python"}
+BY_FLAGS_NAME = {option.flags[0].removeprefix("--"): option.name for option in OPTIONS}  # "in": delay
 HINT = 'write a line like {"command": "make test", "priority": 5}'
 
 
@@ -48,6 +49,7 @@ def parse(lines: Iterable[str], python: str) -> Iterator[JobLine]:
 def _job(job: object, python: str) -> tuple[Command, dict[str, Any]]:
     if not isinstance(job, dict):
         raise UsageError(f"{job!r:.60} is not a job", HINT)
+    job = {BY_FLAGS_NAME.get(str(name), str(name)): value for name, value in job.items()}
     known = {*BY_NAME, "command"} if "command" in job else {*BY_NAME, *OF_CALL, "command"}
     for name in job:
         if name not in known:

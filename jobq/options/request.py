@@ -218,7 +218,11 @@ def input_file(path: str) -> str:
 def output_file(path: str) -> str:
     """Return the full path of a file that a job may append to. Raises UsageError."""
     full = os.path.abspath(os.path.expanduser(path))
-    if "\0" in full or not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
+    if "\0" not in full and not os.path.isdir(os.path.dirname(full)):
+        raise UsageError(
+            f"stderr: the directory {os.path.dirname(full)} does not exist", "make it, or give --stderr another file"
+        )
+    if "\0" in full or os.path.isdir(full):
         raise UsageError(
             f"stderr: {full!r:.200} can't be a file", "name one with --stderr, in a directory that exists; or apart"
         )

@@ -91,6 +91,8 @@ class JobOption:
             return None
         if isinstance(self.kind, (Locks, Pairs)):
             return self._collected(self.kind, value)
+        if isinstance(self.kind, Meta):
+            value = self.kind.of_value(value)
         if isinstance(value, str) and self.kind.from_text:
             return self._storable(self.name, self._named(self.name, self.kind.parse, value))
         if not self.kind.stored.allows(value):
@@ -154,7 +156,7 @@ OPTIONS = (
     JobOption("log_max", ("--log-max",), Size(LEAST_LOG, (1 << 60) - 1), 256 << 20,
               "Keep this much output: its beginning and its end."),
     JobOption("at", ("--at",), Instant(), None,
-              "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3),
+              "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3, alone=False),
     JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
     JobOption("expires", ("--expires",), Duration(above_zero=True), None,
               "Leave as expired if it has not started so long after it could.", since=3, alone=False),
@@ -173,7 +175,7 @@ OPTIONS = (
               "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False),
     JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3, alone=False),
     JobOption("key", ("--key",), Identity(), None,
-              "The work that it is, for --once, in your words.", since=3, alone=False),
+              "Only if no work of this name is under way or done (see --once).", since=3, alone=False),
     JobOption("once", ("--once",), Flag(), False,
               "Only if the same work (command and directory, or --key) is not under way or done.",
               since=3, alone=False),

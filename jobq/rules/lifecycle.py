@@ -78,7 +78,8 @@ class IllegalMove(WrongState):
     """An event that the table of moves does not list for this state."""
 
     def __init__(self, job: Job, event: Event) -> None:
-        super().__init__(job, PASSIVE.get(event, event), HINTS.get((job.state, event), ""))
+        hint = HINTS.get((job.state, event), "").replace(" ID'", f" {job.id}'")
+        super().__init__(job, PASSIVE.get(event, event), hint)
         self.event = event
 
 
@@ -94,8 +95,8 @@ HINTS = {
     (Q, Event.REQUEUE): "it is waiting already",
     (H, Event.REQUEUE): "it is waiting already, held by hand",
     (R, Event.REQUEUE): "cancel it first, or wait until it is over",
-    (State.SUCCEEDED, Event.REQUEUE): "add it again to run it once more",
-    (R, Event.EDIT): "cancel it, wait for its end, and requeue it",
+    (State.SUCCEEDED, Event.REQUEUE): "'jobq again ID' runs it once more",
+    (R, Event.EDIT): "cancel it, then 'jobq again ID' runs it with other options",
     (R, Event.MOVE): "only a waiting job has a place among others",
     **{(state, Event.MOVE): "it has ended; only a waiting job has a place" for state in State if state.final},
     (R, Event.HOLD): "only a waiting job can be held",
@@ -103,8 +104,8 @@ HINTS = {
     (H, Event.HOLD): "it is held already",
     **{(state, Event.CANCEL): "it has ended" for state in State if state.final},
     **{(state, Event.HOLD): "it has ended; only a waiting job can be held" for state in State if state.final},
-    **{(state, Event.EDIT): "requeue it, then edit it" for state in State if state.final},
-    (State.SUCCEEDED, Event.EDIT): "add it again, with other options",
+    **{(state, Event.EDIT): "'jobq again ID' runs it with other options" for state in State if state.final},
+    (State.SUCCEEDED, Event.EDIT): "'jobq again ID' runs it once more, with other options",
     (State.SKIPPED, Event.EDIT): "requeue the job that it was skipped for; then edit it",
 }
 

@@ -35,11 +35,12 @@ def why_waiting(job: Job, around: Situation) -> str:
     """Return why a job does not run, in words; "" if it does or is finished."""
     if retry.left(job, around.now) <= 0:
         return "expired; the next worker records it"
+    blocking = around.parents.get(job.id)
     if job.state is State.HELD:
-        return "held"
+        return f"held; {after(*blocking)}" if blocking else "held"
     if job.state is not State.QUEUED:
         return ""
-    if blocking := around.parents.get(job.id):
+    if blocking:
         return after(*blocking)
     again = ""
     if (wait := retry.wait(job, around.now)) > 0:

@@ -102,7 +102,9 @@ def why_too_wide(slots: int, queue: str, workers: Sequence[LiveWorker], used: Ma
     free = [(w.slots - used.get(w.token, 0), w.slots) for w in workers if w.takes_jobs and w.slots and w.serves(queue)]
     if not free or any(left >= min(slots, own) for left, own in free):
         return ""
-    return f"needs {slots} slots, {max(0, *(left for left, _ in free))} free"
+    most = max(own for _, own in free)
+    what = f"needs {slots} slots" if slots <= most else f"needs all {most} slots of a worker"
+    return f"{what}, {max(0, *(left for left, _ in free))} free"
 
 
 def is_near(one: str, other: str) -> bool:

@@ -26,8 +26,8 @@ class Interval(NamedTuple):
 def time_waited(job: Job, parents: Iterable[Job], now: float) -> dict[str, float]:
     """Return the seconds that a job has waited, by reason: those of REASONS that played a role.
 
-    "ready": for a worker, a slot, or what it shares with others. `parents`: those of the jobs that it is after that are
-    still known; `now`: wall clock.
+    "ready": until it was its turn (a worker, a slot, what it shares, the end of a pause). `parents`: those of the jobs
+    that it is after that are still known; `now`: wall clock.
     """
     ends = [now if parent.finished_at is None else parent.finished_at for parent in parents]
     after = max(ends, default=float("-inf"))

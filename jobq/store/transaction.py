@@ -65,6 +65,7 @@ class Transaction:
         self._archive = archive
         self._seq = state.seq + 1
         self._ops: list[tuple[Record, int]] = []
+        self.followed: list[Job] = []  # that changed because others did: skipped, or waiting again
         self._found: dict[int, Job] = {}  # jobs that have left the journal
         self._looked_up: set[int] = set()
 
@@ -145,6 +146,7 @@ class Transaction:
                 continue
             skipped.add(job.id)
             changes.append(self._apply(job, None))
+            self.followed.append(self.state.jobs[job.id])
 
     def _apply(self, job: Job, was: Job | None, *, whole: bool = False) -> list[Job]:
         """Make one change; return those that follow from it."""

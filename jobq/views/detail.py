@@ -35,7 +35,7 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
     note = reason(job, situation)
     rows = [
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
-        ("state", f"{job.state}{f': {note}' if note else ''}"),
+        ("state", f"{job.state}{f': {note}' if note not in {'', job.state} else ''}"),
         ("command", command_line(job.command)),
         ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
@@ -66,14 +66,19 @@ def _options(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield label_of(option), safe(option.shown(value))
 
 
-REASONS = {"held": "held", "after": "after other jobs", "scheduled": "until its time", "retry": "before retries"}
+REASONS = {
+    "held": "held",
+    "after": "after other jobs",
+    "scheduled": "until its time",
+    "retry": "before retries",
+    "ready": "until it was its turn",
+}
 
 
 def _waited(job: Job, queue: Queue) -> str:
-    """Return how long the job has waited, and for what: "3m12s: 1m00s held, 2m12s for a worker or a slot"."""
+    """Return how long the job has waited, and for what: "3m12s: 1m00s held, 2m12s until it was its turn"."""
     waited = queue.time_waited(job)
-    shares = "a worker, a slot or what it shares" if job.spec.locks or job.spec.needs else "a worker or a slot"
-    parts = [f"{span(seconds)} {REASONS.get(reason, f'for {shares}')}" for reason, seconds in waited.items()]
+    parts = [f"{span(seconds)} {REASONS[reason]}" for reason, seconds in waited.items()]
     return f"{span(sum(waited.values()))}: {', '.join(parts)}" if parts else ""
 
 

@@ -39,11 +39,11 @@ class Row(NamedTuple):
     command: str
 
 
-def row(job: Job, situation: Situation, prefix: str = "") -> Row:
-    """Return the cells of one job, all harmless text; `prefix`: what stands before its command."""
+def row(job: Job, situation: Situation, frame: tuple[str, str] = ("", "")) -> Row:
+    """Return the cells of one job, all harmless text; `frame`: what stands before and behind its command."""
     note = reason(job, situation)
     name = f"[{safe(job.spec.name)}] " if job.spec.name else ""
-    command = prefix + name + command_line(job.command)
+    command = frame[0] + name + command_line(job.command) + frame[1]
     return Row(
         str(job.id), job.state, STYLES.get(job.state, ""), took(job, situation.now), safe(job.spec.queue), note, command
     )
@@ -83,7 +83,8 @@ def reason(job: Job, situation: Situation) -> str:
     return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
-NO_PREFIXES: Mapping[int, str] = MappingProxyType({})
+Frames = Mapping[int, tuple[str, str]]
+NO_FRAMES: Frames = MappingProxyType({})
 QUIET_S = 60.0  # seconds without output that are worth a note
 LEAST_COMMAND = 16  # characters that a long note leaves to the command
 LONGEST_COMMAND = 500  # characters, more than any terminal is wide
@@ -95,9 +96,9 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return [(r.id, r.state, r.time, r.queue, r.note, r.command) for r in rows]
 
 
-def print_jobs(jobs: Sequence[Job], situation: Situation, prefixes: Mapping[int, str] = NO_PREFIXES) -> None:
-    """Print the table to stdout; `prefixes`: what stands before the commands, by id."""
-    rows = [row(job, situation, prefixes.get(job.id, "")) for job in jobs]
+def print_jobs(jobs: Sequence[Job], situation: Situation, frames: Frames = NO_FRAMES) -> None:
+    """Print the table to stdout; `frames`: what stands before and behind the commands, by id."""
+    rows = [row(job, situation, frames.get(job.id, ("", ""))) for job in jobs]
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415
 

@@ -10,10 +10,10 @@ from jobq.rules.dependencies import parents_of
 DEEPEST = 20  # levels that are indented
 
 
-def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, str]]:
-    """Return the jobs in the order of their tree, and what to print before the command of each.
+def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, tuple[str, str]]]:
+    """Return the jobs in the order of their tree, and what to print before and behind the command of each.
 
-    A job that is after several stands below the last one of them; its note names the others as long as it waits.
+    A job that is after several stands below the last one of them, and names the others.
     """
     known = {job.id: job for job in jobs}
     children: dict[int, list[Job]] = {}
@@ -21,14 +21,15 @@ def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, str]]:
         parent = max((p for p in parents_of(job.spec) if p in known and p != job.id), default=0)
         children.setdefault(parent, []).append(job)
     order: list[Job] = []
-    prefixes: dict[int, str] = {}
+    frames: dict[int, tuple[str, str]] = {}
     todo = [(job, "", "") for job in reversed(children.get(0, []))]
     while todo:
         job, prefix, below = todo.pop()
-        if job.id in prefixes:
+        if job.id in frames:
             continue
         order.append(job)
-        prefixes[job.id] = prefix
+        also = sorted(parents_of(job.spec) - {max(parents_of(job.spec) & known.keys(), default=0)})
+        frames[job.id] = prefix, f"  (also after {', '.join(map(str, also))})" if also else ""
         own = children.get(job.id, [])
         for child in reversed(own):
             last = child is own[-1]
@@ -36,5 +37,5 @@ def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, str]]:
             todo.append(
                 (child, below + ("└─ " if last else "├─ "), below if deep else below + ("   " if last else "│  "))
             )
-    rest = [job for job in jobs if job.id not in prefixes]  # an edit may have left a circle among finished jobs
-    return order + rest, prefixes
+    rest = [job for job in jobs if job.id not in frames]  # an edit may have left a circle among finished jobs
+    return order + rest, frames

@@ -30,3 +30,17 @@ def test_several_jobs_and_none(cli: Cli) -> None:
     assert "no such jobs" in cli("again", "@failed").stderr
     cli("again", code=2)
     cli("again", "99", code=1)
+
+
+def test_a_pipeline_that_runs_again_keeps_its_order(cli: Cli) -> None:
+    cli("add", "--name", "fetch", "echo fetch >> order")
+    cli("add", "--after", "fetch", "echo {} >> order", ":::", "left", "right")
+    cli("add", "--after", "2", "--after-any", "3", "echo join >> order")
+    cli("worker", "--drain", "-j", "1")
+    assert cli("again", "4", "1-3").stdout == "5-8\n"
+    specs = [job.spec for job in cli.queue.jobs_of(range(5, 9))]
+    assert [(spec.after, spec.after_any) for spec in specs] == [((), ()), ((5,), ()), ((5,), ()), ((6,), (7,))]
+    cli("worker", "--drain", "-j", "1")
+    assert (cli.cwd / "order").read_text().split() == ["fetch", "left", "right", "join"] * 2
+    assert cli("again", "4").stdout == "9\n"
+    assert cli.queue.job(9).spec.after == (2,)  # which is not run again

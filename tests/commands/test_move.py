@@ -43,7 +43,7 @@ def test_what_can_not_be_moved_is_said(cli: Cli) -> None:
     cli("cancel", "3")
     assert "job 3 is cancelled: it can't be moved" in cli("move", "3", "--top", code=1).stderr
     assert "job 3 is cancelled: it can't have others put before it" in cli("move", "1", "--before", "3", code=1).stderr
-    assert "job 1 is queued: it can't be moved before itself" in cli("move", "1", "--before", "1", code=1).stderr
+    assert "job 1 can't be moved before itself" in cli("move", "1", "--before", "1", code=2).stderr
     assert "1 moved; 1 left alone: cancelled" in cli("move", "2-3", "--top").stderr
     assert "no place is given" in cli("move", "1", code=2).stderr
     assert "names several jobs" in cli("move", "1", "--before", "@queued", code=2).stderr
@@ -58,7 +58,7 @@ def test_a_job_that_waits_for_slots_says_so(cli: Cli) -> None:
     found = json.loads(cli("list", "--json").stdout)["jobs"]
     assert [job["reason"] for job in found if job["state"] == "queued"] == [
         "needs 2 slots, 0 free",
-        "needs 9 slots, 0 free",
+        "needs all 2 slots of a worker, 0 free",
     ]
     (cli.cwd / "go").touch()
     cli.queue.wait_all([1, 2, 3], timeout=60)

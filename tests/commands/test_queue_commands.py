@@ -191,7 +191,7 @@ def test_a_running_job_is_not_edited(cli: Cli) -> None:
     cli.worker("-j", "1")
     wait_until(lambda: cli.queue.job(1).state is State.RUNNING)
     told = cli("edit", "1", "-p", "5", code=1).stderr
-    assert told == "error: job 1 is running: it can't be edited\nhint: cancel it, wait for its end, and requeue it\n"
+    assert told == "error: job 1 is running: it can't be edited\nhint: cancel it, then 'jobq again 1' runs it with other options\n"
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,33 @@ def test_a_need_above_the_count_is_refused_in_an_edit_too(cli: Cli) -> None:
     cli("add", "true")
     assert "the job needs gpu=8, and there are 4" in cli("edit", "1", "--need", "gpu=8", code=1).stderr
     cli("edit", "1", "--need", "gpu=4")
+
+
+def test_the_tree_of_one_job_has_all_that_it_is_after(cli: Cli) -> None:
+    cli("add", "--name", "build", "make")
+    cli("add", "--after", "build", "test {}", ":::", "a", "b")
+    cli("add", "--after", "2", "--after", "3", "deploy")
+    cli("add", "lint")
+    text = cli("list", "--tree", "4").stdout
+    assert [line.split()[0] for line in text.splitlines()[1:]] == ["1", "2", "3", "4"]
+    assert "deploy  (also after 2)" in text
+
+
+def test_what_a_change_does_to_other_jobs_is_said(cli: Cli) -> None:
+    cli("add", "false")
+    cli("add", "--after", "1", "true", ":::", "a", "b")
+    cli("add", "--after", "2", "true")
+    assert "skipped, as they are after that: 2-4" in cli("cancel", "1").stderr
+    assert "no longer skipped: 2-4" in cli("requeue", "1").stderr
+    assert "skipped, as they are after that: 2-4" in cli("rm", "1").stderr
+
+
+def test_an_answer_to_a_conflict_that_can_not_be_is_refused(cli: Cli) -> None:
+    assert "--on-conflict says nothing by itself" in cli("add", "--on-conflict", "fail", "true", code=2).stderr
+
+
+def test_lines_take_the_names_of_flags_and_json_as_it_is(cli: Cli) -> None:
+    line = {"command": "true", "in": "1h", "lock": ["db"], "meta": {"owner": "me"}, "label": {"a": "b"}}
+    cli("add", "--jsonl", "-", stdin=json.dumps(line) + "\n")
+    spec = cli.queue.job(1).spec
+    assert (spec.delay, spec.locks, spec.meta, spec.labels) == (3600.0, ("db",), '{"owner":"me"}', (("a", "b"),))

@@ -70,7 +70,7 @@ def test_it_has_the_limit_of_the_log(cli: Cli) -> None:
     assert os.stat(cli.queue.log_path(1, 1, stderr=True)).st_blocks * 512 <= 128 << 10
 
 
-@pytest.mark.parametrize(("wrong", "why"), [("gone/x", "can't be a file"), (".", "can't be a file")])
+@pytest.mark.parametrize(("wrong", "why"), [("gone/x", "gone does not exist"), (".", "can't be a file")])
 def test_a_wrong_file_is_refused(cli: Cli, wrong: str, why: str) -> None:
     assert why in cli("add", "--stderr", wrong, "true", code=2).stderr
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 from jobq.options.job_file import read_toml, to_toml, with_problem
@@ -73,7 +75,7 @@ def test_a_job_that_runs_or_is_done_is_refused_with_a_sentence(cli: Cli) -> None
     editor(cli, "touch opened")
     code, text = edit(cli, "1")
     assert code == 1
-    assert "error: job 1 is cancelled: it can't be edited\nhint: requeue it, then edit it" in text
+    assert "error: job 1 is cancelled: it can't be edited\nhint: 'jobq again 1' runs it with other options" in text
     assert not (cli.cwd / "opened").exists()
     assert "no option is given" in cli("edit", "1", code=2).stderr  # not a terminal
 
@@ -87,3 +89,47 @@ def test_a_job_that_is_not_changed_reads_as_nothing(cli: Cli) -> None:
     assert read_toml(text, job) == ({}, None)
     assert read_toml(with_problem(with_problem(text, "a\nb"), "c"), job) == ({}, None)
     assert with_problem(with_problem(text, "a"), "b") == with_problem(text, "b")
+
+
+def test_a_refusal_by_the_store_opens_the_file_again_and_its_lines_keep_their_numbers(cli: Cli) -> None:
+    cli("add", "--name", "taken", "true")
+    cli("add", "true")
+    editor(
+        cli,
+        """if [ -e tried ]; then cp "$1" second; sed -i 's/^name = .*/name = "free"/' "$1"
+else touch tried; cp "$1" first; sed -i 's/^# name =.*/name = "taken"/' "$1"; fi""",
+    )
+    code, text = edit(cli, "2")
+    assert code == 0
+    assert "error: job 1 is named taken too and is queued" in text
+    assert cli.queue.job(2).spec.name == "free"
+    first, second = ((cli.cwd / name).read_text().splitlines() for name in ("first", "second"))
+    assert len(first) == len(second)
+    assert second[0].startswith("# error: job 1 is named taken")
+
+
+def test_what_was_written_is_kept_if_the_job_is_gone_meanwhile(cli: Cli) -> None:
+    cli("add", "true")
+    cli.env["STORE"] = str(cli.store)
+    editor(cli, f'sed -i "s/^priority = .*/priority = 9/" "$1"; {sys.executable} -m jobq cancel 1 2> /dev/null')
+    code, text = edit(cli, "1")
+    assert code == 1
+    kept = re.search(r"what you wrote is in (\S+\.toml)", text.replace("\n", ""))
+    assert kept is not None
+    assert "priority = 9" in Path(kept[1]).read_text()
+    Path(kept[1]).unlink()
+
+
+def test_an_edit_that_is_given_up_after_an_error_fails(cli: Cli) -> None:
+    cli("add", "true")
+    editor(cli, "[ -e tried ] || { touch tried; sed -i 's/^retries = .*/retries = -1/' \"$1\"; }")
+    code, text = edit(cli, "1")
+    assert code == 2
+    assert text.count("error: retries can't be -1") == 2
+
+
+def test_the_command_can_be_changed_by_a_script(cli: Cli) -> None:
+    cli("add", "true")
+    cli("edit", "1", "--command", "echo 'a b'")
+    assert cli.queue.job(1).command == "echo 'a b'"
+    assert "the command is empty" in cli("edit", "1", "--command", " ", code=2).stderr

@@ -134,7 +134,7 @@ def test_a_requeue_does_not_make_two_of_the_same_work(queue: Queue) -> None:
     end(queue.store, first.id, status=1)
     second = queue.add("false", key="k")
     (refused,) = queue.requeue([first.id]).refused
-    assert str(refused) == f"job {second.id} is the same work as job 1, and is queued"
+    assert str(refused) == f"job 1 is failed: it can't run: job {second.id} is the same work, and is queued"
     queue.cancel([second.id])
     assert queue.requeue([first.id]).refused == []
 
@@ -169,7 +169,7 @@ def test_the_command_line_prints_the_id_of_the_job_that_answers(cli: Cli) -> Non
     assert swept.stdout == "2-5\n"
     assert "1 new, 3 already there" in swept.stderr
     assert "no such option" in cli("run", "--key", "k", "true", code=2).stderr
-    assert "is for new jobs" in cli("edit", "1", "--hold", code=2).stderr
+    assert "no such option" in cli("edit", "1", "--hold", code=2).stderr
 
 
 def test_a_job_is_added_held(cli: Cli) -> None:

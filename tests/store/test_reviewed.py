@@ -158,7 +158,7 @@ def test_work_that_was_done_meanwhile_is_not_done_again_by_a_requeue(queue: Queu
     second = queue.add("x", once=True, key_ttl=1e9).id
     end(queue.store, second)
     (refused,) = queue.requeue([first]).refused
-    assert str(refused) == f"job {second} has done the work of job {first}"
+    assert str(refused) == f"job {first} is failed: it can't run: job {second} has done its work"
 
 
 def test_a_cancel_of_parent_and_child_is_no_error(cli: Cli) -> None:
