@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from jobq import adding, changes, clock, waiting
 from jobq.adding import Added, Request, job_of
-from jobq.changes import Changed
+from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.job import Job, Spec
@@ -256,12 +256,21 @@ class Queue:
         """Add finished jobs once more, with other options if they are given. Raises as `add`, and NotFound."""
         return adding.add(self._store, lambda: repeats(self._store, self.jobs_of(job_ids), options))
 
-    def edit(self, job_ids: Sequence[int], command: Command | None = None, **options: Unpack[JobOptions]) -> Changed:
-        """Change these options of waiting jobs, and what they run. Raises UsageError, NotFound, NotSaved."""
+    def edit(
+        self,
+        job_ids: Sequence[int],
+        command: Command | None = None,
+        seen: Job | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Changed:
+        """Change these options of waiting jobs, and what they run. Raises UsageError, NotFound, NotSaved.
+
+        `seen`: the job as it was when that was decided; if it has changed since, the edit is refused.
+        """
         if command is not None:
             check_command(command, 0)
         fields, variables = edited_fields(self._store, options)
-        return changes.edit(self._store, job_ids, fields, variables, command)
+        return changes.edit(self._store, job_ids, Edit(fields, variables, command, seen))
 
     def remove(self, job_ids: Sequence[int]) -> Changed:
         """Forget jobs and what only they need; refuse running ones. Raises NotFound, NotSaved."""

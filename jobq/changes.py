@@ -72,25 +72,28 @@ def cancel(store: Store, job_ids: Sequence[int]) -> Changed:
     return done
 
 
-def edit(
-    store: Store,
-    job_ids: Sequence[int],
-    fields: Mapping[str, Any],
-    variables: Mapping[str, str],
-    command: Command | None = None,
-) -> Changed:
-    """Change these fields of the specs of waiting jobs, their command, and set variables in their environments.
+class Edit(NamedTuple):
+    """A change of what waiting jobs ask for: fields of their specs, variables of their environments, their command.
 
-    Raises UsageError, NotFound, NotSaved.
+    `seen`: what the job was when the person decided on it; if it has changed since, that is refused.
     """
-    if fields.get("name") is not None and len(job_ids) > 1:
+
+    fields: Mapping[str, Any]
+    variables: Mapping[str, str]
+    command: Command | None = None
+    seen: Job | None = None
+
+
+def edit(store: Store, job_ids: Sequence[int], wanted: Edit) -> Changed:
+    """Change what these jobs ask for, as far as they wait. Raises UsageError, NotFound, NotSaved."""
+    if wanted.fields.get("name") is not None and len(job_ids) > 1:
         raise UsageError("several jobs can't share one name", "give one job")
     for _ in range(TRIES):
         try:
-            return _edit(store, job_ids, fields, variables, command)
+            return _edit(store, job_ids, wanted)
         except (EnvironmentGone, OtherEdit):
             continue  # begin with what the job asks for now
-    return _edit(store, job_ids, fields, variables, command)
+    return _edit(store, job_ids, wanted)
 
 
 class OtherEdit(JobqError):
@@ -102,13 +105,8 @@ class OtherEdit(JobqError):
         super().__init__(f"job {job_id} is being edited by another process", "try again")
 
 
-def _edit(
-    store: Store,
-    job_ids: Sequence[int],
-    fields: Mapping[str, Any],
-    variables: Mapping[str, str],
-    command: Command | None,
-) -> Changed:
+def _edit(store: Store, job_ids: Sequence[int], wanted: Edit) -> Changed:
+    fields, variables, command, seen = wanted
     store.read()
     environments: dict[str, str] = {}  # the digest before -> the digest after
     if variables:
@@ -120,6 +118,8 @@ def _edit(
     def edited(job: Job, now: Moment) -> Job:
         if variables and job.spec.env not in environments:
             raise OtherEdit(job.id)
+        if seen is not None and (job.spec, job.command, job.history) != (seen.spec, seen.command, seen.history):
+            raise WrongState(job, "be edited: it has changed meanwhile", f"see 'jobq show {job.id}', and edit it again")
         env = environments.get(job.spec.env, job.spec.env)
         others = tuple(pair for pair in job.spec.vars if pair[0] not in variables)
         spec = job.spec._replace(**fields, env=env, vars=others)
@@ -180,14 +180,16 @@ def _move(store: Store, job_ids: Sequence[int], before: int | None) -> Changed:
             if before is not None and (anchor := changes.find([before]).get(before)) is None:
                 raise NotFound(str(before))
             if anchor is not None:
-                _put_before(changes, anchor, others, moved, now)
+                lower = [job for job in moved if before is not None or job.spec.priority <= anchor.spec.priority]
+                _put_before(changes, anchor, others, lower, now)  # the others are before it already
             done.jobs.extend(changes.state.jobs[job.id] for job in moved)
     return done
 
 
 def _in_order(changes: Transaction, but: Sequence[int]) -> list[Job]:
     """Return the waiting jobs in the order of their claim, but for some."""
-    waiting = (job for job in changes.state.unfinished() if job.state in WAITING and job.id not in set(but))
+    left_out = set(but)
+    waiting = (job for job in changes.state.unfinished() if job.state in WAITING and job.id not in left_out)
     return sorted(waiting, key=claim_key)
 
 
@@ -195,7 +197,7 @@ def _put_before(changes: Transaction, anchor: Job, others: list[Job], moved: Seq
     if anchor.state not in WAITING:
         raise WrongState(anchor, "have others put before it", "only a waiting job has a place among others")
     order = [job for job in others if job.spec.priority == anchor.spec.priority]
-    places = places_before(order.index(anchor), order, moved)
+    places = places_before(order.index(anchor), order, moved) if moved else {}
     for job_id, place in places.items():
         job = changes.state.jobs[job_id]
         changes.edit(lifecycle.move(job, now, anchor.spec.priority, place))

@@ -12,7 +12,7 @@ from jobq.commands import editor
 from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
-from jobq.errors import NotFound, Refused, UsageError
+from jobq.errors import JobqError, NotFound, Refused, UsageError
 from jobq.job import Job
 from jobq.options.job_file import read_toml, to_toml, with_problem
 from jobq.options.selectors import Wanted
@@ -61,21 +61,31 @@ def in_editor(queue: Queue, job_id: int) -> Changed:
         raise IllegalMove(job, Event.EDIT)
     text, refusal = to_toml(job), None
     while True:
-        after = editor.edited(text, ".toml")
-        if after is None or not after.strip():
-            if refusal is not None:
-                raise refusal
-            info(f"job {job_id} left as it is")
-            return Changed([], [])
         try:
-            done = edited(queue, job, after)
+            after = editor.edited(text, ".toml")
+            if after is None or not after.strip():
+                if refusal is not None:
+                    raise refusal
+                info(f"job {job_id} left as it is")
+                return Changed([], [])
+            text = after
+            return edited(queue, job, after)
         except (UsageError, Refused, NotFound) as e:
-            if queue.job(job_id).state not in WAITING:
-                raise Refused(str(e), f"what you wrote is in {editor.keep(after, '.toml')}; {e.hint}") from None
+            now = queue.job(job_id)
+            if e is refusal or text == to_toml(job) or (now.spec, now.history) != (job.spec, job.history):
+                keep(text, job)
+                raise
             error(str(e), e.hint)
-            text, refusal = with_problem(after, f"{e}\n{e.hint}"), e
-        else:
-            return done
+            text, refusal = with_problem(text, f"{e}\n{e.hint}"), e
+        except JobqError:
+            keep(text, job)
+            raise
+
+
+def keep(text: str, job: Job) -> None:
+    """Keep what the person has written about a job, if that is anything, and say where."""
+    if text != to_toml(job):
+        info(f"what you wrote is in {editor.keep(text, '.toml')}")
 
 
 def edited(queue: Queue, job: Job, text: str) -> Changed:
@@ -84,7 +94,7 @@ def edited(queue: Queue, job: Job, text: str) -> Changed:
     if not options and command is None:
         info(f"job {job.id} left as it is")
         return Changed([], [])
-    done = queue.edit([job.id], command, **options)
+    done = queue.edit([job.id], command, job, **options)
     if done.refused:
         raise done.refused[0]
     return done

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jobq.errors import Refused
 from jobq.settings import editor
+
+SHELL = frozenset("|&;<>()$`\\\"'*?[#~=%")  # characters that mean something to a shell
 
 
 def is_possible() -> bool:
     """Return True if a person sits at a terminal."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _argv(words: str, path: str) -> list[str]:
+    """Return how to start the editor: without a shell if the words need none, as ^C would end a shell after it."""
+    if SHELL.intersection(words):
+        return ["/bin/sh", "-c", f'{words} "$1"', "sh", path]
+    return [*words.split(), path]
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore ^C and ^\\ here: they are for the editor, which starts with the default handlers."""
+    old = {number: signal.signal(number, lambda _number, _frame: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def keep(text: str, suffix: str) -> str:
@@ -30,11 +53,14 @@ def edited(text: str, suffix: str) -> str | None:
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         try:
-            code = subprocess.run(["/bin/sh", "-c", f'{words} "$1"', "sh", path], check=False).returncode
+            with _interrupts_ignored():
+                code = subprocess.run(_argv(words, path), check=False).returncode
             if code:
                 raise Refused(f"the editor {words} exited with {code}", "nothing is changed; VISUAL names another one")
             with open(path, encoding="utf-8") as f:
                 after = f.read()
+        except FileNotFoundError:
+            return None
         except (OSError, UnicodeDecodeError) as e:
             raise Refused(f"the editor {words} left no text: {e}", "nothing is changed") from None
     return None if after == text else after

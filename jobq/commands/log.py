@@ -49,14 +49,11 @@ def log(
     found = one_job(queue, job)
     if stderr:
         check_apart(found)
-    print_log(path(found.id, attempt_of(found, attempt)), printer, tail)
+    n = attempt_of(found, attempt)
+    print_log(path(found.id, n), printer, tail)
     if not printer.any and tail != 0:
         info(f"job {found.id} has no output{' on stderr' if stderr else ''}")
-    if (
-        found.spec.stderr == APART
-        and not stderr
-        and os.path.exists(queue.log_path(found.id, len(found.attempts), stderr=True))
-    ):
+    if found.spec.stderr == APART and not stderr and os.path.exists(queue.log_path(found.id, n, stderr=True)):
         info(f"its stderr is apart: 'jobq log {found.id} --stderr'")
 
 

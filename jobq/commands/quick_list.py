@@ -45,7 +45,7 @@ def read(words: Sequence[str]) -> bool:
 
 
 def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
-    """Return what to list, and the flags -a and --json; None if these are not plain words."""
+    """Return what to list, and the flags -a, --json and --tree; None if these are not plain words."""
     values: dict[str, list[str]] = {"-s": [], "-q": [], "": []}
     flags = {"-a": False, "--json": False, "--tree": False}
     rest = iter(words)
@@ -64,6 +64,8 @@ def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
 
 def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tree: bool) -> None:
     """Print the jobs, as a table, as a tree or as JSON. Raises UsageError, NotFound."""
+    if tree and json:
+        raise UsageError("both --tree and --json are given", "each job in JSON names what it is after")
     filters = wanted.filters
     if wanted.words:
         shown = queue.jobs_of(queue.select(wanted).ids)

@@ -77,11 +77,8 @@ def run(
         )  # fmt: skip
         ids = queue.enqueue(commands, lambda: queue.spec(**options, runner=work.token), lines=lines).ids
         output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
-        errors = (
-            Output(partial(queue.log_path, stderr=True), ids[0], signals.ask, to=ErrorPrinter())
-            if single and is_apart
-            else None
-        )
+        apart, has_read = partial(queue.log_path, stderr=True), partial(work.mark_read, stderr=True)
+        errors = Output(apart, ids[0], signals.ask, has_read, ErrorPrinter()) if single and is_apart else None
         try:
             work.run(signals)
         finally:
@@ -159,8 +156,9 @@ class RunReporter:
             return
         self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}  {command_line(job.command)}")
         if job.state is State.FAILED:
-            for line in last_lines(self._queue.log_path(job.id, len(job.attempts)), LAST_WORDS):
-                self._speaker.add(job_output_to_stderr, f"jobq:   {line}")
+            for apart in (False, True):
+                for line in last_lines(self._queue.log_path(job.id, len(job.attempts), stderr=apart), LAST_WORDS):
+                    self._speaker.add(job_output_to_stderr, f"jobq:   {line}")
 
 
 class Output:
@@ -171,10 +169,10 @@ class Output:
         log_path: Callable[[int, int], str],
         job_id: int,
         nobody_reads: Callable[[], None],
-        mark_read: Callable[[int, int, int | None], None] = lambda _job_id, _n, _end: None,
+        mark_read: Callable[[int, int, int | None], None],
         to: Printer | None = None,
     ) -> None:
-        """`mark_read(job_id, n, end)`: stdout has the log of attempt `n` up to byte `end`; None: it takes no more.
+        """`mark_read(job_id, n, end)`: the reader has the log of attempt `n` up to byte `end`; None: it takes no more.
 
         `to`: what prints it, if that is not stdout.
         """

@@ -55,7 +55,7 @@ class Runner(Protocol):
     def recall(self, late: float = 0.0) -> bool:
         """Ask attempts back that wait behind another one, if none has ended for `late` seconds; True: some were."""
 
-    def mark_read(self, key: Key, end: int) -> None:
+    def mark_read(self, key: Key, end: int, *, stderr: bool = False) -> None:
         """Let what comes before this offset of a followed log be dropped."""
 
     def narrow(self, most: int) -> None:

@@ -61,6 +61,8 @@ def read_toml(text: str, job: Job) -> tuple[dict[str, Any], Command | None]:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as e:
         raise UsageError(f"this is not TOML: {e}", 'text has quotes, as in queue = "night"') from None
+    if isinstance(job.command, Call) and "command" in found:
+        raise UsageError("a call of a Python function has no command to change", "leave out the line with command")
     command = found.pop("command", job.command)
     if isinstance(command, list):
         command = tuple(command)

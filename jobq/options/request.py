@@ -143,6 +143,7 @@ def variables_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict
         if not isinstance(path, str):
             raise UsageError(f"env_file can't be {path!r:.60}", "name a file of NAME=VALUE lines with --env-file")
         found |= read(path, environ)
+    check_variables(found)
     return {**found, **variables}
 
 
@@ -217,6 +218,8 @@ def input_file(path: str) -> str:
 
 def output_file(path: str) -> str:
     """Return the full path of a file that a job may append to. Raises UsageError."""
+    if path == "none":
+        raise UsageError("stderr: none is no file", "./none is one; without --stderr it goes to the log")
     full = os.path.abspath(os.path.expanduser(path))
     if "\0" not in full and not os.path.isdir(os.path.dirname(full)):
         raise UsageError(

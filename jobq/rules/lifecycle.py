@@ -201,7 +201,8 @@ def release(job: Job, now: Moment) -> Job:
 def edit(job: Job, now: Moment, spec: Spec, command: Command | None = None) -> Job:
     """Change the options of a waiting job, and its command (None: as it is)."""
     command = job.command if command is None else command
-    edited = _move(job, Event.EDIT, now, spec=spec, command=command)
+    place = job.place if spec.priority == job.spec.priority else None  # it has none among those of another priority
+    edited = _move(job, Event.EDIT, now, spec=spec, command=command, place=place)
     return job if (spec, command) == (job.spec, job.command) else edited
 
 

@@ -68,9 +68,10 @@ def places_before(anchor: int, order: Sequence[Job], moved: Sequence[Job]) -> di
     jobs beside them that were moved before get new places, too.
     """
     first = last = anchor
+    beyond = max(job.id for job in (*order, *moved)) + 1  # not beyond new jobs
     while True:
         run = [*order[first:anchor], *moved, *order[anchor:last]]
-        high = place_of(order[last]) if last < len(order) else place_of(order[first - 1]) + len(run) + 1
+        high = place_of(order[last]) if last < len(order) else beyond
         low = place_of(order[first - 1]) if first else high - len(run) - 1
         places = [low + (high - low) * number / (len(run) + 1) for number in range(1, len(run) + 1)]
         if all(one < other for one, other in pairwise((low, *places, high))):

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 from jobq.job import Job, Spec, State
 from jobq.moment import Moment
-from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of
+from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of, waited
 
 PATIENCE = 600.0  # seconds that a job lets others pass
 LOCK = "lock "  # begins the name of a lock among the names of resources
@@ -78,7 +78,7 @@ class Shared:
                 first is not None
                 and amount <= self.count(name)
                 and claim_key(first) < claim_key(job)
-                and now.wall - max(first.added_at, first.not_before.wall if first.not_before else 0.0) > PATIENCE
+                and waited(first, now) > PATIENCE
             ):
                 return first
         return None
@@ -86,7 +86,8 @@ class Shared:
     def _first(self, name: str, amount: int, heap: list[Entry], jobs: Mapping[int, Job]) -> Job | None:
         while heap:
             job = jobs.get(id_of(heap[0]))
-            if job is not None and job.state is State.QUEUED and wants(job.spec).get(name) == amount:
+            waits = job is not None and job.state is State.QUEUED and entry_of(job) == heap[0]
+            if job is not None and waits and wants(job.spec).get(name) == amount:
                 return job
             heappop(heap)
         return None

@@ -9,6 +9,7 @@ from heapq import nsmallest
 
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.options.kinds import APART
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import MOST_NAMED, Situation
 from jobq.rules.serving import LiveWorker, why_too_wide
@@ -68,8 +69,14 @@ def _too_wide(store: Store, jobs: Iterable[Job], workers: Sequence[LiveWorker]) 
 
 def _last_output(store: Store, job: Job) -> float:
     """Return when the running attempt last printed something, by the wall clock; 0: not known."""
+    logs, n = store.logs, len(job.attempts)
+    files = [logs.path(job.id, n), logs.error_path(job.id, n) if job.spec.stderr == APART else job.spec.stderr]
+    return max((_changed_at(path) for path in files if path), default=0.0)
+
+
+def _changed_at(path: str) -> float:
     try:
-        return os.stat(store.logs.path(job.id, len(job.attempts))).st_mtime
+        return os.stat(path).st_mtime
     except OSError:
         return 0.0
 

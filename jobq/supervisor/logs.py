@@ -49,6 +49,12 @@ class Log:
         if self.errors is not None:
             self.errors.trim()
 
+    def mark_read(self, end: int, *, stderr: bool) -> None:
+        """Note that its follower (or that of stderr) has it up to this byte."""
+        log = self.errors if stderr else self
+        if log is not None:
+            log.read_to = end
+
     def size(self) -> int:
         """Return the bytes that were printed."""
         return os.fstat(self.fd).st_size + (self.errors.size() if self.errors is not None else 0)
@@ -74,7 +80,8 @@ class Logs:
         path = job.get("stderr")
         if path and job.get("apart"):
             try:
-                log.errors = Log(path, open_plain(path, LOG_FLAGS | os.O_CREAT), job["log_max"])
+                fd = open_plain(path, LOG_FLAGS | os.O_CREAT)
+                log.errors = Log(path, fd, job["log_max"], followed=job.get("followed", False))
             except OSError:
                 self.close(log)
                 raise

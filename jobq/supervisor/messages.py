@@ -61,7 +61,7 @@ class Order:
         self.number = number
 
 
-KINDS = ("cancel", "stop", "read", "return", "stopping")
+KINDS = ("cancel", "stop", "read", "read-errors", "return", "stopping")
 
 
 def cancel_order(job_id: int, n: int) -> str:
@@ -74,9 +74,9 @@ def stop_order(job_id: int, n: int, grace: float) -> str:
     return f"stop {job_id} {n} {grace}"
 
 
-def read_order(job_id: int, n: int, end: int) -> str:
-    """The follower of the log has it up to this byte."""
-    return f"read {job_id} {n} {end}"
+def read_order(job_id: int, n: int, end: int, *, stderr: bool = False) -> str:
+    """The follower of the log (or of that of stderr) has it up to this byte."""
+    return f"read{'-errors' if stderr else ''} {job_id} {n} {end}"
 
 
 RETURN_ORDER = "return"  # give back the jobs that wait behind the running one

@@ -38,6 +38,14 @@ class Stop:
         self.kill_at = time.monotonic() + grace
 
 
+def size_of(path: str | None) -> int:
+    """Return the size of a file, 0 if there is none."""
+    try:
+        return os.stat(path).st_size if path else 0
+    except OSError:
+        return 0
+
+
 class Running:
     """A job whose main process was started. Times are monotonic seconds."""
 
@@ -50,6 +58,7 @@ class Running:
         self.timeout_at = float("inf") if timeout is None else self.started + timeout
         self.idle_timeout = job.get("idle_timeout")
         self.idle_at = float("inf") if self.idle_timeout is None else self.started + self.idle_timeout
+        self._stderr = None if job.get("apart") else job.get("stderr")  # a file of the person's
         self.grace: float = job.get("grace", 10.0)
         self.stop: Stop | None = None
         self.stuck_at: float | None = None  # when to report that it can't be ended
@@ -68,7 +77,7 @@ class Running:
         """Return True if the log has not grown for the time that the job may print nothing."""
         if self.idle_timeout is None:
             return False
-        size, now = self.log.size(), time.monotonic()
+        size, now = self.log.size() + size_of(self._stderr), time.monotonic()
         if size != self._log_size:  # within the last second, as the log is looked at so often
             self._log_size, self.idle_at = size, now + self.idle_timeout
         return now >= self.idle_at

@@ -214,8 +214,8 @@ class Supervisor:
                 job.begin_stop("interrupted", order.number, counted=False)
             assert job.stop is not None
             job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + order.number)
-        elif order.kind == "read" and mine:
-            job.log.read_to = int(order.number)
+        elif order.kind in ("read", "read-errors") and mine:
+            job.log.mark_read(int(order.number), stderr=order.kind == "read-errors")
         elif order.kind in ("cancel", "stop"):
             self.channel.wait(0)  # it may be in the pipe still
             self.channel.give_back(lambda waiting: (waiting["id"], waiting["n"]) == (order.id, order.n))

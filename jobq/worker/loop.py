@@ -123,10 +123,10 @@ class Worker:
         """Return the facts beside these jobs, as last read."""
         return survey(self.store, jobs, clock.now())
 
-    def mark_read(self, job_id: int, n: int, end: int | None) -> None:
+    def mark_read(self, job_id: int, n: int, end: int | None, *, stderr: bool = False) -> None:
         """Note that the follower of a log has it up to this offset; None: it has stopped. Any thread may call it."""
         self._turn.followed = self._turn.followed and end is not None
-        self._context.runner.mark_read(Key(job_id, n), EVERYTHING if end is None else end)
+        self._context.runner.mark_read(Key(job_id, n), EVERYTHING if end is None else end, stderr=stderr)
 
     # -- the loop --------------------------------------------------------------------------------
 

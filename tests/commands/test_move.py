@@ -62,3 +62,14 @@ def test_a_job_that_waits_for_slots_says_so(cli: Cli) -> None:
     ]
     (cli.cwd / "go").touch()
     cli.queue.wait_all([1, 2, 3], timeout=60)
+
+
+def test_what_is_first_already_keeps_its_priority(cli: Cli) -> None:
+    cli("add", "true", ":::", "1", "2")
+    cli("add", "-p", "10", "true")
+    cli("move", "3", "--top")
+    assert (cli.queue.job(3).spec.priority, order(cli)) == (10, [3, 1, 2])
+    cli("move", "2", "--before", "3")
+    assert (cli.queue.job(2).spec.priority, order(cli)) == (10, [2, 3, 1])
+    cli("edit", "2", "1", "-p", "20")
+    assert order(cli) == [1, 2, 3]  # the place was one among jobs of another priority

@@ -136,7 +136,10 @@ def test_an_edit_of_a_job_whose_environment_is_lost_keeps_that_out_of_it(cli: Cl
 def test_an_edit_of_a_finished_job_is_refused_even_if_it_changes_nothing(cli: Cli) -> None:
     cli.id("true")
     cli("worker", "--drain")
-    assert "hint: add it again, with other options" in cli("edit", "1", "--priority", "0", code=1).stderr
+    assert (
+        "hint: 'jobq again 1' runs it once more, with other options"
+        in cli("edit", "1", "--priority", "0", code=1).stderr
+    )
 
 
 def test_a_job_of_run_is_not_held(cli: Cli) -> None:
@@ -191,7 +194,10 @@ def test_a_running_job_is_not_edited(cli: Cli) -> None:
     cli.worker("-j", "1")
     wait_until(lambda: cli.queue.job(1).state is State.RUNNING)
     told = cli("edit", "1", "-p", "5", code=1).stderr
-    assert told == "error: job 1 is running: it can't be edited\nhint: cancel it, then 'jobq again 1' runs it with other options\n"
+    assert (
+        told
+        == "error: job 1 is running: it can't be edited\nhint: cancel it, then 'jobq again 1' runs it with other options\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ class FakeRunner:
             self.end(*key, NOT_STARTED)
         return bool(behind)
 
-    def mark_read(self, key: Key, end: int) -> None:
+    def mark_read(self, key: Key, end: int, *, stderr: bool = False) -> None:
         """Note it."""
         self.calls.append(("read", key, end))
 

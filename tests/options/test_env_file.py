@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,8 +42,8 @@ def test_values_are_read_as_they_are_meant(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("A=1\nnot a line\n", "line 2: 'not a line' is not NAME=VALUE"),
-        ('A="open\nB=1\n', "line 1: the quote is not closed"),
-        ("A='x'y\n", "line 1: 'y' follows the closing quote"),
+        ('A="open\nB=1\n', "line 1: 'A=\"open' is not NAME=VALUE"),
+        ("A='x'y\n", "line 1: .* is not NAME=VALUE"),
         ("\nGONE\n", "line 2: GONE is not set here"),
         ("1A=2\n", "line 1"),
     ],
@@ -68,3 +71,27 @@ def test_a_missing_file_is_named_and_nothing_is_added(cli: Cli) -> None:
     assert "gone.env: No such file" in told
     assert "with --env-file" in told
     assert cli.queue.jobs() == []
+
+
+def test_a_file_without_an_end_takes_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "x.env"
+    path.write_text('A="x\n' + "B=yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n" * 15_000)
+    with pytest.raises(UsageError, match="line 1"):
+        read(str(path), {})
+
+
+def test_a_pipe_is_read_if_somebody_writes(cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError, match="nobody writes to this pipe"):
+        read(str(tmp_path / "fifo"), {})
+    (tmp_path / "nul").write_text("A=x\0y\n")
+    assert "can't be" in cli("add", "--env-file", str(tmp_path / "nul"), "true", code=2).stderr
+    words = f"{sys.executable} -m jobq add --env-file <(echo Z=1) 'echo $Z'"
+    subprocess.run(["bash", "-c", words], env=cli.env, cwd=cli.cwd, check=True)
+    cli("worker", "--drain")
+    assert cli("log", "1").stdout == "1\n"
+
+
+def test_blanks_and_comments_are_told_from_values(tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text('A= # comment\nB="foo   \n bar"\nC=#x\nD = a\\b\n  # last')
+    assert read(str(tmp_path / "x.env"), {}) == {"A": "", "B": "foo   \n bar", "C": "#x", "D": "a\\b"}

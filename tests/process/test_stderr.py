@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -84,3 +85,21 @@ def test_a_file_that_can_not_be_opened_later_is_told(cli: Cli) -> None:
     os.mkfifo(cli.cwd / "fifo")
     cli("add", "--stderr", "fifo", "true")  # nobody reads it: this must not hang
     cli("worker", "--drain", code=1)
+
+
+def test_run_loses_nothing_of_it_for_a_slow_reader(cli: Cli) -> None:
+    words = f"{sys.executable} -m jobq run --log-max 64K --stderr apart 'seq 60000 >&2'"
+    done = subprocess.run(
+        ["bash", "-c", f"{words} 2>&1 >/dev/null | (sleep 1; cat)"],
+        env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(n) for n in range(1, 60001)]
+
+
+def test_run_of_several_shows_it_of_the_failed_ones(cli: Cli) -> None:
+    done = cli("run", "--stderr", "apart", "echo {} >&2; test {} = a", ":::", "a", "b", code=1)
+    assert "jobq:   b" in done.stderr
+
+
+def test_output_to_a_file_counts_as_output(cli: Cli) -> None:
+    cli("run", "--idle-timeout", "1s", "--stderr", "errors", "for i in 1 2 3 4; do echo $i >&2; sleep 0.4; done")

@@ -317,3 +317,17 @@ def test_a_gap_that_is_used_up_is_made_again() -> None:
             jobs[moved] = jobs[moved]._replace(place=place)
         order.insert(-1, job_id)
     assert sorted(order, key=lambda i: claim_key(jobs[i])) == order
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 28), st.lists(st.integers(1, 30), min_size=1, max_size=4, unique=True)), max_size=60
+    )
+)
+def test_no_move_takes_a_place_that_new_jobs_will_have(moves: list[tuple[int, list[int]]]) -> None:
+    jobs = {n: Job(n, SPEC, "true", 0.0) for n in range(1, 31)}
+    for at, ids in [*moves, *[(14, [n]) for n in range(1, 31)] * 8]:
+        rest = sorted((job for job in jobs.values() if job.id not in ids), key=claim_key)
+        for job_id, place in places_before(min(at, len(rest) - 1), rest, [jobs[i] for i in ids]).items():
+            jobs[job_id] = jobs[job_id]._replace(place=place)
+    assert max(map(claim_key, jobs.values())) < claim_key(Job(31, SPEC, "true", 0.0))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from jobq.options.job_file import read_toml, to_toml, with_problem
-from tests.conftest import Cli
+from tests.conftest import Cli, wait_until
 from tests.helpers.terminal import Terminal
 
 
@@ -64,8 +64,8 @@ def test_nothing_is_changed_by_a_file_that_is_left_alone_and_by_an_editor_that_f
     code, text = edit(cli, "1")
     assert code == 1
     assert "exited with 3" in text
-    editor(cli, "echo 'colour = 1' >> $1; rm $1")
-    assert edit(cli, "1")[0] == 1
+    editor(cli, "rm $1")
+    assert edit(cli, "1")[0] == 0
     assert cli.queue.job(1) == before
 
 
@@ -133,3 +133,39 @@ def test_the_command_can_be_changed_by_a_script(cli: Cli) -> None:
     cli("edit", "1", "--command", "echo 'a b'")
     assert cli.queue.job(1).command == "echo 'a b'"
     assert "the command is empty" in cli("edit", "1", "--command", " ", code=2).stderr
+
+
+def test_a_change_by_somebody_else_is_not_undone(cli: Cli) -> None:
+    cli("add", "true")
+    other = f"{sys.executable} -m jobq edit 1 --priority 7 --retries 9 2> /dev/null"
+    editor(cli, f'sed -i "s/^priority = .*/priority = 5/" "$1"; {other}')
+    code, text = edit(cli, "1")
+    assert code == 1
+    assert "it can't be edited: it has changed meanwhile" in text
+    assert "what you wrote is in " in text
+    assert (cli.queue.job(1).spec.priority, cli.queue.job(1).spec.retries) == (7, 9)
+
+
+def test_an_interrupt_is_for_the_editor(cli: Cli) -> None:
+    cli("add", "true")
+    editor(
+        cli,
+        "trap : INT; touch open; while ! [ -e go ]; do sleep 0.02; done; sed -i 's/^priority = .*/priority = 5/' \"$1\"",
+    )
+    terminal = Terminal(cli, 120, "edit", "1")
+    wait_until((cli.cwd / "open").exists)
+    terminal.type(b"\x03")
+    terminal.shows("^C")
+    (cli.cwd / "go").touch()
+    assert terminal.end() == 0, terminal.text()
+    assert cli.queue.job(1).spec.priority == 5
+
+
+def test_a_call_has_no_command_and_a_file_that_is_gone_means_nothing(cli: Cli) -> None:
+    cli("call", "os:getpid")
+    editor(cli, '[ -e tried ] || { touch tried; echo "command = \\"true\\"" >> "$1"; }')
+    code, text = edit(cli, "1")
+    assert code == 2
+    assert "a call of a Python function has no command to change" in text
+    editor(cli, 'rm "$1"')
+    assert edit(cli, "1") == (0, "jobq: job 1 left as it is")

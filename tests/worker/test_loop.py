@@ -15,7 +15,7 @@ from jobq.moment import Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction
-from jobq.store.format import FORMAT, JOB_OPTIONS
+from jobq.store.format import FORMAT, LIMITS
 from jobq.store.store import Store
 from jobq.store.tables import SetQueue
 from jobq.store.transaction import Add
@@ -238,7 +238,7 @@ def test_an_edited_priority_decides_the_next_claim(life: Life) -> None:
 def test_a_job_of_several_slots_keeps_the_others_free(store: Store) -> None:
     life = Life(store, slots=4)
     life.add("narrow")
-    compaction.compact(life.store.path, life.now, least_format=JOB_OPTIONS)
+    compaction.compact(life.store.path, life.now, least_format=LIMITS)
     life.add("wide", slots=3)
     life.add("after it", slots=99)
     life.add("small")
@@ -265,7 +265,7 @@ def test_a_job_of_several_slots_keeps_the_others_free(store: Store) -> None:
 def test_a_job_of_several_slots_is_passed_for_ten_minutes(store: Store) -> None:
     life = Life(store, slots=2)
     life.add("small")
-    compaction.compact(life.store.path, life.now, least_format=JOB_OPTIONS)
+    compaction.compact(life.store.path, life.now, least_format=LIMITS)
     life.add("wide", slots=2)
     life.add(*["more"] * 3)
     life.step()

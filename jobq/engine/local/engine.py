@@ -244,9 +244,9 @@ class LocalEngine:
                 return True
         return False
 
-    def mark_read(self, key: Key, end: int) -> None:
+    def mark_read(self, key: Key, end: int, *, stderr: bool = False) -> None:
         """Let the supervisor drop the log before the offset `end`. A lost order does no harm: the next one follows."""
-        self._order(key, read_order(*key, end))
+        self._order(key, read_order(*key, end, stderr=stderr))
 
     def recall(self, late: float = 0.0) -> bool:
         """Ask slots where no job has ended for `late` seconds to return waiting jobs. Return True if any was asked."""
