@@ -73,14 +73,14 @@ SEEDS = [
         harness="work-once",
         fault="who answers for a key is looked up before the lock is taken",
         file="adding.py",
-        old="    with store.transaction(now.wall) as transaction:\n        added = [",
+        old="    with store.transaction(now.wall) as transaction:\n        added: list[Added] = [",
         new="    early = {\n"
         "        identity_of(r.spec, c): known_job(store.read(), r.spec, identity_of(r.spec, c) or '', now)\n"
         "        for r in requests for c in r.commands\n"
         "    }\n"
         "    with store.transaction(now.wall) as transaction:\n"
         "        globals()['known_job'] = lambda _state, _spec, identity, _now: early.get(identity)\n"
-        "        added = [",
+        "        added: list[Added] = [",
         caught_by="one-key-many-adders",
     ),
 ]
