@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--name|--need|--no-retry-on|--on-conflict|--on-stop|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--until|--wait-room|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--on-conflict|--on-stop|--overlap|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -46,6 +46,8 @@ _jobq() {
         "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "edit --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "schedule --priority"|"schedule -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
+        "schedule --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
         "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
@@ -252,6 +254,35 @@ _jobq() {
         "pause --for") return ;;
         "queue --limit") return ;;
         "queue --capacity") return ;;
+        "schedule --tz") return ;;
+        "schedule --missed") return ;;
+        "schedule --overlap") return ;;
+        "schedule --queue"|"schedule -q") return ;;
+        "schedule --retries"|"schedule -r") return ;;
+        "schedule --backoff") return ;;
+        "schedule --retry-on") return ;;
+        "schedule --no-retry-on") return ;;
+        "schedule --success-codes") return ;;
+        "schedule --max-lost") return ;;
+        "schedule --timeout"|"schedule -t") return ;;
+        "schedule --idle-timeout") return ;;
+        "schedule --grace") return ;;
+        "schedule --log-max") return ;;
+        "schedule --expires") return ;;
+        "schedule --lock") return ;;
+        "schedule --need") return ;;
+        "schedule --slots") return ;;
+        "schedule --label") return ;;
+        "schedule --meta") return ;;
+        "schedule --key") return ;;
+        "schedule --key-ttl") return ;;
+        "schedule --stdin") _jobq_files; return ;;
+        "schedule --stderr") _jobq_files; return ;;
+        "schedule --cwd"|"schedule -C") _jobq_files; return ;;
+        "schedule --env"|"schedule -e") return ;;
+        "schedule --env-file") _jobq_files; return ;;
+        "schedule --when") return ;;
+        "schedule -n") return ;;
         "ack --queue"|"ack -q") return ;;
         "ack --label") return ;;
         "ack --grep") return ;;
@@ -264,7 +295,7 @@ _jobq() {
         "rm --until") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume queue resource ack rm doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
@@ -283,6 +314,7 @@ _jobq() {
         "pause") words="--reason --for --help -h" ;;
         "resume") words="--help -h" ;;
         "queue") words="set rm --json --help -h --limit --capacity" ;;
+        "schedule") words="add show update pause resume rm run next why --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --stdin --stderr --cwd -C --env -e --env-file --when -n" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

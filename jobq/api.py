@@ -9,14 +9,15 @@ job = Queue().wait(job.id, timeout=60)
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jobq import adding, changes, clock, waiting
-from jobq.adding import Added, Request, job_of
+from jobq.adding import job_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.errors import UsageError
+from jobq.intake import Added, Request
 from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
 from jobq.options.request import JobOptions, call_command, check_command, of_add
@@ -27,10 +28,11 @@ from jobq.rules.dependencies import parents_of
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.rules.waits import time_waited
+from jobq.scheduling import Schedules
 from jobq.settings import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store import presence
-from jobq.store.selection import find_named, narrowed, open_failures, resolve
+from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
 from jobq.tables import Queues, Resources
@@ -48,6 +50,7 @@ class Queue:
         self._store = Store(store_path(path))
         self.queues = Queues(self._store)
         self.resources = Resources(self._store)
+        self.schedules = Schedules(self._store)
 
     @property
     def path(self) -> str:
@@ -136,13 +139,7 @@ class Queue:
 
     def with_ancestors(self, jobs: Sequence[Job]) -> list[Job]:
         """Return these jobs, which were just read, and all that they are after, directly or through others."""
-        found = {job.id: job for job in jobs}
-        while missing := {p for job in found.values() for p in parents_of(job.spec)} - found.keys():
-            known = self._store.find_all(missing)
-            if not known:
-                break
-            found |= known
-        return [found[job_id] for job_id in sorted(found)]
+        return with_ancestors(self._store, jobs)
 
     def job(self, job_id: int) -> Job:
         """Return the job of that id. Raises NotFound."""
@@ -158,6 +155,11 @@ class Queue:
         """Return the jobs of these ids, in this order. Raises NotFound."""
         self._store.read()
         return list(waiting.find_all(self._store, job_ids).values())
+
+    def known(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Return those of these jobs that exist, by id."""
+        self._store.read()
+        return self._store.find_all(job_ids)
 
     def jobs(self) -> list[Job]:
         """Return the unfinished jobs, by id."""

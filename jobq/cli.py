@@ -85,6 +85,10 @@ MODULES = {  # command -> module and function; imported when needed
     "queue": "queue.queue",
     "queue set": "queue.set_",
     "queue rm": "queue.rm",
+    "schedule": "schedule.schedule",
+    **{f"schedule {name}": f"schedule.{name}" for name in ("add", "show", "update", "pause", "resume", "rm", "run")},
+    "schedule next": "schedule.next_",
+    "schedule why": "schedule.why_",
     "resource": "resource.resource",
     "ack": "ack.ack",
     "rm": "rm.rm",
@@ -93,6 +97,8 @@ MODULES = {  # command -> module and function; imported when needed
 }
 
 
+# Words that stand before the options, of commands whose options end at the first word: they become options themselves.
+NAMES_FIRST = {"schedule add": ["--named", "--when"], "schedule update": ["--named"]}
 ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
     "ls": ["list"],
     "ps": ["list"],
@@ -129,6 +135,12 @@ def translated(words: Sequence[str]) -> list[str]:
             rest = [*ELSEWHERE[name], *others]
     if " ".join(rest[:2]) in MODULES:  # a command of two words
         rest = [" ".join(rest[:2]), *rest[2:]]
+    if rest[:1] and rest[0] in NAMES_FIRST:
+        for flag in NAMES_FIRST[rest[0]]:
+            at = 1 + 2 * NAMES_FIRST[rest[0]].index(flag)
+            if len(rest) <= at or rest[at].startswith("-"):
+                break
+            rest[at:at] = [flag]
     return before + rest
 
 
@@ -140,7 +152,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
         if name in wanted or not wanted:
             module, _, function = place.partition(".")
             command = getattr(import_module(f"jobq.commands.{module}"), function)
-            takes_words = name in {"add", "call", "run"}
+            takes_words = name in {"add", "call", "run", *NAMES_FIRST}
             app.command(name, context_settings=WORDS_END_OPTIONS if takes_words else None)(command)
     return app
 

@@ -130,6 +130,14 @@ def _given(name: str) -> str | None:
     return values[0].decode("utf-8", "surrogateescape") if values else None
 
 
+def local_zone() -> str:
+    """Return the name of the time zone in use here, as TZ or /etc/localtime says; UTC if neither names one."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if not name or name.startswith("/"):
+        name = os.path.realpath(name or "/etc/localtime").partition("zoneinfo/")[2]
+    return name.removeprefix("posix/").removeprefix("right/") or "UTC"
+
+
 def editor() -> str:
     """Return the command line of the person's editor, as git(1) and crontab(1) find it."""
     return os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"

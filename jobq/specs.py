@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from jobq import clock
-from jobq.adding import Request
 from jobq.command import Command
 from jobq.errors import UsageError
+from jobq.intake import Request
 from jobq.job import Job, Spec
 from jobq.options.lines import JobLine
 from jobq.options.request import (

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from jobq import clock
-from jobq.adding import Added
 from jobq.api import Queue
 from jobq.changes import Changed
 from jobq.commands.notes import warn_unserved
 from jobq.errors import UsageError
+from jobq.intake import Added
 from jobq.job import Job, State
 from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME

@@ -20,6 +20,7 @@ TAKES = {
     "resume": "",
     "completion": "words",
     "queue": "words",
+    "schedule": "words",
 }
 
 

@@ -82,7 +82,9 @@ def problems(store: Store) -> Iterator[str]:
     if store.header is None or root is None:
         return
     names: dict[str, int] = {}
-    environments: dict[str, int] = {}  # digest -> a job that needs it
+    environments: dict[str, str] = {}  # digest -> a job or a schedule that needs it
+    for schedule in state.schedules.values():
+        environments.setdefault(schedule.spec.env, f"schedule {schedule.name}")
     for job in state.jobs.values():
         yield from job_problems(job, state.next_id)
         if not job.state.final:
@@ -90,12 +92,12 @@ def problems(store: Store) -> Iterator[str]:
                 if job.spec.name in names:
                     yield f"jobs {names[job.spec.name]} and {job.id} are unfinished and both named {job.spec.name}"
                 names[job.spec.name] = job.id
-            environments.setdefault(job.spec.env, job.id)
-    for digest, job_id in environments.items():
+            environments.setdefault(job.spec.env, f"job {job.id}")
+    for digest, who in environments.items():
         try:
             environment.load(root, digest)
         except StoreDamaged as e:
-            yield f"job {job_id}: {e}"
+            yield f"{who}: {e}"
     for job in store.finished_jobs():
         if job.id not in state.jobs:
             yield from job_problems(job, state.next_id)

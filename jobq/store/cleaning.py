@@ -37,7 +37,7 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
     for _ in range(TRIES):
         store.read()
         generation = store.journal.header.generation
-        left = set(digests) - {job.spec.env for job in store.state.jobs.values()}
+        left = set(digests) - store.state.environments()
         left -= store.archive().naming(left, store.state.removed)
         if not left:
             return
@@ -45,7 +45,7 @@ def forget_environments(store: Store, digests: Collection[str]) -> None:
             store.settle_tail()
             store.read()
             if store.journal.header.generation == generation:  # else jobs have left the journal: look there again
-                environment.forget(store.root, left - {job.spec.env for job in store.state.jobs.values()})
+                environment.forget(store.root, left - store.state.environments())
                 return
 
 
@@ -56,5 +56,5 @@ def clean_environments(store: Store, wall: float) -> None:
     with store.lock:
         store.settle_tail()
         store.read()
-        named = old | {job.spec.env for job in store.state.jobs.values()}
+        named = old | store.state.environments()
         environment.clean(store.root, named, wall - ABANDONED)

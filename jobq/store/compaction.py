@@ -9,19 +9,18 @@ at any point leaves either the old journal or the new one. Bytes that an interru
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from types import MappingProxyType
 from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import NotSaved
 from jobq.job import Job
 from jobq.moment import Moment
-from jobq.queues import QueueSettings
-from jobq.rules.uniqueness import Kept, to_keep
+from jobq.rules.uniqueness import to_keep
 from jobq.store import cleaning, filing, finished, presence
+from jobq.store.contents import Tables
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
 from jobq.store.format import BASE, JOB_OPTIONS, JOURNAL, LIMITS
@@ -34,7 +33,6 @@ from jobq.store.retention import KEEP_DAYS, Ages, ends_in
 from jobq.store.snapshot import snapshot_lines
 from jobq.store.state import Later
 from jobq.store.store import Store
-from jobq.store.tables import format_of_queue
 from jobq.system import sync
 
 NEXT = "journal.next"
@@ -70,9 +68,7 @@ class Checkpoint(NamedTuple):
     removed: frozenset[int]
     failures: Failures | None  # all open ones, and the places of the last that have left the journal
     later: Later
-    queues: tuple[QueueSettings, ...] = ()
-    keys: tuple[Kept, ...] = ()
-    resources: Mapping[str, int] = MappingProxyType({})
+    tables: Tables
 
     @classmethod
     def by(cls, store: Store) -> Checkpoint | None:
@@ -89,9 +85,7 @@ class Checkpoint(NamedTuple):
             frozenset(state.removed),
             state.failures.now,
             state.later,
-            tuple(state.queues.values()),
-            tuple(state.keys.kept()),
-            dict(state.resources),
+            Tables.of(state),
         )
 
 
@@ -170,14 +164,13 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     ages = recorded.at(now, old.finished, ends_in(leaving))
     ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
     kept = {day: sizes[day] for day in ages.files}
-    keys = [*(one for one in known.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
-    needs = max(least_format, least_format_of(known.jobs, known.queues, [*keys, *known.resources]), staying(old))
+    keys = [*(one for one in known.tables.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
+    tables = known.tables._replace(keys=keys)
+    needs = max(least_format, least_format_of(known.jobs, tables), staying(old))
     header = old.followed_by(old.generation + 1, kept, needs)
     all_kept = kept.keys() == sizes.keys() >= old.finished.keys()  # no day was dropped or joined to another
     failures = _open_failures(root, known, files.new_failures, kept, all_kept=all_kept)
-    lines = snapshot_lines(
-        known.jobs, known.queues, known.resources, keys, known.seq, known.next_id, failures, known.later
-    )
+    lines = snapshot_lines(known.jobs, tables, known.seq, known.next_id, failures, known.later)
     fd, snapshot_end = write_generation(root, header, lines)
     try:
         with store.lock:
@@ -207,11 +200,10 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     return header
 
 
-def least_format_of(jobs: Iterable[Job], queues: Collection[QueueSettings], others: Collection[object]) -> int:
-    """Return the least format of a store that holds these, finished jobs aside. `others`: keys and resources."""
+def least_format_of(jobs: Iterable[Job], tables: Tables) -> int:
+    """Return the least format of a store that holds these, finished jobs aside."""
     specs = {id(job.spec): job.spec for job in jobs if not job.state.final}
-    least = JOB_OPTIONS if others else BASE
-    return max([least, *map(format_of_queue, queues), *map(format_of, specs.values())])
+    return max([tables.needs(), *map(format_of, specs.values())])
 
 
 def staying(header: Header) -> int:

@@ -6,6 +6,7 @@ import os
 
 from jobq.errors import StoreDamaged, StoreForbidden
 from jobq.store import environment, finished
+from jobq.store.contents import Tables
 from jobq.store.failures import Failures
 from jobq.store.folder import Folder, sync_parents
 from jobq.store.format import JOURNAL
@@ -39,7 +40,7 @@ def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
     with StoreLock(folder, lock_timeout) as lock:
         if JOURNAL not in folder.names():
             header = Header(1, os.urandom(16).hex(), os.uname().nodename, VERSION, {})
-            empty = snapshot_lines([], [], {}, [], 0, 1, Failures(0), Later([], {}))
+            empty = snapshot_lines([], Tables([], {}, [], []), 0, 1, Failures(0), Later([], {}))
             folder.write_new(JOURNAL, b"".join([header.encode(), *empty]))
     lock.close()
     return folder

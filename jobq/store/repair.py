@@ -13,6 +13,7 @@ from jobq.rules.uniqueness import to_keep
 from jobq.sealed import is_whole
 from jobq.store import compaction, filing, finished
 from jobq.store.check import QUARANTINE, REPAIRED, job_problems
+from jobq.store.contents import Tables
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
@@ -60,20 +61,11 @@ def repair(store: Store, wall: float) -> Loss:
         sizes = filing.Filing(finished.Archive(root, sizes, lambda _day: True)).append(leaving, state.removed, wall)
         # Two generations on, so that readers of the old one read everything anew.
         generation = max(salvage.header.generation, hint.generation if hint else 0) + 2
-        keys = [*state.keys.kept(), *to_keep(leaving, wall)]
-        least = compaction.least_format_of(state.jobs.values(), state.queues.values(), [*keys, *state.resources])
+        tables = Tables.of(state)._replace(keys=[*state.keys.kept(), *to_keep(leaving, wall)])
+        least = compaction.least_format_of(state.jobs.values(), tables)
         least = max(least, compaction.staying(salvage.header))
         header = salvage.header.followed_by(generation, sizes, least)
-        lines = snapshot_lines(
-            state.jobs.values(),
-            state.queues.values(),
-            state.resources,
-            keys,
-            state.seq,
-            state.next_id,
-            None,
-            state.later,
-        )
+        lines = snapshot_lines(state.jobs.values(), tables, state.seq, state.next_id, None, state.later)
         fd, size = compaction.write_generation(root, header, lines)
         os.close(fd)
         kept_as = _keep(root, JOURNAL, data)

@@ -8,11 +8,13 @@ from jobq.command import BadRecord, Record
 from jobq.options.values import COUNT
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.records import TIME
+from jobq.store.schedules import MarkSchedule, RemoveSchedule, SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.tables import SetQueue, SetResource
 
 OPERATIONS: dict[object, type[Operation]] = {
-    kind.KIND: kind for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue, SetResource)
+    kind.KIND: kind
+    for kind in (AddJobs, Move, PutJob, RemoveJob, SetQueue, SetResource, SetSchedule, MarkSchedule, RemoveSchedule)
 }
 
 

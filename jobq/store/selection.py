@@ -9,6 +9,7 @@ from itertools import chain
 from jobq.errors import NotFound
 from jobq.job import Job
 from jobq.options.selectors import NO_FILTERS, Added, Filters, InState, Named, Range, Selected, Selector
+from jobq.rules.dependencies import parents_of
 from jobq.store.store import Store
 
 
@@ -61,6 +62,17 @@ def find_named(store: Store, name: str) -> Job:
         if old.spec.name == name:
             return old
     raise NotFound(f"named {name}")
+
+
+def with_ancestors(store: Store, jobs: Iterable[Job]) -> list[Job]:
+    """Return these jobs and all that they are after, directly or through others, by id."""
+    found = {job.id: job for job in jobs}
+    while missing := {p for job in found.values() for p in parents_of(job.spec)} - found.keys():
+        known = store.find_all(missing)
+        if not known:
+            break
+        found |= known
+    return [found[job_id] for job_id in sorted(found)]
 
 
 def open_failures(store: Store, most: int) -> tuple[int, list[Job]]:

@@ -3,55 +3,56 @@
 {"specs":[...],"jobs":[{"id":7,"spec":0,...}, ...]}     some jobs; `spec` is a place in `specs`
 {"specs":[],"jobs":[],"queues":[...]}                   the settings of queues, where there are any
 {"specs":[],"jobs":[],"resources":{"gpu":4}}            how much there is to share
+{"specs":[],"jobs":[],"schedules":[...]}                the schedules
 {"specs":[],"jobs":[],"keys":[[identity,7,until,payload], ...]}   jobs that have succeeded once for all
 {"snapshot_end":true,"seq":...,"next_id":...,"jobs":...,"failures":...}     the last line; see failures.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 from jobq.command import BadRecord, Record, stored_size, unknown_keys
 from jobq.job import Job, Spec, Step
 from jobq.options.values import COUNT
-from jobq.queues import QueueSettings
 from jobq.rules.lifecycle import Event
-from jobq.rules.uniqueness import Kept
+from jobq.store.contents import Tables
 from jobq.store.failures import Failures
 from jobq.store.journal import encode_line
 from jobq.store.records import ID, job_record, read_job, read_spec
+from jobq.store.schedules import read_schedule, schedule_record
 from jobq.store.state import Later, StoreState
 from jobq.store.tables import queue_record, read_kept, read_queue, read_resources
 from jobq.store.writer import LINE_BYTES
 
 SNAPSHOT_JOBS = 100  # on one line
-IN_EVERY_LINE = frozenset({"crc", "queues", "keys", "resources"})
+IN_EVERY_LINE = frozenset({"crc", "queues", "keys", "resources", "schedules"})
 IN_ITS_END = frozenset({"crc", "failures"})
 MANY_STEPS = 1000  # of one job's history
 
 
 def snapshot_lines(  # noqa: PLR0917  # all that a snapshot holds
     jobs: Iterable[Job],
-    queues: Iterable[QueueSettings],
-    resources: Mapping[str, int],
-    keys: Sequence[Kept],
+    tables: Tables,
     seq: int,
     next_id: int,
     failures: Failures | None,
     later: Later,
 ) -> Iterator[bytes]:
-    """Yield lines that hold the unfinished ones of these jobs, the queues, and the end mark.
+    """Yield lines that hold the unfinished ones of these jobs, the tables, and the end mark.
 
-    `keys`: of jobs that have left the journal. `failures` None: not known; `later`: as it was read.
+    `failures` None: not known; `later`: as it was read.
     """
     for extra in later.lines:
         yield encode_line({"specs": [], "jobs": [], **extra})
-    if records := [queue_record(settings) for settings in queues]:
+    if records := [queue_record(settings) for settings in tables.queues]:
         yield encode_line({"specs": [], "jobs": [], "queues": records})
-    if resources:
-        yield encode_line({"specs": [], "jobs": [], "resources": resources})
-    for at in range(0, len(keys), SNAPSHOT_JOBS):
-        yield encode_line({"specs": [], "jobs": [], "keys": keys[at : at + SNAPSHOT_JOBS]})
+    if tables.resources:
+        yield encode_line({"specs": [], "jobs": [], "resources": tables.resources})
+    for schedule in tables.schedules:
+        yield encode_line({"specs": [], "jobs": [], "schedules": [schedule_record(schedule)]})
+    for at in range(0, len(tables.keys), SNAPSHOT_JOBS):
+        yield encode_line({"specs": [], "jobs": [], "keys": tables.keys[at : at + SNAPSHOT_JOBS]})
     count = 0
     batch: list[Record] = []
     specs: dict[int, int] = {}
@@ -88,6 +89,8 @@ def apply_snapshot_line(state: StoreState, line: Record) -> bool:
                 state.set_queue(read_queue(record))
             for name, number in read_resources(rest.get("resources", {})).items():
                 state.set_resource(name, number)
+            for schedule in map(read_schedule, rest.get("schedules", [])):
+                state.schedules[schedule.name] = schedule
             state.keys.keep(map(read_kept, rest.get("keys", [])))
             _apply_jobs(state, jobs, [state.shared(read_spec(spec)) for spec in specs])
             return False

@@ -16,6 +16,7 @@ from jobq.rules.order import Waiting
 from jobq.rules.serving import ALL_QUEUES
 from jobq.rules.sharing import wants
 from jobq.rules.uniqueness import Keys, to_keep
+from jobq.schedules import Schedule
 from jobq.store.failures import Tally, was_open
 from jobq.store.indexes import Names, Running
 from jobq.store.records import MOST_ID
@@ -40,6 +41,7 @@ class StoreState:
         self.removed: set[int] = set()  # since the snapshot
         self.queues: dict[str | None, QueueSettings] = {}  # those that differ from the default; None: all queues
         self.limits: dict[str, int] = {}  # of `queues`
+        self.schedules: dict[str, Schedule] = {}
         self.dependents = Dependents()
         self.waiting = Waiting(self.dependents.waits_for)
         self.running = Running()
@@ -143,6 +145,10 @@ class StoreState:
         self.removed &= set(still_there)
         self.moves = 0
         self._specs = {job.spec: job.spec for job in self.jobs.values() if job.spec.extra is None}
+
+    def environments(self) -> set[str]:
+        """Return the digests of the environments that jobs and schedules name."""
+        return {job.spec.env for job in self.jobs.values()} | {one.spec.env for one in self.schedules.values()}
 
     def unfinished(self) -> Iterator[Job]:
         """Yield the jobs that are not in a final state."""

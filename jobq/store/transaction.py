@@ -12,8 +12,10 @@ from jobq.moment import Moment
 from jobq.rules.consequences import consequences
 from jobq.rules.dependencies import Dependents
 from jobq.rules.uniqueness import identity_of
+from jobq.schedules import Schedule
 from jobq.store.journal import encode_line
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
+from jobq.store.schedules import SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.writer import transaction_lines
 
@@ -171,6 +173,11 @@ class Transaction:
         for part in whole.parts():
             self._note(part)
         return self.state.add(whole.first, whole.spec, whole.commands, self._at)
+
+    def set_schedule(self, schedule: Schedule) -> None:
+        """Set a schedule, whose environment has to be there."""
+        self._archive.require_environment(schedule.spec.env)
+        self.record(SetSchedule(schedule))
 
     def remove(self, job_id: int, *, open_failure: bool = False) -> None:
         """Forget a job, with all that follows from it; `open_failure`: it is one."""

@@ -33,6 +33,7 @@ from jobq.worker.housekeeping import Housekeeping
 from jobq.worker.recovery import Recovery
 from jobq.worker.rescue import is_needed, orphans_of_run, rescue
 from jobq.worker.resuming import Resuming
+from jobq.worker.schedules import Schedules
 from jobq.worker.signals import StopSignals
 from jobq.worker.started import Started
 from jobq.worker.stopping import STOP_AFTER, OnStop, Stopping
@@ -94,6 +95,7 @@ class Worker:
             cancels,
             Expiry(context),
             Resuming(context),
+            Schedules(context),
             self._turn,
         ]
 

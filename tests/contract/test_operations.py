@@ -13,11 +13,14 @@ from jobq.moment import Due, Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.rules.uniqueness import Kept
+from jobq.schedules import Schedule
+from jobq.store.contents import Tables
 from jobq.store.format import BASE, FORMAT
 from jobq.store.journal import decode_line
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.records import MISFITS
 from jobq.store.replay import OPERATIONS, apply_line, decode
+from jobq.store.schedules import MarkSchedule, RemoveSchedule, SetSchedule
 from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
 from jobq.store.tables import SetQueue, SetResource
@@ -27,6 +30,7 @@ KEPT = Kept("key:x", 2, 5.0, "digest")
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
 SPEC = Spec("/", "0" * 64, name="kept")
 RUNNING = lifecycle.claim(Job(1, SPEC, "true", 1.0), NOW, owner="w1", supervisor="w1/0")
+NIGHTLY = Schedule("nightly", "0 3 * * *", "UTC", 1.0, SPEC._replace(name=None), "true", paused=True, mark=2.0)
 SAMPLES: dict[str, Operation] = {
     "add": AddJobs(2, SPEC._replace(name=None), ["true", ("echo", "a b")]),
     "move": Move.of(Job(1, SPEC, "true", 1.0), RUNNING),
@@ -34,6 +38,9 @@ SAMPLES: dict[str, Operation] = {
     "remove": RemoveJob(1, open_failure=True),
     "queue": SetQueue(QueueSettings("night", Pause(1.0, "disk is full"))),
     "resource": SetResource("gpu", 4),
+    "schedule": SetSchedule(NIGHTLY),
+    "fired": MarkSchedule.of(NIGHTLY._replace(mark=9.0, last=1, fired=1)),
+    "unschedule": RemoveSchedule("nightly"),
 }
 kinds = pytest.mark.parametrize("kind", OPERATIONS, ids=str)
 
@@ -42,12 +49,13 @@ def state() -> StoreState:
     """A store with one job."""
     made = StoreState()
     made.add(1, SPEC, ["true"], 1.0)
+    made.schedules["nightly"] = NIGHTLY._replace(paused=False)
     return made
 
 
 def seen(known: StoreState) -> Any:
     """All that an operation may change."""
-    tables = known.queues, known.resources, known.keys.kept()
+    tables = known.queues, known.resources, known.keys.kept(), known.schedules
     return known.jobs, known.removed, tables, known.next_id, known.running, known.names, known.failures.count
 
 
@@ -108,9 +116,7 @@ def test_the_settings_of_queues_survive_a_snapshot() -> None:
     before.keys.keep([KEPT])
     lines = snapshot_lines(
         before.jobs.values(),
-        before.queues.values(),
-        {"gpu": 4},
-        [KEPT],
+        Tables.of(before),
         5,
         before.next_id,
         before.failures.now,

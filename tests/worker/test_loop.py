@@ -31,6 +31,7 @@ class Life:
     def __init__(self, store: Store, **settings: object) -> None:
         self.store = store
         self.boot = 1_000.0
+        self.clock_set = 0.0  # seconds that the wall clock was set ahead
         self.moved: list[tuple[int, str]] = []
         self.runner = FakeRunner()
         slots = settings.pop("slots", 2)
@@ -50,7 +51,7 @@ class Life:
     @property
     def now(self) -> Moment:
         """The time of the test."""
-        return Moment(1_700_000_000.0 + self.boot, self.boot, "boot")
+        return Moment(1_700_000_000.0 + self.clock_set + self.boot, self.boot, "boot")
 
     def add(self, *commands: str, **fields: object) -> list[int]:
         """Add jobs of one spec."""

@@ -1,0 +1,165 @@
+"""Schedules as a person sets them. Each change is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jobq import clock
+from jobq.command import Command
+from jobq.errors import NoSchedule, Refused, UsageError
+from jobq.intake import Request, store_request
+from jobq.options.request import check_command
+from jobq.options.values import parse_name
+from jobq.rules.firing import rhythm_of, spec_at
+from jobq.rules.rhythm import instants
+from jobq.schedules import MISSED, OVERLAP, Schedule
+from jobq.settings import local_zone
+from jobq.specs import edited_fields, make_spec
+from jobq.store.environment import EnvironmentGone
+from jobq.store.schedules import MarkSchedule, RemoveSchedule
+from jobq.store.store import Store
+from jobq.store.upgrade import upgrading
+
+TRIES = 10  # of what other processes may interrupt
+NOT_FOR_SCHEDULES = ("name", "at", "delay", "after", "after_any", "after_fail", "hold", "on_conflict", "wait_room")
+
+
+class Timing:
+    """When a schedule fires; None: as it was, or as usual."""
+
+    def __init__(
+        self, when: str | None = None, zone: str | None = None, missed: str | None = None, overlap: str | None = None
+    ) -> None:
+        """Raises UsageError if `missed` or `overlap` is none of the words."""
+        for name, word, words in (("missed", missed, MISSED), ("overlap", overlap, OVERLAP)):
+            if word is not None and word not in words:
+                raise UsageError(f"--{name}: {word!r:.40} is not possible", f"give {', '.join(words)}")
+        self.when = when
+        self.zone = zone
+        self.missed = missed
+        self.overlap = overlap
+
+
+class Schedules:
+    """The schedules of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[Schedule]:
+        """Return the schedules, by name."""
+        return [schedule for _, schedule in sorted(self._store.read().schedules.items())]
+
+    def get(self, name: str) -> Schedule:
+        """Return the schedule of that name. Raises NoSchedule."""
+        return self._get(self._store.read().schedules, name)
+
+    def add(self, name: str, command: Command, timing: Timing, options: Mapping[str, Any]) -> Schedule:
+        """Add a schedule. `options`: those of its jobs, as for `Queue.add`. Raises UsageError, Refused, NotSaved."""
+        name = parse_name(name)
+        check_command(command, 0)
+        if timing.when is None:
+            raise UsageError("no time is given", "write it like: jobq schedule add nightly '0 3 * * *' make backup")
+        now = clock.now().wall
+        zone = timing.zone or local_zone()
+        rhythm_of(timing.when, zone, now)  # raises for what can't be read
+        missed = timing.missed or "once"
+        overlap = timing.overlap or ("queue" if missed == "all" else "skip")
+
+        def make(known: Mapping[str, Schedule]) -> Schedule:
+            if name in known:
+                raise Refused(f"there is a schedule {name} already", f"'jobq schedule update {name}' changes it")
+            spec = make_spec(self._store, options)
+            return Schedule(name, str(timing.when), zone, now, spec, command, missed, overlap, mark=now)
+
+        return self._set(make)
+
+    def update(self, name: str, command: Command | None, timing: Timing, options: Mapping[str, Any]) -> Schedule:
+        """Change a schedule. If its times change, it begins anew from now. Raises UsageError, NoSchedule, NotSaved."""
+        now = clock.now().wall
+        if command is not None:
+            check_command(command, 0)
+        fields, variables = edited_fields(self._store, options)
+        if variables:
+            raise UsageError("the environment of a schedule can't be changed", "remove it and add it again")
+
+        def make(known: Mapping[str, Schedule]) -> Schedule:
+            before = self._get(known, name)
+            after = before._replace(
+                when=timing.when or before.when,
+                zone=timing.zone or before.zone,
+                missed=timing.missed or before.missed,
+                overlap=timing.overlap or before.overlap,
+                spec=before.spec._replace(**fields),
+                command=before.command if command is None else command,
+            )
+            if (after.when, after.zone) != (before.when, before.zone):
+                rhythm_of(after.when, after.zone, now)
+                after = after._replace(start=now, mark=now, trouble="")
+            return after
+
+        return self._set(make)
+
+    def pause(self, name: str, *, paused: bool) -> bool:
+        """Let a schedule fire no more, or again from now on. Return False if it was so. Raises NoSchedule, NotSaved."""
+        was = self.get(name).paused
+        now = clock.now().wall
+
+        def make(known: Mapping[str, Schedule]) -> Schedule:
+            before = self._get(known, name)
+            mark = before.mark if paused else max(before.mark, now)  # what it would have fired meanwhile is no miss
+            return before._replace(paused=paused, mark=mark) if before.paused is not paused else before
+
+        self._set(make)
+        return was is not paused
+
+    def remove(self, name: str) -> None:
+        """Forget a schedule; its jobs stay. Raises NoSchedule, NotSaved."""
+
+        def remove() -> None:
+            with self._store.transaction(clock.now().wall) as changes:
+                self._get(changes.state.schedules, name)
+                changes.record(RemoveSchedule(name))
+
+        upgrading(self._store, remove)
+
+    def run(self, name: str) -> int:
+        """Add a job of the schedule now, beside its times, and return its id. Raises NoSchedule, Refused, NotSaved."""
+        now = clock.now()
+
+        def run() -> int:
+            with self._store.transaction(now.wall) as changes:
+                schedule = self._get(changes.state.schedules, name)
+                request = Request(spec_at(schedule, now.wall, now, behind=None), [schedule.command])
+                (job_id,) = store_request(self._store, changes, request, now).ids
+                changes.record(MarkSchedule.of(schedule._replace(last=job_id, fired=schedule.fired + 1)))
+            return job_id
+
+        return upgrading(self._store, run)
+
+    def upcoming(self, schedule: Schedule, count: int) -> list[float]:
+        """Return the next instants at which it fires (seconds since 1970), from now on. Raises UsageError."""
+        rhythm = rhythm_of(schedule.when, schedule.zone, schedule.start)
+        return instants(rhythm, max(schedule.mark, clock.now().wall), float("inf"), count)
+
+    @staticmethod
+    def _get(known: Mapping[str, Schedule], name: str) -> Schedule:
+        if name not in known:
+            raise NoSchedule(name)
+        return known[name]
+
+    def _set(self, make: Callable[[Mapping[str, Schedule]], Schedule]) -> Schedule:
+        def set_it() -> Schedule:
+            with self._store.transaction(clock.now().wall) as changes:
+                after = make(changes.state.schedules)
+                if changes.state.schedules.get(after.name) != after:
+                    changes.set_schedule(after)
+            return after
+
+        for _ in range(TRIES):
+            try:
+                return upgrading(self._store, set_it)
+            except EnvironmentGone:
+                continue  # it was removed between its capture and the change
+        return upgrading(self._store, set_it)
