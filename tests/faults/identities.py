@@ -74,12 +74,13 @@ SEEDS = [
         fault="who answers for a key is looked up before the lock is taken",
         file="adding.py",
         old="    with store.transaction(now.wall) as transaction:\n        added: list[Added] = [",
-        new="    early = {\n"
-        "        identity_of(r.spec, c): known_job(store.read(), r.spec, identity_of(r.spec, c) or '', now)\n"
+        new="    import jobq.intake as i\n"
+        "    early = {\n"
+        "        i.identity_of(r.spec, c): i.known_job(store.read(), r.spec, i.identity_of(r.spec, c) or '', now)\n"
         "        for r in requests for c in r.commands\n"
         "    }\n"
         "    with store.transaction(now.wall) as transaction:\n"
-        "        globals()['known_job'] = lambda _state, _spec, identity, _now: early.get(identity)\n"
+        "        i.known_job = lambda _state, _spec, identity, _now: early.get(identity)\n"
         "        added: list[Added] = [",
         caught_by="one-key-many-adders",
     ),
