@@ -23,7 +23,9 @@ from jobq.views.data import envelope
 
 Selectors = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @STATE (as in @failed)."),
+    typer.Argument(
+        metavar="[JOB]...", help="Ids, ranges (3-7), names, @ (the last added), @STATE, @queue=NAME, @label=NAME=VALUE."
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for each job.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Selectors, Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.selecting import selects_jobs
 from jobq.errors import UsageError
 from jobq.options.selectors import Selected, Wanted, select_one
 
 
+@selects_jobs
 def move(
     context: typer.Context,
-    jobs: Selectors = None,
+    jobs: Wanted,
     *,
     top: Annotated[bool, typer.Option("--top", help="Before all others of the queue.")] = False,
     before: Annotated[str | None, typer.Option("--before", metavar="JOB", help="Right before this job.")] = None,
@@ -31,7 +33,7 @@ def move(
             "give one, as in: 'jobq move 7 --top', 'jobq move 7 --before 5'",
         )
     queue = queue_of(context)
-    selected = resolve(queue, Wanted(jobs or ()), "'jobq move 7 --top'")
+    selected = resolve(queue, jobs, "'jobq move 7 --top'")
     if not selected.ids:
         return
     anchor = None

@@ -10,7 +10,10 @@ from jobq.errors import NotFound, UsageError
 from jobq.job import Job, State
 
 LONGEST_ID = 18  # digits
-FORMS = "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state)"
+FORMS = (
+    "an id (7), a range (3-7), a name, @ (the last added), @~1 (the one before), @failed (any state), @queue=NAME,"
+    " @label=NAME=VALUE"
+)
 
 
 class Range(NamedTuple):
@@ -42,7 +45,22 @@ class InState(NamedTuple):
     is_one: bool = False
 
 
-Selector = Range | Named | Added | InState
+class InQueue(NamedTuple):
+    """The unfinished jobs of a queue."""
+
+    queue: str
+    is_one: bool = False
+
+
+class Labelled(NamedTuple):
+    """All jobs with a label; value None: any."""
+
+    name: str
+    value: str | None
+    is_one: bool = False
+
+
+Selector = Range | Named | Added | InState | InQueue | Labelled
 
 
 class Filters(NamedTuple):
@@ -102,6 +120,12 @@ def parse(word: str) -> Selector:
         return Range(_number(low), _number(high))
     if not word.startswith("@"):
         return Named(word)
+    kind, _, rest = word[1:].partition("=")
+    if rest and kind == "queue":
+        return InQueue(rest)
+    if rest and kind == "label":
+        name, equals, value = rest.partition("=")
+        return Labelled(name, value if equals else None)
     back = "0" if word == "@" else word.removeprefix("@~")
     if back.isdecimal():
         return Added(_number(back))

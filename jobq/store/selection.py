@@ -8,7 +8,18 @@ from itertools import chain
 
 from jobq.errors import NotFound
 from jobq.job import Job
-from jobq.options.selectors import NO_FILTERS, Added, Filters, InState, Named, Range, Selected, Selector
+from jobq.options.selectors import (
+    NO_FILTERS,
+    Added,
+    Filters,
+    InQueue,
+    InState,
+    Labelled,
+    Named,
+    Range,
+    Selected,
+    Selector,
+)
 from jobq.rules.dependencies import parents_of
 from jobq.store.store import Store
 
@@ -47,6 +58,12 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
                 was = f": job {job_id} was removed" if job_id >= 1 else ": none was added yet" if back == 0 else ""
                 raise NotFound(f"@{f'~{back}' if back else ''}{was}")
             return [job_id]
+        case InQueue(queue):
+            return sorted(job.id for job in store.state.unfinished() if job.spec.queue == queue)
+        case Labelled(label, value):
+            wanted = Filters(labels=((label, value),))
+            every = chain(store.finished_jobs(), store.state.unfinished())
+            return sorted(job.id for job in every if wanted.match(job))
         case InState(state):
             jobs: Iterator[Job] = store.finished_jobs() if state.final else store.state.unfinished()
             return sorted(job.id for job in jobs if job.state is state)

@@ -79,3 +79,17 @@ def test_a_time_in_the_past_is_the_last_one() -> None:
     assert past_instant("mon 0:00", duration) <= now.timestamp()
     with pytest.raises(UsageError):
         past_instant("once", duration)
+
+
+def test_queues_and_labels_are_words_too(three: Cli) -> None:
+    three("add", "-q", "elsewhere", "--label", "sweep=7", "true", ":::", "a", "b")
+    first = three.queue.jobs()[-2].id
+    assert three("list", "@queue=elsewhere", "--json").stdout.count('"id"') == 2
+    after = three.id("--after", "@label=sweep=7", "--after-any", "@queue=elsewhere", "true")
+    spec = three.queue.job(after).spec
+    assert (spec.after, spec.after_any) == ((first, first + 1), (first, first + 1))
+    assert three("list", "@label=sweep", "--json").stdout.count('"id"') == 2
+    assert "names no job" in three("add", "--after", "@queue=empty", "true").stderr
+    assert "does not name jobs" in three("list", "@colour=red", code=2).stderr
+    three("move", "--label", "sweep=7", "--before", "1")
+    assert three.queue.job(first).history[-1].event == "move"
