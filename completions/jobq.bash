@@ -46,6 +46,7 @@ _jobq() {
         "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "edit --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "move --state"|"move -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "schedule --priority"|"schedule -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "schedule --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
         "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
@@ -250,6 +251,11 @@ _jobq() {
         "edit --env"|"edit -e") return ;;
         "edit --env-file") _jobq_files; return ;;
         "move --before") return ;;
+        "move --queue"|"move -q") return ;;
+        "move --label") return ;;
+        "move --grep") return ;;
+        "move --since") return ;;
+        "move --until") return ;;
         "pause --reason") return ;;
         "pause --for") return ;;
         "queue --limit") return ;;
@@ -310,11 +316,11 @@ _jobq() {
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "move") words="--top --before --verbose -v --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "move") words="--top --before --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --for --help -h" ;;
         "resume") words="--help -h" ;;
         "queue") words="set rm --json --help -h --limit --capacity" ;;
-        "schedule") words="add show update pause resume rm run next why --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --stdin --stderr --cwd -C --env -e --env-file --when -n" ;;
+        "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --stdin --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -89,6 +89,7 @@ MODULES = {  # command -> module and function; imported when needed
     **{f"schedule {name}": f"schedule.{name}" for name in ("add", "show", "update", "pause", "resume", "rm", "run")},
     "schedule next": "schedule.next_",
     "schedule why": "schedule.why_",
+    "schedule import": "schedule_import.import_",
     "resource": "resource.resource",
     "ack": "ack.ack",
     "rm": "rm.rm",
