@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--on-conflict|--on-stop|--overlap|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--on-conflict|--on-stop|--overlap|--pid|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -151,6 +151,7 @@ _jobq() {
         "worker --queue"|"worker -q") return ;;
         "worker --stop-after") return ;;
         "worker --on-stop") return ;;
+        "slots --pid") return ;;
         "list --queue"|"list -q") return ;;
         "list --label") return ;;
         "list --grep") return ;;
@@ -301,11 +302,12 @@ _jobq() {
         "rm --until") return ;;
     esac
     case "$command" in
-        "") words="add call run worker list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion --store --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
+        "slots") words="--pid --help -h" ;;
         "list") words="--all -a --tree --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "log") words="--follow -f --tail --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion
+set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -135,6 +135,9 @@ complete -c jobq -n '__fish_seen_subcommand_from worker' -l drain -d 'Exit when 
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l stop-after -x -d 'Time for running jobs after the signal to stop'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l on-stop -x -d 'Then leave running jobs alone, or hand them back'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l help -s h -d 'Show the help'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a slots -d 'Change how many jobs a worker runs at once'
+complete -c jobq -n '__fish_seen_subcommand_from slots' -l pid -x -d 'Which worker, if there are several'
+complete -c jobq -n '__fish_seen_subcommand_from slots' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a list -d 'Show unfinished jobs and the last 20 finished'
 complete -c jobq -n '__fish_seen_subcommand_from list' -l all -s a -d 'Show every finished job'
 complete -c jobq -n '__fish_seen_subcommand_from list' -l tree -d 'Show each job below a job that it is after'

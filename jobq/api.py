@@ -180,6 +180,10 @@ class Queue:
         root = self._store.existing()
         return presence.live(root) if root is not None else []
 
+    def set_slots(self, worker: LiveWorker, count: int) -> None:
+        """Let a live worker run so many jobs at once from now on. Raises NotSaved."""
+        presence.order_slots(self._store.root, worker.token, count)
+
     def situation(self, jobs: Iterable[Job]) -> Situation:
         """Return the facts beside these jobs, which were just read: workers, pauses, the time."""
         return survey(self._store, jobs, clock.now())
@@ -265,10 +269,7 @@ class Queue:
         seen: Job | None = None,
         **options: Unpack[JobOptions],
     ) -> Changed:
-        """Change these options of waiting jobs, and what they run. Raises UsageError, NotFound, NotSaved.
-
-        `seen`: the job as it was when that was decided; if it has changed since, the edit is refused.
-        """
+        """Change waiting jobs, unless they are not as `seen` any more. Raises UsageError, NotFound, NotSaved."""
         if command is not None:
             check_command(command, 0)
         fields, variables = edited_fields(self._store, options)

@@ -69,6 +69,7 @@ MODULES = {  # command -> module and function; imported when needed
     "call": "call.call",
     "run": "run.run",
     "worker": "worker.worker",
+    "slots": "slots.slots",
     "list": "list.list_",
     "show": "show.show",
     "log": "log.log",

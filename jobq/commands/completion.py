@@ -15,6 +15,7 @@ TAKES = {
     "call": "",
     "run": "command",
     "worker": "",
+    "slots": "",
     "doctor": "",
     "pause": "",
     "resume": "",

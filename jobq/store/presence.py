@@ -4,6 +4,7 @@
     workers/<token>/bell     a FIFO; a byte in it wakes the worker
     workers/<token>/serves   the worker's description of itself, one sealed line:
                              {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
+    workers/<token>/slots    the number of slots that it was told to use: {"slots":8}, sealed
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
     workers/<token>/child.py  its copy of the script that calls functions (see jobq/engine/local/caller.py)
 
@@ -15,10 +16,10 @@ from __future__ import annotations
 
 import os
 
-from jobq.errors import Planted, StoreError
+from jobq.errors import NotSaved, Planted, StoreError
 from jobq.rules.serving import LiveWorker
-from jobq.sealed import from_json, is_whole
-from jobq.store.folder import Folder
+from jobq.sealed import from_json, is_whole, seal, to_json
+from jobq.store.folder import Folder, write_all
 from jobq.store.lock import is_held
 from jobq.system import LockRecord, is_suspended, open_fifo, open_plain
 
@@ -26,6 +27,7 @@ WORKERS = "workers"
 LOCK = "lock"
 WAKEUP = "bell"
 SERVES = "serves"
+SLOTS = "slots"
 MOST_SERVES = 1 << 20  # bytes of a `serves` file that are read
 ANY_JOB = "w"
 OWN_JOBS = "r"
@@ -100,6 +102,38 @@ def described(root: Folder, token: str) -> LiveWorker:
                 token, queues=queues, slots=slots, pid=pid, since=since, stopping=stopping, suspended=suspended
             )
     return LiveWorker(token)
+
+
+def order_slots(root: Folder, token: str, count: int) -> None:
+    """Tell a worker to use so many slots from now on, and wake it. Raises NotSaved."""
+    try:
+        fd = root.file(f"{WORKERS}/{token}/{SLOTS}", os.O_WRONLY | os.O_CREAT)
+        try:
+            write_all(fd, seal(to_json({"slots": count})[:-1].encode("ascii")), 0)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise NotSaved(f"{root.path}/{WORKERS}/{token}/{SLOTS}", e) from None
+    notify_one(root, token)
+
+
+def ordered_slots(root: Folder, token: str) -> int | None:
+    """Return the number of slots that a worker was told to use; None: it was not told."""
+    try:
+        fd = open_plain(f"{WORKERS}/{token}/{SLOTS}", os.O_RDONLY, dir_fd=root.fd)
+    except OSError:
+        return None
+    try:
+        line = os.read(fd, MOST_SERVES).partition(b"\n")[0]
+        record = from_json(line.decode("ascii")) if is_whole(line) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    finally:
+        os.close(fd)
+    match record:
+        case {"slots": int() as count} if count > 0:
+            return count
+    return None
 
 
 def is_copied(root: Folder, token: str) -> bool:

@@ -148,6 +148,11 @@ class Registration:
             os.close(fd)
         os.rename(new, f"{path}/{SERVES}")
 
+    def record_slots(self, count: int) -> None:
+        """Record that the worker uses so many slots. Raises OSError."""
+        self._serves["slots"] = count
+        self._describe(self.path)
+
     def record_stop(self) -> None:
         """Record that the worker takes no more jobs. If the disk refuses it, the next call tries again."""
         if self._serves["stopping"]:

@@ -39,6 +39,10 @@ class Width:
         self._wider_at = float("-inf")
         self.slots = most
 
+    def set(self, most: int) -> None:
+        """Use so many from now on."""
+        self._most = self.slots = most
+
     def narrow(self, boot: float) -> None:
         """Halve it: jobs could not start for lack of processes, memory, descriptors or disk space. `boot`: seconds."""
         self.slots = max(1, self.slots // 2)

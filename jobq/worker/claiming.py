@@ -50,6 +50,11 @@ class Claiming:
             state.waiting.push(job)
         return found
 
+    def resize(self, slots: int) -> None:
+        """Use so many slots from now on."""
+        self._slots = slots
+        self.width.set(slots)
+
     def pass_over(self, job: Job, why: str, now: Moment) -> None:
         """Pass over the job for PASS_OVER seconds: it could not start, and others could."""
         self._passed_over[job.id] = now.boot + PASS_OVER, why

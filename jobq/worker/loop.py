@@ -32,6 +32,7 @@ from jobq.worker.expiry import Expiry
 from jobq.worker.housekeeping import Housekeeping
 from jobq.worker.recovery import Recovery
 from jobq.worker.rescue import is_needed, orphans_of_run, rescue
+from jobq.worker.resizing import Resizing
 from jobq.worker.resuming import Resuming
 from jobq.worker.schedules import Schedules
 from jobq.worker.signals import StopSignals
@@ -71,7 +72,6 @@ class Worker:
         store.read()
         self.network = check_workers_place(store.path, store.header)
         self.store = store
-        self.slots = slots
         self.drain = drain
         self.left: list[Job] = []  # jobs that still run now that it has left
         registration = Registration(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
@@ -88,6 +88,7 @@ class Worker:
         then = OnStop.HAND_BACK if own_jobs or not runner.outlives else on_stop
         self._stopping = Stopping(context, cancels, after=stop_after, then=then)
         self._turn = Turn(context, self._claiming, started, cancels, followed=followed)
+        self._resizing = Resizing(context, self._claiming, slots)
         self._duties: list[Duty] = [
             Housekeeping(context, recovery),
             recovery,
@@ -96,6 +97,7 @@ class Worker:
             Expiry(context),
             Resuming(context),
             Schedules(context),
+            self._resizing,
             self._turn,
         ]
 
@@ -105,6 +107,11 @@ class Worker:
         context = self._context
         hindrance = [context.hindrance] if context.hindrance else []
         return "; ".join([*hindrance, *context.runner.troubles(), *self._claiming.troubles(), *context.held])
+
+    @property
+    def slots(self) -> int:
+        """The number of jobs that it runs at once."""
+        return self._resizing.slots
 
     @property
     def token(self) -> str:
