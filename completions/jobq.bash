@@ -151,6 +151,8 @@ _jobq() {
         "worker --queue"|"worker -q") return ;;
         "worker --stop-after") return ;;
         "worker --on-stop") return ;;
+        "worker --pid") return ;;
+        "worker --tail") return ;;
         "slots --pid") return ;;
         "list --queue"|"list -q") return ;;
         "list --label") return ;;
@@ -306,7 +308,7 @@ _jobq() {
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "worker") words="--jobs -j --queue -q --drain --stop-after --on-stop --help -h" ;;
+        "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --json" ;;
         "slots") words="--pid --help -h" ;;
         "list") words="--all -a --tree --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

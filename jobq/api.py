@@ -26,16 +26,15 @@ from jobq.python.results import LARGEST, Result, result_of, returned
 from jobq.rules import lifecycle
 from jobq.rules.dependencies import parents_of
 from jobq.rules.reasons import Situation
-from jobq.rules.serving import LiveWorker
 from jobq.rules.waits import time_waited
 from jobq.scheduling import Schedules
 from jobq.settings import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
-from jobq.store import presence
 from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
 from jobq.tables import Queues, Resources
+from jobq.workers import Workers
 
 if TYPE_CHECKING:
     from jobq.store.check import Health
@@ -51,6 +50,7 @@ class Queue:
         self.queues = Queues(self._store)
         self.resources = Resources(self._store)
         self.schedules = Schedules(self._store)
+        self.workers = Workers(self._store)
 
     @property
     def path(self) -> str:
@@ -174,15 +174,6 @@ class Queue:
         """Return the number of open failures (not requeued, removed or acknowledged), and the last, newest first."""
         self._store.read()
         return open_failures(self._store, most)
-
-    def live_workers(self) -> list[LiveWorker]:
-        """Return the live workers that take any job, and what each serves."""
-        root = self._store.existing()
-        return presence.live(root) if root is not None else []
-
-    def set_slots(self, worker: LiveWorker, count: int) -> None:
-        """Let a live worker run so many jobs at once from now on. Raises NotSaved."""
-        presence.order_slots(self._store.root, worker.token, count)
 
     def situation(self, jobs: Iterable[Job]) -> Situation:
         """Return the facts beside these jobs, which were just read: workers, pauses, the time."""

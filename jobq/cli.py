@@ -69,6 +69,8 @@ MODULES = {  # command -> module and function; imported when needed
     "call": "call.call",
     "run": "run.run",
     "worker": "worker.worker",
+    **{f"worker {name}": f"workers.{name}" for name in ("stop", "log")},
+    "worker list": "workers.list_",
     "slots": "slots.slots",
     "list": "list.list_",
     "show": "show.show",

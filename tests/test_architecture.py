@@ -31,7 +31,7 @@ LAYERS = [
     ["intake"],
     ["worker"],
     ["waiting"],
-    ["changes", "adding", "tables"],
+    ["changes", "adding", "tables", "workers"],
     ["specs"],
     ["scheduling"],
     ["api"],

@@ -14,7 +14,7 @@ TAKES = {
     "add": "command",
     "call": "",
     "run": "command",
-    "worker": "",
+    "worker": "words",
     "slots": "",
     "doctor": "",
     "pause": "",

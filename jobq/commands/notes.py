@@ -16,7 +16,7 @@ def warn_unserved(queue: Queue, names: Iterable[str], known: Collection[str] = (
     The change itself is done by now, so this never fails.
     """
     try:
-        workers, pauses = queue.live_workers(), queue.queues.recorded_pauses()
+        workers, pauses = queue.workers.all(), queue.queues.recorded_pauses()
     except (OSError, StoreError):
         return set(known)
     reasons = {why for name in names for why in (paused_note(name, pauses), unserved_note(name, workers)) if why}

@@ -34,7 +34,7 @@ def queue(context: typer.Context, *, json: Json = False) -> None:
     counts: dict[str, Counter[State]] = {}
     for job in own.jobs():
         counts.setdefault(job.spec.queue, Counter())[job.state] += 1
-    workers, pauses, settings = own.live_workers(), own.queues.pauses(), own.queues.all()
+    workers, pauses, settings = own.workers.all(), own.queues.pauses(), own.queues.all()
     served = {name for worker in workers for name in worker.queues or ()}
     rows = [
         QueueRow(

@@ -263,5 +263,5 @@ def last_jobs(queue: Queue, schedules: list[Schedule]) -> dict[int, Job]:
 
 def tell_no_worker(queue: Queue) -> None:
     """Print that nothing fires without a worker."""
-    if not queue.live_workers():
+    if not queue.workers.all():
         info("no worker is running, so nothing fires; 'jobq worker' starts one")

@@ -10,14 +10,15 @@ from jobq.commands.common import exit_with, queue_of
 from jobq.commands.notes import tell_pauses
 from jobq.commands.options import value_of
 from jobq.durations import duration
-from jobq.errors import UsageError
+from jobq.errors import Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.options.values import parse_name
 from jobq.system import usable_cpus
-from jobq.views.console import info, is_terminal
+from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
 
 if TYPE_CHECKING:
+    from jobq.worker.background import Parting
     from jobq.worker.stopping import OnStop
 
 
@@ -38,6 +39,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
     stop_after: Annotated[
         str, typer.Option("--stop-after", metavar="TIME", help="Time for running jobs after the signal to stop.")
     ] = "30s",
+    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background, also after a logout.")] = False,
     on_stop: Annotated[
         str | None,
         typer.Option(
@@ -54,23 +56,34 @@ def worker(  # noqa: PLR0917  # an option a parameter
     worker adopts them; after TERM, they are stopped and handed back, which uses up no retry. A second ^C or TERM stops
     all jobs at once and hands them back.
 
-    Examples: jobq worker -j 4; jobq worker -q gpu --drain
+    Examples: jobq worker -j 4; jobq worker -q gpu --drain; jobq worker --detach
     """
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `run`
 
     queue = queue_of(context)
     after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
+    served = [value_of("--queue", parse_name, name) for name in queues] if queues else None
+    parting = None
+    if detach:
+        from jobq.worker.background import Parting  # noqa: PLC0415
+
+        parting = Parting(queue.workers.open_log())
+        if parting.pid:
+            tell_started(parting)
+            return
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
         work = queue.worker(
             slots=slots or usable_cpus(),
-            queues=[value_of("--queue", parse_name, name) for name in queues] if queues else None,
+            queues=served,
             drain=drain,
             stop_after=after,
             on_stop=policy,
             report=watch.report,
             idle=lambda: watch.refresh(work, stops=signals.count),  # type: ignore[has-type]
         )
+        if parting is not None:
+            parting.tell_ready()
         if work.network:
             watch.remark(
                 f"the store is on a network filesystem ({work.network}), where locks may fail: use a local disk"
@@ -86,6 +99,14 @@ def worker(  # noqa: PLR0917  # an option a parameter
             info("stopped with work left")
             exit_with(TRY_AGAIN)
         exit_with(int(work.failed > 0))
+
+
+def tell_started(parting: Parting) -> None:
+    """Print that the worker in the background runs. Raises Refused if it does not."""
+    if not parting.is_ready():
+        raise Refused("the worker did not start", "'jobq worker log --tail 5' shows why")
+    out(str(parting.pid))
+    info("the worker runs in the background: 'jobq worker log' shows what it prints, 'jobq worker stop' ends it")
 
 
 def policy_of(text: str | None) -> OnStop | None:

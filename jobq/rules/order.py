@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from jobq.job import Job, Spec, State
 from jobq.moment import Due, Moment
 from jobq.rules import retry
-from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of, rank_of, waited
+from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of, is_of, rank_of, waited
 from jobq.rules.serving import ALL_QUEUES
 from jobq.rules.sharing import PATIENCE, Shared, wants
 from jobq.rules.timers import Timers, smallest
@@ -111,6 +111,8 @@ class Waiting:
     def park(self, reason: str, job_ids: Collection[int], jobs: Mapping[int, Job]) -> None:
         """Pass over these jobs for this reason; those that were parked for it before, and are not now, come back."""
         before = self._parked.get(reason, frozenset())
+        if not before and not job_ids:
+            return
         self._parked[reason] = frozenset(job_ids)
         for job_id in before.difference(job_ids):
             job = jobs.get(job_id)
@@ -118,7 +120,10 @@ class Waiting:
                 self.push(job)
 
     def _is_parked(self, job_id: int) -> bool:
-        return any(job_id in parked for parked in self._parked.values())
+        for parked in self._parked.values():  # noqa: SIM110  # claims ask this most often
+            if job_id in parked:
+                return True
+        return False
 
     def wake(self, jobs: Mapping[int, Job], now: Moment) -> float | None:
         """Make ready the jobs that have become due. Return the seconds until the next one is due, or None."""
@@ -158,28 +163,30 @@ class Waiting:
         is passed over, until it has waited for so long (`PATIENCE`) that those behind it have to wait for it.
         """
         limits = limits or {}
-        taken: Counter[str] = Counter()
+        taken: dict[str, int] = {}
         for _ in range(count):
-            best: Job | None = None
+            best: tuple[Job, Rank] | None = None
             for rank in list(self._ready):
                 queue = rank.queue
                 if not may_claim(queue, rank.runner, runner, queues) or is_paused(queue, paused):
                     continue
-                if queue in limits and self.running[queue] + taken[queue] >= limits[queue]:
+                if queue in limits and self.running[queue] + taken.get(queue, 0) >= limits[queue]:
                     continue
                 job = self._first(rank, jobs, now)
                 if job is None or (min(rank.slots, slots) > free and waited(job, now) <= PATIENCE):
                     continue
-                if best is None or claim_key(job) < claim_key(best):
-                    best = job
-            if best is None or min(best.spec.slots, slots) > free:
+                if best is None or claim_key(job) < claim_key(best[0]):
+                    best = job, rank
+            if best is None or min(best[1].slots, slots) > free:
                 return
-            heap = self._ready[rank_of(best)]
-            while heap and heap[0] == entry_of(best):  # it may be there twice
+            job, rank = best
+            heap = self._ready[rank]
+            entry = heap[0]
+            while heap and heap[0] == entry:  # it may be there twice
                 heappop(heap)
-            taken[best.spec.queue] += 1
-            free -= min(best.spec.slots, slots)
-            yield best
+            taken[rank.queue] = taken.get(rank.queue, 0) + 1
+            free -= min(rank.slots, slots)
+            yield job
 
     def about_ready(
         self, *, runner: str | None = None, queues: Collection[str] | None = None, paused: Collection[str] = ()
@@ -210,7 +217,7 @@ class Waiting:
             if (
                 job is not None
                 and entry_of(job) == heap[0]
-                and rank_of(job) == rank
+                and is_of(job, rank)
                 and is_ready(job, now)
                 and not self._waits_for(job)
                 and not self._is_parked(job.id)

@@ -28,6 +28,18 @@ def rank_of(job: Job) -> Rank:
     return Rank(spec.queue, job.runner, spec.priority, spec.slots, job.place is not None)
 
 
+def is_of(job: Job, rank: Rank) -> bool:
+    """Return True if this is the rank of the job. Claims ask it most often, so it makes no rank to compare."""
+    spec = job.spec
+    return (
+        spec.queue == rank.queue
+        and spec.priority == rank.priority
+        and spec.slots == rank.slots
+        and job.runner == rank.runner
+        and (job.place is not None) is rank.moved
+    )
+
+
 def entry_of(job: Job) -> Entry:
     """Return what stands for the job in the heap of its rank."""
     return job.id if job.place is None else (job.place, job.id)

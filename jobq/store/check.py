@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.rules.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, pauses, presence, retention
+from jobq.store import compaction, environment, finished, pauses, presence, retention, worker_log
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
@@ -37,6 +37,8 @@ OURS = frozenset(
         compaction.COMPACT_LOCK,
         retention.NOTE,
         pauses.NOTE,
+        worker_log.NAME,
+        worker_log.OLDER,
     }
 )
 

@@ -9,7 +9,7 @@ To change the format:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
@@ -119,12 +119,23 @@ def _build(kind: type[R], fields: Record) -> R:
         raise BadRecord(str(e)) from None
 
 
-def _record(value: Spec | Ending | Attempt | Job, names: dict[str, Rule]) -> Record:
-    defaults = value._field_defaults
-    record = {}
-    for name in names:
-        field = getattr(value, name)
-        if name not in defaults or field != defaults[name]:
+REQUIRED = object()  # differs from every value
+
+
+def _plan(kind: type[Spec | Ending | Attempt | Job], names: Iterable[str]) -> list[tuple[int, str, Any]]:
+    """Return for each stored field its place in the value, its name and its default."""
+    return [(kind._fields.index(name), name, kind._field_defaults.get(name, REQUIRED)) for name in names]
+
+
+SPEC_PLAN, ENDING_PLAN = _plan(Spec, SPEC_FIELDS), _plan(Ending, ENDING_FIELDS)
+ATTEMPT_PLAN, CHANGING_PLAN = _plan(Attempt, ATTEMPT_FIELDS), _plan(Job, CHANGING_FIELDS)
+
+
+def _record(value: Spec | Ending | Attempt | Job, plan: list[tuple[int, str, Any]]) -> Record:
+    record: Record = {}
+    for place, name, default in plan:
+        field = value[place]
+        if field is not default and field != default:
             record[name] = field
     if value.extra:
         record.update(value.extra)
@@ -138,7 +149,7 @@ def format_of(spec: Spec) -> int:
 
 def spec_record(spec: Spec) -> Record:
     """`spec` as stored."""
-    record = _record(spec, SPEC_FIELDS)
+    record = _record(spec, SPEC_PLAN)
     if spec.vars:
         record["vars"] = dict(spec.vars)
     return record
@@ -162,9 +173,9 @@ def read_spec(record: object) -> Spec:
 
 def attempt_record(attempt: Attempt) -> Record:
     """`attempt` as stored, with its ending."""
-    record = _record(attempt, ATTEMPT_FIELDS)
+    record = _record(attempt, ATTEMPT_PLAN)
     if attempt.ending is not None:
-        record["ending"] = _record(attempt.ending, ENDING_FIELDS)
+        record["ending"] = _record(attempt.ending, ENDING_PLAN)
     return record
 
 
@@ -197,7 +208,7 @@ def _member(kind: type[M], value: Any) -> M:
 
 def changing_record(job: Job) -> Record:
     """All of `job` that moves, except attempts and history, which only grow."""
-    return _record(job, CHANGING_FIELDS)
+    return _record(job, CHANGING_PLAN)
 
 
 def apply_changing(job: Job, record: object, attempts: tuple[Attempt, ...], history: tuple[Step, ...]) -> Job:

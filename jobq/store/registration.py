@@ -80,6 +80,7 @@ class Registration:
         self.token = (OWN_JOBS if own_jobs else ANY_JOB) + os.urandom(6).hex()
         self.root = root
         self._lock_fd = self.wakeup_fd = -1
+        self.was_woken = False  # since somebody has looked
         self._register()
 
     def mend(self) -> bool:
@@ -166,8 +167,10 @@ class Registration:
     def drain(self) -> None:
         """Read all wakeups out of the FIFO."""
         try:
-            while len(os.read(self.wakeup_fd, 4096)) == 4096:
-                pass
+            while data := os.read(self.wakeup_fd, 4096):
+                self.was_woken = True
+                if len(data) < 4096:
+                    break
         except BlockingIOError:
             pass
 

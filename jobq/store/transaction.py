@@ -63,6 +63,7 @@ class Transaction:
         """`at`: wall clock of the changes."""
         self.state = state
         self._at = at
+        self._moment = Moment(at, 0.0, "")
         self._format = store_format
         self._archive = archive
         self._seq = state.seq + 1
@@ -154,8 +155,8 @@ class Transaction:
         """Make one change; return those that follow from it."""
         before = self.state.jobs.get(job.id)
         whole = whole or (before is not None and job.spec is not before.spec and job.spec != before.spec)
-        more = list(consequences(self, before or was, job, Moment(self._at, 0.0, "")))
-        if any(other.skipped_for == job.id for other in more):
+        more = list(consequences(self, before or was, job, self._moment))
+        if more and any(other.skipped_for == job.id for other in more):
             job = job._replace(skips=True)
         if before is None and not whole:
             self._archive.require_environment(job.spec.env)
@@ -182,7 +183,7 @@ class Transaction:
     def remove(self, job_id: int, *, open_failure: bool = False) -> None:
         """Forget a job, with all that follows from it; `open_failure`: it is one."""
         before = self.state.jobs.get(job_id)
-        more = list(consequences(self, before, None, Moment(self._at, 0.0, "")))
+        more = list(consequences(self, before, None, self._moment))
         self.record(RemoveJob(job_id, open_failure=open_failure and before is None))
         self._follow([more[::-1]])
 

@@ -18,6 +18,9 @@ class Resizing:
 
     def step(self, now: Moment) -> float:  # noqa: ARG002
         """Look whether a number was asked for. Raises OSError."""
+        if not self._context.registration.was_woken:
+            return float("inf")
+        self._context.registration.was_woken = False
         wanted = presence.ordered_slots(self._context.store.root, self._context.token)
         if wanted is not None and wanted != self.slots:
             self._context.registration.record_slots(wanted)

@@ -130,7 +130,7 @@ def worker(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(Queue(f"{folder}/store").live_workers)
+        wait_until(Queue(f"{folder}/store").workers.all)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

@@ -424,7 +424,7 @@ def test_every_view_shows_that_the_worker_is_stopping_and_commands_warn(cli: Cli
     assert reasons(cli, waits) == {"ready"}
     follower = cli.start("wait", str(waits))
     worker.terminate()
-    wait_until(lambda: all(live.stopping for live in cli.queue.live_workers()))
+    wait_until(lambda: all(live.stopping for live in cli.queue.workers.all()))
     assert reasons(cli, waits) == {"the only worker is stopping"}
     assert "1 worker alive (1 stopping)" in cli().stdout
     for words in (["true"], ["--from", "-"]):
@@ -440,7 +440,7 @@ def test_every_view_shows_that_the_worker_is_stopping_and_commands_warn(cli: Cli
 
 def test_a_missing_or_damaged_serves_file_blocks_nothing(cli: Cli) -> None:
     cli.worker("-q", "gpu", "-j", "3")
-    (worker,) = cli.queue.live_workers()
+    (worker,) = cli.queue.workers.all()
     assert (worker.queues, worker.slots, worker.pid, worker.stopping) == (["gpu"], 3, cli.started[0].pid, False)
     path = cli.store / "workers" / worker.token / "serves"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -19,9 +19,9 @@ def test_a_live_worker_gets_more_and_fewer_slots(cli: Cli) -> None:
     told = cli("slots", "5").stderr
     assert f"the worker with pid {worker.pid} runs 5 jobs at once from now on" in told
     wait_until(lambda: running(cli) == 5)
-    wait_until(lambda: cli("slots").stdout == f"pid {worker.pid}: 5 slots, all queues\n")
+    wait_until(lambda: cli("slots").stdout.startswith(f"pid {worker.pid}: 5 slots, all queues, since "))
     cli("slots", "1")
-    wait_until(lambda: cli.queue.live_workers()[0].slots == 1)
+    wait_until(lambda: cli.queue.workers.all()[0].slots == 1)
     cli("cancel", "--wait", "1-5")
     wait_until(lambda: running(cli) == 1)
     (cli.cwd / "go").touch()
@@ -33,6 +33,6 @@ def test_several_workers_and_none(cli: Cli) -> None:
     first, second = cli.worker("-j", "1"), cli.worker("-j", "1", "-q", "x")
     assert f"--pid {first.pid}" in cli("slots", "2", code=1).stderr
     cli("slots", "2", "--pid", str(second.pid))
-    wait_until(lambda: sorted(worker.slots for worker in cli.queue.live_workers()) == [1, 2])
+    wait_until(lambda: sorted(worker.slots for worker in cli.queue.workers.all()) == [1, 2])
     assert "no worker has the pid 1" in cli("slots", "2", "--pid", "1", code=1).stderr
     cli("slots", "0", "--pid", str(second.pid), code=2)

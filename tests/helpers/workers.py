@@ -7,4 +7,4 @@ from jobq import Queue
 
 def tokens(queue: Queue) -> list[str]:
     """Return the tokens of the live workers that take any job."""
-    return [worker.token for worker in queue.live_workers()]
+    return [worker.token for worker in queue.workers.all()]

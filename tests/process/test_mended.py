@@ -32,7 +32,7 @@ def start_worker(cli: Cli, *python: str) -> tuple[subprocess.Popen[str], Path]:
         command = [*powers, *(python or (sys.executable,)), "-m", "jobq", "worker", "-j", "1"]
         worker = subprocess.Popen(command, env=cli.env, cwd=cli.cwd, stdout=f, stderr=f, text=True)
     cli.started.append(worker)
-    wait_until(cli.queue.live_workers)
+    wait_until(cli.queue.workers.all)
     return worker, said
 
 

@@ -271,7 +271,7 @@ def test_few_descriptors_mean_fewer_slots_and_no_lost_attempt(cli: Cli) -> None:
 
 def test_a_worker_under_nohup_ignores_sighup(cli: Cli) -> None:
     worker = cli.start("worker", "-j", "1", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    wait_until(cli.queue.live_workers)
+    wait_until(cli.queue.workers.all)
     worker.send_signal(signal.SIGHUP)
     job_id = cli.id("true")
     assert cli.queue.wait(job_id, timeout=20).state is State.SUCCEEDED

@@ -130,7 +130,7 @@ def test_every_crontab_runs_the_backup(cli: Cli, commands: list[str]) -> None:
     try:
         wait_until(lambda: cli.queue.exists() and [job.state for job in cli.queue.finished()] == [State.SUCCEEDED])
     finally:
-        for worker in cli.queue.live_workers() if len(commands) > 1 else []:  # one that was started for good
+        for worker in cli.queue.workers.all() if len(commands) > 1 else []:  # one that was started for good
             os.kill(worker.pid, signal.SIGTERM)
         codes = [process.wait(20) for process in started]
     assert codes == [0] * len(commands)

@@ -1,0 +1,88 @@
+"""jobq worker list, worker stop, worker log"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from jobq.commands.common import Json, queue_of
+from jobq.rules.serving import LiveWorker
+from jobq.views.console import info, out
+from jobq.views.data import envelope
+from jobq.views.logs import Printer, print_log
+from jobq.views.text import clock_time, iso_time, safe
+
+Pid = Annotated[int | None, typer.Option("--pid", metavar="PID", help="Which worker, if there are several.")]
+
+
+def list_(context: typer.Context, *, json: Json = False) -> None:
+    """Show the live workers.
+
+    Examples: jobq worker list; jobq worker list --json
+    """
+    print_workers(queue_of(context).workers.all(), json=json)
+
+
+def stop(
+    context: typer.Context,
+    *,
+    pid: Pid = None,
+    hand_back: Annotated[
+        bool, typer.Option("--hand-back", help="Stop its jobs after their time, and hand them back, as TERM does.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Return when it is gone.")] = False,
+) -> None:
+    """Ask a worker to stop, as ^C does.
+
+    It starts no more jobs, and waits up to 30 s for those that run. Jobs that still run then go on, and the next worker
+    adopts them.
+
+    Examples: jobq worker stop; jobq worker stop --pid 4711 --wait
+    """
+    queue = queue_of(context)
+    worker = queue.workers.chosen(pid)
+    told = queue.workers.stop(worker, hand_back=hand_back, wait=wait)
+    state = "has stopped" if wait or not told else "is stopping"
+    info(f"the worker with pid {worker.pid} {state}")
+
+
+def log(
+    context: typer.Context,
+    *,
+    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Print only the last N lines.")] = None,
+) -> None:
+    """Print what workers in the background have printed.
+
+    Examples: jobq worker log; jobq worker log --tail 20
+    """
+    queue, printer = queue_of(context), Printer()
+    print_log(queue.workers.log_path(), printer, tail)
+    if not printer.any:
+        info(f"there is nothing in {safe(queue.workers.log_path())}")
+
+
+def print_workers(workers: Sequence[LiveWorker], *, json: bool) -> None:
+    """Print a line for each worker, or JSON."""
+    if json:
+        rows = [
+            {
+                "pid": worker.pid or None,
+                "slots": worker.slots or None,
+                "queues": worker.queues,
+                "since": iso_time(worker.since) if worker.since else None,
+                "stopping": worker.stopping,
+                "suspended": worker.suspended,
+            }
+            for worker in workers
+        ]
+        out(envelope(workers=rows))
+        return
+    for worker in workers:
+        served = "all queues" if worker.queues is None else ", ".join(worker.queues)
+        states = [word for word in ("stopping", "suspended") if getattr(worker, word)]
+        notes = f" ({', '.join(states)})" if states else ""
+        out(f"pid {worker.pid}: {worker.slots} slots, {safe(served)}, since {clock_time(worker.since)}{notes}")
+    if not workers:
+        info("no worker is running")

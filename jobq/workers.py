@@ -1,0 +1,54 @@
+"""The live workers of a store, as a person deals with them."""
+
+from __future__ import annotations
+
+import signal
+
+from jobq.errors import Refused
+from jobq.rules.serving import LiveWorker
+from jobq.store import presence, worker_log
+from jobq.store.store import Store
+
+
+class Workers:
+    """The live workers that take any job."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[LiveWorker]:
+        """Return them, and what each serves."""
+        root = self._store.existing()
+        return presence.live(root) if root is not None else []
+
+    def chosen(self, pid: int | None) -> LiveWorker:
+        """Return the worker with that pid, or the only one. Raises Refused."""
+        found = [worker for worker in self.all() if pid is None or worker.pid == pid]
+        if not found:
+            what = "no worker is running" if pid is None else f"no worker has the pid {pid}"
+            raise Refused(what, "'jobq worker' starts one")
+        if len(found) > 1:
+            pids = ", ".join(f"--pid {worker.pid}" for worker in found)
+            raise Refused(f"{len(found)} workers are running", f"name one: {pids}")
+        return found[0]
+
+    def set_slots(self, worker: LiveWorker, count: int) -> None:
+        """Let a worker run so many jobs at once from now on. Raises NotSaved."""
+        presence.order_slots(self._store.root, worker.token, count)
+
+    def stop(self, worker: LiveWorker, *, hand_back: bool = False, wait: bool = False) -> bool:
+        """Ask a worker to stop, as ^C does, or as TERM with `hand_back`. Return False if it is gone by now."""
+        from jobq.worker import background  # noqa: PLC0415  # with all that knows processes
+
+        told = background.stop(self._store.root, worker, signal.SIGTERM if hand_back else signal.SIGINT)
+        if wait:
+            background.wait_until_gone(self._store.root, worker)
+        return told
+
+    def log_path(self) -> str:
+        """Return the file with what workers in the background print, whether it exists or not."""
+        return f"{self._store.path}/{worker_log.NAME}"
+
+    def open_log(self) -> int:
+        """Return a descriptor to append to it. Raises NotSaved."""
+        return worker_log.open_log(self._store.root)

@@ -1,0 +1,85 @@
+"""Workers in the background: `worker --detach`, `list`, `stop`, `log`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobq.job import State
+from jobq.supervisor.tree import read_stat
+from tests.conftest import Cli, wait_until
+
+WAIT = "while ! [ -e go ]; do sleep 0.02; done"
+
+
+@pytest.fixture
+def cli(cli: Cli) -> Iterator[Cli]:
+    """The command, and no worker left in the background."""
+    yield cli
+    for worker in cli.queue.workers.all():
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def test_one_goes_on_in_the_background_and_is_stopped(cli: Cli) -> None:
+    done = cli("worker", "--detach", "-j", "3", "-q", "night")
+    pid = int(done.stdout)
+    assert "the worker runs in the background" in done.stderr
+    assert os.getsid(pid) == pid
+    assert Path(f"/proc/{pid}/cwd").resolve() == Path("/") or not Path("/proc/self").exists()
+    (worker,) = json.loads(cli("worker", "list", "--json").stdout)["workers"]
+    assert (worker["pid"], worker["slots"], worker["queues"]) == (pid, 3, ["night"])
+    assert f"pid {pid}: 3 slots, night, since " in cli("worker", "list").stdout
+    job_id = cli.id("-q", "night", "echo done")
+    cli.queue.wait(job_id, timeout=30)
+    wait_until(lambda: "succeeded" in cli("worker", "log").stdout)
+    assert len(cli("worker", "log", "--tail", "1").stdout.splitlines()) == 1
+    assert f"the worker with pid {pid} has stopped" in cli("worker", "stop", "--wait").stderr
+    assert cli.queue.workers.all() == []
+    assert "no worker is running" in cli("worker", "stop", code=1).stderr
+    assert "healthy" in cli("doctor").stdout
+
+
+def test_its_jobs_outlive_it_and_are_adopted(cli: Cli) -> None:
+    cli("worker", "--detach", "--stop-after", "100ms")
+    job_id = cli.id(WAIT)
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    cli("worker", "stop", "--wait")
+    assert cli.queue.job(job_id).state is State.RUNNING
+    cli("worker", "--detach")
+    (cli.cwd / "go").touch()
+    assert cli.queue.wait(job_id, timeout=30).state is State.SUCCEEDED
+    assert len(cli.queue.job(job_id).attempts) == 1
+
+
+def test_hand_back_stops_them(cli: Cli) -> None:
+    cli("worker", "--detach", "--stop-after", "100ms")
+    job_id = cli.id(WAIT)
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    cli("worker", "stop", "--hand-back", "--wait")
+    assert cli.queue.job(job_id).state is State.QUEUED
+
+
+def test_several_have_to_be_named(cli: Cli) -> None:
+    pids = [int(cli("worker", "--detach").stdout) for _ in range(2)]
+    told = cli("worker", "stop", code=1).stderr
+    assert all(f"--pid {pid}" in told for pid in pids)
+    cli("worker", "stop", "--pid", str(pids[0]), "--wait")
+    assert [worker.pid for worker in cli.queue.workers.all()] == [pids[1]]
+
+
+def test_one_that_can_not_start_says_why(cli: Cli) -> None:
+    told = cli("worker", "--detach", "--on-stop", "nonsense", code=2).stderr
+    assert "use leave or hand-back" in told
+    assert cli.queue.workers.all() == []
+
+
+def test_a_killed_one_leaves_nothing_that_stop_would_signal(cli: Cli) -> None:
+    pid = int(cli("worker", "--detach").stdout)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: (stat := read_stat(pid)) is None or stat[2])
+    assert "no worker is running" in cli("worker", "stop", code=1).stderr
