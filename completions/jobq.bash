@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--on-conflict|--on-stop|--overlap|--pid|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--keep|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-stop|--overlap|--pid|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -302,9 +302,11 @@ _jobq() {
         "rm --grep") return ;;
         "rm --since") return ;;
         "rm --until") return ;;
+        "clean --older-than") return ;;
+        "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm clean du doctor completion --store --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
@@ -328,6 +330,8 @@ _jobq() {
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "clean") words="--older-than --keep --dry-run --help -h" ;;
+        "du") words="--json --help -h" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
     esac

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm doctor completion
+set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm clean du doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -390,6 +390,14 @@ complete -c jobq -n '__fish_seen_subcommand_from rm' -l since -x -d 'Only if som
 complete -c jobq -n '__fish_seen_subcommand_from rm' -l until -x -d 'Only if nothing happened after: 2h, yesterday'
 complete -c jobq -n '__fish_seen_subcommand_from rm' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from rm' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a clean -d 'Remove finished jobs and their logs'
+complete -c jobq -n '__fish_seen_subcommand_from clean' -l older-than -x -d 'Only what ended so long ago, as in 12h or 3d'
+complete -c jobq -n '__fish_seen_subcommand_from clean' -l keep -x -d 'Not the last N that have ended'
+complete -c jobq -n '__fish_seen_subcommand_from clean' -l dry-run -d 'Say what would be removed, and remove nothing'
+complete -c jobq -n '__fish_seen_subcommand_from clean' -l help -s h -d 'Show the help'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a du -d 'Show how much room the store takes'
+complete -c jobq -n '__fish_seen_subcommand_from du' -l json -d 'Print JSON'
+complete -c jobq -n '__fish_seen_subcommand_from du' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a doctor -d 'Check the store and print its state'
 complete -c jobq -n '__fish_seen_subcommand_from doctor' -l accept-loss -d 'Drop the damaged part; keep a copy of the whole journal'
 complete -c jobq -n '__fish_seen_subcommand_from doctor' -l help -s h -d 'Show the help'

@@ -33,6 +33,7 @@ from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
+from jobq.store.usage import Usage, usage_of
 from jobq.tables import Queues, Resources
 from jobq.workers import Workers
 
@@ -277,6 +278,10 @@ class Queue:
         from jobq.store.check import examine  # noqa: PLC0415  # only `doctor` needs it
 
         return examine(self._store)
+
+    def usage(self) -> Usage:
+        """Return how much room the store takes on the disk, and what for."""
+        return usage_of(self._store.path)
 
     def repair(self) -> Loss:
         """Put a store made of everything readable in the place of a damaged one. Raises as `repair.repair`."""

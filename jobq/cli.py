@@ -96,6 +96,8 @@ MODULES = {  # command -> module and function; imported when needed
     "resource": "resource.resource",
     "ack": "ack.ack",
     "rm": "rm.rm",
+    "clean": "clean.clean",
+    "du": "du.du",
     "doctor": "doctor.doctor",
     "completion": "completion.completion",
 }

@@ -17,6 +17,8 @@ TAKES = {
     "worker": "words",
     "slots": "",
     "doctor": "",
+    "clean": "",
+    "du": "",
     "pause": "",
     "resume": "",
     "completion": "words",
