@@ -12,6 +12,7 @@ from tests.faults import (
     crash_states,
     damage,
     disk,
+    firing,
     functions,
     fuzz,
     history,
@@ -255,7 +256,6 @@ COVERED: list[Covered] = [
 ]
 
 WAITING = [
-    Waiting("kill-every-write-of-schedules", "1c", "SIGKILL at every write point of a fired schedule", "schedules"),
     Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
     Waiting(
         "environment-capture-options",
@@ -286,6 +286,7 @@ SEEDS: list[Seed] = [
     *power_cut.SEEDS,
     *writes.SEEDS,
     *related_writes.SEEDS,
+    *firing.SEEDS,
     *identities.SEEDS,
     *unsynced.SEEDS,
     *clocks.SEEDS,
