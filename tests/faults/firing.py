@@ -5,6 +5,7 @@ The jobs of most schedules here are in a queue that no worker serves: a worker f
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -21,11 +22,15 @@ from jobq.rules.rhythm import instants
 from jobq.schedules import Schedule
 from jobq.scheduling import Timing
 from jobq.store import compaction
+from tests.conftest import wait_until
 from tests.faults.case import Bench, Figures, case, environment
+from tests.faults.clients import clients
+from tests.faults.history import leftovers, need_history
 from tests.faults.related_writes import all_jobs
 from tests.faults.seed import Seed
 from tests.faults.strace import Call
 from tests.faults.writes import Lab, Outcome, Workload, is_at_journal, jobq, no_umask
+from tests.helpers.workers import tokens
 
 NAME = "x"
 SERVED, UNSERVED = "default", "later"  # queues
@@ -172,6 +177,48 @@ def kill_firing(bench: Bench) -> Figures:
     return figures
 
 
+# -- killed at random ---------------------------------------------------------------------------------------
+
+WORKERS = 3
+
+
+@case("schedule-workers-killed", "33b", "clocks", "a schedule that fires each second, three workers that are killed")
+def killed_while_firing(bench: Bench) -> Figures:
+    """The kills are at random, half of them at the instants, when all workers want to fire. One try is one kill."""
+    need_history()
+    figures, cli = Figures(), bench.cli()
+    make(cli.store, "@every 1s", Plan("all", "allow", 0, 0, SERVED), 0.0)
+    end = time.monotonic() + bench.size(3, 120)
+    with clients(cli.store, WORKERS) as workers:
+        for worker in workers:
+            worker.start("worker")
+        wait_until(lambda: len(tokens(cli.queue)) == WORKERS)
+        while time.monotonic() < end:
+            time.sleep(bench.dice.uniform(0, 0.6))
+            if bench.dice.random() < 0.5:  # the start is a whole second, and so are the instants
+                time.sleep(1 - time.time() % 1 + bench.dice.uniform(0, 0.02))
+            worker = bench.dice.choice(workers)
+            worker.signal(signal.SIGKILL)
+            done = worker.wait()
+            figures.n += 1
+            figures.check(done.code == -signal.SIGKILL, str(done))
+            worker.start("worker")
+        cli("schedule", "pause", NAME)
+        for worker in workers:
+            worker.signal(signal.SIGKILL)
+            worker.wait()
+    figures.bad += work(cli.store)
+    known, jobs = firing(cli.store)
+    figures.bad += mistakes(known, jobs)
+    figures.check(known.mark >= time.time() - 30, f"it has stopped {time.time() - known.mark:.0f} s ago")
+    lost = [job.id for job in jobs if job.state is not State.SUCCEEDED]
+    figures.check(not lost, f"jobs {lost} have not succeeded")
+    figures.check("healthy" in cli("doctor").stdout, "the store is damaged")
+    figures.bad += leftovers([cli.store])
+    figures.note = f"{len(jobs)} instants"
+    return figures
+
+
 FIRE = """\
             with store.transaction(now.wall, notify=False) as changes:
                 for schedule in list(changes.state.schedules.values()):
@@ -190,5 +237,14 @@ SEEDS = [
         + "            with store.transaction(now.wall, notify=False) as changes:\n"
         + "                changes._ops = marks\n",
         caught_by="kill-every-write-of-schedules",
+    ),
+    Seed(
+        harness="schedule-workers-killed",
+        fault="schedules are looked at before the lock",
+        file="worker/schedules.py",
+        old=FIRE,
+        new="            known = list(schedules.values())\n"
+        + FIRE.replace("list(changes.state.schedules.values())", "known"),
+        caught_by="schedule-workers-killed",
     ),
 ]
