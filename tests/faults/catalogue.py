@@ -78,6 +78,13 @@ COVERED: list[Covered] = [
         ("tests/rules/test_time.py", "tests/process/test_times.py"),
     ),
     Covered(
+        "schedule-downtime",
+        "33",
+        "clocks",
+        "schedules: three days down, clocks set forward and back, two workers: no time fires twice, none is forgotten",
+        ("tests/rules/test_schedule.py", "tests/worker/test_schedules.py"),
+    ),
+    Covered(
         "shared-resources",
         "72",
         "order",
@@ -256,7 +263,6 @@ COVERED: list[Covered] = [
 ]
 
 WAITING = [
-    Waiting("schedule-downtime", "33", "three days down with an hourly schedule", "schedules"),
     Waiting(
         "environment-capture-options",
         "S8b",
