@@ -12,12 +12,16 @@ from jobq.commands.options import value_of
 from jobq.durations import duration
 from jobq.errors import Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
+from jobq.job import State
 from jobq.options.values import parse_name
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jobq.api import Queue
     from jobq.worker.background import Parting
     from jobq.worker.stopping import OnStop
 
@@ -98,7 +102,17 @@ def worker(  # noqa: PLR0917  # an option a parameter
             tell_pauses(queue)
             info("stopped with work left")
             exit_with(TRY_AGAIN)
+        tell_left(queue, served)
         exit_with(int(work.failed > 0))
+
+
+def tell_left(queue: Queue, served: Collection[str] | None) -> None:
+    """Print how many jobs of these queues (None: all) still wait: for a time, for a person, or for such a job."""
+    left = [job for job in queue.jobs() if job.runner is None and (served is None or job.spec.queue in served)]
+    if held := sum(job.state is State.HELD for job in left):
+        info(f"{held} held job{' stays' if held == 1 else 's stay'}: 'jobq release' lets it start")
+    if later := sum(job.state is State.QUEUED for job in left):
+        info(f"{later} job{' waits' if later == 1 else 's wait'} for a later time, or for such a job")
 
 
 def tell_started(parting: Parting) -> None:

@@ -293,3 +293,12 @@ def test_words_of_other_tools_change_the_same_here(cli: Cli, words: tuple[str, .
     cli(*words)
     left = {job.id: job.state for job in [*cli.queue.jobs(), *cli.queue.finished()]}
     assert left == ({} if state is None else {1: state})
+
+
+def test_a_drain_says_what_it_has_left(cli: Cli) -> None:
+    cli("add", "--in", "1h", "true")
+    cli("add", "--hold", "true", ":::", "a", "b")
+    cli("add", "-q", "other", "--in", "1h", "true")
+    told = cli("worker", "--drain", "-q", "default").stderr
+    assert "2 held jobs stay" in told
+    assert "1 job waits for a later time" in told
