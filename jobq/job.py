@@ -33,7 +33,7 @@ class State(StrEnum):
         return self not in UNFINISHED
 
 
-UNFINISHED = frozenset({State.QUEUED, State.HELD, State.RUNNING})
+UNFINISHED = (State.QUEUED, State.HELD, State.RUNNING)  # no set: the hash of a member is computed in Python
 
 
 class Outcome(StrEnum):

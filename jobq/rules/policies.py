@@ -41,6 +41,8 @@ def with_jitter(seconds: float, jitter: str, chance: float) -> float:
 
 def has_status(codes: str, status: int) -> bool:
     """Return True if the codes list this exit status."""
+    if codes == "0":  # those of almost every job
+        return status == 0
     for low, _, high in (word.partition("-") for word in codes.split(",") if word[:1].isdecimal()):
         if int(low) <= status <= int(high or low):
             return True
