@@ -21,8 +21,15 @@ from jobq.store.schedules import MarkSchedule, RemoveSchedule
 from jobq.store.store import Store
 from jobq.store.upgrade import upgrading
 
+NONSENSE = 86_400.0  # seconds that a mark may be ahead of the clock, which was wrong when that was made, or is now
 TRIES = 10  # of what other processes may interrupt
 NOT_FOR_SCHEDULES = ("name", "at", "delay", "after", "after_any", "after_fail", "hold", "on_conflict", "wait_room")
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that make no sense for each job of a schedule."""
+    if wrong := options.keys() & set(NOT_FOR_SCHEDULES):
+        raise UsageError(f"a schedule can't ask for {min(wrong)}", "leave it out")
 
 
 class Timing:
@@ -55,9 +62,15 @@ class Schedules:
         """Return the schedule of that name. Raises NoSchedule."""
         return self._get(self._store.read().schedules, name)
 
-    def add(self, name: str, command: Command, timing: Timing, options: Mapping[str, Any]) -> Schedule:
-        """Add a schedule. `options`: those of its jobs, as for `Queue.add`. Raises UsageError, Refused, NotSaved."""
+    def add(
+        self, name: str, command: Command, timing: Timing, options: Mapping[str, Any], *, dry_run: bool = False
+    ) -> Schedule:
+        """Add a schedule, unless `dry_run`. `options`: those of its jobs, as for `Queue.add`.
+
+        Raises UsageError, Refused, NotSaved.
+        """
         name = parse_name(name)
+        check_options(options)
         check_command(command, 0)
         if timing.when is None:
             raise UsageError("no time is given", "write it like: jobq schedule add nightly '0 3 * * *' make backup")
@@ -73,13 +86,14 @@ class Schedules:
             spec = make_spec(self._store, options)
             return Schedule(name, str(timing.when), zone, now, spec, command, missed, overlap, mark=now)
 
-        return self._set(make)
+        return make(self._store.read().schedules) if dry_run else self._set(make)
 
     def update(self, name: str, command: Command | None, timing: Timing, options: Mapping[str, Any]) -> Schedule:
         """Change a schedule. If its times change, it begins anew from now. Raises UsageError, NoSchedule, NotSaved."""
         now = clock.now().wall
         if command is not None:
             check_command(command, 0)
+        check_options(options)
         fields, variables = edited_fields(self._store, options)
         if variables:
             raise UsageError("the environment of a schedule can't be changed", "remove it and add it again")
@@ -94,7 +108,8 @@ class Schedules:
                 spec=before.spec._replace(**fields),
                 command=before.command if command is None else command,
             )
-            if (after.when, after.zone) != (before.when, before.zone):
+            again = before.mark > now + NONSENSE and (timing.when or timing.zone)
+            if again or (after.when, after.zone) != (before.when, before.zone):
                 rhythm_of(after.when, after.zone, now)
                 after = after._replace(start=now, mark=now, trouble="")
             return after
@@ -103,16 +118,20 @@ class Schedules:
 
     def pause(self, name: str, *, paused: bool) -> bool:
         """Let a schedule fire no more, or again from now on. Return False if it was so. Raises NoSchedule, NotSaved."""
-        was = self.get(name).paused
         now = clock.now().wall
+        changed = False
 
         def make(known: Mapping[str, Schedule]) -> Schedule:
             before = self._get(known, name)
-            mark = before.mark if paused else max(before.mark, now)  # what it would have fired meanwhile is no miss
-            return before._replace(paused=paused, mark=mark) if before.paused is not paused else before
+            nonlocal changed
+            changed = before.paused is not paused
+            mark = before.mark
+            if not paused:  # what it would have fired meanwhile is no miss
+                mark = now if mark > now + NONSENSE else max(mark, now)
+            return before._replace(paused=paused, mark=mark) if changed else before
 
         self._set(make)
-        return was is not paused
+        return changed
 
     def remove(self, name: str) -> None:
         """Forget a schedule; its jobs stay. Raises NoSchedule, NotSaved."""
@@ -132,8 +151,12 @@ class Schedules:
             with self._store.transaction(now.wall) as changes:
                 schedule = self._get(changes.state.schedules, name)
                 request = Request(spec_at(schedule, now.wall, now, behind=None), [schedule.command])
-                (job_id,) = store_request(self._store, changes, request, now).ids
-                changes.record(MarkSchedule.of(schedule._replace(last=job_id, fired=schedule.fired + 1)))
+                added = store_request(self._store, changes, request, now)
+                job_id = added.ids[0]
+                last = changes.jobs.get(schedule.last or 0)
+                is_open = last is not None and not last.state.final  # the one that later ones must not overlap
+                after = schedule._replace(fired=schedule.fired + len(added.new))
+                changes.record(MarkSchedule.of(after if is_open else after._replace(last=job_id)))
             return job_id
 
         return upgrading(self._store, run)

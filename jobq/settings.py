@@ -130,6 +130,16 @@ def _given(name: str) -> str | None:
     return values[0].decode("utf-8", "surrogateescape") if values else None
 
 
+def user() -> str:
+    """Return the name of the user, or the number if there is none."""
+    import pwd  # noqa: PLC0415
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def local_zone() -> str:
     """Return the name of the time zone in use here, as TZ or /etc/localtime says; UTC if neither names one."""
     name = os.environ.get("TZ", "").removeprefix(":")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from jobq.errors import Refused
 from jobq.rules.serving import LiveWorker
 from jobq.store import presence, worker_log
@@ -19,7 +17,7 @@ class Workers:
     def all(self) -> list[LiveWorker]:
         """Return them, and what each serves."""
         root = self._store.existing()
-        return presence.live(root) if root is not None else []
+        return sorted(presence.live(root), key=lambda worker: worker.since) if root is not None else []
 
     def chosen(self, pid: int | None) -> LiveWorker:
         """Return the worker with that pid, or the only one. Raises Refused."""
@@ -33,21 +31,29 @@ class Workers:
         return found[0]
 
     def set_slots(self, worker: LiveWorker, count: int) -> None:
-        """Let a worker run so many jobs at once from now on. Raises NotSaved."""
-        presence.order_slots(self._store.root, worker.token, count)
+        """Let a worker run so many jobs at once from now on. Raises Refused if it is stopping, NotSaved."""
+        if worker.stopping:
+            raise Refused(f"the worker with pid {worker.pid} is stopping", "'jobq worker' starts another")
+        presence.order(self._store.root, worker.token, slots=count)
 
-    def stop(self, worker: LiveWorker, *, hand_back: bool = False, wait: bool = False) -> bool:
-        """Ask a worker to stop, as ^C does, or as TERM with `hand_back`. Return False if it is gone by now."""
+    def stop(self, worker: LiveWorker, *, hand_back: bool = False, wait: bool = False) -> None:
+        """Ask a worker to stop, as ^C does, or as TERM with `hand_back`; one that is stopping is not asked again.
+
+        `wait`: return when it is gone. Raises NotSaved.
+        """
         from jobq.worker import background  # noqa: PLC0415  # with all that knows processes
 
-        told = background.stop(self._store.root, worker, signal.SIGTERM if hand_back else signal.SIGINT)
+        root = self._store.root
+        if hand_back and not worker.stopping:
+            background.terminate(root, worker)
+        elif not worker.stopping and presence.is_alive(root, worker.token):
+            presence.order(root, worker.token, stop=True)
         if wait:
-            background.wait_until_gone(self._store.root, worker)
-        return told
+            background.wait_until_gone(root, worker)
 
-    def log_path(self) -> str:
-        """Return the file with what workers in the background print, whether it exists or not."""
-        return f"{self._store.path}/{worker_log.NAME}"
+    def log_path(self, *, older: bool = False) -> str:
+        """Return the file with what workers in the background print, or printed before, if it exists or not."""
+        return f"{self._store.path}/{worker_log.OLDER if older else worker_log.NAME}"
 
     def open_log(self) -> int:
         """Return a descriptor to append to it. Raises NotSaved."""

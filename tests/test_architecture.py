@@ -46,6 +46,7 @@ POWERS = {
     "killpg": {"supervisor/tree.py"},
     "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
     "Popen": {"engine/local/slots.py"},
+    "fork": {"worker/background.py"},
     "environ": {"settings.py", "startup.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "system.py"},

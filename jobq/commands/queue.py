@@ -26,7 +26,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A queue.")]
 def queue(context: typer.Context, *, json: Json = False) -> None:
     """Show the queues.
 
-    It shows how many jobs wait and run, the limits, what is paused, and who serves each.
+    It shows how many jobs wait and run, the limits, what is paused, and who serves each. 'queue set' and 'queue rm'
+    change one.
 
     Examples: jobq queue; jobq queue set build --limit 2
     """

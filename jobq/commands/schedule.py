@@ -56,7 +56,8 @@ EXAMPLE = "write it like: jobq schedule add nightly '0 3 * * *' make backup"
 def schedule(context: typer.Context, *, json: Json = False) -> None:
     """Show the schedules.
 
-    It shows when each fires next, what came of its last job, and how many times were dropped.
+    It shows when each fires next, what came of its last job, and how many times were dropped. Words behind it do more:
+    add, show, update, pause, resume, rm, run, next, why, import; each has --help.
 
     Examples: jobq schedule; jobq schedule add nightly '0 3 * * *' make backup
     """
@@ -216,6 +217,8 @@ def next_(
     else:
         queue = queue_of(context)
         known = queue.schedules.get(what)
+        if known.paused:
+            info(f"schedule {safe(what)} is paused; these would be its times")
         zone, found = tz or known.zone, queue.schedules.upcoming(known, count)
     for at in found:
         out(f"{local_at(at, zone_of(zone)):%a %Y-%m-%d %H:%M:%S}  {day_and_time(at, zone, now)}")

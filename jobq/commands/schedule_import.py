@@ -9,7 +9,7 @@ import typer
 
 from jobq import clock
 from jobq.api import Queue
-from jobq.command import Command
+from jobq.command import Command, as_typed
 from jobq.commands.add import lines_of
 from jobq.commands.common import exit_with, queue_of
 from jobq.errors import Refused, UsageError
@@ -17,6 +17,7 @@ from jobq.options.crontab import Entry, Note, name_of, parse
 from jobq.rules.firing import rhythm_of
 from jobq.rules.rhythm_notes import warnings
 from jobq.scheduling import Timing
+from jobq.settings import local_zone, user
 from jobq.views.console import info, out
 from jobq.views.text import safe
 
@@ -36,12 +37,17 @@ def import_(
     Examples: crontab -l | jobq schedule import -; jobq schedule import --dry-run my.crontab
     """
     queue = queue_of(context)
-    taken = {schedule.name for schedule in queue.schedules.all()}
+    known = {(one.when, one.zone, one.command): one.name for one in queue.schedules.all()}
+    taken = set(known.values())
     made = refused = 0
-    for line in parse("\n".join(lines_of(file, "CRONTAB")), system=system):
+    for line in parse("\n".join(lines_of(file, "CRONTAB")), system=system, me=user()):
         if isinstance(line, Note):
             refused += line.refused
             info(f"line {line.number}: {'not imported: ' if line.refused else ''}{safe(line.text)}")
+            continue
+        zone = line.zone or local_zone()
+        if there := known.get((" ".join(line.when.split()), zone, command_of(line))):
+            info(f"line {line.number}: schedule {safe(there)} is that already")
             continue
         name = name_of(line.command, taken, line.number)
         try:
@@ -53,23 +59,20 @@ def import_(
         taken.add(name)
         made += 1
         out(name)
-        for note in [f"{line.when} {command_of(line)!r:.100}", *notes]:
+        for note in [f"{line.when}  {as_typed(command_of(line))[:100]}", *notes]:
             info(f"line {line.number}: {safe(note)}")
-    what = "would become" if dry_run else "are"
-    info(f"{made} line{'' if made == 1 else 's'} {what} schedules, {refused} not imported")
+    verb = "would become" if dry_run else "became"
+    info(f"{made} line{'' if made == 1 else 's'} {verb} a schedule, {refused} not imported")
     exit_with(int(refused > 0))
 
 
 def imported(queue: Queue, name: str, entry: Entry, *, dry_run: bool) -> list[str]:
     """Add the schedule of a line; return what may surprise about it. Raises UsageError, Refused."""
     now = clock.now().wall
-    timing = Timing(entry.when, entry.zone)
-    made = None
-    if not dry_run:
-        options = {"env": entry.variables, "retries": 0, "cwd": entry.variables.get("HOME", "~")}
-        made = queue.schedules.add(name, command_of(entry), timing, options)
-    zone = made.zone if made else entry.zone or "UTC"
-    notes = warnings(rhythm_of(entry.when, zone, now), now)
+    options = {"env": entry.variables, "retries": 0, "cwd": entry.variables.get("HOME", "~")}
+    timing = Timing(" ".join(entry.when.split()), entry.zone)
+    made = queue.schedules.add(name, command_of(entry), timing, options, dry_run=dry_run)
+    notes = warnings(rhythm_of(made.when, made.zone, now), now)
     return [*notes, "what stands behind % is its input"] if entry.given is not None else notes
 
 

@@ -65,6 +65,10 @@ def worker(  # noqa: PLR0917  # an option a parameter
     from jobq.views.watch import Lines, Screen  # noqa: PLC0415
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `run`
 
+    if detach:
+        from jobq.worker.background import close_inherited  # noqa: PLC0415
+
+        close_inherited()  # before the store is opened
     queue = queue_of(context)
     after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
     served = [value_of("--queue", parse_name, name) for name in queues] if queues else None

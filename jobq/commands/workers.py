@@ -43,8 +43,8 @@ def stop(
     """
     queue = queue_of(context)
     worker = queue.workers.chosen(pid)
-    told = queue.workers.stop(worker, hand_back=hand_back, wait=wait)
-    state = "has stopped" if wait or not told else "is stopping"
+    queue.workers.stop(worker, hand_back=hand_back, wait=wait)
+    state = "has stopped" if wait else "was asked before" if worker.stopping else "is asked to stop"
     info(f"the worker with pid {worker.pid} {state}")
 
 
@@ -58,6 +58,8 @@ def log(
     Examples: jobq worker log; jobq worker log --tail 20
     """
     queue, printer = queue_of(context), Printer()
+    if tail is None:
+        print_log(queue.workers.log_path(older=True), printer, None)
     print_log(queue.workers.log_path(), printer, tail)
     if not printer.any:
         info(f"there is nothing in {safe(queue.workers.log_path())}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import NamedTuple
 
-VARIABLE = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z_]\w*)\s*=\s*(.*?)\s*""", re.ASCII)
+VARIABLE = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z_]\w*)\s*=(.*)""", re.ASCII)
 TIMES = re.compile(r"(@\w+|(?:\S+\s+){4}\S+)\s+(.+)")
-ZONES = frozenset({"CRON_TZ", "TZ"})
 NOT_SET = frozenset({"MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "CONTENT_TYPE"})
 NOTES = {
     "MAILTO": "jobq sends no mail: 'jobq log' has the output, and bare 'jobq' tells of failures",
@@ -37,17 +37,17 @@ class Note(NamedTuple):
     refused: bool = False
 
 
-def parse(text: str, *, system: bool = False) -> Iterator[Entry | Note]:
-    """Yield what each line says, in order. `system`: the command stands behind the name of a user."""
+def parse(text: str, *, system: bool = False, me: str = "") -> Iterator[Entry | Note]:
+    """Yield what each line says, in order. `system`: each names a user, and only lines for `me` count."""
     variables: dict[str, str] = {}
     zone: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         if variable := VARIABLE.fullmatch(line):
-            name, value = _unquoted(variable[1]), _unquoted(variable[2])
-            if name in ZONES:
+            name, value = _unquoted(variable[1]), _unquoted(variable[2].strip())
+            if name == "CRON_TZ":
                 zone = value or None
             if name == "SHELL" and value not in {"/bin/sh", "sh"}:
                 yield Note(number, f"commands are run by {value} -c")
@@ -56,10 +56,12 @@ def parse(text: str, *, system: bool = False) -> Iterator[Entry | Note]:
             if name not in NOT_SET:
                 variables[name] = value
             continue
-        yield _entry(number, stripped, variables, zone, system=system)
+        yield _entry(number, stripped, variables, zone, system=system, me=me)
 
 
-def _entry(number: int, line: str, variables: dict[str, str], zone: str | None, *, system: bool) -> Entry | Note:
+def _entry(
+    number: int, line: str, variables: dict[str, str], zone: str | None, *, system: bool, me: str
+) -> Entry | Note:
     match = TIMES.fullmatch(line)
     if match is None:
         return Note(number, f"{line!r:.60} is no line of a crontab", refused=True)
@@ -67,9 +69,12 @@ def _entry(number: int, line: str, variables: dict[str, str], zone: str | None, 
     if when.lower() == "@reboot":
         return Note(number, "@reboot has no time: start 'jobq worker' then, and add the job there", refused=True)
     if system:
-        user, _, rest = rest.partition(" ")
-        if not rest.strip():
+        user, *words = rest.split(None, 1)
+        rest = words[0] if words else ""
+        if not rest:
             return Note(number, f"no command stands behind the user {user!r:.40}", refused=True)
+        if user != me:
+            return Note(number, f"it is for the user {user!r:.40}, and would run as {me}", refused=True)
     command, given = _split_percent(rest.strip())
     if not command.strip():
         return Note(number, "the command is empty", refused=True)
@@ -87,8 +92,9 @@ def _unquoted(text: str) -> str:
 
 
 def name_of(command: str, taken: set[str], number: int) -> str:
-    """Return a name for the schedule of a command: its program, with the number of the line if that is taken."""
+    """Return a name for the schedule of a command: its program, with a number if that is taken."""
     words = [word for word in command.split() if "=" not in word] or [command]
     base = re.sub(r"[^\w.-]+", "-", words[0].rsplit("/", 1)[-1]).strip("-.") or "line"
     name = base[:40] if not base[:1].isdecimal() else f"job-{base[:40]}"
-    return name if name not in taken else f"{name}-line-{number}"
+    names = chain([name, f"{name}-line-{number}"], (f"{name}-{n}" for n in count(2)))
+    return next(one for one in names if one not in taken)

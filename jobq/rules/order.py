@@ -40,6 +40,7 @@ class Waiting:
         self.running: Counter[str] = Counter()  # by queue
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
         self.held: Counter[str] = Counter()  # by queue
+        self.anyones: Counter[str] = Counter()  # running jobs that no `jobq run` has for itself, by queue
         self.wide: dict[str, dict[int, int]] = {}  # owner -> running job -> its slots, of those with more than one
 
     def add(self, spec: Spec, ids: range) -> None:
@@ -58,9 +59,8 @@ class Waiting:
                 self._expiring.push(deadline, job_id)
 
     def waiting_in(self, queue: str) -> int:
-        """Return the number of jobs of a queue that wait, held ones included."""
-        active = sum(count for (name, _), count in self.active.items() if name == queue)
-        return active - self.running[queue] + self.held[queue]
+        """Return the number of jobs of a queue that wait, held ones included, but for those of a `jobq run`."""
+        return self.active[queue, None] - self.anyones[queue] + self.held[queue]
 
     def note(self, before: Job | None, after: Job | None) -> None:
         """Update the order: `before` has become `after` (None: did not exist, was removed)."""
@@ -69,6 +69,8 @@ class Waiting:
                 continue
             if job.state is State.RUNNING:
                 self.running[job.spec.queue] += count
+                if job.runner is None:
+                    self.anyones[job.spec.queue] += count
                 if job.spec.slots > 1:
                     self._note_wide(job, runs=job is after)
             if job.state is State.HELD:

@@ -32,7 +32,8 @@ ALIASES = {
     "@annually": "0 0 1 1 *",
 }
 FORMS = (
-    "write five fields (minute hour day-of-month month day-of-week), @daily, '@every 10m' or '@once 2027-01-31T18:00'"
+    "write in quotes: five fields (minute hour day-of-month month day-of-week), @daily, '@every 10m'"
+    " or '@once 2027-01-31T18:00'"
 )
 FIELDS = {  # and what each may be
     "a minute": "0 to 59",
@@ -107,6 +108,8 @@ def parse(text: str, zone: str, start: float) -> Rhythm:
 
 
 def _period(text: str) -> float:
+    if not text:
+        raise UsageError("@every names no time", "write it in quotes, as in '@every 10m'")
     period = duration(text)
     if not 1 <= period <= YEARS:
         raise UsageError(f"{text!r:.60} is no period of a schedule", "the shortest is 1s, the longest 50 years")

@@ -4,7 +4,7 @@
     workers/<token>/bell     a FIFO; a byte in it wakes the worker
     workers/<token>/serves   the worker's description of itself, one sealed line:
                              {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
-    workers/<token>/slots    the number of slots that it was told to use: {"slots":8}, sealed
+    workers/<token>/orders   what it was told: {"slots":8,"stop":true}, sealed
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
     workers/<token>/child.py  its copy of the script that calls functions (see jobq/engine/local/caller.py)
 
@@ -27,7 +27,7 @@ WORKERS = "workers"
 LOCK = "lock"
 WAKEUP = "bell"
 SERVES = "serves"
-SLOTS = "slots"
+ORDERS = "orders"
 MOST_SERVES = 1 << 20  # bytes of a `serves` file that are read
 ANY_JOB = "w"
 OWN_JOBS = "r"
@@ -104,36 +104,34 @@ def described(root: Folder, token: str) -> LiveWorker:
     return LiveWorker(token)
 
 
-def order_slots(root: Folder, token: str, count: int) -> None:
-    """Tell a worker to use so many slots from now on, and wake it. Raises NotSaved."""
+def order(root: Folder, token: str, **orders: int | bool) -> None:
+    """Tell a worker `slots` (how many to use from now on) or `stop`, and wake it. Raises NotSaved."""
+    path = f"{WORKERS}/{token}/{ORDERS}"
     try:
-        fd = root.file(f"{WORKERS}/{token}/{SLOTS}", os.O_WRONLY | os.O_CREAT)
+        fd = root.file(path, os.O_WRONLY | os.O_CREAT)
         try:
-            write_all(fd, seal(to_json({"slots": count})[:-1].encode("ascii")), 0)
+            write_all(fd, seal(to_json({**ordered(root, token), **orders})[:-1].encode("ascii")), 0)
         finally:
             os.close(fd)
     except OSError as e:
-        raise NotSaved(f"{root.path}/{WORKERS}/{token}/{SLOTS}", e) from None
+        raise NotSaved(f"{root.path}/{path}", e) from None
     notify_one(root, token)
 
 
-def ordered_slots(root: Folder, token: str) -> int | None:
-    """Return the number of slots that a worker was told to use; None: it was not told."""
+def ordered(root: Folder, token: str) -> dict[str, object]:
+    """Return what a worker was told so far."""
     try:
-        fd = open_plain(f"{WORKERS}/{token}/{SLOTS}", os.O_RDONLY, dir_fd=root.fd)
+        fd = open_plain(f"{WORKERS}/{token}/{ORDERS}", os.O_RDONLY, dir_fd=root.fd)
     except OSError:
-        return None
+        return {}
     try:
         line = os.read(fd, MOST_SERVES).partition(b"\n")[0]
         record = from_json(line.decode("ascii")) if is_whole(line) else None
     except (OSError, ValueError, RecursionError):
-        return None
+        return {}
     finally:
         os.close(fd)
-    match record:
-        case {"slots": int() as count} if count > 0:
-            return count
-    return None
+    return {name: value for name, value in record.items() if name != "crc"} if isinstance(record, dict) else {}
 
 
 def is_copied(root: Folder, token: str) -> bool:

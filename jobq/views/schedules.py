@@ -14,6 +14,7 @@ from jobq.options.table import OPTIONS
 from jobq.rules.firing import next_instant
 from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
+from jobq.scheduling import NONSENSE
 from jobq.views.console import out
 from jobq.views.lines import why_ended
 from jobq.views.text import clock_time, command_line, iso_time, safe
@@ -32,6 +33,8 @@ def print_schedules(schedules: Sequence[Schedule], last: Mapping[int, Job], now:
 def _cells(schedule: Schedule, last: Mapping[int, Job], now: float) -> tuple[str, ...]:
     job = last.get(schedule.last or 0)
     notes = [trouble(schedule)]
+    if schedule.mark > now + NONSENSE:
+        notes.append(f"the clock was ahead: nothing fires before {clock_time(schedule.mark)}; pause and resume it")
     notes += [f"{schedule.dropped} dropped"] if schedule.dropped else []
     return (
         safe(schedule.name),
@@ -61,7 +64,7 @@ def in_words(schedule: Schedule, now: float) -> str:
     except UsageError:
         return "never"
     if at is None:
-        return "never again"
+        return "no more"
     if at <= now:
         return "now, as soon as a worker runs"
     return f"{day_and_time(at, schedule.zone, now)}, in {span(at - now)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from jobq.rules.serving import LiveWorker
@@ -22,6 +23,7 @@ class Parting:
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._read)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job ignores it
             os.setsid()  # no terminal, so that its end is not ours
             os.chdir("/")
             null = os.open("/dev/null", os.O_RDONLY)
@@ -45,16 +47,17 @@ class Parting:
             os.close(self._read)
 
 
-def stop(root: Folder, worker: LiveWorker, number: int) -> bool:
-    """Signal a live worker; return False if it is gone by now. A process that has its number since is left alone."""
+def close_inherited() -> None:
+    """Close the descriptors that the caller has left open: a worker would keep its locks and pipes for ever."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
+def terminate(root: Folder, worker: LiveWorker) -> bool:
+    """Send TERM to a live worker, and to no process that has its number since; return False if it is gone."""
     stat = read_stat(worker.pid)
-    start = stat[1] if stat is not None else 0
     if not worker.pid or not presence.is_alive(root, worker.token):
         return False
-    if stat is None:
-        os.kill(worker.pid, number)  # no /proc: its lock says that it lives
-        return True
-    return send((worker.pid, start), number)
+    return send((worker.pid, stat[1]) if stat is not None else (-worker.pid, 0), signal.SIGTERM)
 
 
 def wait_until_gone(root: Folder, worker: LiveWorker) -> None:

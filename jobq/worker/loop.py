@@ -30,9 +30,9 @@ from jobq.worker.context import Context
 from jobq.worker.duty import Duty
 from jobq.worker.expiry import Expiry
 from jobq.worker.housekeeping import Housekeeping
+from jobq.worker.orders import Orders
 from jobq.worker.recovery import Recovery
 from jobq.worker.rescue import is_needed, orphans_of_run, rescue
-from jobq.worker.resizing import Resizing
 from jobq.worker.resuming import Resuming
 from jobq.worker.schedules import Schedules
 from jobq.worker.signals import StopSignals
@@ -88,16 +88,16 @@ class Worker:
         then = OnStop.HAND_BACK if own_jobs or not runner.outlives else on_stop
         self._stopping = Stopping(context, cancels, after=stop_after, then=then)
         self._turn = Turn(context, self._claiming, started, cancels, followed=followed)
-        self._resizing = Resizing(context, self._claiming, slots)
+        self._orders = Orders(context, self._claiming, slots)
         self._duties: list[Duty] = [
             Housekeeping(context, recovery),
+            self._orders,
             recovery,
             self._stopping,
             cancels,
             Expiry(context),
             Resuming(context),
             Schedules(context),
-            self._resizing,
             self._turn,
         ]
 
@@ -111,7 +111,7 @@ class Worker:
     @property
     def slots(self) -> int:
         """The number of jobs that it runs at once."""
-        return self._resizing.slots
+        return self._orders.slots
 
     @property
     def token(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.intake import Request, store_request
 from jobq.moment import Moment
-from jobq.rules.firing import next_instant, plan, spec_at
+from jobq.rules.dependencies import WAITING
+from jobq.rules.firing import MOST, next_instant, plan, spec_at
 from jobq.schedules import Schedule
 from jobq.store import presence
 from jobq.store.environment import EnvironmentGone
@@ -14,6 +17,7 @@ from jobq.store.transaction import Transaction
 from jobq.worker.context import Context
 
 LOOK = 10.0  # seconds between two looks at the wall clock, which may be set
+BACKLOG = 0.2  # seconds between two looks at a job that must have started before more are added
 
 
 class Schedules:
@@ -21,25 +25,49 @@ class Schedules:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._next: dict[str, tuple[Schedule, float]] = {}  # by name: as it was, and its next instant
 
     def step(self, now: Moment) -> float:
         """Add the jobs that are due. Raises OSError, StoreError."""
         store = self._context.store
-        schedules = store.state.schedules
-        if not schedules or self._context.own_jobs or self._context.is_stopping:
+        if not store.state.schedules or self._context.own_jobs or self._context.is_stopping:
             return float("inf")
-        if any(is_due(schedule, now) for schedule in schedules.values()):
+        if self._soonest(store.state.schedules) <= now.wall:
             with store.transaction(now.wall, notify=False) as changes:
-                for schedule in list(changes.state.schedules.values()):
-                    if is_due(schedule, now):
-                        self._fire(changes, schedule, now)
-            presence.notify(store.root)
-        soonest = (instant for one in schedules.values() if (instant := _next(one)) is not None)
-        return min(max(0.0, min(soonest, default=float("inf")) - now.wall), LOOK)
+                fired = [self._fire(changes, one, now) for one in self._due(changes.state.schedules, now)]
+            if any(fired):
+                presence.notify(store.root)
+        left = self._soonest(store.state.schedules) - now.wall
+        return min(left, LOOK) if left > 0 else BACKLOG
 
-    def _fire(self, changes: Transaction, schedule: Schedule, now: Moment) -> None:
-        """Add the jobs of a schedule and record that, in one transaction: an instant is never dealt with twice."""
+    def _soonest(self, schedules: Mapping[str, Schedule]) -> float:
+        return min(map(self._instant, schedules.values()), default=float("inf"))
+
+    def _due(self, schedules: Mapping[str, Schedule], now: Moment) -> list[Schedule]:
+        return [schedule for schedule in schedules.values() if self._instant(schedule) <= now.wall]
+
+    def _instant(self, schedule: Schedule) -> float:
+        """Return the next instant; infinity if there is none, or if it can't be known, as its time zone is gone."""
+        known = self._next.get(schedule.name)
+        if known is not None and known[0] is schedule:
+            return known[1]
+        try:
+            instant = next_instant(schedule)
+        except UsageError:
+            instant = None
+        at = float("inf") if instant is None else instant
+        self._next[schedule.name] = schedule, at
+        return at
+
+    def _fire(self, changes: Transaction, schedule: Schedule, now: Moment) -> bool:
+        """Add the jobs of a schedule and record that, in one transaction: an instant is never dealt with twice.
+
+        Of very many that were missed, more are added only when the last one has started: False if it has not.
+        """
         instants, after = plan(schedule, now.wall)
+        last = changes.jobs.get(schedule.last or 0)
+        if len(instants) == MOST and last is not None and last.state in WAITING:
+            return False
         for instant in instants:
             last = changes.jobs.get(after.last) if after.last is not None else None
             is_open = last is not None and not last.state.final
@@ -49,23 +77,13 @@ class Schedules:
             behind = after.last if is_open and after.overlap == "queue" else None
             request = Request(spec_at(after, instant, now, behind=behind), [after.command])
             try:
-                (job_id,) = store_request(self._context.store, changes, request, now).ids
+                added = store_request(self._context.store, changes, request, now)
             except (Refused, NotFound, EnvironmentGone) as e:
                 after = after._replace(dropped=after.dropped + 1, trouble=str(e))
+                continue
+            if added.new:
+                after = after._replace(last=added.ids[0], fired=after.fired + 1, trouble="")
             else:
-                after = after._replace(last=job_id, fired=after.fired + 1, trouble="")
+                after = after._replace(dropped=after.dropped + 1, trouble=f"job {added.ids[0]} is the same work")
         changes.record(MarkSchedule.of(after))
-
-
-def is_due(schedule: Schedule, now: Moment) -> bool:
-    """Return True if an instant of the schedule has come."""
-    instant = _next(schedule)
-    return instant is not None and instant <= now.wall
-
-
-def _next(schedule: Schedule) -> float | None:
-    """Return the next instant; None also if it can't be known, as its time zone is gone."""
-    try:
-        return next_instant(schedule)
-    except UsageError:
-        return None
+        return True

@@ -37,7 +37,7 @@ def worker(store: Store) -> Iterator[Worker]:
 
 def duties() -> list[str]:
     """The names of the duties in their order."""
-    return ["Housekeeping", "Recovery", "Stopping", "Cancels", "Expiry", "Resuming", "Schedules", "Resizing", "Turn"]
+    return ["Housekeeping", "Orders", "Recovery", "Stopping", "Cancels", "Expiry", "Resuming", "Schedules", "Turn"]
 
 
 def duty(worker: Worker, name: str) -> Duty:

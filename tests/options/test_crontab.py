@@ -27,12 +27,12 @@ PERCENT = """0 9 * * 1-5 mail -s "it's \\% done" boss%Hello%%bye
 """
 
 
-def entries(text: str, *, system: bool = False) -> list[Entry]:
-    return [line for line in parse(text, system=system) if isinstance(line, Entry)]
+def entries(text: str) -> list[Entry]:
+    return [line for line in parse(text) if isinstance(line, Entry)]
 
 
-def notes(text: str, *, system: bool = False) -> list[Note]:
-    return [line for line in parse(text, system=system) if isinstance(line, Note)]
+def notes(text: str) -> list[Note]:
+    return [line for line in parse(text) if isinstance(line, Note)]
 
 
 def test_a_users_crontab() -> None:
@@ -46,10 +46,12 @@ def test_a_users_crontab() -> None:
 
 
 def test_a_systems_crontab() -> None:
-    first, second = entries(SYSTEM, system=True)
+    first, second = (line for line in parse(SYSTEM, system=True, me="root") if isinstance(line, Entry))
     assert first.command == "cd / && run-parts --report /etc/cron.hourly"
     assert second.when.split() == ["25", "6", "*", "*", "*"]
-    assert [note.refused for note in notes(SYSTEM, system=True)] == [True]
+    assert [note.refused for note in parse(SYSTEM, system=True, me="me") if isinstance(note, Note)] == [True] * 3
+    tabs = list(parse("17 *\t* * *\troot\tcd / && run\n", system=True, me="root"))
+    assert [line.command for line in tabs if isinstance(line, Entry)] == ["cd / && run"]
 
 
 def test_percent_signs() -> None:
@@ -86,8 +88,10 @@ def test_lines_that_become_nothing(line: str) -> None:
 
 
 def test_zones_and_names() -> None:
-    first, second = entries("0 1 * * * a\nCRON_TZ=Asia/Tokyo\n0 2 * * * b\n")
+    first, second = entries("TZ=Europe/Oslo\n0 1 * * * a\nCRON_TZ=Asia/Tokyo\n0 2 * * * b\n")
     assert (first.zone, second.zone) == (None, "Asia/Tokyo")
+    assert first.variables == {"TZ": "Europe/Oslo"}
+    assert name_of("a", {"a", "a-line-3", "a-2"}, 3) == "a-3"
     assert name_of("/usr/bin/backup --all", set(), 3) == "backup"
     assert name_of("A=1 ./run.sh", {"run.sh"}, 3) == "run.sh-line-3"
     assert name_of("7z a", set(), 3) == "job-7z"
@@ -100,7 +104,7 @@ def test_a_crontab_is_imported_line_by_line(cli: Cli) -> None:
     assert dry.stdout.split() == ["tar", "clean", "cat", "y"]
     assert cli.queue.schedules.all() == []
     done = cli("schedule", "import", "tab", code=1)
-    assert "4 lines are schedules, 2 not imported" in done.stderr
+    assert "4 lines became a schedule, 2 not imported" in done.stderr
     assert "line 11: not imported: @reboot has no time" in done.stderr
     assert "line 13: not imported: '99' is not a minute" in done.stderr
     assert "line 14: day 31 is not in every month" in done.stderr
@@ -112,3 +116,6 @@ def test_a_crontab_is_imported_line_by_line(cli: Cli) -> None:
     assert (cli.cwd / "out").read_text() == "one\ntwo\n"
     again = cli("schedule", "import", "-", stdin=f"{home}0 5 * * * tar x\n")
     assert again.stdout == "tar-line-2\n"
+    twice = cli("schedule", "import", "tab", code=1)
+    assert twice.stdout == ""
+    assert "line 9: schedule tar is that already" in twice.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +85,28 @@ def test_a_killed_one_leaves_nothing_that_stop_would_signal(cli: Cli) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: (stat := read_stat(pid)) is None or stat[2])
     assert "no worker is running" in cli("worker", "stop", code=1).stderr
+
+
+def test_a_second_stop_hurts_nothing(cli: Cli) -> None:
+    cli("worker", "--detach")
+    job_id = cli.id("--retries", "0", f"{WAIT}; echo finished")
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    assert "is asked to stop" in cli("worker", "stop").stderr
+    wait_until(lambda: cli.queue.workers.all()[0].stopping)
+    assert "was asked before" in cli("worker", "stop").stderr
+    (cli.cwd / "go").touch()
+    cli("worker", "stop", "--wait", code=None)
+    assert cli.queue.wait(job_id, timeout=30).state is State.SUCCEEDED
+
+
+def test_one_that_a_script_has_started_can_be_stopped(cli: Cli) -> None:
+    words = f"{sys.executable} -m jobq worker --detach >/dev/null 2>&1 & wait"
+    subprocess.run(["sh", "-c", words], env=cli.env, check=True)
+    cli("worker", "stop", "--wait")
+    assert cli.queue.workers.all() == []
+
+
+def test_it_keeps_no_lock_and_no_pipe_of_its_caller(cli: Cli) -> None:
+    words = f"({sys.executable} -m jobq worker --detach 3>&1 >/dev/null 2>&1) | cat"
+    subprocess.run(["bash", "-c", words], env=cli.env, check=True, timeout=30)
+    assert len(cli.queue.workers.all()) == 1

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobq import clock
 from jobq.job import Job, Spec, State
 from jobq.schedules import Schedule
+from jobq.scheduling import Schedules
 from jobq.store import compaction
 from jobq.store.format import LIMITS
 from jobq.store.store import Store
@@ -177,3 +179,25 @@ def test_an_unknown_time_zone_stops_nothing_else(life: Life) -> None:
         changes.set_schedule(made._replace(name="lost", zone="Mars/Base"))
     life.step(3601.0)
     assert len(jobs(life)) == 1
+
+
+def test_a_long_backlog_is_added_as_it_starts(life: Life) -> None:
+    schedule(life, "@every 1s", missed="all", overlap="allow")
+    life.step(1000.0)
+    for _ in range(5):
+        life.step()
+    assert len(jobs(life)) == 100
+    while len(jobs(life)) < 300:
+        for key in life.runner.running():
+            life.runner.end(key.job_id, key.n)
+        life.step(0.1)
+    assert len(times(life)) == len(set(times(life)))
+
+
+def test_a_mark_of_a_wrong_clock_can_be_reset(life: Life) -> None:
+    from_far = clock.now().wall + 400 * DAY
+    schedule(life, mark=from_far)
+    schedules = Schedules(life.store)
+    schedules.pause("x", paused=True)
+    schedules.pause("x", paused=False)
+    assert known(life).mark < from_far
