@@ -219,12 +219,10 @@ def killed_while_firing(bench: Bench) -> Figures:
     return figures
 
 
-FIRE = """\
-            with store.transaction(now.wall, notify=False) as changes:
-                for schedule in list(changes.state.schedules.values()):
-                    if is_due(schedule, now):
-                        self._fire(changes, schedule, now)
-"""
+FIRE = (
+    "            with store.transaction(now.wall, notify=False) as changes:\n"
+    "                fired = [self._fire(changes, one, now) for one in self._due(changes.state.schedules, now)]\n"
+)
 SEEDS = [
     Seed(
         harness="kill-every-write-of-schedules",
@@ -243,8 +241,8 @@ SEEDS = [
         fault="schedules are looked at before the lock",
         file="worker/schedules.py",
         old=FIRE,
-        new="            known = list(schedules.values())\n"
-        + FIRE.replace("list(changes.state.schedules.values())", "known"),
+        new="            known = self._due(store.state.schedules, now)\n"
+        + FIRE.replace("self._due(changes.state.schedules, now)", "known"),
         caught_by="schedule-workers-killed",
     ),
 ]
