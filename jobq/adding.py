@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 
 from jobq import clock
 from jobq.errors import Refused, WaitTimeout
-from jobq.intake import Added, QueueFull, Request, placed, store_request
+from jobq.intake import Added, QueueFull, Request, has_room, placed, store_request
 from jobq.job import Job
 from jobq.options.request import check_commands
-from jobq.store.environment import EnvironmentGone
 from jobq.store.store import Store
 from jobq.store.transaction import Add, MustLook
-from jobq.store.upgrade import upgrading
+from jobq.store.upgrade import recapturing, upgrading
 from jobq.waiting import Poll
-
-TRIES = 10  # of what other processes may interrupt
 
 
 def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
@@ -24,8 +21,8 @@ def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
 
     `make_requests` is called again if the environment that it captured was removed meanwhile.
     """
-    wait_until = time.monotonic()
-    longest, poll = 0.0, Poll(store)
+    begun = time.monotonic()
+    longest = 0.0
 
     def store_them() -> Added:
         nonlocal longest
@@ -33,21 +30,23 @@ def add(store: Store, make_requests: Callable[[], Sequence[Request]]) -> Added:
         longest = max((request.wait_room for request in requests), default=0.0)
         return _store_jobs(store, requests)
 
-    tries = 0
     while True:
         try:
-            return upgrading(store, store_them)
-        except EnvironmentGone:
-            tries += 1  # capture it again
-            if tries > TRIES:
-                raise
+            return recapturing(lambda: upgrading(store, store_them))
         except QueueFull as e:
             if not longest or not e.may_fit:
                 raise
-            left = wait_until + longest - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(f"{e} after {longest:g} s", "nothing was added") from None
-            poll.sleep(at_most=left)
+            _wait_for_room(store, e, begun + longest, longest)
+
+
+def _wait_for_room(store: Store, full: QueueFull, until: float, longest: float) -> None:
+    """Return when there is room for the jobs, without the lock; `until`: monotonic. Raises WaitTimeout."""
+    poll = Poll(store)
+    while not has_room(store.read(), full.queue, full.count):
+        left = until - time.monotonic()
+        if left <= 0:
+            raise WaitTimeout(f"{full} after {longest:g} s", "nothing was added")
+        poll.sleep(at_most=left)
 
 
 def _store_jobs(store: Store, requests: Sequence[Request]) -> Added:

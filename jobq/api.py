@@ -267,9 +267,12 @@ class Queue:
         fields, variables = edited_fields(self._store, options)
         return changes.edit(self._store, job_ids, Edit(fields, variables, command, seen))
 
-    def remove(self, job_ids: Sequence[int]) -> Changed:
-        """Forget jobs and what only they need; refuse running ones. Raises NotFound, NotSaved."""
-        return changes.remove(self._store, job_ids)
+    def remove(self, job_ids: Sequence[int], *, only_old: bool = False) -> Changed:
+        """Forget jobs and what only they need, but for running ones (`only_old`: all that are not settled).
+
+        Raises NotFound, NotSaved.
+        """
+        return changes.remove(self._store, job_ids, only_old=only_old)
 
     # -- the store -----------------------------------------------------------------------------------
 

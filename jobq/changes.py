@@ -203,10 +203,10 @@ def _put_before(changes: Transaction, anchor: Job, others: list[Job], moved: Seq
         changes.edit(lifecycle.move(job, now, anchor.spec.priority, place))
 
 
-def remove(store: Store, job_ids: Sequence[int]) -> Changed:
+def remove(store: Store, job_ids: Sequence[int], *, only_old: bool = False) -> Changed:
     """Forget jobs, their logs, and the parts of their environment that no other job needs; refuse running ones.
 
-    Raises NotFound, NotSaved.
+    `only_old`: refuse all but finished ones, and failures that nobody has dealt with. Raises NotFound, NotSaved.
     """
     done = Changed([], [])
     with changing(store, job_ids, clock.now()) as (changes, jobs):
@@ -214,6 +214,9 @@ def remove(store: Store, job_ids: Sequence[int]) -> Changed:
             if job.state is State.RUNNING:
                 hint = f"'jobq cancel --wait {job.id}' ends it; then 'jobq rm {job.id}'"
                 done.refused.append(WrongState(job, "be removed", hint))
+                continue
+            if only_old and (not job.state.final or job.is_open_failure):
+                done.refused.append(WrongState(job, "be cleaned away"))  # it was requeued meanwhile
                 continue
             done.jobs.append(job)
             changes.remove(job.id, open_failure=job.is_open_failure)

@@ -86,7 +86,7 @@ def store_request(store: Store, transaction: Transaction, request: Request, now:
     new: Sequence[int] = ()
     if fresh:
         _check_new(transaction, spec)
-        _check_room(transaction, spec, len(fresh))
+        _check_room(transaction.state, spec, len(fresh))
         new = transaction.add(Add(spec, fresh))
     parents = transaction.find(parents_of(spec))
     cause = why_skipped(transaction.jobs[new[0]], parents) if new else None
@@ -112,9 +112,11 @@ def _check_new(transaction: Transaction, spec: Spec, besides: int = 0) -> None:
 
 
 class QueueFull(Refused):
-    """As many jobs wait in a queue as may. `may_fit`: there may be room later."""
+    """As many jobs wait in a queue as may. `may_fit`: there may be room for these `count` later."""
 
     def __init__(self, queue: str, waiting: int, capacity: int, count: int) -> None:
+        self.queue = queue
+        self.count = count
         self.may_fit = count <= capacity
         what = f"queue {queue} is full ({waiting} of {capacity} wait)"
         if waiting < capacity:
@@ -122,14 +124,18 @@ class QueueFull(Refused):
         super().__init__(what, "--wait-room 10m waits for room" if self.may_fit else "add fewer at once")
 
 
-def _check_room(transaction: Transaction, spec: Spec, count: int) -> None:
+def has_room(state: StoreState, queue: str, count: int) -> bool:
+    """Return True if so many more jobs may wait in the queue."""
+    settings = state.queues.get(queue)
+    capacity = settings.capacity if settings is not None else None
+    return capacity is None or state.waiting.waiting_in(queue) + count <= capacity
+
+
+def _check_room(state: StoreState, spec: Spec, count: int) -> None:
     """Raise QueueFull if there is no room for so many jobs. The jobs of a `jobq run` do not wait for others."""
-    settings = transaction.state.queues.get(spec.queue)
-    if settings is None or settings.capacity is None or spec.runner is not None:
-        return
-    waiting = transaction.state.waiting.waiting_in(spec.queue)
-    if waiting + count > settings.capacity:
-        raise QueueFull(spec.queue, waiting, settings.capacity, count)
+    if spec.runner is None and not has_room(state, spec.queue, count):
+        capacity = state.queues[spec.queue].capacity or 0
+        raise QueueFull(spec.queue, state.waiting.waiting_in(spec.queue), capacity, count)
 
 
 def already_there(

@@ -19,10 +19,9 @@ from jobq.specs import edited_fields, make_spec
 from jobq.store.environment import EnvironmentGone
 from jobq.store.schedules import MarkSchedule, RemoveSchedule
 from jobq.store.store import Store
-from jobq.store.upgrade import upgrading
+from jobq.store.upgrade import recapturing, upgrading
 
 NONSENSE = 86_400.0  # seconds that a mark may be ahead of the clock, which was wrong when that was made, or is now
-TRIES = 10  # of what other processes may interrupt
 NOT_FOR_SCHEDULES = ("name", "at", "delay", "after", "after_any", "after_fail", "hold", "on_conflict", "wait_room")
 
 
@@ -80,13 +79,20 @@ class Schedules:
         missed = timing.missed or "once"
         overlap = timing.overlap or ("queue" if missed == "all" else "skip")
 
-        def make(known: Mapping[str, Schedule]) -> Schedule:
-            if name in known:
-                raise Refused(f"there is a schedule {name} already", f"'jobq schedule update {name}' changes it")
-            spec = make_spec(self._store, options)
-            return Schedule(name, str(timing.when), zone, now, spec, command, missed, overlap, mark=now)
+        when = timing.when
 
-        return make(self._store.read().schedules) if dry_run else self._set(make)
+        def add() -> Schedule:
+            spec = make_spec(self._store, options)  # before the lock is taken
+            made = Schedule(name, when, zone, now, spec, command, missed, overlap, mark=now)
+
+            def make(known: Mapping[str, Schedule]) -> Schedule:
+                if name in known:
+                    raise Refused(f"there is a schedule {name} already", f"'jobq schedule update {name}' changes it")
+                return made
+
+            return make(self._store.read().schedules) if dry_run else self._set(make)[1]
+
+        return recapturing(add)
 
     def update(self, name: str, command: Command | None, timing: Timing, options: Mapping[str, Any]) -> Schedule:
         """Change a schedule. If its times change, it begins anew from now. Raises UsageError, NoSchedule, NotSaved."""
@@ -114,24 +120,21 @@ class Schedules:
                 after = after._replace(start=now, mark=now, trouble="")
             return after
 
-        return self._set(make)
+        return self._set(make)[1]
 
     def pause(self, name: str, *, paused: bool) -> bool:
         """Let a schedule fire no more, or again from now on. Return False if it was so. Raises NoSchedule, NotSaved."""
         now = clock.now().wall
-        changed = False
 
         def make(known: Mapping[str, Schedule]) -> Schedule:
             before = self._get(known, name)
-            nonlocal changed
-            changed = before.paused is not paused
             mark = before.mark
             if not paused:  # what it would have fired meanwhile is no miss
                 mark = now if mark > now + NONSENSE else max(mark, now)
-            return before._replace(paused=paused, mark=mark) if changed else before
+            return before._replace(paused=paused, mark=mark) if before.paused is not paused else before
 
-        self._set(make)
-        return changed
+        before, after = self._set(make)
+        return before != after
 
     def remove(self, name: str) -> None:
         """Forget a schedule; its jobs stay. Raises NoSchedule, NotSaved."""
@@ -159,7 +162,10 @@ class Schedules:
                 changes.record(MarkSchedule.of(after if is_open else after._replace(last=job_id)))
             return job_id
 
-        return upgrading(self._store, run)
+        try:
+            return upgrading(self._store, run)
+        except EnvironmentGone:
+            raise Refused(f"the environment of schedule {name} is gone", "remove it and add it again") from None
 
     def upcoming(self, schedule: Schedule, count: int) -> list[float]:
         """Return the next instants at which it fires (seconds since 1970), from now on. Raises UsageError."""
@@ -172,17 +178,15 @@ class Schedules:
             raise NoSchedule(name)
         return known[name]
 
-    def _set(self, make: Callable[[Mapping[str, Schedule]], Schedule]) -> Schedule:
-        def set_it() -> Schedule:
+    def _set(self, make: Callable[[Mapping[str, Schedule]], Schedule]) -> tuple[Schedule | None, Schedule]:
+        """Set the schedule that `make` returns for those that there are; return what it was, and what it is."""
+
+        def set_it() -> tuple[Schedule | None, Schedule]:
             with self._store.transaction(clock.now().wall) as changes:
                 after = make(changes.state.schedules)
-                if changes.state.schedules.get(after.name) != after:
+                before = changes.state.schedules.get(after.name)
+                if before != after:
                     changes.set_schedule(after)
-            return after
+            return before, after
 
-        for _ in range(TRIES):
-            try:
-                return upgrading(self._store, set_it)
-            except EnvironmentGone:
-                continue  # it was removed between its capture and the change
         return upgrading(self._store, set_it)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 from typing import Any
 
@@ -106,13 +107,12 @@ def repeats(store: Store, jobs: Iterable[Job], options: Mapping[str, Any]) -> li
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
     """Return the jobs by id, but each behind those that it is after: an edit may have put a job after a later one."""
-    rest = {job.id: job for job in sorted(jobs, key=lambda job: job.id)}
-    found: list[Job] = []
-    while rest:
-        ready = [job for job in rest.values() if not parents_of(job.spec) & rest.keys()]
-        found += ready or list(rest.values())  # what was in a circle keeps its order
-        rest = {job_id: job for job_id, job in rest.items() if ready and job not in ready}
-    return found
+    by_id = {job.id: job for job in sorted(jobs, key=lambda job: job.id)}
+    before = {job_id: parents_of(job.spec) & by_id.keys() for job_id, job in by_id.items()}
+    try:
+        return [by_id[job_id] for job_id in TopologicalSorter(before).static_order()]
+    except CycleError:
+        return list(by_id.values())
 
 
 WAITS = ("after", "after_any", "after_fail")

@@ -1,4 +1,4 @@
-"""What a person sets beside the jobs: queues and resources. Each change is one transaction."""
+"""Queues and resources as a person sets them. Each change is one transaction."""
 
 from __future__ import annotations
 
@@ -42,13 +42,12 @@ class Queues:
         Return all settings of the queue. Raises UsageError, NotSaved.
         """
         name = parse_name(queue)
-        return self._change(name, lambda before: before._replace(**numbers))
+        return self._change(name, lambda before: before._replace(**numbers))[1]
 
     def remove(self, queue: str) -> bool:
         """Forget all settings of a queue; its jobs stay. Return False if there were none. Raises NotSaved."""
-        known = queue in self.all()
-        self._change(queue, lambda before: QueueSettings(before.name))
-        return known
+        before, after = self._change(queue, lambda before: QueueSettings(before.name))
+        return before != after
 
     def pause(self, queue: str | None = None, reason: str = "", seconds: float | None = None) -> bool:
         """Start nothing of a queue (None: of any) until it is resumed, or for so long; running jobs go on.
@@ -75,19 +74,19 @@ class Queues:
         return pauses.read_note(root) if root is not None else {}
 
     def _set_pause(self, queue: str | None, pause: Pause | None) -> bool:
-        changed = False
-
         def paused(before: QueueSettings) -> QueueSettings:
-            nonlocal changed
-            same = before.pause == pause or (before.pause and pause and before.pause[1:] == pause[1:])
-            changed = not same
-            return before._replace(pause=pause) if changed else before
+            is_same = before.pause is not None and pause is not None and before.pause[1:] == pause[1:]
+            return before if is_same else before._replace(pause=pause)
 
-        self._change(queue, paused)
-        return changed
+        before, after = self._change(queue, paused)
+        return before != after
 
-    def _change(self, queue: str | None, change: Callable[[QueueSettings], QueueSettings]) -> QueueSettings:
-        def set_it() -> QueueSettings:
+    def _change(
+        self, queue: str | None, change: Callable[[QueueSettings], QueueSettings]
+    ) -> tuple[QueueSettings, QueueSettings]:
+        """Change the settings of a queue; return those before and after."""
+
+        def set_it() -> tuple[QueueSettings, QueueSettings]:
             with self._store.transaction(clock.now().wall) as changes:
                 before = changes.state.queues.get(queue, QueueSettings(queue))
                 after = change(before)
@@ -95,13 +94,13 @@ class Queues:
                     pauses.write_note(self._store.root, changes.state.pauses())  # its last writer may have been killed
                 else:
                     changes.record(SetQueue(after))
-            return after
+            return before, after
 
         return upgrading(self._store, set_it)
 
 
 class Resources:
-    """What the jobs of one store share: so much of each resource."""
+    """The resources that the jobs of one store share: so much of each."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -34,22 +34,20 @@ class Workers:
         """Let a worker run so many jobs at once from now on. Raises Refused if it is stopping, NotSaved."""
         if worker.stopping:
             raise Refused(f"the worker with pid {worker.pid} is stopping", "'jobq worker' starts another")
-        presence.order(self._store.root, worker.token, slots=count)
+        presence.order(self._store.root, worker.token, presence.SLOTS, count)
 
     def stop(self, worker: LiveWorker, *, hand_back: bool = False, wait: bool = False) -> None:
         """Ask a worker to stop, as ^C does, or as TERM with `hand_back`; one that is stopping is not asked again.
 
         `wait`: return when it is gone. Raises NotSaved.
         """
-        from jobq.worker import background  # noqa: PLC0415  # with all that knows processes
-
         root = self._store.root
-        if hand_back and not worker.stopping:
-            background.terminate(root, worker)
-        elif not worker.stopping and presence.is_alive(root, worker.token):
-            presence.order(root, worker.token, stop=True)
+        if not worker.stopping and presence.is_alive(root, worker.token):
+            presence.order(root, worker.token, presence.STOP, presence.HAND_BACK if hand_back else presence.LEAVE)
         if wait:
-            background.wait_until_gone(root, worker)
+            from jobq.worker.background import wait_until_gone  # noqa: PLC0415  # most commands do not wait
+
+            wait_until_gone(root, worker)
 
     def log_path(self, *, older: bool = False) -> str:
         """Return the file with what workers in the background print, or printed before, if it exists or not."""
@@ -58,3 +56,9 @@ class Workers:
     def open_log(self) -> int:
         """Return a descriptor to append to it. Raises NotSaved."""
         return worker_log.open_log(self._store.root)
+
+    def keep_log_short(self) -> None:
+        """Let this worker in the background go on in a new file, if it is time for that."""
+        from jobq.worker.background import keep_log_short  # noqa: PLC0415
+
+        keep_log_short(self._store.root)

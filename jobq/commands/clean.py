@@ -11,6 +11,7 @@ from jobq.commands.common import queue_of, ranges
 from jobq.commands.options import value_of
 from jobq.durations import duration
 from jobq.errors import UsageError
+from jobq.job import Job
 from jobq.options.values import WholeNumber
 from jobq.views.console import info
 from jobq.views.text import size
@@ -41,20 +42,20 @@ def clean(
     before = clock.now().wall - (0.0 if older_than is None else value_of("--older-than", duration, older_than))
     first = 0 if keep is None else value_of("--keep", NUMBER.parse, keep)
     old = [job for n, job in enumerate(queue.finished()) if n >= first and (job.finished_at or 0.0) <= before]
-    gone = sorted(job.id for job in old if not job.is_open_failure)
-    room = sum(
-        attempt.ending.log_bytes - attempt.ending.log_dropped
-        for job in old
-        if not job.is_open_failure
-        for attempt in job.attempts
-        if attempt.ending is not None
-    )
+    gone = sorted((job for job in old if not job.is_open_failure), key=lambda job: job.id)
+    left = len(old) - len(gone)
     if gone and not dry_run:
-        queue.remove(gone)
+        gone = queue.remove([job.id for job in gone], only_old=True).jobs
     words = "would be removed" if dry_run else "removed"
-    info(f"{len(gone)} job{'' if len(gone) == 1 else 's'} {words}, with {size(room)} of output")
+    info(f"{len(gone)} job{'' if len(gone) == 1 else 's'} {words}, with {size(sum(map(output_of, gone)))} of output")
     if dry_run and gone:
-        shown = list(ranges(gone))
+        shown = list(ranges([job.id for job in gone]))
         info(", ".join(shown[:NAMED]) + (f" and {len(shown) - NAMED} more ranges" if len(shown) > NAMED else ""))
-    if left := len(old) - len(gone):
+    if left:
         info(f"{left} left alone: failed, and nobody has dealt with {'it' if left == 1 else 'them'}; see 'jobq ack'")
+
+
+def output_of(job: Job) -> int:
+    """Return the bytes of output that are kept of a job."""
+    endings = (attempt.ending for attempt in job.attempts if attempt.ending is not None)
+    return sum(ending.log_bytes - ending.log_dropped for ending in endings)

@@ -33,8 +33,8 @@ def edit(
     """Change the options of waiting jobs.
 
     Options that are not given stay as they are; "none" takes one back (--timeout none). Without options, one job opens
-    in your editor, with its command. A job that runs or has ended is not
-    changed: 'jobq again' runs it once more, with other options.
+    in your editor, with its command. A job that runs or has ended is not changed: 'jobq again' runs it once more, with
+    other options.
 
     Examples: jobq edit 7 --priority high; jobq edit 11-110 -q night -t 10m; jobq edit 7
     """
@@ -71,8 +71,9 @@ def in_editor(queue: Queue, job_id: int) -> Changed:
             text = after
             return edited(queue, job, after)
         except (UsageError, Refused, NotFound) as e:
-            now = queue.job(job_id)
-            if e is refusal or text == to_toml(job) or (now.spec, now.history) != (job.spec, job.history):
+            now = queue.known([job_id]).get(job_id)
+            is_as_before = now is not None and (now.spec, now.history) == (job.spec, job.history)
+            if e is refusal or text == to_toml(job) or not is_as_before:
                 keep(text, job)
                 raise
             error(str(e), e.hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +66,6 @@ def run(
         return
     single = not from_ and len(commands) == 1
     options = {"retries": 0, **options}
-    is_apart = options.get("stderr") == APART
     speaker = Speaker()
     with StopSignals() as signals, speaker:
         tell = quiet if single else RunReporter(queue, speaker).tell
@@ -76,24 +75,32 @@ def run(
             idle=lambda: notices.look(why_held_up(work, queue_name(options), ids)),  # type: ignore[has-type]
         )  # fmt: skip
         ids = queue.enqueue(commands, lambda: queue.spec(**options, runner=work.token), lines=lines).ids
-        output = Output(queue.log_path, ids[0], signals.ask, work.mark_read) if single else None
-        apart, has_read = partial(queue.log_path, stderr=True), partial(work.mark_read, stderr=True)
-        errors = Output(apart, ids[0], signals.ask, has_read, ErrorPrinter()) if single and is_apart else None
+        outputs = outputs_of(queue, work, ids[0], signals, options) if single else []
         try:
             work.run(signals)
         finally:
-            for copied in (output, errors):
-                if copied is not None:
-                    copied.close(in_a_hurry=lambda: signals.last > 0)
+            for output in outputs:
+                output.close(in_a_hurry=lambda: signals.last > 0)
     try:
         jobs = queue.jobs_of(ids)
-        code = conclude_one(jobs[0], output.failure) if output is not None else conclude(jobs)
+        code = conclude_one(jobs[0], outputs[0].failure) if single else conclude(jobs)
     except NotFound as e:
         error(f"{e} any more: it was removed while it ran")
         code = NOT_ITS_OWN if single else 1
     if signals.last:
         raise Interrupted(signals.last)
     exit_with(code)
+
+
+def outputs_of(
+    queue: Queue, work: Worker, job_id: int, signals: StopSignals, options: Mapping[str, Any]
+) -> list[Output]:
+    """Begin to copy the log of a job to stdout, and that of its stderr to stderr if it is kept apart."""
+    outputs = [Output(queue.log_path, job_id, signals.ask, work.mark_read)]
+    if options.get("stderr") == APART:
+        path, mark_read = partial(queue.log_path, stderr=True), partial(work.mark_read, stderr=True)
+        outputs.append(Output(path, job_id, signals.ask, mark_read, ErrorPrinter()))
+    return outputs
 
 
 def why_held_up(work: Worker, queue: str, ids: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from jobq import clock
 from jobq.api import Queue
 from jobq.command import Command
-from jobq.commands.add import Exec, Shell, Words, form_of
+from jobq.commands.add import Exec, Shell, Words, commands_of, form_of
 from jobq.commands.common import Json, queue_name, queue_of
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
@@ -27,7 +26,7 @@ from jobq.settings import local_zone
 from jobq.system import utf8
 from jobq.views.console import info, out
 from jobq.views.data import envelope
-from jobq.views.schedules import day_and_time, describe, in_words, print_schedules, schedule_data
+from jobq.views.schedules import describe, in_words, local_words, print_schedules, schedule_data
 from jobq.views.text import safe
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A schedule.")]
@@ -221,7 +220,7 @@ def next_(
             info(f"schedule {safe(what)} is paused; these would be its times")
         zone, found = tz or known.zone, queue.schedules.upcoming(known, count)
     for at in found:
-        out(f"{local_at(at, zone_of(zone)):%a %Y-%m-%d %H:%M:%S}  {day_and_time(at, zone, now)}")
+        out(f"{local_at(at, zone_of(zone)):%a %Y-%m-%d %H:%M:%S}  {local_words(at, zone, now)}")
 
 
 def why_(
@@ -240,15 +239,12 @@ def why_(
 
 def command_of(words: list[str], *, is_line: bool | None) -> Command:
     """Return the command of the words. Raises UsageError."""
-    if not words:
-        raise UsageError("no command is given", EXAMPLE)
-    if words[0].startswith("-"):
+    if words and words[0].startswith("-"):
         raise UsageError(f"{words[0]} stands where the command begins", "put all options right behind the times")
-    if is_line is None:
-        is_line = len(words) == 1
-    if not is_line and " " in words[0] and not os.path.exists(words[0]):
-        info(f"note: '{safe(words[0])}' is run as a program, because more words follow it")
-    return " ".join(words) if is_line else tuple(words)
+    commands, _ = commands_of(words, None, {}, "schedule add NAME '0 3 * * *'", is_line=is_line)
+    if len(commands) != 1:
+        raise UsageError("a schedule has one command", "leave out ::: and its items")
+    return commands[0]
 
 
 def tell(found: Schedule) -> None:

@@ -8,9 +8,10 @@ import typer
 
 from jobq.commands.common import queue_of
 from jobq.commands.options import value_of
-from jobq.commands.workers import print_workers
+from jobq.commands.workers import Pid
 from jobq.options.values import WholeNumber
 from jobq.views.console import info
+from jobq.views.workers import print_workers
 
 NUMBER = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
 
@@ -19,7 +20,7 @@ def slots(
     context: typer.Context,
     number: Annotated[str | None, typer.Argument(metavar="[N]", help="Jobs at once, from now on.")] = None,
     *,
-    pid: Annotated[int | None, typer.Option("--pid", metavar="PID", help="Which worker, if there are several.")] = None,
+    pid: Pid = None,
 ) -> None:
     """Change how many jobs a worker runs at once.
 

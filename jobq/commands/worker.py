@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,12 +17,14 @@ from jobq.options.values import parse_name
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
+from jobq.views.watch import Lines, Screen
+from jobq.worker.background import Parting, close_inherited
+from jobq.worker.signals import StopSignals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from jobq.api import Queue
-    from jobq.worker.background import Parting
     from jobq.worker.stopping import OnStop
 
 
@@ -62,34 +64,33 @@ def worker(  # noqa: PLR0917  # an option a parameter
 
     Examples: jobq worker -j 4; jobq worker -q gpu --drain; jobq worker --detach
     """
-    from jobq.views.watch import Lines, Screen  # noqa: PLC0415
-    from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `run`
-
     if detach:
-        from jobq.worker.background import close_inherited  # noqa: PLC0415
-
         close_inherited()  # before the store is opened
     queue = queue_of(context)
-    after, policy = value_of("--stop-after", duration, stop_after), policy_of(on_stop)
-    served = [value_of("--queue", parse_name, name) for name in queues] if queues else None
-    parting = None
-    if detach:
-        from jobq.worker.background import Parting  # noqa: PLC0415
+    settings: dict[str, Any] = {
+        "slots": slots or usable_cpus(),
+        "queues": [value_of("--queue", parse_name, name) for name in queues] if queues else None,
+        "drain": drain,
+        "stop_after": value_of("--stop-after", duration, stop_after),
+        "on_stop": policy_of(on_stop),
+    }
+    parting = Parting(queue.workers.open_log()) if detach else None
+    if parting is not None and parting.pid:
+        tell_started(parting)
+    else:
+        exit_with(serve(queue, settings, parting))
 
-        parting = Parting(queue.workers.open_log())
-        if parting.pid:
-            tell_started(parting)
-            return
+
+def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None) -> int:
+    """Run a worker until it is stopped or done; `parting`: it is in the background. Return the exit code."""
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
-        work = queue.worker(
-            slots=slots or usable_cpus(),
-            queues=served,
-            drain=drain,
-            stop_after=after,
-            on_stop=policy,
-            report=watch.report,
-            idle=lambda: watch.refresh(work, stops=signals.count),  # type: ignore[has-type]
-        )
+
+        def idle() -> float | None:
+            if parting is not None:
+                queue.workers.keep_log_short()
+            return watch.refresh(work, stops=signals.count)
+
+        work = queue.worker(**settings, report=watch.report, idle=idle)
         if parting is not None:
             parting.tell_ready()
         if work.network:
@@ -101,13 +102,14 @@ def worker(  # noqa: PLR0917  # an option a parameter
             watch.remark(f"job {job.id} is still running: {command_line(job.command)}")
         if work.left:
             watch.remark("the next worker adopts what is still running; 'jobq cancel' ends it")
-    if drain:
-        if not done:
-            tell_pauses(queue)
-            info("stopped with work left")
-            exit_with(TRY_AGAIN)
-        tell_left(queue, served)
-        exit_with(int(work.failed > 0))
+    if not work.drain:
+        return 0
+    if not done:
+        tell_pauses(queue)
+        info("stopped with work left")
+        return TRY_AGAIN
+    tell_left(queue, settings["queues"])
+    return int(work.failed > 0)
 
 
 def tell_left(queue: Queue, served: Collection[str] | None) -> None:
@@ -129,7 +131,7 @@ def tell_started(parting: Parting) -> None:
 
 def policy_of(text: str | None) -> OnStop | None:
     """Return the value of --on-stop. Raises UsageError."""
-    from jobq.worker.stopping import OnStop  # noqa: PLC0415
+    from jobq.worker.stopping import OnStop  # noqa: PLC0415  # with all that runs jobs, and completion loads this module
 
     try:
         return None if text is None else OnStop(text)

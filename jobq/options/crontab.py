@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What is said about a line; `refused`: it becomes nothing, though something was asked for."""
+    """A remark on a line; `refused`: it becomes nothing, though something was asked for."""
 
     number: int
     text: str

@@ -25,7 +25,7 @@ def with_problem(text: str, problem: str) -> str:
     """Return the text with a comment at its top that says what is wrong with it, in the place of an older one."""
     told = [f"{PROBLEM}{line}" for line in problem.splitlines()]
     lines = text.split("\n")
-    first = sum(line.startswith(("#", PROBLEM)) for line in lines[:PROBLEM_LINES])  # so that lines keep their numbers
+    first = sum(line.startswith("#") for line in lines[:PROBLEM_LINES])  # so that lines keep their numbers
     return "\n".join([*told[:PROBLEM_LINES], *["#"] * (first - len(told)), *lines[first:]])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jobq.job import Spec
 from jobq.moment import Moment
@@ -12,14 +12,11 @@ from jobq.rules.rhythm import Rhythm, next_after, parse
 from jobq.rules.schedule import due
 from jobq.schedules import Schedule
 
-if TYPE_CHECKING:
-    from jobq.rules.schedule import Missed
-
 MOST = 100  # instants of one schedule in one transaction
 
 
 class Plan(NamedTuple):
-    """What to do about a schedule: the instants that get a job, in order, and the schedule after that."""
+    """The next change of a schedule: the instants that get a job, in order, and the schedule after that."""
 
     instants: tuple[float, ...]
     after: Schedule
@@ -31,23 +28,17 @@ def rhythm_of(when: str, zone: str, start: float) -> Rhythm:
     return parse(when, zone, start)
 
 
-@lru_cache(maxsize=1024)
-def _next(when: str, zone: str, start: float, mark: float) -> float | None:
-    return next_after(rhythm_of(when, zone, start), mark)
-
-
 def next_instant(schedule: Schedule) -> float | None:
     """Return the first instant that is not dealt with yet; None: it fires no more, or is paused. Raises UsageError."""
     if schedule.paused:
         return None
-    return _next(schedule.when, schedule.zone, schedule.start, schedule.mark)
+    return next_after(rhythm_of(schedule.when, schedule.zone, schedule.start), schedule.mark)
 
 
 def plan(schedule: Schedule, now: float) -> Plan:
     """Return what is due at `now` (wall clock). Raises UsageError."""
     rhythm = rhythm_of(schedule.when, schedule.zone, schedule.start)
-    missed: Missed = schedule.missed  # type: ignore[assignment]
-    firing = due(rhythm, schedule.mark, now, missed, MOST)
+    firing = due(rhythm, schedule.mark, now, schedule.missed, MOST)
     after = schedule._replace(mark=firing.mark, dropped=schedule.dropped + firing.missed)
     return Plan(firing.instants, after)
 

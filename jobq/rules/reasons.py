@@ -69,6 +69,11 @@ def scheduled(job: Job, now: Moment, wait: float) -> str:
     if job.spec.at is None:
         return f"starts in {span(wait)}"
     at, today = datetime.fromtimestamp(job.spec.at), datetime.fromtimestamp(now.wall)
+    return f"{day_and_time(at, today)}, in {span(wait)}"
+
+
+def day_and_time(at: datetime, today: datetime) -> str:
+    """Return a time as people say it today: "03:00", "tomorrow 03:00", "Mon 03:00", "2027-01-31 03:00"."""
     days = (at.date() - today.date()).days
     day = {0: "", 1: "tomorrow "}.get(days, f"{at:%a} " if 0 < days < 7 else f"{at:%Y-%m-%d} ")
-    return f"{day}{at:%H:%M}, in {span(wait)}"
+    return f"{day}{at:%H:%M:%S}" if at.second else f"{day}{at:%H:%M}"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jobq.rules.rhythm import Rhythm, instants, last_until
 
 LATE = 60.0  # seconds after which "skip" drops an instant
 COUNTED = 1000  # missed instants are counted up to here
-Missed = Literal["once", "all", "skip"]
 
 
 class Firing(NamedTuple):
-    """What is due: the instants to fire, the mark for the next call, and how many others have passed unfired."""
+    """The instants to fire, the mark for the next call, and how many others have passed unfired."""
 
     instants: tuple[float, ...]
     mark: float  # the latest instant that is dealt with; it never goes back
     missed: int  # COUNTED at most
 
 
-def due(rhythm: Rhythm, mark: float, now: float, missed: Missed, most: int) -> Firing:
+def due(rhythm: Rhythm, mark: float, now: float, missed: str, most: int) -> Firing:
     """Return what is due at `now`, if everything up to `mark` is dealt with.
 
     Of several instants, "once" fires the last, "all" every one (`most` in a call: call again until none is left), and

@@ -4,7 +4,7 @@
     workers/<token>/bell     a FIFO; a byte in it wakes the worker
     workers/<token>/serves   the worker's description of itself, one sealed line:
                              {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
-    workers/<token>/orders   what it was told: {"slots":8,"stop":true}, sealed
+    workers/<token>/slots, stop   what it was told: {"order":8}, {"order":"leave"}, sealed
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
     workers/<token>/child.py  its copy of the script that calls functions (see jobq/engine/local/caller.py)
 
@@ -27,7 +27,8 @@ WORKERS = "workers"
 LOCK = "lock"
 WAKEUP = "bell"
 SERVES = "serves"
-ORDERS = "orders"
+SLOTS, STOP = "slots", "stop"
+LEAVE, HAND_BACK = "leave", "hand back"  # how to stop
 MOST_SERVES = 1 << 20  # bytes of a `serves` file that are read
 ANY_JOB = "w"
 OWN_JOBS = "r"
@@ -78,17 +79,7 @@ def live(root: Folder) -> list[LiveWorker]:
 
 def described(root: Folder, token: str) -> LiveWorker:
     """Return the worker as it describes itself; it serves every queue if that can't be read."""
-    try:
-        fd = open_plain(f"{WORKERS}/{token}/{SERVES}", os.O_RDONLY, dir_fd=root.fd)
-    except OSError:
-        return LiveWorker(token)
-    try:
-        line = os.read(fd, MOST_SERVES).removesuffix(b"\n")
-        record = from_json(line.decode("ascii")) if is_whole(line) else None
-    except (OSError, ValueError, RecursionError):
-        return LiveWorker(token)
-    finally:
-        os.close(fd)
+    record = _sealed(root, f"{WORKERS}/{token}/{SERVES}")
     match record:
         case {
             "queues": None | list() as queues,
@@ -104,13 +95,13 @@ def described(root: Folder, token: str) -> LiveWorker:
     return LiveWorker(token)
 
 
-def order(root: Folder, token: str, **orders: int | bool) -> None:
-    """Tell a worker `slots` (how many to use from now on) or `stop`, and wake it. Raises NotSaved."""
-    path = f"{WORKERS}/{token}/{ORDERS}"
+def order(root: Folder, token: str, name: str, value: int | str) -> None:
+    """Tell a worker its number of SLOTS from now on, or how to STOP, and wake it. Raises NotSaved."""
+    path = f"{WORKERS}/{token}/{name}"
     try:
         fd = root.file(path, os.O_WRONLY | os.O_CREAT)
         try:
-            write_all(fd, seal(to_json({**ordered(root, token), **orders})[:-1].encode("ascii")), 0)
+            write_all(fd, seal(to_json({"order": value})[:-1].encode("ascii")), 0)
         finally:
             os.close(fd)
     except OSError as e:
@@ -118,20 +109,25 @@ def order(root: Folder, token: str, **orders: int | bool) -> None:
     notify_one(root, token)
 
 
-def ordered(root: Folder, token: str) -> dict[str, object]:
-    """Return what a worker was told so far."""
+def ordered(root: Folder, token: str, name: str) -> object:
+    """Return what a worker was told last, None if it was not."""
+    record = _sealed(root, f"{WORKERS}/{token}/{name}")
+    return record.get("order") if isinstance(record, dict) else None
+
+
+def _sealed(root: Folder, path: str) -> object:
+    """Return the sealed line at the beginning of a file; None if there is none, or none that can be read."""
     try:
-        fd = open_plain(f"{WORKERS}/{token}/{ORDERS}", os.O_RDONLY, dir_fd=root.fd)
+        fd = open_plain(path, os.O_RDONLY, dir_fd=root.fd)
     except OSError:
-        return {}
+        return None
     try:
         line = os.read(fd, MOST_SERVES).partition(b"\n")[0]
-        record = from_json(line.decode("ascii")) if is_whole(line) else None
+        return from_json(line.decode("ascii")) if is_whole(line) else None
     except (OSError, ValueError, RecursionError):
-        return {}
+        return None
     finally:
         os.close(fd)
-    return {name: value for name, value in record.items() if name != "crc"} if isinstance(record, dict) else {}
 
 
 def is_copied(root: Folder, token: str) -> bool:

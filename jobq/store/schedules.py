@@ -83,7 +83,7 @@ class SetSchedule(Operation):
 
     def apply(self, state: StoreState, seq: int, at: float) -> None:  # noqa: ARG002
         """Set it."""
-        state.schedules[self.schedule.name] = self.schedule
+        state.set_schedule(self.schedule)
 
     def weight(self) -> int:
         """Return that it gets a line of its own."""
@@ -95,7 +95,7 @@ class SetSchedule(Operation):
 
 
 class MarkSchedule(Operation):
-    """What changes when a schedule fires."""
+    """The changing part of a schedule, as it is once that has fired."""
 
     KIND: ClassVar[str] = "fired"
 
@@ -123,7 +123,7 @@ class MarkSchedule(Operation):
         """Change it. Raises BadRecord if there is none."""
         if self.name not in state.schedules:
             raise BadRecord(f"schedule {self.name!r:.60} fires, but there is none")
-        state.schedules[self.name] = state.schedules[self.name]._replace(**self.changing)
+        state.set_schedule(state.schedules[self.name]._replace(**self.changing))
 
     def needs(self) -> int:
         """Return the least format that knows schedules."""

@@ -90,7 +90,7 @@ def apply_snapshot_line(state: StoreState, line: Record) -> bool:
             for name, number in read_resources(rest.get("resources", {})).items():
                 state.set_resource(name, number)
             for schedule in map(read_schedule, rest.get("schedules", [])):
-                state.schedules[schedule.name] = schedule
+                state.set_schedule(schedule)
             state.keys.keep(map(read_kept, rest.get("keys", [])))
             _apply_jobs(state, jobs, [state.shared(read_spec(spec)) for spec in specs])
             return False

@@ -49,7 +49,7 @@ class StoreState:
         self.keys = Keys()
         self.failures = Tally()
         self.finished = 0  # of `jobs`
-        self.moves = 0  # changes of jobs since the snapshot: so much of the journal is out of date
+        self.moves = 0  # changes of jobs and schedules since the snapshot: so much of the journal is out of date
         self.later = Later([], {})
         self._specs: dict[Spec, Spec] = {}  # equal specs are one object
 
@@ -114,6 +114,11 @@ class StoreState:
         else:
             self.queues[settings.name] = settings
         self.limits = {name: s.limit for name, s in self.queues.items() if name is not None and s.limit is not None}
+
+    def set_schedule(self, schedule: Schedule) -> None:
+        """Set a schedule. One that fires makes the journal longer, like the moves of jobs."""
+        self.moves += schedule.name in self.schedules
+        self.schedules[schedule.name] = schedule
 
     def set_resource(self, name: str, count: int) -> None:
         """Set how much there is of a resource; 0: there is none."""

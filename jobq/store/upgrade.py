@@ -1,4 +1,4 @@
-"""Changes that need a later format: the store is compacted into that format first."""
+"""Changes that have to be made again: in a later format, or with an environment that is captured anew."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from typing import TypeVar
 from jobq import clock
 from jobq.errors import LockTimeout
 from jobq.store import compaction
+from jobq.store.environment import EnvironmentGone
 from jobq.store.store import Store
 from jobq.store.transaction import FormatTooOld
 
 COMPACTION_S = 10.0  # seconds to wait for the end of another compaction
+TRIES = 10  # of a change whose environment another process removes meanwhile
 T = TypeVar("T")
+
+
+def recapturing(change: Callable[[], T]) -> T:
+    """Make a change that captures an environment; again, if that is removed before a job names it.
+
+    Raises what `change` does.
+    """
+    for _ in range(TRIES):
+        try:
+            return change()
+        except EnvironmentGone:
+            continue
+    return change()
 
 
 def upgrading(store: Store, change: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""What workers in the background print: worker.log, and worker.log.1 for what is older."""
+"""The output of workers in the background: worker.log, and worker.log.1 for what is older."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from jobq.errors import NotSaved
 from jobq.store.folder import Folder
 
 NAME, OLDER = "worker.log", "worker.log.1"
-MOST = 4 << 20  # bytes, after which the next worker begins a new file
+MOST = 4 << 20  # bytes, after which a new file is begun
+
+
+def is_over(fd: int) -> bool:
+    """Return True if it is time to open the log anew: this file is as long as it may be, or another worker's by now."""
+    return os.fstat(fd).st_size > MOST
 
 
 def open_log(root: Folder) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from jobq.api import Queue
 from jobq.command import kind
@@ -39,7 +39,7 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
         ("command", command_line(job.command)),
         ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
-        *_options(job.spec),
+        *options_of(job.spec, ALWAYS),
         *([("delays", _delays(job.spec))] if job.spec.retries else []),
         ("environment", f"{_variables(job, queue)}, umask {job.spec.umask:03o}"),
         *([("waited", waited)] if (waited := _waited(job, queue)) else []),
@@ -57,12 +57,12 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
     return "\n".join(lines)
 
 
-def _options(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Yield the options that were given, and the most important others."""
+def options_of(spec: Spec, always: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the options that were given, and those that are `always` shown."""
     for option in OPTIONS:
         if option.in_spec and option.name != "name":  # which stands in the first line
             value = getattr(spec, option.name)
-            if value != option.default or option.name in ALWAYS:
+            if value != option.default or option.name in always:
                 yield label_of(option), safe(option.shown(value))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from jobq.command import to_record
@@ -12,10 +11,12 @@ from jobq.errors import UsageError
 from jobq.job import Job
 from jobq.options.table import OPTIONS
 from jobq.rules.firing import next_instant
+from jobq.rules.reasons import day_and_time
 from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
 from jobq.scheduling import NONSENSE
 from jobq.views.console import out
+from jobq.views.detail import options_of
 from jobq.views.lines import why_ended
 from jobq.views.text import clock_time, command_line, iso_time, safe
 
@@ -32,7 +33,7 @@ def print_schedules(schedules: Sequence[Schedule], last: Mapping[int, Job], now:
 
 def _cells(schedule: Schedule, last: Mapping[int, Job], now: float) -> tuple[str, ...]:
     job = last.get(schedule.last or 0)
-    notes = [trouble(schedule)]
+    notes = [_next(schedule)[1]]
     if schedule.mark > now + NONSENSE:
         notes.append(f"the clock was ahead: nothing fires before {clock_time(schedule.mark)}; pause and resume it")
     notes += [f"{schedule.dropped} dropped"] if schedule.dropped else []
@@ -46,69 +47,48 @@ def _cells(schedule: Schedule, last: Mapping[int, Job], now: float) -> tuple[str
     )
 
 
-def trouble(schedule: Schedule) -> str:
-    """Return why a schedule can't fire, or got no job the last time; "" if nothing is wrong."""
+def _next(schedule: Schedule) -> tuple[float | None, str]:
+    """Return the next instant of a schedule, and why it can't fire or got no job the last time ("": it can and did)."""
     try:
-        next_instant(schedule)
+        return next_instant(schedule), schedule.trouble
     except UsageError as e:
-        return str(e)
-    return schedule.trouble
+        return None, str(e)
 
 
 def in_words(schedule: Schedule, now: float) -> str:
     """Return when it fires next: "tomorrow 03:00, in 14h05m"."""
-    if schedule.paused:
-        return "paused"
-    try:
-        at = next_instant(schedule)
-    except UsageError:
-        return "never"
+    at, _ = _next(schedule)
     if at is None:
-        return "no more"
-    if at <= now:
-        return "now, as soon as a worker runs"
-    return f"{day_and_time(at, schedule.zone, now)}, in {span(at - now)}"
+        return "paused" if schedule.paused else "no more"
+    return (
+        f"{local_words(at, schedule.zone, now)}, in {span(at - now)}" if at > now else "now, as soon as a worker runs"
+    )
 
 
-def day_and_time(at: float, zone: str, now: float) -> str:
-    """Return an instant as the clocks of the zone show it: "03:00", "tomorrow 03:00", "2027-01-31 03:00"."""
-    try:
-        clocks = zone_of(zone)
-    except UsageError:
-        return clock_time(at)
-    local, today = local_at(at, clocks), local_at(now, clocks)
-    days = (local.date() - today.date()).days
-    day = {0: "", 1: "tomorrow "}.get(days, f"{local:%a} " if 0 < days < 7 else f"{local:%Y-%m-%d} ")
-    return f"{day}{_time(local)}"
-
-
-def _time(local: datetime) -> str:
-    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+def local_words(at: float, zone: str, now: float) -> str:
+    """Return an instant as the clocks of a zone show it, in words."""
+    clocks = zone_of(zone)
+    return day_and_time(local_at(at, clocks), local_at(now, clocks))
 
 
 def describe(schedule: Schedule, job: Job | None, upcoming: Sequence[float], now: float) -> str:
     """Return the text of `jobq schedule show`. `job`: the one that it has added last."""
-    spec = schedule.spec
-    given = [
-        (option.flags[0].removeprefix("--"), safe(option.shown(getattr(spec, option.name))))
-        for option in OPTIONS
-        if option.in_spec and getattr(spec, option.name) != option.default
-    ]
+    _, problem = _next(schedule)
     rows = [
         ("schedule", safe(schedule.name)),
         ("when", f"{safe(schedule.when)}, in {safe(schedule.zone)}"),
         ("missed", schedule.missed),
         ("overlap", schedule.overlap),
         ("command", command_line(schedule.command)),
-        ("directory", safe(spec.cwd)),
-        *given,
-        ("made", clock_time(schedule.start)),
+        ("directory", safe(schedule.spec.cwd)),
+        *options_of(schedule.spec),
+        ("since", clock_time(schedule.start)),
         ("fired", str(schedule.fired)),
         ("dropped", str(schedule.dropped)),
         *([("last", f"job {job.id} {job.state} {why_ended(job)}".rstrip())] if job else []),
-        *([("trouble", safe(problem))] if (problem := trouble(schedule)) else []),
+        *([("trouble", safe(problem))] if problem else []),
         ("next", in_words(schedule, now)),
-        *(("", day_and_time(at, schedule.zone, now)) for at in upcoming[1:]),
+        *(("", local_words(at, schedule.zone, now)) for at in upcoming[1:]),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.rjust(width)}  {value}" for name, value in rows)
@@ -116,10 +96,7 @@ def describe(schedule: Schedule, job: Job | None, upcoming: Sequence[float], now
 
 def schedule_data(schedule: Schedule, job: Job | None) -> dict[str, Any]:
     """Return the data of one schedule for `--json`. Times are UTC."""
-    try:
-        at = next_instant(schedule)
-    except UsageError:
-        at = None
+    at, problem = _next(schedule)
     spec = schedule.spec
     return {
         "name": schedule.name,
@@ -133,7 +110,7 @@ def schedule_data(schedule: Schedule, job: Job | None) -> dict[str, Any]:
         "last_state": job.state if job else None,
         "fired": schedule.fired,
         "dropped": schedule.dropped,
-        "trouble": trouble(schedule) or None,
+        "trouble": problem or None,
         "command": to_record(schedule.command),
         "cwd": spec.cwd,
         "options": {

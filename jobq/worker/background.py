@@ -1,15 +1,16 @@
-"""Workers in the background: a process of its own for one, and its end."""
+"""Workers in the background: a process of its own for one, its output, its end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from contextlib import suppress
 
+from jobq.errors import NotSaved
 from jobq.rules.serving import LiveWorker
-from jobq.store import presence
+from jobq.store import presence, worker_log
 from jobq.store.folder import Folder
-from jobq.supervisor.tree import read_stat, send
 
 PAUSE = 0.05  # seconds between two looks whether a worker is gone
 
@@ -36,7 +37,8 @@ class Parting:
 
     def tell_ready(self) -> None:
         """Tell the other process that all is well, from the new one."""
-        os.write(self._write, b"!")
+        with suppress(BrokenPipeError):  # it was killed meanwhile
+            os.write(self._write, b"!")
         os.close(self._write)
 
     def is_ready(self) -> bool:
@@ -52,12 +54,17 @@ def close_inherited() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
-def terminate(root: Folder, worker: LiveWorker) -> bool:
-    """Send TERM to a live worker, and to no process that has its number since; return False if it is gone."""
-    stat = read_stat(worker.pid)
-    if not worker.pid or not presence.is_alive(root, worker.token):
-        return False
-    return send((worker.pid, stat[1]) if stat is not None else (-worker.pid, 0), signal.SIGTERM)
+def keep_log_short(root: Folder) -> None:
+    """Let the output of this process go on in a new file, if the one it goes to is long enough and there is room."""
+    if not worker_log.is_over(1):
+        return
+    try:
+        log = worker_log.open_log(root)
+    except NotSaved:
+        return  # it is more than it should be, but the worker goes on
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
 
 
 def wait_until_gone(root: Folder, worker: LiveWorker) -> None:

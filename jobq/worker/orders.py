@@ -21,14 +21,15 @@ class Orders:
         context = self._context
         if not context.registration.was_woken:
             return float("inf")
-        orders = presence.ordered(context.store.root, context.token)
-        slots = orders.get("slots")
+        root, token = context.store.root, context.token
+        slots = presence.ordered(root, token, presence.SLOTS)
         if isinstance(slots, int) and slots > 0 and slots != self.slots:
             context.registration.record_slots(slots)
             self._claiming.resize(slots)
             context.runner.narrow(slots)
             self.slots = slots
-        if orders.get("stop") is True and context.signals is not None and not context.signals.count:
-            context.signals.ask()  # as ^C does
+        stop = presence.ordered(root, token, presence.STOP)
+        if stop is not None and context.signals is not None and not context.signals.count:
+            context.signals.ask(hand_back=stop == presence.HAND_BACK)
         context.registration.was_woken = False
         return float("inf")

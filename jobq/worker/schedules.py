@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from jobq.errors import NotFound, Refused, UsageError
 from jobq.intake import Request, store_request
+from jobq.job import Job
 from jobq.moment import Moment
 from jobq.rules.dependencies import WAITING
 from jobq.rules.firing import MOST, next_instant, plan, spec_at
@@ -13,11 +14,11 @@ from jobq.schedules import Schedule
 from jobq.store import presence
 from jobq.store.environment import EnvironmentGone
 from jobq.store.schedules import MarkSchedule
+from jobq.store.state import StoreState
 from jobq.store.transaction import Transaction
 from jobq.worker.context import Context
 
 LOOK = 10.0  # seconds between two looks at the wall clock, which may be set
-BACKLOG = 0.2  # seconds between two looks at a job that must have started before more are added
 
 
 class Schedules:
@@ -26,25 +27,39 @@ class Schedules:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._next: dict[str, tuple[Schedule, float]] = {}  # by name: as it was, and its next instant
+        self._behind: dict[str, int] = {}  # by name: the job that has to start before more are added
 
     def step(self, now: Moment) -> float:
         """Add the jobs that are due. Raises OSError, StoreError."""
         store = self._context.store
         if not store.state.schedules or self._context.own_jobs or self._context.is_stopping:
             return float("inf")
-        if self._soonest(store.state.schedules) <= now.wall:
+        if self._due(store.state, now):
             with store.transaction(now.wall, notify=False) as changes:
-                fired = [self._fire(changes, one, now) for one in self._due(changes.state.schedules, now)]
+                fired = [self._fire(changes, one, now) for one in self._due(changes.state, now)]
             if any(fired):
                 presence.notify(store.root)
-        left = self._soonest(store.state.schedules) - now.wall
-        return min(left, LOOK) if left > 0 else BACKLOG
+        if self._due(store.state, now):
+            return 0.0  # there is more
+        coming = (at for at in map(self._instant, store.state.schedules.values()) if at > now.wall)
+        return min(min(coming, default=float("inf")) - now.wall, LOOK)
 
-    def _soonest(self, schedules: Mapping[str, Schedule]) -> float:
-        return min(map(self._instant, schedules.values()), default=float("inf"))
+    def _due(self, state: StoreState, now: Moment) -> list[Schedule]:
+        """Return the schedules whose instant has come, but for those whose last job has to start first."""
+        return [
+            schedule
+            for schedule in state.schedules.values()
+            if self._instant(schedule) <= now.wall and not self._must_wait(state.jobs, schedule)
+        ]
 
-    def _due(self, schedules: Mapping[str, Schedule], now: Moment) -> list[Schedule]:
-        return [schedule for schedule in schedules.values() if self._instant(schedule) <= now.wall]
+    def _must_wait(self, jobs: Mapping[int, Job], schedule: Schedule) -> bool:
+        last = self._behind.get(schedule.name)
+        if last is None:
+            return False
+        if last == schedule.last and last in jobs and jobs[last].state in WAITING:
+            return True
+        del self._behind[schedule.name]
+        return False
 
     def _instant(self, schedule: Schedule) -> float:
         """Return the next instant; infinity if there is none, or if it can't be known, as its time zone is gone."""
@@ -67,6 +82,7 @@ class Schedules:
         instants, after = plan(schedule, now.wall)
         last = changes.jobs.get(schedule.last or 0)
         if len(instants) == MOST and last is not None and last.state in WAITING:
+            self._behind[schedule.name] = last.id
             return False
         for instant in instants:
             last = changes.jobs.get(after.last) if after.last is not None else None

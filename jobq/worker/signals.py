@@ -84,9 +84,10 @@ class StopSignals:
         os.close(self.fd)
         os.close(self._wake)
 
-    def ask(self) -> None:
-        """Ask the process to stop, from within; any thread may."""
+    def ask(self, *, hand_back: bool = False) -> None:
+        """Ask the process to stop, from within, as ^C does, or as TERM with `hand_back`; any thread may."""
         self._asked += 1
+        self.heard_term |= hand_back
         os.write(self._wake, b"!")
 
     def drain(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 
 from jobq import clock
+from jobq.job import State
 from jobq.store.compaction import compact
 from tests.conftest import Cli
 
@@ -42,6 +43,19 @@ def test_the_age_counts(cli: Cli) -> None:
     assert "nothing says what to keep" in cli("clean", code=2).stderr
     cli("clean", "--keep", "-1", code=2)
     cli("clean", "--older-than", "soon", code=2)
+
+
+def test_a_job_that_was_requeued_meanwhile_stays(cli: Cli) -> None:
+    """It has seen the job as a finished one, and another process is quicker."""
+    cli("add", "--retries", "0", "false", ":::", "a")
+    cli("add", "true")
+    cli("worker", "--drain", code=1)
+    cli("ack")
+    cli("requeue", "1")
+    done = cli.queue.remove([1, 2], only_old=True)
+    assert [job.id for job in done.jobs] == [2]
+    assert "can't be cleaned away" in str(done.refused[0])
+    assert cli.queue.job(1).state is State.QUEUED
 
 
 def test_the_environment_of_what_is_removed_goes_too(cli: Cli) -> None:

@@ -38,7 +38,7 @@ HOUR = 3600.0
 
 
 class Plan(NamedTuple):
-    """What an hourly schedule has missed, and what it does about that."""
+    """The misses of an hourly schedule, and its answer to them."""
 
     missed: str
     overlap: str
@@ -221,7 +221,7 @@ def killed_while_firing(bench: Bench) -> Figures:
 
 FIRE = (
     "            with store.transaction(now.wall, notify=False) as changes:\n"
-    "                fired = [self._fire(changes, one, now) for one in self._due(changes.state.schedules, now)]\n"
+    "                fired = [self._fire(changes, one, now) for one in self._due(changes.state, now)]\n"
 )
 SEEDS = [
     Seed(
@@ -241,9 +241,9 @@ SEEDS = [
         fault="schedules are looked at before the lock",
         file="worker/schedules.py",
         old=FIRE,
-        new="            known = self._due(store.state.schedules, now)\n"
+        new="            known = self._due(store.state, now)\n"
         "            __import__('time').sleep(0.02)  # so that others come between\n"
-        + FIRE.replace("self._due(changes.state.schedules, now)", "known"),
+        + FIRE.replace("self._due(changes.state, now)", "known"),
         caught_by="schedule-workers-killed",
     ),
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobq.job import State
+from jobq.store import worker_log
 from jobq.supervisor.tree import read_stat
 from tests.conftest import Cli, wait_until
 
@@ -64,6 +65,48 @@ def test_hand_back_stops_them(cli: Cli) -> None:
     wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
     cli("worker", "stop", "--hand-back", "--wait")
     assert cli.queue.job(job_id).state is State.QUEUED
+
+
+def test_it_obeys_two_orders_at_once(cli: Cli) -> None:
+    pid = int(cli("worker", "--detach", "-j", "1", "--stop-after", "100ms").stdout)
+    cli("add", WAIT, ":::", "1", "2")
+    wait_until(lambda: cli.queue.job(1).state is State.RUNNING)
+    (worker,) = cli.queue.workers.all()
+    os.kill(pid, signal.SIGSTOP)
+    cli.queue.workers.set_slots(worker, 2)
+    cli.queue.workers.stop(worker, hand_back=True)
+    os.kill(pid, signal.SIGCONT)
+    cli("worker", "stop", "--wait", code=None)
+    assert cli.queue.job(1).state is State.QUEUED
+    assert "healthy" in cli("doctor").stdout
+
+
+def test_its_log_stays_short(cli: Cli) -> None:
+    """A worker may run for years."""
+    cli("worker", "--detach")
+    log, older = Path(cli.queue.workers.log_path()), Path(cli.queue.workers.log_path(older=True))
+    os.truncate(log, worker_log.MOST + 1)
+    cli.queue.wait(cli.id("true"), timeout=30)
+    wait_until(older.exists)
+    cli.queue.wait(cli.id("true"), timeout=30)
+    wait_until(lambda: "job 2" in log.read_text())
+    assert log.stat().st_size < 10_000
+
+
+def test_a_parent_that_was_killed_does_no_harm(tmp_path: Path) -> None:
+    """The worker has started, and tells a process that is gone."""
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    words = (
+        "import os; from jobq.worker.background import Parting; parting = Parting(os.dup(1))\n"
+        "if parting.pid: os._exit(9)\n"
+        f"while not os.path.exists('{tmp_path}/gone'): pass\n"
+        "parting.tell_ready(); print('ready', flush=True)"
+    )
+    done = subprocess.Popen([sys.executable, "-c", words], stdout=log, cwd=tmp_path)
+    assert done.wait(30) == 9
+    (tmp_path / "gone").touch()
+    wait_until(lambda: (tmp_path / "log").read_text() == "ready\n")
+    os.close(log)
 
 
 def test_several_have_to_be_named(cli: Cli) -> None:

@@ -14,10 +14,12 @@ from jobq.api import Queue
 from jobq.errors import NotSaved, StoreDamaged
 from jobq.job import Spec, State
 from jobq.rules import lifecycle
+from jobq.schedules import Schedule
 from jobq.sealed import seal
 from jobq.store import check, compaction, finished, repair
-from jobq.store.format import JOURNAL
+from jobq.store.format import JOURNAL, LIMITS
 from jobq.store.hint import HINT
+from jobq.store.schedules import MarkSchedule
 from jobq.store.selection import open_failures
 from jobq.store.store import Store
 from jobq.store.transaction import Add
@@ -241,6 +243,29 @@ def test_the_journal_does_not_fill_up_with_finished_jobs(store: Store) -> None:
         assert state.finished == sum(job.state.final for job in state.jobs.values())
         assert state.finished <= compaction.MOST_FINISHED + 2 * (len(state.jobs) - state.finished)
     assert len(list(queue.finished())) == 6000
+
+
+def test_the_journal_does_not_fill_up_with_the_marks_of_schedules(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule may fire for years, and get no job."""
+    monkeypatch.setattr(compaction, "SLACK", 0)
+    add(store, "true")
+    assert compaction.compact(store.path, NOW, least_format=LIMITS)
+    store.read()
+    now = NOW.wall
+    schedule = Schedule("x", "@every 1s", "UTC", now, Spec("/", store.save_environment({})), "true", mark=now)
+    with store.transaction(now) as changes:
+        changes.set_schedule(schedule)
+    assert not compaction.is_due(store)
+    for n in range(100):
+        with store.transaction(now) as changes:
+            changes.record(MarkSchedule.of(schedule._replace(mark=now + n, dropped=n)))
+    assert compaction.is_due(store)
+    assert compaction.compact(store.path, NOW)
+    store.read()
+    assert not compaction.is_due(store)
+    assert store.state.schedules["x"].dropped == 99
 
 
 def test_an_idle_worker_compacts_the_journal(cli: Cli) -> None:
