@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule resource ack rm clean du doctor completion
+set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -366,6 +366,15 @@ complete -c jobq -n '__fish_seen_subcommand_from schedule' -s n -x -d 'How many'
 complete -c jobq -n '__fish_seen_subcommand_from schedule' -l system -d 'With a user on each line, as in /etc/crontab'
 complete -c jobq -n '__fish_seen_subcommand_from schedule' -l dry-run -d 'Only say what each line would become'
 complete -c jobq -n '__fish_seen_subcommand_from schedule' -a 'add show update pause resume rm run next why import'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a config -d 'Show the settings'
+complete -c jobq -n '__fish_seen_subcommand_from config' -l json -d 'Print JSON'
+complete -c jobq -n '__fish_seen_subcommand_from config' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from config' -l project -d 'Of the project here (.jobq.toml), not your own'
+complete -c jobq -n '__fish_seen_subcommand_from config' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a init -d 'Make a store for the project in this directory'
+complete -c jobq -n '__fish_seen_subcommand_from init' -l trust -d 'Use the store that is there, although another person or machine made it'
+complete -c jobq -n '__fish_seen_subcommand_from init' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from init' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a resource -d 'Show what jobs share, or set how much there is of a resource'
 complete -c jobq -n '__fish_seen_subcommand_from resource' -l json -d 'Print JSON'
 complete -c jobq -n '__fish_seen_subcommand_from resource' -l help -s h -d 'Show the help'

@@ -102,7 +102,7 @@ def run(words: list[str]) -> int:
 
 def show_if_debugging(e: Exception) -> None:
     """Raise the error again if JOBQ_DEBUG asks for the traceback."""
-    from jobq.settings import debugging  # noqa: PLC0415
+    from jobq.environ import debugging  # noqa: PLC0415
 
     if debugging():
         raise e

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jobq import adding, changes, clock, waiting
-from jobq.adding import job_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.errors import UsageError
@@ -28,8 +27,9 @@ from jobq.rules.dependencies import parents_of
 from jobq.rules.reasons import Situation
 from jobq.rules.waits import time_waited
 from jobq.scheduling import Schedules
-from jobq.settings import store_path
+from jobq.settings.stores import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
+from jobq.store.place import hide_from_git
 from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
@@ -63,8 +63,6 @@ class Queue:
         """The files of the queue, for code that extends jobq; the commands need none of it."""
         return self._store
 
-    # -- adding --------------------------------------------------------------------------------------
-
     def spec(self, *, runner: str | None = None, **options: Unpack[JobOptions]) -> Spec:
         """Return the spec that these options ask for, with this process's directory, umask and environment captured.
 
@@ -94,7 +92,7 @@ class Queue:
         name is taken), NotFound, NotSaved.
         """
         words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
-        return job_of(self._store, self.enqueue([words], lambda: self.spec(**options), **of_add(options)))
+        return adding.job_of(self._store, self.enqueue([words], lambda: self.spec(**options), **of_add(options)))
 
     def call(
         self,
@@ -112,7 +110,7 @@ class Queue:
         if isinstance(args, str) or not isinstance(args, Sequence):
             raise UsageError(f"args is a list of arguments, not {args!r:.60}")
         command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
-        return job_of(self._store, self.enqueue([command], lambda: self.spec(**options), **of_add(options)))
+        return adding.job_of(self._store, self.enqueue([command], lambda: self.spec(**options), **of_add(options)))
 
     def result(self, job: int | Job) -> Any:
         """Return what the function of a finished job (or the one of that id) returned.
@@ -274,7 +272,9 @@ class Queue:
         """
         return changes.remove(self._store, job_ids, only_old=only_old)
 
-    # -- the store -----------------------------------------------------------------------------------
+    def create(self) -> None:
+        """Make the store, if there is none, in a directory that git ignores. Raises NotSaved, StoreForbidden."""
+        hide_from_git(self._store.root)
 
     def health(self) -> Health:
         """Check everything that must hold of the store. Raises StoreDamaged where reading can't go on."""
@@ -294,6 +294,4 @@ class Queue:
 
     def worker(self, **settings: Any) -> Worker:
         """Return a worker of this queue, with the settings of `worker.loop.Worker`."""
-        from jobq.worker.loop import Worker  # noqa: PLC0415  # the code that runs jobs
-
-        return Worker(self._store, **settings)
+        return self.workers.make(**settings)

@@ -24,6 +24,7 @@ from jobq.store.transaction import Transaction
 from jobq.store.upgrade import upgrading
 from jobq.waiting import find_all, recover_if_orphaned
 
+KEEP_ALL = float("inf")  # seconds: only workers and `clean` know what the settings say about that
 TRIES = 10  # of what other processes may interrupt
 
 
@@ -252,6 +253,6 @@ def changing(store: Store, job_ids: Sequence[int], now: Moment) -> Iterator[tupl
         break
     if compaction.is_due(store):
         try:  # there may be no worker to do it
-            compaction.compact(store.path, now, known=compaction.Checkpoint.by(store))
+            compaction.compact(store.path, now, known=compaction.Checkpoint.by(store), keep=KEEP_ALL)
         except (JobqError, OSError):
             pass  # the change is durable; the next change, or a worker, will try again

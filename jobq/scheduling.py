@@ -7,6 +7,7 @@ from typing import Any
 
 from jobq import clock
 from jobq.command import Command
+from jobq.environ import local_zone
 from jobq.errors import NoSchedule, Refused, UsageError
 from jobq.intake import Request, store_request
 from jobq.options.request import check_command
@@ -14,7 +15,6 @@ from jobq.options.values import parse_name
 from jobq.rules.firing import rhythm_of, spec_at
 from jobq.rules.rhythm import instants
 from jobq.schedules import MISSED, OVERLAP, Schedule
-from jobq.settings import local_zone
 from jobq.specs import edited_fields, make_spec
 from jobq.store.environment import EnvironmentGone
 from jobq.store.schedules import MarkSchedule, RemoveSchedule

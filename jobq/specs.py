@@ -10,6 +10,7 @@ from typing import Any
 
 from jobq import clock
 from jobq.command import Command
+from jobq.environ import environment
 from jobq.errors import UsageError
 from jobq.intake import Request
 from jobq.job import Job, Spec
@@ -26,7 +27,7 @@ from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
 from jobq.rules.dependencies import parents_of
 from jobq.rules.lifecycle import WrongState
-from jobq.settings import environment
+from jobq.settings.levels import job_defaults
 from jobq.store.environment import capture, passed_on
 from jobq.store.selection import resolve
 from jobq.store.store import Store
@@ -34,10 +35,15 @@ from jobq.system import current_umask, utf8
 
 
 def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = None) -> Spec:
-    """Return the spec that these options ask for; the directory, umask and environment are those of this process.
+    """Return the spec that these options and the settings ask for.
 
-    Raises UsageError, NotSaved, TypeError for an option that there is not.
+    The directory, umask and environment are those of this process. Raises UsageError, NotSaved, TypeError for an option
+    that there is not.
     """
+    defaults = job_defaults()
+    if runner is not None:  # of `jobq run`, which tries once unless it is told otherwise
+        defaults.pop("retries", None)
+    options = {**defaults, **options}
     fields = spec_fields(options) | parents(store, options)
     if "on_conflict" in options and not (options.get("key") or options.get("once") or options.get("unique")):
         raise UsageError("--on-conflict says nothing by itself", "give --key, --once or --unique, too")

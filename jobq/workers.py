@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from jobq.errors import Refused
 from jobq.rules.serving import LiveWorker
+from jobq.settings.levels import value
 from jobq.store import presence, worker_log
+from jobq.store.retention import Retention
 from jobq.store.store import Store
+
+if TYPE_CHECKING:
+    from jobq.worker.loop import Worker
+
+
+def retention() -> Retention:
+    """Return what the settings keep of finished jobs. Raises UsageError."""
+    return Retention(value("keep"), value("keep_jobs"), value("keep_logs"))
 
 
 class Workers:
@@ -13,6 +25,12 @@ class Workers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def make(self, **settings: Any) -> Worker:
+        """Return a worker, with the settings of `worker.loop.Worker`, and those of the person for retention."""
+        from jobq.worker.loop import Worker  # noqa: PLC0415  # the code that runs jobs
+
+        return Worker(self._store, **{"keep": retention, **settings})
 
     def all(self) -> list[LiveWorker]:
         """Return them, and what each serves."""

@@ -123,6 +123,7 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_path: Path) -
     """Point the home, the state directory and the store of every test into its own folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("JOBQ_STORE", str(store_path))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -13,11 +13,11 @@ import typer
 from jobq.command import Command, as_typed
 from jobq.commands.common import Json, acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
+from jobq.environ import interpreter
 from jobq.errors import UsageError
 from jobq.options.lines import parse as parse_lines
 from jobq.options.request import of_add
 from jobq.options.templates import FILE, expand, split
-from jobq.settings import interpreter
 from jobq.specs import check_request
 from jobq.system import utf8
 from jobq.views.console import info, out

@@ -11,9 +11,9 @@ import typer
 
 from jobq.commands.common import Json, acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
+from jobq.environ import interpreter
 from jobq.errors import UsageError
 from jobq.options.request import call_command, of_add
-from jobq.settings import interpreter
 from jobq.system import utf8
 
 KEYWORD = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)

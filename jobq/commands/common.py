@@ -18,8 +18,11 @@ from jobq.job import Job, State
 from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
+from jobq.settings.levels import job_defaults
+from jobq.settings.stores import strange_store
 from jobq.views.console import acknowledge, error, info
 from jobq.views.data import envelope
+from jobq.views.text import safe
 
 Selectors = Annotated[
     list[str] | None,
@@ -32,8 +35,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def queue_of(context: typer.Context) -> Queue:
-    """Return the queue that `--store` or JOBQ_STORE names."""
-    return Queue(context.find_root().obj)
+    """Return the queue that `--store`, the project or the settings name."""
+    asked = context.find_root().obj
+    if asked is None and (strange := strange_store()) is not None:
+        info(f"note: {safe(strange)} is not used, as you have not made it: see 'jobq init --help'")
+    return Queue(asked)
 
 
 def exit_with(code: int) -> None:
@@ -150,4 +156,4 @@ def ranges(ids: Sequence[int]) -> Iterator[str]:
 
 def queue_name(options: Mapping[str, Any]) -> str:
     """Return the queue of a job with these options."""
-    return str(options.get("queue", BY_NAME["queue"].default))
+    return str({"queue": BY_NAME["queue"].default, **job_defaults(), **options}["queue"])

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobq.environ import editor
 from jobq.errors import Refused
-from jobq.settings import editor
 
 SHELL = frozenset("|&;<>()$`\\\"'*?[#~=%")  # characters that mean something to a shell
 

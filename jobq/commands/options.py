@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from jobq.environ import environment
 from jobq.errors import UsageError
 from jobq.options.kinds import Flag
 from jobq.options.table import OPTIONS, JobOption, parse_options
-from jobq.settings import environment
 
 V = TypeVar("V")
 
@@ -21,8 +21,8 @@ def takes_job_options(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for every option of a job; it gets the values that were given as its argument `options`.
 
-    `defaults` differ from the table's for this command; `only_given`: there are none, as for a change of a job, and
-    the word "none" takes back what was asked for. `without`: options that this command does not have.
+    `defaults` differ from the table's for this command; `only_given`: there are none, as for a change of a job. The
+    word "none" takes back what was asked for, or what the settings say. `without`: options that this command lacks.
     """
     options = [option for option in OPTIONS if option.name not in without]
 
@@ -30,7 +30,9 @@ def takes_job_options(
         def wrapped(**values: Any) -> None:
             texts = {option.name: values.pop(option.name) for option in options}
             cleared = {
-                o.name: o.default for o in options if only_given and o.default in {None, ()} and is_none(texts[o.name])
+                o.name: o.default
+                for o in options
+                if (only_given or o.setting) and o.default in {None, ()} and is_none(texts[o.name])
             }
             given = {name: text for name, text in texts.items() if name not in cleared}
             command(options=parse_options(given, environment()) | cleared, **values)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import time
 
+from jobq.environ import environment
 from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
 from jobq.rules.serving import paused_note, unserved_note
 from jobq.sealed import seal, to_json
-from jobq.settings import environment, store_path
+from jobq.settings.search import is_anything_set
+from jobq.settings.stores import store_path, strange_store
 from jobq.store import presence
 from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder
@@ -49,6 +51,11 @@ def add(words: list[str]) -> bool:
         store, options, command = request
         if store is not None:
             set_store_option(store)
+        elif strange_store() is not None:
+            return False
+        options = defaults() | options
+        if not all(BY_NAME[name].alone for name in options):
+            return False
         root = Folder.open(store_path(store))
         if root is None or not root.has(JOURNAL):
             return False
@@ -94,6 +101,15 @@ def read(words: list[str]) -> Request | None:
     options = parse_options(texts, environment())
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
+
+
+def defaults() -> dict[str, Any]:
+    """Return the options that the settings ask for. Raises UsageError."""
+    if not is_anything_set():
+        return {}
+    from jobq.settings.levels import job_defaults  # noqa: PLC0415
+
+    return job_defaults()
 
 
 def take_options(words: list[str]) -> dict[str, Any] | None:

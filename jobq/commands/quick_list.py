@@ -15,6 +15,7 @@ from jobq.errors import UsageError
 from jobq.job import State
 from jobq.options.selectors import NO_FILTERS, Filters, Wanted
 from jobq.rules.ranks import claim_key
+from jobq.settings.stores import strange_store
 from jobq.views.console import info, out, set_store_option
 from jobq.views.data import envelope, job_data
 from jobq.views.table import print_jobs, reason
@@ -36,6 +37,8 @@ def read(words: Sequence[str]) -> bool:
         return False
     if store is not None:
         set_store_option(store)
+    elif strange_store() is not None:
+        return False  # which the full command line tells
     if words:
         wanted, flags = parsed
         print_list(Queue(store), wanted, everything=flags["-a"], json=flags["--json"], tree=flags["--tree"])

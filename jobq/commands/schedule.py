@@ -13,6 +13,7 @@ from jobq.commands.add import Exec, Shell, Words, commands_of, form_of
 from jobq.commands.common import Json, queue_name, queue_of
 from jobq.commands.notes import warn_unserved
 from jobq.commands.options import takes_job_options
+from jobq.environ import local_zone
 from jobq.errors import UsageError
 from jobq.job import Job
 from jobq.options.instants import instant
@@ -22,7 +23,6 @@ from jobq.rules.rhythm_notes import warnings, why
 from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
 from jobq.scheduling import NOT_FOR_SCHEDULES, Timing
-from jobq.settings import local_zone
 from jobq.system import utf8
 from jobq.views.console import info, out
 from jobq.views.data import envelope

@@ -12,12 +12,12 @@ from jobq.api import Queue
 from jobq.command import Command, as_typed
 from jobq.commands.add import lines_of
 from jobq.commands.common import exit_with, queue_of
+from jobq.environ import local_zone, user
 from jobq.errors import Refused, UsageError
 from jobq.options.crontab import Entry, Note, name_of, parse
 from jobq.rules.firing import rhythm_of
 from jobq.rules.rhythm_notes import warnings
 from jobq.scheduling import Timing
-from jobq.settings import local_zone, user
 from jobq.views.console import info, out
 from jobq.views.text import safe
 

@@ -14,6 +14,7 @@ from jobq.errors import Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import State
 from jobq.options.values import parse_name
+from jobq.settings.levels import value
 from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
@@ -43,8 +44,11 @@ def worker(  # noqa: PLR0917  # an option a parameter
         ),
     ] = False,
     stop_after: Annotated[
-        str, typer.Option("--stop-after", metavar="TIME", help="Time for running jobs after the signal to stop.")
-    ] = "30s",
+        str | None,
+        typer.Option(
+            "--stop-after", metavar="TIME", help="Time for running jobs after the signal to stop.  [default: 30s]"
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background, also after a logout.")] = False,
     on_stop: Annotated[
         str | None,
@@ -68,11 +72,13 @@ def worker(  # noqa: PLR0917  # an option a parameter
         close_inherited()  # before the store is opened
     queue = queue_of(context)
     settings: dict[str, Any] = {
-        "slots": slots or usable_cpus(),
+        "slots": slots or value("worker.jobs") or usable_cpus(),
         "queues": [value_of("--queue", parse_name, name) for name in queues] if queues else None,
         "drain": drain,
-        "stop_after": value_of("--stop-after", duration, stop_after),
-        "on_stop": policy_of(on_stop),
+        "stop_after": value("worker.stop_after")
+        if stop_after is None
+        else value_of("--stop-after", duration, stop_after),
+        "on_stop": policy_of(on_stop or value("worker.on_stop")),
     }
     parting = Parting(queue.workers.open_log()) if detach else None
     if parting is not None and parting.pid:

@@ -37,9 +37,9 @@ def to_toml(job: Job) -> str:
         lines += ["# It calls a Python function, which can't be changed here."]
     else:
         lines += ["", "# A text is a line for the shell, a list is a program and its exact arguments."]
-        lines += [f"command = {_quoted(job.command)}"]
+        lines += [f"command = {quoted(job.command)}"]
     for name, value in _values(job):
-        text = f"# {name} =" if value is None else f"{name} = {_quoted(value)}"
+        text = f"# {name} =" if value is None else f"{name} = {quoted(value)}"
         lines += ["", f"# {BY_NAME[name].help}", text]
     text = "\n".join(lines) + "\n"
     try:
@@ -51,7 +51,8 @@ def to_toml(job: Job) -> str:
     return text
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
+    """Return a text, number, bool or list of such as TOML has it."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the rest of JSON is TOML, too
 
 

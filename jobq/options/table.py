@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
 MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
+USER, PROJECT = "user", "project"  # files of settings
 LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 
 
@@ -41,6 +42,7 @@ class JobOption:
     `alone`: the value says all, so that the quick `add` can store it without the other jobs or a clock.
     `of_add`: it is about the adding, and no part of the job.
     `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
+    `setting`: the files that may set it for all jobs: only the person's own (USER), or also a project's (PROJECT).
     """
 
     def __init__(  # a row reads best in one line
@@ -55,6 +57,7 @@ class JobOption:
         since: int = 1,
         alone: bool = True,
         of_add: bool = False,
+        setting: str = "",
     ) -> None:
         self.name = name
         self.flags = flags
@@ -65,6 +68,7 @@ class JobOption:
         self.since = since
         self.alone = alone
         self.of_add = of_add
+        self.setting = setting
 
     @property
     def in_spec(self) -> bool:
@@ -134,32 +138,34 @@ SLOTS = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
 LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
 
 OPTIONS = (
-    JobOption("queue", ("--queue", "-q"), Name(), "default", "The queue it waits in."),
-    JobOption("priority", ("--priority", "-p"), PRIORITY, 0, "Higher starts first; low, normal, high = -10, 0, 10."),
-    JobOption("retries", ("--retries", "-r"), RETRIES, 3, "Attempts after the first; 0: never twice."),
+    JobOption("queue", ("--queue", "-q"), Name(), "default", "The queue it waits in.", setting=PROJECT),
+    JobOption("priority", ("--priority", "-p"), PRIORITY, 0, "Higher starts first; low, normal, high = -10, 0, 10.",
+              setting=PROJECT),
+    JobOption("retries", ("--retries", "-r"), RETRIES, 3, "Attempts after the first; 0: never twice.", setting=PROJECT),
     JobOption("backoff", ("--backoff",), Backoff(), "exp:1..3600",
-              "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.", since=3),
+              "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.", since=3, setting=PROJECT),
     JobOption("jitter", ("--jitter",), Jitter(), "10%",
-              "Chance in that time: up to so much more; full; none.", since=3),
+              "Chance in that time: up to so much more; full; none.", since=3, setting=PROJECT),
     JobOption("retry_on", ("--retry-on",), Codes(), None,
-              "Retry only after these: exit codes, signals, timeout, as in 1,75-78,SIGKILL.", since=3),
-    JobOption("no_retry_on", ("--no-retry-on",), Codes(), None, "Never retry after these.", since=3),
+              "Retry only after these: exit codes, signals, timeout, as in 1,75-78,SIGKILL.", since=3, setting=PROJECT),
+    JobOption("no_retry_on", ("--no-retry-on",), Codes(), None, "Never retry after these.", since=3, setting=PROJECT),
     JobOption("success_codes", ("--success-codes",), Codes(statuses_only=True), "0",
-              "Exit codes that mean success.", since=3),
+              "Exit codes that mean success.", since=3, setting=PROJECT),
     JobOption("max_lost", ("--max-lost",), LOST, 3,
-              "Fail after so many attempts whose supervisor was killed.", since=3),
+              "Fail after so many attempts whose supervisor was killed.", since=3, setting=PROJECT),
     JobOption("timeout", ("--timeout", "-t"), Duration(above_zero=True), None,
-              "End each attempt after this time, as in 90, 10m, 1h30m."),
+              "End each attempt after this time, as in 90, 10m, 1h30m.", setting=PROJECT),
     JobOption("idle_timeout", ("--idle-timeout",), Duration(above_zero=True), None,
-              "End each attempt that prints nothing for this time.", since=3),
-    JobOption("grace", ("--grace",), Duration(), 10.0, "Time between SIGTERM and SIGKILL, when it is ended."),
+              "End each attempt that prints nothing for this time.", since=3, setting=PROJECT),
+    JobOption("grace", ("--grace",), Duration(), 10.0, "Time between SIGTERM and SIGKILL, when it is ended.",
+              setting=PROJECT),
     JobOption("log_max", ("--log-max",), Size(LEAST_LOG, (1 << 60) - 1), 256 << 20,
-              "Keep this much output: its beginning and its end."),
+              "Keep this much output: its beginning and its end.", setting=PROJECT),
     JobOption("at", ("--at",), Instant(), None,
               "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3, alone=False),
     JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
     JobOption("expires", ("--expires",), Duration(above_zero=True), None,
-              "Leave as expired if it has not started so long after it could.", since=3, alone=False),
+              "Leave as expired if it has not started so long after it could.", since=3, alone=False, setting=PROJECT),
     JobOption("after", ("--after",), Jobs(), (),
               "Only after this job has succeeded, else skip it.", many=True, since=3, alone=False),
     JobOption("after_any", ("--after-any",), Jobs(), (),
@@ -167,12 +173,14 @@ OPTIONS = (
     JobOption("after_fail", ("--after-fail",), Jobs(), (),
               "Only after this job has ended without success.", many=True, since=3, alone=False),
     JobOption("locks", ("--lock",), Locks(), (),
-              "Not while another job holds this lock.", many=True, since=3, alone=False),
+              "Not while another job holds this lock.", many=True, since=3, alone=False, setting=PROJECT),
     JobOption("needs", ("--need",), Needs(), (),
-              "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True, since=3, alone=False),
-    JobOption("slots", ("--slots",), SLOTS, 1, "Take so many slots of a worker, or all that it has.", since=4),
+              "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True,
+              since=3, alone=False, setting=PROJECT),
+    JobOption("slots", ("--slots",), SLOTS, 1, "Take so many slots of a worker, or all that it has.",
+              since=4, setting=PROJECT),
     JobOption("labels", ("--label",), Labels(), (),
-              "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False),
+              "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False, setting=PROJECT),
     JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3, alone=False),
     JobOption("key", ("--key",), Identity(), None,
               "Only if no work of this name is under way or done (see --once).", since=3, alone=False),
@@ -181,7 +189,7 @@ OPTIONS = (
               since=3, alone=False),
     JobOption("unique", ("--unique",), Flag(), False, "Only if the same work is not under way.", since=3, alone=False),
     JobOption("key_ttl", ("--key-ttl",), Duration(above_zero=True), 604800.0,
-              "How long work counts as done.", since=3, alone=False),
+              "How long work counts as done.", since=3, alone=False, setting=PROJECT),
     JobOption("on_conflict", ("--on-conflict",), Choice("skip", "replace", "fail"), "skip",
               "If that is so: give the id of that job, edit it if it waits, or fail.", of_add=True, alone=False),
     JobOption("hold", ("--hold",), Flag(), False,

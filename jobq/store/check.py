@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.rules.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, pauses, presence, retention, worker_log
+from jobq.store import compaction, environment, finished, pauses, place, presence, retention, worker_log
 from jobq.store.folder import Folder
 from jobq.store.format import JOURNAL
 from jobq.store.hint import HINT
@@ -26,6 +26,7 @@ REPAIRED = "repaired as "  # starts a step of the history after a loss of lines;
 OURS = frozenset(
     {
         StoreLock.NAME,
+        place.IGNORED,
         JOURNAL,
         HINT,
         finished.FINISHED,

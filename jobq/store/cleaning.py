@@ -6,9 +6,11 @@ from collections.abc import Collection
 
 from jobq.store import environment, filing, finished
 from jobq.store.journal import Header
+from jobq.store.retention import Retention
 from jobq.store.store import Store
 
 TRIES = 3  # to do something that a compaction may interrupt
+BATCH = 1000  # jobs that are removed under the lock at once
 ABANDONED = 86_400.0  # seconds after which nobody still writes a half-written file
 
 
@@ -27,6 +29,37 @@ def forget_old_days(store: Store, header: Header) -> bool:
         filing.forget(root, day)
     store.logs.remove_empty_folders(min(wanted, default=store.state.next_id - 1))
     return True
+
+
+def keep_last(store: Store, most: int, at: float) -> None:
+    """Remove finished jobs, but for the last `most` and open failures. `at`: wall clock. Raises as `transaction`."""
+    state = store.read()
+    recent = sorted(
+        (job for job in state.jobs.values() if job.state.final),
+        key=lambda job: (job.finished_at or 0.0, job.id),
+        reverse=True,
+    )
+    old = [job.id for job in recent[most:] if not job.is_open_failure]
+    old += store.archive().beyond(max(0, most - len(recent)), {*state.jobs, *state.removed})
+    for start in range(0, len(old), BATCH):
+        gone = set()
+        with store.transaction(at) as changes:
+            for job_id in old[start : start + BATCH]:
+                job = changes.state.jobs.get(job_id)
+                if job is not None and (not job.state.final or job.is_open_failure):
+                    continue  # it was requeued meanwhile
+                if job_id not in changes.state.removed:
+                    changes.remove(job_id)
+                    gone.add(job_id)
+        store.logs.remove(gone)
+
+
+def thin_out(store: Store, keep: Retention, at: float) -> None:
+    """Remove the finished jobs and the output that are more than may be kept. Raises as `transaction`."""
+    if keep.jobs is not None:
+        keep_last(store, keep.jobs, at)
+    if keep.log_bytes is not None:
+        store.logs.shrink(keep.log_bytes, {job.id for job in store.read().unfinished()})
 
 
 def forget_environments(store: Store, digests: Collection[str]) -> None:

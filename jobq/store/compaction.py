@@ -29,7 +29,7 @@ from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
 from jobq.store.records import MISFITS, format_of
 from jobq.store.replay import operations_of
-from jobq.store.retention import KEEP_DAYS, Ages, ends_in
+from jobq.store.retention import KEEP, Ages, ends_in
 from jobq.store.snapshot import snapshot_lines
 from jobq.store.state import Later
 from jobq.store.store import Store
@@ -94,14 +94,15 @@ def compact(
     now: Moment,
     *,
     known: Checkpoint | None = None,
-    keep_days: int = KEEP_DAYS,
+    keep: float = KEEP,
     lock_timeout: float = 10.0,
     least_format: int = BASE,
 ) -> bool:
     """Write the next generation of the journal of the store at `path`; return True if it replaced the old one.
 
     It does not if there is no store yet, or if another process is compacting or has changed what was to be moved.
-    `known`: from a caller that has the jobs in memory; a worker calls this from a thread. Raises as `Store.update`.
+    `known`: from a caller that has the jobs in memory; a worker calls this from a thread. `keep`: for how many seconds
+    finished jobs stay. Raises as `Store.update`.
     """
     store = Store(path, lock_timeout=lock_timeout)
     try:
@@ -123,7 +124,7 @@ def compact(
                     return False
                 store.journal.check_intact(known.upto)
             try:
-                header = _compact(store, known, now, keep_days, least_format)
+                header = _compact(store, known, now, keep, least_format)
             finally:
                 _clear_away(store.root, known.header)
             if header is not None and (cleaning.forget_old_days(store, header) or known.removed):
@@ -152,7 +153,7 @@ def compacting(root: Folder) -> Iterator[bool]:
         folder.close()
 
 
-def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least_format: int) -> Header | None:
+def _compact(store: Store, known: Checkpoint, now: Moment, keep: float, least_format: int) -> Header | None:
     """Write the new generation and return its header; None if `known` is out of date."""
     root, old = store.root, known.header
     leaving = [job for job in known.jobs if job.state.final]
@@ -162,7 +163,7 @@ def _compact(store: Store, known: Checkpoint, now: Moment, keep_days: int, least
     files = filing.Filing(finished.Archive(root, old.finished, lambda _day: True))
     sizes = files.append(leaving, known.removed, now.wall)
     ages = recorded.at(now, old.finished, ends_in(leaving))
-    ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep_days)
+    ages = ages.filed(sizes, filing.day_of(now.wall)).kept(keep)
     kept = {day: sizes[day] for day in ages.files}
     keys = [*(one for one in known.tables.keys if now.wall < one.until), *to_keep(leaving, now.wall)]
     tables = known.tables._replace(keys=keys)

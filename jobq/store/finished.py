@@ -79,6 +79,28 @@ class Archive:
         """Return the ids in the file of one day."""
         return {int(number) for block in self.blocks(day) for number in ID.findall(block)}
 
+    def beyond(self, most: int, seen: set[int]) -> list[int]:
+        """Return the jobs that are not among the `most` last ones, open failures aside; those in `seen` do not count.
+
+        `seen`: jobs that are in the journal, or were removed.
+        """
+        found: list[int] = []
+        for day in sorted(self.sizes, reverse=True):
+            for offset, line in self.lines(day):
+                number = ID.match(line)
+                if number is None or int(number[1]) in seen:
+                    continue
+                seen.add(int(number[1]))
+                if REMOVED.match(line):
+                    continue
+                most -= 1
+                if most >= 0 or (
+                    FAILED in line and self._job(day, offset, self._decode(day, offset, line)).is_open_failure
+                ):
+                    continue
+                found.append(int(number[1]))
+        return found
+
     def environments(self, removed: Collection[int] = ()) -> set[str]:
         """Return the digests of the environments that finished jobs name, except removed jobs."""
         gone = {int(number) for day in self.sizes for block in self.blocks(day) for number in REMOVED.findall(block)}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Iterator
 
 from jobq.errors import NotSaved, StoreForbidden
 from jobq.store.folder import make_private_dir
 
 BUCKET = 1000  # jobs per folder
 LONGEST_ID = 18  # digits
+BLOCK = 512  # bytes of st_blocks (stat(2))
 
 
 class Logs:
@@ -76,6 +78,32 @@ class Logs:
                         os.unlink(f"{folder}/{name}")
                     except OSError:
                         continue
+
+    def shrink(self, most: int, spared: Collection[int]) -> None:
+        """Delete the oldest logs and results, but none of the jobs in `spared`, until all take `most` bytes or less."""
+        files = sorted(self._files())
+        room = sum(size for _, size, _, _ in files)
+        for _, size, job_id, path in files:
+            if room <= most:
+                return
+            if job_id not in spared:
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue
+                room -= size
+
+    def _files(self) -> Iterator[tuple[float, int, int, str]]:
+        """Yield for each file the time of its last change, the bytes that it takes, its job, and its path."""
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                owner = self.owner(name)
+                if owner is not None:
+                    try:
+                        status = os.lstat(f"{folder}/{name}")
+                    except OSError:
+                        continue
+                    yield status.st_mtime, status.st_blocks * BLOCK, owner, f"{folder}/{name}"
 
     def remove_empty_folders(self, lowest_used: int) -> None:
         """Delete the empty folders that are only for jobs below `lowest_used`."""

@@ -19,6 +19,8 @@ from jobq.store.state import Later
 from jobq.system import NETWORK_FILESYSTEMS, filesystem
 from jobq.version import VERSION
 
+IGNORED = ".gitignore"
+
 
 def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
     """Make an empty store at `path`; `folder` is the directory if it exists. Raises StoreForbidden, NotSaved.
@@ -44,6 +46,12 @@ def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
             folder.write_new(JOURNAL, b"".join([header.encode(), *empty]))
     lock.close()
     return folder
+
+
+def hide_from_git(folder: Folder) -> None:
+    """Let git ignore a store in a project (gitignore(5)). Raises NotSaved."""
+    if not folder.has(IGNORED):
+        folder.write_new(IGNORED, b"*\n")
 
 
 def _may_precede_journal(folder: Folder | None, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Retention: a day's finished jobs are removed once jobq has counted 7 days since the last of them ended.
+"""Retention: a day's finished jobs are removed once jobq has counted 7 days, or `keep`, since the last of them ended.
 
 No clock is trusted alone. Between two checks, only as much time counts as the wall clock and the boot clock agree on;
 across a reboot, at most the time since the reboot. Time while the machine was off does not count. So a clock that is
@@ -30,7 +30,20 @@ from jobq.store.store import Store
 NOTE = "ages.json"
 NOTE_BYTES = 1 << 20  # enough for thousands of days
 DAY = 86_400.0
-KEEP_DAYS = 7
+KEEP = 7 * DAY  # seconds, if the settings say nothing else
+
+
+class Retention(NamedTuple):
+    """How much is kept of finished jobs: for how many seconds, how many of them, how many bytes of output."""
+
+    seconds: float = KEEP
+    jobs: int | None = None
+    log_bytes: int | None = None
+
+    @property
+    def has_limits(self) -> bool:
+        """True if there is more to do than to look at the age."""
+        return self.jobs is not None or self.log_bytes is not None
 
 
 class Age(NamedTuple):
@@ -106,9 +119,9 @@ class Ages(NamedTuple):
             seconds[day] = min(seconds.get(day, age.seconds), age.seconds)
         return Ages(self.seen, {day: Age(sizes.get(day, 0), age) for day, age in sorted(seconds.items())}, {})
 
-    def kept(self, keep_days: int) -> Ages:
+    def kept(self, keep: float) -> Ages:
         """Return the ages without the oldest files past their retention: a later file may override an earlier one."""
-        files = dict(dropwhile(lambda file: file[1].seconds >= keep_days * DAY, sorted(self.files.items())))
+        files = dict(dropwhile(lambda file: file[1].seconds >= keep, sorted(self.files.items())))
         return self._replace(files=files)
 
 
@@ -128,7 +141,7 @@ def ends_in(jobs: Iterable[Job]) -> dict[str, int]:
     return ends
 
 
-def look(store: Store, now: Moment, keep_days: int = KEEP_DAYS) -> bool:
+def look(store: Store, now: Moment, keep: float = KEEP) -> bool:
     """Record the ages of the days of finished jobs; return True if compaction should act on them.
 
     It should if a day has been kept long enough, or if its endings have stayed in the journal unchanged for a day, as
@@ -142,7 +155,7 @@ def look(store: Store, now: Moment, keep_days: int = KEEP_DAYS) -> bool:
         ages = Ages.read(store.root).at(now, header.finished, ends)
         ages.write(store.root)
     filed = ages.filed({}, day_of(now.wall))
-    return filed.kept(keep_days) != filed or any(age.seconds >= DAY for age in ages.ends.values())
+    return filed.kept(keep) != filed or any(age.seconds >= DAY for age in ages.ends.values())
 
 
 def _aged(known: Days, contents: Mapping[str, int], passed: float) -> Days:

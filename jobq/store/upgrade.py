@@ -41,7 +41,7 @@ def upgrading(store: Store, change: Callable[[], T]) -> T:
         try:
             return change()
         except FormatTooOld as e:
-            if not compaction.compact(store.path, clock.now(), least_format=e.format):
+            if not compaction.compact(store.path, clock.now(), least_format=e.format, keep=float("inf")):
                 if time.monotonic() > until:
                     raise LockTimeout(f"{store.path}/{compaction.COMPACT_LOCK}", COMPACTION_S, "a compaction") from None
                 time.sleep(0.05)

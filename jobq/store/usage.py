@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from jobq.store.environment import ENV
 from jobq.store.finished import FINISHED
-from jobq.store.logs import Logs
+from jobq.store.logs import BLOCK, Logs
 from jobq.store.presence import WORKERS
 
 PARTS = {FINISHED: "finished jobs", ENV: "environments", Logs.NAME: "output and results", WORKERS: "workers"}
 REST = "journal and the rest"
-BLOCK = 512  # bytes of st_blocks (stat(2))
 
 
 class Usage(NamedTuple):

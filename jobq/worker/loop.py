@@ -21,6 +21,7 @@ from jobq.rules.reasons import Situation
 from jobq.store import presence
 from jobq.store.place import check_workers_place
 from jobq.store.registration import Registration
+from jobq.store.retention import Retention
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.surroundings import survey
@@ -60,14 +61,15 @@ class Worker:
         followed: bool = False,
         report: Callable[[Job], None] = lambda _job: None,
         idle: Callable[[], float | None] = lambda: None,
+        keep: Callable[[], Retention] = Retention,
         make_runner: Callable[[str, bool], Runner] = lambda folder, bound: LocalEngine(folder, bound=bound),
     ) -> None:
         """`queues` None: all. `own_jobs`: it claims only jobs whose spec names it as the runner; they end with it.
 
         `followed`: nothing is dropped of their logs that `mark_read` was not called for. `stop_after`, `on_stop`: see
         `Stopping`. `report` is told every job that this worker has moved, once that is durable. `idle` is called before
-        each sleep and may shorten it (seconds). `make_runner` gets the worker's folder, and True if the jobs end with
-        the worker. Raises StoreForbidden on a network filesystem of another machine.
+        each sleep and may shorten it (seconds). `keep`: see `Upkeep`. `make_runner` gets the worker's folder, and True
+        if the jobs end with the worker. Raises StoreForbidden on a network filesystem of another machine.
         """
         store.read()
         self.network = check_workers_place(store.path, store.header)
@@ -81,7 +83,7 @@ class Worker:
         self._context = context
         self._idle = idle
         self._knows_all = False  # the last step could read the store
-        self._upkeep = Upkeep(store)
+        self._upkeep = Upkeep(store, keep)
         self._claiming = Claiming(self.token, slots, started, own_jobs=own_jobs, queues=queues)
         recovery = Recovery(context, self._claiming, self._upkeep)
         cancels = Cancels(context)

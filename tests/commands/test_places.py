@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from jobq.environ import interpreter
 from jobq.errors import StoreForbidden
-from jobq.settings import interpreter, store_path
+from jobq.settings.stores import store_path
 from jobq.system import cpu_quota, usable_cpus
 from tests.conftest import Cli
 

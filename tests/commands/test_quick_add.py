@@ -23,7 +23,7 @@ from jobq.cli import app_for
 from jobq.commands import quick_add as quick
 from jobq.errors import JobqError, UsageError
 from jobq.options.table import OPTIONS
-from jobq.settings import store_path
+from jobq.settings.stores import store_path
 from jobq.store.environment import save
 from jobq.store.folder import Folder
 from tests.conftest import Cli, assert_sound
@@ -237,9 +237,10 @@ def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
     assert added == "True", done.stderr
     own = {name for name in loaded if name.startswith("jobq.")}
     assert own == {
-        "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.settings", "jobq.system", "jobq.store",
+        "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.environ", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
         "jobq.options.policies", "jobq.options.kinds", "jobq.options.instants", "jobq.durations", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
+        "jobq.settings", "jobq.settings.search", "jobq.settings.stores",
     }  # fmt: skip
     assert not set(loaded) & {
         "typing",

@@ -254,6 +254,17 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "settings-file-limits",
+        "S17b",
+        "security",
+        "settings that a file in the working directory may not set; stores and files that came with a checkout",
+        (
+            "tests/commands/test_config.py::test_a_file_of_a_project_may_not_set_what_is_the_persons",
+            "tests/commands/test_config.py::test_a_store_that_came_with_a_checkout_is_not_used",
+            "tests/commands/test_config.py::test_a_file_that_others_can_write_is_not_read",
+        ),
+    ),
+    Covered(
         "disk-full-add",
         "7",
         "disk and limits",
@@ -268,9 +279,6 @@ WAITING = [
         "S8b",
         "the part of the environment that is captured, and shown",
         "`--env-capture`, `--reveal`",
-    ),
-    Waiting(
-        "settings-file-limits", "S17b", "settings that a file in the working directory may not set", "settings files"
     ),
 ]
 

@@ -507,8 +507,8 @@ def crashes(bench: Bench) -> Figures:
     figures, cli = Figures(), bench.cli()
     cli.env |= {"API_KEY": "mark-of-a-secret", "PLAIN": "mark-of-a-value"}
     crash = (
-        "import sys; from jobq import __main__, settings; from jobq.store.store import Store\n"
-        "def fail(*_):\n    kept = settings.environment()\n    raise RuntimeError(len(kept))\n"
+        "import sys; from jobq import __main__, environ; from jobq.store.store import Store\n"
+        "def fail(*_):\n    kept = environ.environment()\n    raise RuntimeError(len(kept))\n"
         "Store.append = Store.read = fail; sys.argv[0] = 'jobq'; __main__.main()"
     )
     for words in (["add", "true"], ["list"], []):

@@ -131,7 +131,7 @@ def test_an_environment_in_a_cache_is_not_used(tmp_path: Path) -> None:
         command: list[str | Path] = [
             folder / "bin" / "python",
             "-c",
-            "from jobq.settings import interpreter; print(interpreter())",
+            "from jobq.environ import interpreter; print(interpreter())",
         ]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 

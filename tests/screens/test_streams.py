@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq.settings import environment
+from jobq.environ import environment
 from tests.conftest import Cli, wait_until
 from tests.helpers.terminal import UTF_8, Terminal
 

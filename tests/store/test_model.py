@@ -30,7 +30,7 @@ from jobq.store.transaction import Add
 from tests.helpers.changes import Remove, update
 
 DAY = 86_400.0
-ALWAYS = 10_000  # days
+ALWAYS = 1e9  # seconds
 TEXT = st.text(max_size=12)
 COMMANDS = st.lists(st.one_of(TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple)), min_size=1, max_size=4)
 ENDINGS = st.sampled_from(
@@ -153,7 +153,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule()
     def compact(self) -> None:
         if os.path.exists(self.path):
-            assert compaction.compact(self.path, self.now, keep_days=ALWAYS)
+            assert compaction.compact(self.path, self.now, keep=ALWAYS)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -171,7 +171,7 @@ class StoreModel(RuleBasedStateMachine):
 
         compaction.write_generation = write_then_others
         try:
-            compaction.compact(self.path, self.now, keep_days=ALWAYS)
+            compaction.compact(self.path, self.now, keep=ALWAYS)
         finally:
             compaction.write_generation = write_generation
 
@@ -184,9 +184,9 @@ class StoreModel(RuleBasedStateMachine):
     @rule()
     def retention(self) -> None:
         """Remove every job that finished a day ago or earlier; unfinished jobs stay."""
-        assert compaction.compact(self.path, self.now, keep_days=ALWAYS)  # moves the finished jobs out of the journal
+        assert compaction.compact(self.path, self.now, keep=ALWAYS)  # moves the finished jobs out of the journal
         self.now = Moment(self.now.wall + DAY, self.now.boot + DAY, "boot")
-        assert compaction.compact(self.path, self.now, keep_days=1)
+        assert compaction.compact(self.path, self.now, keep=86_400.0)
         self.jobs = {n: job for n, job in self.jobs.items() if not job.state.final}
 
     @precondition(lambda self: os.path.exists(self.path))

@@ -23,7 +23,7 @@ from tests.helpers.changes import Remove, update
 from tests.helpers.finished import DAY, NOW, add, later, run
 
 YEARS = 10 * 365 * DAY
-KEEP = retention.KEEP_DAYS * DAY
+KEEP = retention.KEEP
 
 
 class World:
@@ -199,7 +199,7 @@ def test_a_young_file_keeps_the_files_of_later_days() -> None:
     """The later files may hold later records of its jobs."""
     old = Age(1, 9 * DAY)
     young = {"2023-11-01": old, "2023-11-02": Age(1, DAY), "2023-11-03": old}
-    assert Ages(NOW, young, {}).kept(7).files.keys() == {"2023-11-02", "2023-11-03"}
+    assert Ages(NOW, young, {}).kept(KEEP).files.keys() == {"2023-11-02", "2023-11-03"}
 
 
 def test_two_workers_that_count_at_once_count_the_time_once(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Settings from the environment: the store's path, the Python for calls, and the variables that a job captures."""
+"""What the environment says: the person's directories, the Python for calls, and the variables that a job captures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,46 @@ COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})  # values that Python itself
 ANOTHER_PLACE = "set JOBQ_STORE to a directory you may write, or name one with --store"
 
 
-def store_path(asked: str | None = None) -> str:
-    """Return the store directory: `asked`, else JOBQ_STORE, else below the state directory. Raises StoreForbidden."""
-    path = asked or os.environ.get("JOBQ_STORE")
-    if path:
-        return os.path.abspath(os.path.expanduser(path))
+def variable(name: str) -> str:
+    """Return the value of a variable, "" if it is not set."""
+    return os.environ.get(name, "")
+
+
+def variables_named(start: str) -> list[str]:
+    """Return the names of the variables that begin so."""
+    return [name for name in os.environ if name.startswith(start)]
+
+
+def full_path(path: str) -> str:
+    """Return a path from the root."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def config_file() -> str | None:
+    """Return the person's file of settings, if it exists or not: JOBQ_CONFIG, else below the configuration directory.
+
+    None if there is no home directory.
+    """
+    if path := os.environ.get("JOBQ_CONFIG"):
+        return full_path(path)
+    config = os.environ.get("XDG_CONFIG_HOME", "").strip() if LINUX else ""
+    if os.path.isabs(config):
+        return f"{config}/jobq/config.toml"
+    try:
+        folder = f"{home()}/.config/jobq" if LINUX else _below_home("user_config_path")
+    except StoreForbidden:
+        return None
+    return f"{folder}/config.toml"
+
+
+def default_store() -> str:
+    """Return the store where none is named: below the state directory. Raises StoreForbidden."""
     state = os.environ.get("XDG_STATE_HOME", "").strip() if LINUX else ""
     if not os.path.isabs(
         state
     ):  # the XDG specification ignores relative paths: they would name another store in each directory
         state = f"{home()}/.local/state" if LINUX else ""
-    path = f"{state}/jobq" if state else _platforms_path()
+    path = f"{state}/jobq" if state else _below_home("user_state_path")
     owner = owner_of(path)
     if os.geteuid() == 0 and owner != 0:
         raise StoreForbidden(
@@ -32,10 +61,11 @@ def store_path(asked: str | None = None) -> str:
     return path
 
 
-def _platforms_path() -> str:
+def _below_home(place: str) -> str:
     import platformdirs  # noqa: PLC0415  # it takes 30 ms; on Linux its answer is the one above
 
-    return os.path.join(home(), os.path.relpath(platformdirs.user_state_path("jobq"), os.path.expanduser("~")))
+    path = getattr(platformdirs, place)("jobq")
+    return os.path.join(home(), os.path.relpath(path, os.path.expanduser("~")))
 
 
 def home() -> str:

@@ -1,0 +1,141 @@
+"""jobq config, config get, config set, config unset, config edit"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobq.commands import editor
+from jobq.commands.common import Json
+from jobq.environ import config_file
+from jobq.errors import Refused, UsageError
+from jobq.settings.editing import example, path_to_edit, text_of, with_value, write
+from jobq.settings.keys import ROWS, setting
+from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
+from jobq.settings.stores import store_and_source
+from jobq.views.console import error, info, out
+from jobq.views.data import envelope
+from jobq.views.text import safe
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A setting; 'jobq config' lists them.")]
+Project = Annotated[bool, typer.Option("--project", help="Of the project here (.jobq.toml), not your own.")]
+
+
+def config(*, json: Json = False) -> None:
+    """Show the settings.
+
+    It shows every value, and where it comes from. Flags go before the variables JOBQ_NAME, those before the project's
+    file (.jobq.toml, here or above), that before your own file; the rest is built in.
+
+    Examples: jobq config; jobq config set timeout 1h; jobq config edit
+    """
+    found = levels()
+    if json:
+        rows = [{"name": row.name, "value": of(found, row.name)[0], "source": of(found, row.name)[1]} for row in ROWS]
+        out(envelope(settings=[{**line, "value": _as_json(line)} for line in rows]))
+        return
+    width = max(len(row.name) for row in ROWS)
+    for row in ROWS:
+        value, source = of(found, row.name)
+        out(f"{row.name:{width}}  {row.shown(value):24}  {source}")
+    for path in filter(None, (project_file(), config_file())):
+        if why := why_ignored(path):
+            info(f"{safe(path)} is not read: {why}")
+
+
+def _as_json(line: dict[str, object]) -> object:
+    return setting(str(line["name"])).option.as_json(line["value"])
+
+
+def of(found: list[Level], name: str) -> tuple[object, str]:
+    """Return the value of a setting, and where it comes from. Raises StoreForbidden if no store is possible."""
+    if name == "store":
+        return store_and_source()
+    for level in found:
+        if name in level.values:
+            return level.values[name], level.source(name)
+    return setting(name).option.default, "built in"
+
+
+def get(name: Name) -> None:
+    """Print the value of a setting.
+
+    Example: jobq config get timeout
+    """
+    row = setting(name)
+    value, _ = of(levels(), row.name)
+    out("none" if value is None else row.shown(value).strip('"'))
+
+
+def set_(
+    name: Name,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="As for the flag.")],
+    *,
+    project: Project = False,
+) -> None:
+    """Set a value in your file of settings.
+
+    Of several values, write commas between: jobq config set labels team=web,kind=build
+
+    Examples: jobq config set retries 5; jobq config set --project queue build
+    """
+    row = setting(name)
+    if project and not row.in_project:
+        raise UsageError(f"a project's file may not set {name}", f"'jobq config set {name}' sets it for you")
+    path = path_to_edit(in_project=project)
+    text = text_of(path)
+    values_of(text, path, in_project=project)
+    taken = row.parse(value)
+    write(path, with_value(text, row, taken))
+    info(f"{name} = {row.shown(taken)} in {safe(path)}")
+    current, source = of(levels(), name)
+    if current != taken:
+        info(f"note: it has no effect here, as {source} says {row.shown(current)}")
+
+
+def unset(name: Name, *, project: Project = False) -> None:
+    """Take a value out of your file of settings.
+
+    Examples: jobq config unset retries; jobq config unset --project queue
+    """
+    row = setting(name)
+    path = path_to_edit(in_project=project)
+    text = text_of(path)
+    if name not in values_of(text, path, in_project=project):
+        info(f"nothing changed: {safe(path)} does not set {name}")
+        return
+    write(path, with_value(text, row, None))
+    value, source = of(levels(), name)
+    info(f"{name} is {row.shown(value)} now ({source})")
+
+
+def edit(*, project: Project = False) -> None:
+    """Open your file of settings in your editor.
+
+    A new one begins with all settings as comments. What is wrong is said, and opened again.
+
+    Examples: jobq config edit; jobq config edit --project
+    """
+    path = path_to_edit(in_project=project)
+    if not editor.is_possible():
+        raise UsageError("there is no terminal for an editor", f"edit {path}, or use 'jobq config set'")
+    text, refusal = text_of(path) or example(in_project=project), None
+    while True:
+        after = editor.edited(text, ".toml")
+        if after is None:
+            if refusal is not None:
+                raise Refused(f"{path} is left as it was", f"what you wrote is in {editor.keep(text, '.toml')}")
+            info(f"{safe(path)} is left as it was")
+            return
+        try:
+            values_of(after, path, in_project=project)
+        except UsageError as e:
+            error(str(e), e.hint)
+            if after == text:
+                raise
+            text, refusal = after, e
+            continue
+        write(path, after)
+        info(f"{safe(path)} saved")
+        return

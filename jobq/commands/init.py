@@ -1,0 +1,43 @@
+"""jobq init"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from jobq.api import Queue
+from jobq.errors import Refused
+from jobq.settings import stores
+from jobq.views.console import info
+from jobq.views.text import safe
+
+
+def init(
+    *,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Use the store that is there, although another person or machine made it.")
+    ] = False,
+) -> None:
+    """Make a store for the project in this directory.
+
+    It is .jobq, which git ignores. Here and below, all commands use it instead of your own store, unless --store or
+    JOBQ_STORE names another. A .jobq that came with a checkout is not used: its jobs may be planted.
+
+    Examples: jobq init; jobq init --trust
+    """
+    path = os.path.join(os.getcwd(), stores.PROJECT_STORE)
+    if stores.is_own(path):
+        info(f"nothing changed: {safe(path)} is in use already")
+        return
+    there = bool(stores.uuid_of(path))
+    if there and not (trust or stores.was_own(path)):
+        raise Refused(
+            f"{path} was made by somebody else, or on another machine",
+            f"'jobq --store {stores.PROJECT_STORE} list --all' shows its jobs; 'jobq init --trust' uses it",
+        )
+    queue = Queue(path)
+    queue.create()
+    stores.note(path)
+    info(f"{safe(path)} is the store {'again ' if there else ''}for this directory and all below it")

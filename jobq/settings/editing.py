@@ -1,0 +1,131 @@
+"""Changing a file of settings, and leaving alone whatever else a person has written into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from jobq.environ import config_file
+from jobq.errors import NotSaved, Refused, UsageError
+from jobq.settings.keys import ROWS, SECTIONS, Setting
+from jobq.settings.levels import project_file, values_of
+from jobq.settings.search import PROJECT_FILE
+from jobq.settings.toml import line_of, read
+
+
+def path_to_edit(*, in_project: bool) -> str:
+    """Return the file of the project, or of the person, if it exists or not. Raises UsageError."""
+    if in_project:
+        return project_file() or os.path.abspath(PROJECT_FILE)
+    path = config_file()
+    if path is None:
+        raise UsageError("you have no home directory for settings", "name a file with JOBQ_CONFIG")
+    return path
+
+
+def text_of(path: str) -> str:
+    """Return the text of a file, "" if there is none. Raises UsageError."""
+    try:
+        with open(path, encoding="utf-8", newline="") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{path}: {getattr(e, 'strerror', None) or 'it is not UTF-8'}") from None
+
+
+def with_value(text: str, row: Setting, value: Any) -> str:
+    """Return the text with a value in the place of an older one, or behind the others; None: without it.
+
+    Raises Refused if the lines are such that a person has to do it.
+    """
+    wanted = {**read(text, SECTIONS), row.name: value}
+    section, _, key = row.name.rpartition(".")
+    lines = text.split("\n")
+    at = line_of(text, row.name)
+    if value is None:
+        wanted.pop(row.name)
+        after = [line for number, line in enumerate(lines, 1) if number != at]
+    elif at:
+        before, _, _ = lines[at - 1].partition("=")
+        after = [*lines[: at - 1], f"{before.rstrip()} = {row.shown(value)}", *lines[at:]]
+    else:
+        place = _end_of(lines, section)
+        new = [f"{key} = {row.shown(value)}"]
+        if place is None:
+            place, new = _end_of(lines, None) or 0, ["", f"[{section}]", *new]
+        after = [*lines[:place], *new, *lines[place:]]
+    changed = "\n".join(after)
+    try:
+        is_right = values_of(changed, "") == {name: _taken(name, found) for name, found in wanted.items()}
+    except UsageError:
+        is_right = False
+    if not is_right:
+        raise Refused(f"the lines with {row.name} are not plain ones", "change them with 'jobq config edit'")
+    return changed if changed.endswith("\n") or not changed else f"{changed}\n"
+
+
+def _taken(name: str, value: Any) -> Any:
+    return next((row.take(value) for row in ROWS if row.name == name), value)
+
+
+def _end_of(lines: list[str], section: str | None) -> int | None:
+    """Return the number of lines up to the end of a section ("": what is before all sections; None: of all).
+
+    None if there is no such section.
+    """
+    here, end = "", 0 if not section else None
+    for number, line in enumerate(lines, 1):
+        if line.strip().startswith("["):
+            here = line.partition("]")[0].strip("[ \t")
+            if section == here:
+                end = number
+        if line.strip() and not line.strip().startswith("["):
+            end = number if section is None or section == here else end
+    return end
+
+
+def write(path: str, text: str) -> None:
+    """Write a file of settings, all or nothing; a link stays, and its target changes. Raises NotSaved."""
+    target = os.path.realpath(path)
+    temp = f"{target}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            mode = stat.S_IMODE(os.stat(target).st_mode)
+        except FileNotFoundError:
+            mode = 0o644 if os.path.basename(path) == PROJECT_FILE else 0o600
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with open(fd, "w", encoding="utf-8", newline="") as f:
+                f.write(text)
+                f.flush()
+                os.fsync(f.fileno())
+            os.chmod(temp, mode)
+            os.rename(temp, target)
+        except OSError:
+            os.unlink(temp)
+            raise
+    except OSError as e:
+        raise NotSaved(path, e) from None
+
+
+def example(*, in_project: bool) -> str:
+    """Return a file with all settings as comments."""
+    whose = "this project" if in_project else "you"
+    lines = [
+        f"# Settings of jobq for {whose}. Flags and variables (JOBQ_QUEUE=...) go before them; 'jobq config' shows all."
+    ]
+    section = ""
+    for row in ROWS:
+        if in_project and not row.in_project:
+            continue
+        here, _, key = row.name.rpartition(".")
+        if here != section:
+            lines += ["", f"[{here}]"]
+            section = here
+        default = row.option.default
+        lines += ["", f"# {row.help}"]
+        lines += [f"# {key} = {row.shown(default)}" if default not in {None, ()} else f"# {key} ="]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,129 @@
+"""The levels of settings: the environment, the project's file, the person's file. The first that has a value counts.
+
+Flags go before all of them, and what no level sets is built in (`settings.keys`). A file that another user could have
+written is not read: it would start that user's commands.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jobq.environ import config_file, variable
+from jobq.errors import UsageError
+from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, setting
+from jobq.settings.search import PROJECT_FILE, has_user_file, upwards
+from jobq.settings.toml import line_of, read
+
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from typing import Any
+
+MOST_BYTES = 1 << 20  # of a file
+
+
+class Level:
+    """The values of one level, by name, as they are stored. `text`: of the file; "" for the environment."""
+
+    def __init__(self, path: str, values: dict[str, Any], text: str = "") -> None:
+        self.path = path
+        self.values = values
+        self._text = text
+
+    def source(self, name: str) -> str:
+        """Return where the value of this name stands: a variable, or a file and a line."""
+        return f"{self.path}:{line_of(self._text, name)}" if self.path else SETTINGS[name].variable
+
+
+def levels() -> list[Level]:
+    """Return all levels that there are, the strongest first. Raises UsageError for what is wrong in one."""
+    found = [environment_level()]
+    found += [level for level in (project_level(), user_level()) if level is not None]
+    return found
+
+
+def environment_level() -> Level:
+    """Return the settings of the variables JOBQ_*. Raises UsageError."""
+    values: dict[str, Any] = {}
+    for row in ROWS:
+        text = variable(row.variable)
+        if text and row.name != "store":  # which `stores.store_path` takes as it is
+            try:
+                values[row.name] = row.parse(text)
+            except UsageError as e:
+                raise UsageError(f"{row.variable}: {e}", e.hint) from None
+    return Level("", values)
+
+
+def project_level() -> Level | None:
+    """Return the settings of the project's file, None if there is none. Raises UsageError."""
+    path = project_file()
+    return None if path is None or why_ignored(path) else file_level(path, in_project=True)
+
+
+def user_level() -> Level | None:
+    """Return the settings of the person's file, None if there is none. Raises UsageError."""
+    path = config_file()
+    return None if path is None or not has_user_file() or why_ignored(path) else file_level(path)
+
+
+def project_file() -> str | None:
+    """Return the path of the nearest PROJECT_FILE: in the working directory, or above it."""
+    return next(upwards(PROJECT_FILE), None)
+
+
+def why_ignored(path: str) -> str:
+    """Return why a file is not read: another user may have written it. "" if none could."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""  # reading it says what is wrong
+    if status.st_uid not in {os.geteuid(), 0}:
+        return f"it belongs to user {status.st_uid}"
+    if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
+        return "everybody can write it"
+    return ""
+
+
+def file_level(path: str, *, in_project: bool = False) -> Level:
+    """Return the settings of a file. Raises UsageError that names the file, the line, and the nearest right name."""
+    try:
+        with open(path, "rb") as f:
+            text = f.read(MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{path}: {getattr(e, 'strerror', None) or 'it is not UTF-8'}", "see 'jobq config'") from None
+    return Level(path, values_of(text, path, in_project=in_project), text)
+
+
+def values_of(text: str, path: str, *, in_project: bool = False) -> dict[str, Any]:
+    """Return the settings of a text. Raises UsageError that names the file, the line, and the nearest right name."""
+    try:
+        written = read(text, SECTIONS)
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: {e}", 'write lines like: retries = 5, timeout = "10m"') from None
+    values: dict[str, Any] = {}
+    for name, value in written.items():
+        try:
+            row = setting(name)
+            if in_project and not row.in_project:
+                raise UsageError(f"a project's file may not set {name}", f"'jobq config set {name}' sets it for you")
+            values[name] = row.take(value)
+        except UsageError as e:
+            raise UsageError(f"{path}:{line_of(text, name)}: {e}", e.hint) from None
+    return values
+
+
+def value(name: str) -> Any:
+    """Return the value of a setting that is no option of a job. Raises UsageError."""
+    for level in levels():
+        if name in level.values:
+            return level.values[name]
+    return SETTINGS[name].option.default
+
+
+def job_defaults() -> dict[str, Any]:
+    """Return the options that all jobs get which do not ask for others. Raises UsageError."""
+    defaults: dict[str, Any] = {}
+    for level in reversed(levels()):
+        defaults |= {name: found for name, found in level.values.items() if SETTINGS[name].of_job}
+    return defaults

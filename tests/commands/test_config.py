@@ -1,0 +1,212 @@
+"""Settings as people use them: five levels, `jobq config`, and stores of projects."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+
+
+@pytest.fixture
+def home(cli: Cli, tmp_path: Path) -> Path:
+    """The person's file of settings, and no store in the environment; jobq runs in a project."""
+    del cli.env["JOBQ_STORE"]
+    (tmp_path / "home").mkdir()
+    cli.cwd = tmp_path / "project" / "sub"
+    cli.cwd.mkdir(parents=True)
+    return Path(cli.env["XDG_CONFIG_HOME"]) / "jobq" / "config.toml"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def added(cli: Cli, *words: str) -> dict[str, object]:
+    job_id = cli("add", *words, "true").stdout.strip()
+    shown: dict[str, object] = json.loads(cli("show", "--json", job_id).stdout)["jobs"][0]
+    return shown
+
+
+def test_the_stronger_level_counts(cli: Cli, home: Path) -> None:
+    project = cli.cwd.parent / ".jobq.toml"
+    assert added(cli)["retries"] == 3
+    write(home, "retries = 5\n")
+    assert added(cli)["retries"] == 5
+    write(project, "retries = 6\n")
+    assert added(cli)["retries"] == 6
+    cli.env["JOBQ_RETRIES"] = "7"
+    assert added(cli)["retries"] == 7
+    assert added(cli, "-r", "8")["retries"] == 8
+    rows = {row["name"]: row for row in json.loads(cli("config", "--json").stdout)["settings"]}
+    assert (rows["retries"]["value"], rows["retries"]["source"]) == (7, "JOBQ_RETRIES")
+    del cli.env["JOBQ_RETRIES"]
+    assert f"{project}:1" in cli("config").stdout
+    (cli.cwd / ".jobq.toml").write_text("queue = 'near'\n")  # the nearest file is the project's
+    assert (added(cli)["retries"], added(cli)["queue"]) == (5, "near")
+
+
+def test_every_way_of_adding_takes_them(cli: Cli, home: Path) -> None:
+    write(home, 'timeout = "1m"\nlabels = ["team=web"]\n')
+    cli("add", "--jsonl", "-", stdin='{"command": "true"}\n')
+    cli("call", "os:getcwd")
+    cli("add", "--timeout", "none", "true")
+    cli("schedule", "add", "each", "@every 1h", "true")
+    cli("schedule", "run", "each")
+    jobs = json.loads(cli("list", "--json").stdout)["jobs"]
+    assert [job["timeout"] for job in jobs] == [60, 60, None, 60]
+    assert all(job["labels"]["team"] == "web" for job in jobs)
+
+
+def test_run_tries_once_whatever_the_settings_say(cli: Cli, home: Path) -> None:
+    write(home, 'retries = 5\nbackoff = "const:0s"\n')
+    cli("run", "echo x >> tries; false", code=1)
+    assert (cli.cwd / "tries").read_text() == "x\n"
+
+
+def test_the_queue_of_the_settings_is_the_one_that_is_warned_about(cli: Cli, home: Path) -> None:
+    write(home, 'queue = "build"\n')
+    cli("pause", "build", "--reason", "moving")
+    assert "moving" in cli("add", "true").stderr
+    assert "moving" in cli("add", "--label", "a=b", "true").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("retires = 5\n", ":1: 'retires' is not a setting\nhint: did you mean retries?"),
+        ('\nretries = "many"\n', ":2: retries can't be 'many'"),
+        ("retries = 5000\n", ":1: retries: '5000' is not possible here"),
+        ('timeout = "soon"\n', ":1: timeout: 'soon' is not a duration"),
+        ("retries = \n", ": Invalid value (at line 1"),
+        ('[worker]\non_stop = "now"\n', ":2: worker.on_stop: 'now' is not possible"),
+        ('store = "here"\n', ":1: store: 'here' is not a full path"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(cli: Cli, home: Path, text: str, told: str) -> None:
+    write(home, text)
+    assert f"error: {home}{told}" in cli("add", "true", code=2).stderr
+    assert f"error: {home}{told}" in cli("config", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "line", ['store = "/x"', 'keep = "1s"', "keep_jobs = 0", 'on_failure = "rm -rf ~"', 'python = "/x"']
+)
+def test_a_file_of_a_project_may_not_set_what_is_the_persons(cli: Cli, home: Path, line: str) -> None:
+    write(cli.cwd / ".jobq.toml", f"{line}\n")
+    refused = cli("add", "true", code=2).stderr
+    assert ".jobq.toml:1: " in refused
+    assert "may not set" in refused or "is not a setting" in refused
+    cli("list")  # which needs no settings of jobs
+
+
+def test_a_file_that_others_can_write_is_not_read(cli: Cli, home: Path) -> None:
+    path = cli.cwd / ".jobq.toml"
+    write(path, 'queue = "planted"\n')
+    path.chmod(0o666)
+    assert added(cli)["queue"] == "default"
+    assert f"{path} is not read: everybody can write it" in cli("config").stderr
+
+
+def test_set_unset_and_get(cli: Cli, home: Path) -> None:
+    cli("config", "set", "timeout", "1h")
+    cli("config", "set", "labels", "a=b,c=d")
+    cli("config", "set", "--project", "queue", "night")
+    assert home.read_text() == 'timeout = "1h"\nlabels = ["a=b", "c=d"]\n'
+    assert home.stat().st_mode & 0o777 == 0o600
+    assert (cli.cwd / ".jobq.toml").read_text() == 'queue = "night"\n'
+    assert cli("config", "get", "timeout").stdout == "1h\n"
+    told = cli("config", "unset", "timeout").stderr
+    assert "timeout is none now (built in)" in told
+    assert "nothing changed" in cli("config", "unset", "timeout").stderr
+    assert "did you mean retries" in cli("config", "set", "retris", "3", code=2).stderr
+    assert "may not set" in cli("config", "set", "--project", "store", "/x", code=2).stderr
+    cli.env["JOBQ_QUEUE"] = "other"
+    assert 'note: it has no effect here, as JOBQ_QUEUE says "other"' in cli("config", "set", "queue", "x").stderr
+
+
+def test_a_link_to_the_file_stays_a_link(cli: Cli, home: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles.toml"
+    write(target, "retries = 1\n")
+    home.parent.mkdir(parents=True)
+    home.symlink_to(target)
+    cli("config", "set", "retries", "2")
+    assert home.is_symlink()
+    assert target.read_text() == "retries = 2\n"
+
+
+def test_a_worker_takes_its_settings(cli: Cli, home: Path) -> None:
+    cli.env["JOBQ_STORE"] = str(cli.store)
+    write(home, '[worker]\njobs = 3\nstop_after = "0s"\non_stop = "hand-back"\n')
+    cli.worker()
+    assert json.loads(cli("worker", "list", "--json").stdout)["workers"][0]["slots"] == 3
+
+
+def test_a_project_has_a_store_of_its_own(cli: Cli, home: Path, tmp_path: Path) -> None:
+    project = cli.cwd.parent
+    cli.cwd = project
+    cli("init")
+    assert "nothing changed" in cli("init").stderr
+    cli.cwd = project / "sub"
+    assert cli("add", "true").stdout == "1\n"
+    assert cli("config", "get", "store").stdout == f"{project}/.jobq\n"
+    assert (project / ".jobq" / ".gitignore").read_text() == "*\n"
+    assert "healthy" in cli("doctor").stdout
+    assert (project / ".jobq").stat().st_mode & 0o777 == 0o700
+    moved = tmp_path / "moved"
+    project.rename(moved)
+    cli.cwd = moved
+    assert "is not used, as you have not made it" in cli("list").stderr
+    assert "again" in cli("init").stderr
+    assert json.loads(cli("list", "--json").stdout)["jobs"][0]["id"] == 1
+
+
+def test_a_store_that_came_with_a_checkout_is_not_used(cli: Cli, home: Path, tmp_path: Path) -> None:
+    """G27. It could hold planted jobs."""
+    other = {**cli.env, "XDG_STATE_HOME": str(tmp_path / "other")}
+    mine, cli.env = cli.env, other
+    cli("init")
+    cli("add", "touch planted")
+    cli.env = mine
+    note = f"note: {cli.cwd}/.jobq is not used, as you have not made it"
+    for words in (["add", "true"], ["list"], ["worker", "--drain"], []):
+        assert note in cli(*words).stderr
+    assert not (cli.cwd / "planted").exists()
+    assert "was made by somebody else" in cli("init", code=1).stderr
+    assert "planted" in cli("--store", ".jobq", "list").stdout
+    cli("init", "--trust")
+    cli("worker", "--drain")
+    assert (cli.cwd / "planted").exists()
+    shutil.rmtree(cli.cwd / ".jobq")
+    cli.env = other
+    cli("init")  # another store in its place
+    cli.env = mine
+    assert note in cli("list").stderr
+
+
+def test_the_environment_names_the_store_before_the_project(cli: Cli, home: Path, tmp_path: Path) -> None:
+    cli("init")
+    cli.env["JOBQ_STORE"] = str(tmp_path / "elsewhere")
+    assert cli("config", "get", "store").stdout == f"{tmp_path}/elsewhere\n"
+    del cli.env["JOBQ_STORE"]
+    write(home, 'store = "~/queue"\n')
+    assert cli("config", "get", "store").stdout == f"{cli.cwd}/.jobq\n"
+    cli.cwd = tmp_path
+    assert cli("config", "get", "store").stdout == f"{os.path.realpath(cli.env['HOME'])}/queue\n"
+
+
+def test_a_worker_keeps_so_many_jobs_and_so_much_output(cli: Cli, home: Path) -> None:
+    write(home, 'keep_jobs = 3\nkeep_logs = "16k"\n')
+    cli("add", "--retries", "0", "false")
+    cli("add", "--from", "-", stdin="head -c 9000 /dev/zero\n" * 5)
+    cli("add", "true")
+    cli("worker", "--drain", "-j", "1", code=1)
+    jobs = json.loads(cli("list", "--all", "--json").stdout)["jobs"]
+    assert [job["id"] for job in jobs] == [1, 5, 6, 7]  # 1 is a failure that nobody has dealt with
+    assert [bool(cli("log", str(job["id"])).stdout) for job in jobs] == [False, False, True, False]
+    assert "healthy" in cli("doctor").stdout
