@@ -41,17 +41,17 @@ class Upkeep:
         if due or (idle and compaction.is_worthwhile(self._store)):
             self._store.read_settled()
             known = compaction.Checkpoint.by(self._store)
-            self._start(lambda: self._compact(now, known))
+            self._start(now, lambda: self._compact(now, known))
         elif check and self._keep.has_limits:
-            self._start(lambda: self._thin_out(now))
+            self._start(now, lambda: self._thin_out(now))
 
-    def _start(self, work: Callable[[], None]) -> None:
+    def _start(self, now: Moment, work: Callable[[], None]) -> None:
         # A daemon: a worker that is in a hurry exits in the middle of it. For the files, that is like kill -9.
         thread = threading.Thread(target=work, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no room for a thread
-            self._not_before = clock.now().boot + PAUSE
+            self._not_before = now.boot + PAUSE
         else:
             self._thread = thread
 
@@ -60,13 +60,16 @@ class Upkeep:
         return something_new or abs(now.boot - self._checked_at) >= CHECK_EVERY
 
     def _is_due_by_age(self, now: Moment) -> bool:
+        due = self._record_ages(now)
+        self._checked_at, self._seq = now.boot, self._store.state.seq
+        return due
+
+    def _record_ages(self, now: Moment) -> bool:
         try:
             self._keep = self._read_retention()
         except JobqError:
             pass  # the settings are being edited, perhaps: what they said before holds
-        due = retention.look(self._store, now, self._keep.seconds)
-        self._checked_at, self._seq = now.boot, self._store.state.seq
-        return due
+        return retention.look(self._store, now, self._keep.seconds)
 
     def _compact(self, now: Moment, known: compaction.Checkpoint | None) -> None:
         done = False
@@ -99,7 +102,7 @@ class Upkeep:
             self._thread.join(0.1)
         now = clock.now()
         try:
-            self._is_due_by_age(now)  # the next worker goes on from here
+            self._record_ages(now)  # the next worker goes on from here
         except (JobqError, OSError):
             return
         self._thin_out(now)
