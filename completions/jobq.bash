@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--keep|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-stop|--overlap|--pid|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--command|--cwd|--env|--env-file|--expires|--for|--from|--grace|--grep|--idle-timeout|--in|--jitter|--jobs|--jsonl|--keep|--key|--key-ttl|--label|--limit|--lock|--log-max|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -79,6 +79,10 @@ _jobq() {
         "add --key") return ;;
         "add --key-ttl") return ;;
         "add --wait-room") return ;;
+        "add --on-success") return ;;
+        "add --on-failure") return ;;
+        "add --on-finish") return ;;
+        "add --ping") return ;;
         "add --name"|"add -n") return ;;
         "add --stdin") _jobq_files; return ;;
         "add --stderr") _jobq_files; return ;;
@@ -111,6 +115,10 @@ _jobq() {
         "call --key") return ;;
         "call --key-ttl") return ;;
         "call --wait-room") return ;;
+        "call --on-success") return ;;
+        "call --on-failure") return ;;
+        "call --on-finish") return ;;
+        "call --ping") return ;;
         "call --name"|"call -n") return ;;
         "call --stdin") _jobq_files; return ;;
         "call --stderr") _jobq_files; return ;;
@@ -141,6 +149,10 @@ _jobq() {
         "run --slots") return ;;
         "run --label") return ;;
         "run --meta") return ;;
+        "run --on-success") return ;;
+        "run --on-failure") return ;;
+        "run --on-finish") return ;;
+        "run --ping") return ;;
         "run --name"|"run -n") return ;;
         "run --stdin") _jobq_files; return ;;
         "run --stderr") _jobq_files; return ;;
@@ -206,6 +218,10 @@ _jobq() {
         "again --label") return ;;
         "again --meta") return ;;
         "again --wait-room") return ;;
+        "again --on-success") return ;;
+        "again --on-failure") return ;;
+        "again --on-finish") return ;;
+        "again --ping") return ;;
         "again --name"|"again -n") return ;;
         "again --stdin") _jobq_files; return ;;
         "again --stderr") _jobq_files; return ;;
@@ -247,6 +263,10 @@ _jobq() {
         "edit --meta") return ;;
         "edit --key") return ;;
         "edit --key-ttl") return ;;
+        "edit --on-success") return ;;
+        "edit --on-failure") return ;;
+        "edit --on-finish") return ;;
+        "edit --ping") return ;;
         "edit --name"|"edit -n") return ;;
         "edit --stdin") _jobq_files; return ;;
         "edit --stderr") _jobq_files; return ;;
@@ -285,6 +305,10 @@ _jobq() {
         "schedule --meta") return ;;
         "schedule --key") return ;;
         "schedule --key-ttl") return ;;
+        "schedule --on-success") return ;;
+        "schedule --on-failure") return ;;
+        "schedule --on-finish") return ;;
+        "schedule --ping") return ;;
         "schedule --stdin") _jobq_files; return ;;
         "schedule --stderr") _jobq_files; return ;;
         "schedule --cwd"|"schedule -C") _jobq_files; return ;;
@@ -307,9 +331,9 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion --store --version -V --help -h" ;;
-        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --json" ;;
         "slots") words="--pid --help -h" ;;
         "list") words="--all -a --tree --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
@@ -318,15 +342,15 @@ _jobq() {
         "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "move") words="--top --before --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --for --help -h" ;;
         "resume") words="--help -h" ;;
         "queue") words="set rm --json --help -h --limit --capacity" ;;
-        "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --stdin --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
+        "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --stdin --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
         "config") words="--json --help -h --project @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "init") words="--trust --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -183,6 +183,16 @@ def editor() -> str:
     return os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
 
 
+def terminal() -> str:
+    """Return the path of the terminal that this process has, "" if it has none."""
+    for fd in (2, 1, 0):
+        try:
+            return os.ttyname(fd)
+        except OSError:
+            continue
+    return ""
+
+
 def debugging() -> bool:
     """Return True if a bug should show its traceback (JOBQ_DEBUG)."""
     return bool(os.environ.get("JOBQ_DEBUG"))

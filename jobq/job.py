@@ -85,6 +85,11 @@ class Spec(NamedTuple):
     meta: str | None = None  # JSON
     asked: Moment | None = None  # from when `delay` and `expires` count
     stdin: str | None = None  # a file
+    on_success: str | None = None  # lines for the shell, when it ends: hooks (rules/hooks.py)
+    on_failure: str | None = None
+    on_finish: str | None = None
+    notify: bool = False
+    ping: str | None = None  # a URL
     stderr: str | None = None  # a file, or "apart": a log of its own; None: the log of stdout
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobq import clock
 from jobq.command import Command
-from jobq.environ import environment
+from jobq.environ import environment, terminal
 from jobq.errors import UsageError
 from jobq.intake import Request
 from jobq.job import Job, Spec
@@ -50,12 +50,13 @@ def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = Non
     cwd, environ = options.get("cwd"), environment()
     variables = variables_of(options, environ)
     directory = existing_directory(cwd) if cwd else current_directory()
+    tty = terminal() if fields.get("notify") else ""
     return Spec(
         cwd=utf8(directory),
         env=store.save_environment(capture(environ, variables)),
         umask=current_umask(),
         runner=runner,
-        vars=tuple(passed_on(environ, variables).items()),
+        vars=tuple((passed_on(environ, variables) | ({TTY: tty} if tty else {})).items()),
         asked=clock.now() if fields.keys() & {"delay", "expires"} else None,
         **fields,
     )
@@ -121,6 +122,7 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
         return list(by_id.values())
 
 
+TTY = "JOBQ_TTY"  # of a job that notifies: where its person is
 WAITS = ("after", "after_any", "after_fail")
 
 

@@ -30,7 +30,7 @@ class Workers:
         """Return a worker, with the settings of `worker.loop.Worker`, and those of the person for retention."""
         from jobq.worker.loop import Worker  # noqa: PLC0415  # the code that runs jobs
 
-        return Worker(self._store, **{"keep": retention, **settings})
+        return Worker(self._store, **{"keep": retention, "idle_hook": lambda: value("queue_idle"), **settings})
 
     def all(self) -> list[LiveWorker]:
         """Return them, and what each serves."""

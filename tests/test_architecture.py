@@ -14,7 +14,7 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "exit_codes", "startup"],
+    ["version", "exit_codes", "startup", "presets"],
     ["errors"],
     ["system", "sealed", "durations"],
     ["command"],
@@ -48,7 +48,7 @@ POWERS = {
     "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
     "Popen": {"engine/local/slots.py"},
     "fork": {"worker/background.py"},
-    "environ": {"environ.py", "startup.py", "views/console.py"},
+    "environ": {"environ.py", "presets.py", "startup.py", "views/console.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "system.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
@@ -57,7 +57,7 @@ IMPORTS = {
     "typer": ("commands/", "cli.py"),
     "rich": ("views/",),
     "platformdirs": ("environ.py",),
-    "subprocess": ("engine/", "commands/editor.py"),
+    "subprocess": ("engine/", "commands/editor.py", "presets.py"),
     "cronsim": ("rules/rhythm.py",),
     "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
@@ -70,6 +70,7 @@ WRITERS = (
     "engine/local/slots.py",
     "system.py",
     "commands/editor.py",
+    "presets.py",  # a terminal
 )  # of files
 WRITING = {
     *(

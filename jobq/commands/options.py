@@ -35,6 +35,7 @@ def takes_job_options(
                 if (only_given or o.setting) and o.default in {None, ()} and is_none(texts[o.name])
             }
             given = {name: text for name, text in texts.items() if name not in cleared}
+            cleared |= {o.name: False for o in options if o.setting and texts[o.name] is False}
             command(options=parse_options(given, environment()) | cleared, **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -60,7 +61,9 @@ def _parameter(option: JobOption, defaults: Mapping[str, Any] | None) -> inspect
     flag = typer.Option(*option.flags, metavar=option.kind.metavar, help=option.help + shown)
     kind: Any = list[str] | None if option.many else str | None
     if isinstance(option.kind, Flag):
-        flag, kind = typer.Option(*option.flags, help=option.help), bool | None
+        name = option.flags[0]
+        both = f"{name}/--no-{name.removeprefix('--')}" if option.setting else name
+        flag, kind = typer.Option(both, help=option.help), bool | None
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, flag]
     )

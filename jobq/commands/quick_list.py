@@ -14,6 +14,7 @@ from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import State
 from jobq.options.selectors import NO_FILTERS, Filters, Wanted
+from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
 from jobq.views.console import info, out, set_store_option
@@ -74,10 +75,11 @@ def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tr
         shown = queue.jobs_of(queue.select(wanted).ids)
     else:
         whole = everything or filters != NO_FILTERS._replace(queues=filters.queues)
-        finished = queue.finished() if whole else islice(queue.finished(), LAST_FINISHED)
+        worth = (job for job in queue.finished() if not is_hook(job) or job.is_open_failure)
+        finished = queue.finished() if whole else islice(worth, LAST_FINISHED)
         waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
         jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
-        shown = list(filter(filters.match, jobs))
+        shown = [job for job in jobs if filters.match(job)]
     if tree and wanted.words:
         shown = queue.with_ancestors(shown)
     around = queue.situation(shown)

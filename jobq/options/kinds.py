@@ -129,6 +129,44 @@ class InputFile(Kind):
     metavar = "FILE"
 
 
+MOST_LINE = 4096  # characters
+
+
+class Line(Kind):
+    """A line for the shell."""
+
+    metavar = "COMMAND"
+
+    def parse(self, text: str) -> str:
+        """Return the line. Raises UsageError."""
+        if not text.strip() or "\0" in text or len(text) > MOST_LINE:
+            raise UsageError(
+                f"{text!r:.60} is no command", f"give a line for the shell, of up to {MOST_LINE} characters"
+            )
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if this can't be run."""
+        self.parse(value)
+
+
+class Url(Kind):
+    """An address of the web."""
+
+    metavar = "URL"
+
+    def parse(self, text: str) -> str:
+        """Return the address. Raises UsageError."""
+        scheme, _, rest = text.partition("://")
+        if scheme not in {"http", "https"} or not rest.strip("/") or not text.isprintable() or " " in text:
+            raise UsageError(f"{text!r:.60} is no address", "write it like https://hc-ping.com/UUID")
+        return text
+
+    def check(self, value: str) -> None:
+        """Raise UsageError if it is none."""
+        self.parse(value)
+
+
 APART = "apart"  # stderr goes to a log of its own
 
 

@@ -100,6 +100,11 @@ class JobOptions(TypedDict, total=False):
     on_conflict: str  # "skip", "replace", "fail"
     hold: bool
     wait_room: float | str  # if its queue is full, wait so long
+    on_success: str | None  # a line for the shell, run when it has succeeded
+    on_failure: str | None
+    on_finish: str | None
+    notify: bool  # on the desktop, or in this terminal
+    ping: str | None  # a URL
     name: str | None  # unique among unfinished jobs
     stdin: str | None  # a file
     stderr: str | None  # a file, or "apart"

@@ -17,10 +17,12 @@ from jobq.options.kinds import (
     InputFile,
     Jobs,
     Labels,
+    Line,
     Locks,
     Meta,
     Needs,
     Pairs,
+    Url,
 )
 from jobq.options.policies import Backoff, Codes, Jitter
 from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
@@ -196,6 +198,14 @@ OPTIONS = (
               "Add it held: 'jobq release' lets it start.", of_add=True, alone=False),
     JobOption("wait_room", ("--wait-room",), Duration(), 0.0,
               "If its queue is full: wait so long for room, instead of failing at once.", of_add=True, alone=False),
+    JobOption("on_success", ("--on-success",), Line(), None,
+              "Run this when it has succeeded; JOBQ_JOB_ID and the like say which job.", since=5, setting=USER),
+    JobOption("on_failure", ("--on-failure",), Line(), None, "Run this when it has failed.", since=5, setting=USER),
+    JobOption("on_finish", ("--on-finish",), Line(), None, "Run this when it has ended.", since=5, setting=USER),
+    JobOption("notify", ("--notify",), Flag(), False,
+              "Notify you when it has ended, on the desktop or in this terminal.", since=5, alone=False, setting=USER),
+    JobOption("ping", ("--ping",), Url(), None,
+              "Post to URL/start, then its last lines to URL or URL/fail.", since=5, setting=USER),
     JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
     JobOption("stdin", ("--stdin",), InputFile(), None,
               "Its standard input; else it has none.", since=3, alone=False),

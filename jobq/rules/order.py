@@ -14,7 +14,7 @@ from jobq.job import Job, Spec, State
 from jobq.moment import Due, Moment
 from jobq.rules import retry
 from jobq.rules.ranks import Entry, Rank, claim_key, entry_of, id_of, is_of, rank_of, waited
-from jobq.rules.serving import ALL_QUEUES
+from jobq.rules.serving import ALL_QUEUES, HOOKS
 from jobq.rules.sharing import PATIENCE, Shared, wants
 from jobq.rules.timers import Timers, smallest
 
@@ -41,7 +41,7 @@ class Waiting:
         self.active: Counter[tuple[str, str | None]] = Counter()  # queued or running, by queue and runner
         self.held: Counter[str] = Counter()  # by queue
         self.anyones: Counter[str] = Counter()  # running jobs that no `jobq run` has for itself, by queue
-        self.wide: dict[str, dict[int, int]] = {}  # owner -> running job -> its slots, of those with more than one
+        self.wide: dict[str, dict[int, int]] = {}  # owner -> running job -> its slots, if these are not one
 
     def add(self, spec: Spec, ids: range) -> None:
         """Add new jobs, ready at once. Their ids are above all others, so that appending keeps the order."""
@@ -71,7 +71,7 @@ class Waiting:
                 self.running[job.spec.queue] += count
                 if job.runner is None:
                     self.anyones[job.spec.queue] += count
-                if job.spec.slots > 1:
+                if job.spec.slots != 1:
                     self._note_wide(job, runs=job is after)
             if job.state is State.HELD:
                 self.held[job.spec.queue] += count
@@ -164,7 +164,7 @@ class Waiting:
         taken of `paused` queues ("*": all). `free` of the worker's `slots` have nothing to do: a job that needs more
         is passed over, until it has waited for so long (`PATIENCE`) that those behind it have to wait for it.
         """
-        limits = limits or {}
+        limits, free = limits or {}, max(free, 0)
         taken: dict[str, int] = {}
         for _ in range(count):
             best: tuple[Job, Rank] | None = None
@@ -240,12 +240,12 @@ class Waiting:
 
 def may_claim(queue: str, its_runner: str | None, runner: str | None, queues: Collection[str] | None) -> bool:
     """Return True if a worker that serves `queues` (None: all) for `runner` may claim jobs of that queue and runner."""
-    return its_runner == runner and (queues is None or queue in queues)
+    return its_runner == runner and (queues is None or queue in queues or queue == HOOKS)
 
 
 def is_paused(queue: str, paused: Collection[str]) -> bool:
     """Return True if nothing of the queue may be started; "*" stands for all queues."""
-    return bool(paused) and (queue in paused or ALL_QUEUES in paused)
+    return bool(paused) and (queue in paused or ALL_QUEUES in paused) and queue != HOOKS
 
 
 def is_ready(job: Job, now: Moment) -> bool:

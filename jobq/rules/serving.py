@@ -6,6 +6,7 @@ TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+HOOKS = "@hooks"  # the queue of hooks (rules/hooks.py), which every worker serves; no other can have such a name
 MOST_NAMED = 4  # queues that a sentence names
 
 
@@ -42,7 +43,7 @@ class LiveWorker:
 
     def serves(self, queue: str) -> bool:
         """Return True if it takes jobs of this queue, or took them before it was asked to stop."""
-        return self.queues is None or queue in self.queues
+        return self.queues is None or queue in self.queues or queue == HOOKS
 
 
 ALL_QUEUES = "*"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobq.errors import UsageError
-from jobq.options.kinds import Choice, Pairs
+from jobq.options.kinds import Choice, Flag, Line, Pairs
 from jobq.options.table import OPTIONS, PROJECT, JobOption
 from jobq.options.values import Duration, Kind, Rule, Size, WholeNumber
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SECTIONS = frozenset({"worker"})
 WEEK = 604800.0  # seconds
+YES, NO = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off", "0"})
 MOST = 1_000_000_000
 
 
@@ -55,6 +56,10 @@ class Setting:
 
     def parse(self, text: str) -> Any:
         """Return the value of a text, as on the command line; of several, with commas between. Raises UsageError."""
+        if isinstance(self.option.kind, Flag):
+            if text.lower() not in YES | NO:
+                raise UsageError(f"{self.name}: {text!r:.60} is not possible here", "give yes or no")
+            return text.lower() in YES
         if self.option.many:
             return self.take([part.strip() for part in text.split(",") if part.strip()])
         try:
@@ -88,6 +93,7 @@ def _other(name: str, kind: Kind, default: Any, help_text: str, *, in_project: b
 
 ROWS = (
     *(Setting(option, of_job=True, in_project=option.setting == PROJECT) for option in OPTIONS if option.setting),
+    _other("queue_idle", Line(), None, "Run this when nothing runs and nothing is ready any more."),
     _other("store", StoreDirectory(), None, "The directory of the store."),
     _other("keep", Duration(above_zero=True), WEEK, "How long finished jobs and their output are kept."),
     _other("keep_jobs", WholeNumber(0, MOST, "a whole number from 0"), None, "How many finished jobs are kept."),

@@ -23,7 +23,7 @@ from jobq.store import cleaning, filing, finished, presence
 from jobq.store.contents import Tables
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import PRIVATE_FILE, Folder, write_all
-from jobq.store.format import BASE, JOB_OPTIONS, JOURNAL, LIMITS
+from jobq.store.format import BASE, HOOKS, JOB_OPTIONS, JOURNAL
 from jobq.store.hint import Hint, write_hint
 from jobq.store.journal import Header, parse_lines
 from jobq.store.lock import try_lock
@@ -209,7 +209,7 @@ def least_format_of(jobs: Iterable[Job], tables: Tables) -> int:
 
 def staying(header: Header) -> int:
     """Return the least format that a store can't leave: its finished jobs may be requeued, with all they ask for."""
-    return min(header.min_writer, LIMITS) if header.min_writer >= JOB_OPTIONS else BASE
+    return min(header.min_writer, HOOKS) if header.min_writer >= JOB_OPTIONS else BASE
 
 
 def _can_follow(tail: list[Record], header: Header, moved: set[int]) -> bool:

@@ -4,7 +4,8 @@
     2   operations on queues, which older versions must neither ignore nor drop
     3   options of jobs that older versions must not ignore (`since` in options/table.py)
     4   limits of queues, ends of pauses, schedules; --slots and --stderr
-    5   capacities of queues: jobs must not be added without a look at those that wait
+    5   hooks
+    6   capacities of queues: jobs must not be added without a look at those that wait
 
 A store is of the least format that holds all that is in it, so that older versions use it as long as they can: one that
 is about to get an operation of a later format is compacted into that format first, and back when nothing needs it.
@@ -21,8 +22,9 @@ BASE = 1
 QUEUES = 2
 JOB_OPTIONS = 3
 LIMITS = 4
-CAPACITIES = 5
-FORMAT = 5  # the last one that this version knows
+HOOKS = 5
+CAPACITIES = 6
+FORMAT = 6  # the last one that this version knows
 JOURNAL = "journal.jsonl"
 
 

@@ -21,6 +21,7 @@ from jobq.options.selectors import (
     Selector,
 )
 from jobq.rules.dependencies import parents_of
+from jobq.rules.hooks import is_hook
 from jobq.store.store import Store
 
 
@@ -53,11 +54,7 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
         case Named(name):
             return [find_named(store, name).id]
         case Added(back):
-            job_id = store.state.next_id - 1 - back
-            if job_id < 1 or not store.find_all([job_id]):
-                was = f": job {job_id} was removed" if job_id >= 1 else ": none was added yet" if back == 0 else ""
-                raise NotFound(f"@{f'~{back}' if back else ''}{was}")
-            return [job_id]
+            return [_added(store, back)]
         case InQueue(queue):
             return sorted(job.id for job in store.state.unfinished() if job.spec.queue == queue)
         case Labelled(label, value):
@@ -67,6 +64,19 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
         case InState(state):
             jobs: Iterator[Job] = store.finished_jobs() if state.final else store.state.unfinished()
             return sorted(job.id for job in jobs if job.state is state)
+
+
+def _added(store: Store, back: int) -> int:
+    """Return the job that was added last, or so many before that; hooks do not count. Raises NotFound."""
+    job_id, left = store.state.next_id, back + 1
+    while job_id > 1 and left:
+        job_id -= 1
+        job = store.find_all([job_id]).get(job_id)
+        left -= job is None or not is_hook(job)
+        if not left and job is not None:
+            return job_id
+    was = f": job {job_id} was removed" if not left else ": none was added yet" if back == 0 else ""
+    raise NotFound(f"@{f'~{back}' if back else ''}{was}")
 
 
 def find_named(store: Store, name: str) -> Job:

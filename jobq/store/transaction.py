@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from jobq.job import Job, Spec, State
 from jobq.moment import Moment
 from jobq.rules.consequences import consequences
 from jobq.rules.dependencies import Dependents
+from jobq.rules.hooks import SCRIPT, has_hooks, hooks_of
 from jobq.rules.uniqueness import identity_of
 from jobq.schedules import Schedule
 from jobq.store.journal import encode_line
@@ -18,6 +20,8 @@ from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.schedules import SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.writer import transaction_lines
+
+HOOK_SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), SCRIPT)
 
 
 class Add(NamedTuple):
@@ -165,6 +169,10 @@ class Transaction:
         else:
             self._note(PutJob(job) if before is None else Move.of(before, job))
             self.state.put(job, self._seq, is_back=before is None)
+        earlier = before or was
+        if earlier is not None and has_hooks(job.spec):
+            for hook in hooks_of(earlier, job, HOOK_SCRIPT):
+                self.add(Add(hook.spec, [hook.command]))
         return more[::-1]
 
     def add(self, new: Add) -> range:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from jobq.job import Job, State
+from jobq.rules.hooks import is_hook
 from jobq.rules.lifecycle import Event
 from jobq.store.state import StoreState
 
@@ -23,7 +24,9 @@ class Ended:
         self._others: deque[Job] = deque(maxlen=LAST)
 
     def report(self, job: Job) -> None:
-        """Record the latest event of the job."""
+        """Record the latest event of the job; a hook is worth it only if it fails."""
+        if is_hook(job) and job.state is not State.FAILED:
+            return
         self.failed.discard(job.id)
         self.cancelled.discard(job.id)
         self._handed_back.pop(job.id, None)

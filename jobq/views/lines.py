@@ -6,6 +6,7 @@ from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import retry
+from jobq.rules.hooks import note_of
 from jobq.rules.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe
 
@@ -21,6 +22,11 @@ def line(job: Job, now: Moment) -> str:
 
 def what(job: Job, now: Moment) -> str:
     """Return the latest event of the job in words: "job 7 failed: exit 3, 0.12 s"."""
+    note = safe(note_of(job))
+    return _what(job, now).replace(f"job {job.id}", f"job {job.id} ({note})", 1) if note else _what(job, now)
+
+
+def _what(job: Job, now: Moment) -> str:
     event = job.history[-1].event if job.history else "add"
     if job.state is State.RUNNING:
         n = len(job.attempts)

@@ -17,6 +17,7 @@ from rich.text import Text
 from jobq.errors import OutputFailed
 from jobq.job import Job
 from jobq.moment import Moment
+from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import why_paused, why_unserved
@@ -106,8 +107,9 @@ def footer(overview: Overview, now: Moment, columns: int) -> list[Text]:
     """Return the totals, and what ^C does: in one line, or in two if that is too long."""
     minutes = max(now.wall - overview.since, 1.0) / 60
     done = overview.succeeded + overview.failed + overview.cancelled
-    mine = len(at_work(job for job in overview.running if job.attempts[-1].owner == overview.worker))
-    others = len(at_work(overview.running)) - mine
+    running = [job for job in overview.running if not is_hook(job)]  # which take no slot
+    mine = len(at_work(job for job in running if job.attempts[-1].owner == overview.worker))
+    others = len(at_work(running)) - mine
     totals = [
         f"{mine}/{overview.slots} running" + (f" ({others} by other workers)" if others else ""),
         f"{overview.queued} waiting",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.rules.hooks import note_of
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
@@ -60,7 +61,11 @@ def took(job: Job, now: Moment) -> str:
 
 
 def reason(job: Job, situation: Situation) -> str:
-    """Return why the job is in its state, in words."""
+    """Return why the job is in its state, in words; what it is for, if it is a hook."""
+    return ", ".join(filter(None, (safe(note_of(job)), _reason(job, situation))))
+
+
+def _reason(job: Job, situation: Situation) -> str:
     if job.state is State.RUNNING:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from jobq.command import Command, as_typed
+from jobq.command import Call, Command, as_typed
+from jobq.rules.hooks import SCRIPT
 from jobq.views import ENCODING, UNICODE
 
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -59,7 +60,9 @@ SHOWN = _Shown()
 
 
 def command_line(command: Command) -> str:
-    """Return the command as one would type it, or write it in Python; harmless."""
+    """Return the command as one would type it, or write it in Python; harmless. Hooks of jobq itself by their names."""
+    if not isinstance(command, (str, Call)) and command[2:3] and command[2].endswith(f"/{SCRIPT}"):
+        return safe(f"jobq: {' '.join(command[3:])}")
     return safe(as_typed(command))
 
 

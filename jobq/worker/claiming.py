@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from jobq.engine.task import Ended
 from jobq.job import Job, Outcome
 from jobq.moment import Moment
-from jobq.rules import lifecycle
+from jobq.rules import hooks, lifecycle
+from jobq.rules.serving import HOOKS
 from jobq.store.state import StoreState
 from jobq.worker.batching import Pace, Width, runs_alone
 from jobq.worker.started import Started
@@ -42,13 +43,18 @@ class Claiming:
 
     def ready(self, state: StoreState, free: int, now: Moment) -> list[Job]:
         """Return the jobs that could be claimed now for so many free slots; they keep their places."""
-        if free <= 0:
+        count = max(free, 0) + self._hook_places(state)
+        if not count:
             return []
         state.waiting.wake(state.jobs, now)
-        found = list(self._take(state, free, now, free))
+        found = list(self._take(state, count, now, free))
         for job in found:
             state.waiting.push(job)
         return found
+
+    @staticmethod
+    def _hook_places(state: StoreState) -> int:
+        return max(0, hooks.AT_ONCE - state.waiting.running[HOOKS])
 
     def resize(self, slots: int) -> None:
         """Use so many slots from now on."""
@@ -103,7 +109,7 @@ class Claiming:
             now,
             runner=self._runner,
             queues=self._queues,
-            limits=state.limits,
+            limits={**state.limits, HOOKS: hooks.AT_ONCE},
             paused=state.pauses(),
             free=free,
             slots=self.width.slots,

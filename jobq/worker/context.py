@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from jobq.engine import Runner
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.rules.hooks import is_hook
 from jobq.store.registration import Registration
 from jobq.store.store import Store
 from jobq.worker.signals import StopSignals
@@ -54,7 +55,7 @@ class Context:
     def report(self, jobs: Iterable[Job]) -> None:
         """Tell of jobs that have moved, durably."""
         for job in jobs:
-            self.failed += job.state is State.FAILED
+            self.failed += job.state is State.FAILED and not is_hook(job)
             self._report(job)
 
     def pause_after(self, now: Moment, why: Exception | str) -> None:

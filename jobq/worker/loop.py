@@ -30,6 +30,7 @@ from jobq.worker.claiming import Claiming
 from jobq.worker.context import Context
 from jobq.worker.duty import Duty
 from jobq.worker.expiry import Expiry
+from jobq.worker.hooks import IdleHook
 from jobq.worker.housekeeping import Housekeeping
 from jobq.worker.orders import Orders
 from jobq.worker.recovery import Recovery
@@ -62,14 +63,16 @@ class Worker:
         report: Callable[[Job], None] = lambda _job: None,
         idle: Callable[[], float | None] = lambda: None,
         keep: Callable[[], Retention] = Retention,
+        idle_hook: Callable[[], str | None] = lambda: None,
         make_runner: Callable[[str, bool], Runner] = lambda folder, bound: LocalEngine(folder, bound=bound),
     ) -> None:
         """`queues` None: all. `own_jobs`: it claims only jobs whose spec names it as the runner; they end with it.
 
         `followed`: nothing is dropped of their logs that `mark_read` was not called for. `stop_after`, `on_stop`: see
         `Stopping`. `report` is told every job that this worker has moved, once that is durable. `idle` is called before
-        each sleep and may shorten it (seconds). `keep`: see `Upkeep`. `make_runner` gets the worker's folder, and True
-        if the jobs end with the worker. Raises StoreForbidden on a network filesystem of another machine.
+        each sleep and may shorten it (seconds). `keep`, `idle_hook`: see `Upkeep`, `IdleHook`. `make_runner` gets the
+        worker's folder, and True if the jobs end with the worker. Raises StoreForbidden on a network filesystem of
+        another machine.
         """
         store.read()
         self.network = check_workers_place(store.path, store.header)
@@ -101,6 +104,7 @@ class Worker:
             Resuming(context),
             Schedules(context),
             self._turn,
+            IdleHook(context, idle_hook),
         ]
 
     @property

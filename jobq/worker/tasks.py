@@ -9,6 +9,7 @@ from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
 from jobq.moment import Moment
 from jobq.options.kinds import APART
+from jobq.rules.hooks import is_hook
 from jobq.rules.retry import attempts_left
 from jobq.store import environment
 from jobq.store.store import Store
@@ -27,8 +28,9 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     """Return the task of the last attempt of the job, which was just claimed; `script` calls functions."""
     spec, attempt = job.spec, job.attempts[-1]
     trace = trace_of(store, job)
+    told = dict(spec.vars)
     variables = {
-        **dict(spec.vars),
+        **told,
         "JOBQ_JOB_ID": str(job.id),
         "JOBQ_JOB_ATTEMPT": str(attempt.n),
         "JOBQ_STORE": utf8(store.path),
@@ -41,6 +43,11 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         variables["JOBQ_" + re.sub(r"\W", "_", resource, flags=re.ASCII).upper()] = text
         if resource == "gpu":
             variables["CUDA_VISIBLE_DEVICES"] = text
+    if is_hook(job):  # it is told of the job that it is for
+        variables |= {name: value for name, value in told.items() if name.startswith("JOBQ_JOB_")}
+        if "JOBQ_JOB_ID" in told and told.get("JOBQ_JOB_ATTEMPT", "0") != "0":
+            path = store.logs.path(int(told["JOBQ_JOB_ID"]), int(told["JOBQ_JOB_ATTEMPT"]))
+            variables["JOBQ_JOB_LOG"] = utf8(path)
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     apart = spec.stderr == APART
     return Task(

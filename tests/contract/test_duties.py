@@ -37,7 +37,18 @@ def worker(store: Store) -> Iterator[Worker]:
 
 def duties() -> list[str]:
     """The names of the duties in their order."""
-    return ["Housekeeping", "Orders", "Recovery", "Stopping", "Cancels", "Expiry", "Resuming", "Schedules", "Turn"]
+    return [
+        "Housekeeping",
+        "Orders",
+        "Recovery",
+        "Stopping",
+        "Cancels",
+        "Expiry",
+        "Resuming",
+        "Schedules",
+        "Turn",
+        "IdleHook",
+    ]
 
 
 def duty(worker: Worker, name: str) -> Duty:

@@ -30,6 +30,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, 40)
         self._stream = pyte.ByteStream(self.screen)
         self.titles: list[str] = []
+        self.seen = bytearray()  # all that was written to it
         self.screen.set_title = self.titles.append  # type: ignore[method-assign, assignment]
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -46,6 +47,7 @@ class Terminal:
     def _read(self) -> None:
         try:
             while data := os.read(self._fd, 4096):
+                self.seen += data
                 self._stream.feed(data)
         except OSError:
             pass

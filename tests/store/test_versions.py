@@ -19,7 +19,7 @@ from jobq import clock
 from jobq.command import Record
 from jobq.job import Outcome, State
 from jobq.store.compaction import compact
-from jobq.store.format import BASE, CAPACITIES, FORMAT, JOURNAL, LIMITS
+from jobq.store.format import BASE, CAPACITIES, FORMAT, HOOKS, JOURNAL
 from jobq.store.hint import HINT
 from jobq.store.journal import decode_line, encode_line
 from jobq.store.store import Store
@@ -182,7 +182,7 @@ def test_a_store_of_format_3_is_worked_on(asking: Cli) -> None:
     asking("queue", "rm", "night")
     assert compact(str(asking.store), clock.now(), keep=1e9)
     queue.store.read()
-    assert queue.store.header.format == LIMITS  # finished jobs may ask for what it has
+    assert queue.store.header.format == HOOKS  # finished jobs may ask for what it has
 
 
 # -- stores of later versions ------------------------------------------------------------------------
