@@ -88,7 +88,7 @@ def kill_hooks(bench: Bench) -> Figures:
 SEEDS = [
     Seed(
         harness="kill-every-write-of-hooks",
-        fault="hooks are added only for ends that this worker has seen, in a transaction of their own",
+        fault="the first change of a transaction adds no hooks",
         file="store/transaction.py",
         old="        if earlier is not None and has_hooks(job.spec):\n",
         new="        if earlier is not None and has_hooks(job.spec) and len(self._ops) > 1:\n",
