@@ -165,6 +165,9 @@ _jobq() {
         "worker --on-stop") return ;;
         "worker --pid") return ;;
         "worker --tail") return ;;
+        "service --name") return ;;
+        "service --jobs"|"service -j") return ;;
+        "service --queue"|"service -q") return ;;
         "slots --pid") return ;;
         "list --queue"|"list -q") return ;;
         "list --label") return ;;
@@ -330,11 +333,12 @@ _jobq() {
         "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion --store --version -V --help -h" ;;
+        "") words="add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion --store --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --json" ;;
+        "service") words="--name --help -h --jobs -j --queue -q --print @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "slots") words="--pid --help -h" ;;
         "list") words="--all -a --tree --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion
+set -l jobq_commands add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -157,6 +157,13 @@ complete -c jobq -n '__fish_seen_subcommand_from worker' -l wait -s w -d 'Return
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l tail -x -d 'Print only the last N lines'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l json -d 'Print JSON'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -a 'stop log list'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a service -d 'Show whether a worker runs as a service'
+complete -c jobq -n '__fish_seen_subcommand_from service' -l name -x -d 'Name of the service, if you have several'
+complete -c jobq -n '__fish_seen_subcommand_from service' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from service' -l jobs -s j -x -d 'Jobs at once'
+complete -c jobq -n '__fish_seen_subcommand_from service' -l queue -s q -x -d 'Serve only this queue (may be repeated)'
+complete -c jobq -n '__fish_seen_subcommand_from service' -l print -d 'Print the file for the system, and do nothing'
+complete -c jobq -n '__fish_seen_subcommand_from service' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a slots -d 'Change how many jobs a worker runs at once'
 complete -c jobq -n '__fish_seen_subcommand_from slots' -l pid -x -d 'Which worker, if there are several'
 complete -c jobq -n '__fish_seen_subcommand_from slots' -l help -s h -d 'Show the help'

@@ -193,6 +193,18 @@ def terminal() -> str:
     return ""
 
 
+def goes_to_journal() -> bool:
+    """Return True if stdout goes to the journal of systemd, which adds the time to each line (systemd.exec(5))."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        status = os.fstat(1)
+    except OSError:
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"
+
+
 def debugging() -> bool:
     """Return True if a bug should show its traceback (JOBQ_DEBUG)."""
     return bool(os.environ.get("JOBQ_DEBUG"))

@@ -32,7 +32,7 @@ LAYERS = [
     ["intake"],
     ["worker"],
     ["waiting"],
-    ["changes", "adding", "tables", "workers"],
+    ["changes", "adding", "tables", "workers", "services"],
     ["specs"],
     ["scheduling"],
     ["api"],
@@ -57,7 +57,7 @@ IMPORTS = {
     "typer": ("commands/", "cli.py"),
     "rich": ("views/",),
     "platformdirs": ("environ.py",),
-    "subprocess": ("engine/", "commands/editor.py", "presets.py"),
+    "subprocess": ("engine/", "commands/editor.py", "presets.py", "services.py"),
     "cronsim": ("rules/rhythm.py",),
     "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
@@ -71,6 +71,7 @@ WRITERS = (
     "system.py",
     "commands/editor.py",
     "presets.py",  # a terminal
+    "services.py",
 )  # of files
 WRITING = {
     *(

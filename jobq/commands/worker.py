@@ -20,6 +20,7 @@ from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
 from jobq.views.watch import Lines, Screen
 from jobq.worker.background import Parting, close_inherited
+from jobq.worker.service_manager import ServiceManager
 from jobq.worker.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -89,21 +90,26 @@ def worker(  # noqa: PLR0917  # an option a parameter
 
 def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None) -> int:
     """Run a worker until it is stopped or done; `parting`: it is in the background. Return the exit code."""
+    manager = ServiceManager()
     with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
 
         def idle() -> float | None:
             if parting is not None:
                 queue.workers.keep_log_short()
+            if signals.count:
+                manager.tell("STOPPING=1")
             return watch.refresh(work, stops=signals.count)
 
         work = queue.worker(**settings, report=watch.report, idle=idle)
         if parting is not None:
             parting.tell_ready()
+        manager.tell("READY=1")
         if work.network:
             watch.remark(
                 f"the store is on a network filesystem ({work.network}), where locks may fail: use a local disk"
             )
         done = work.run(signals)
+        manager.tell("STOPPING=1")
         for job in work.left:
             watch.remark(f"job {job.id} is still running: {command_line(job.command)}")
         if work.left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobq.durations import span
+from jobq.environ import goes_to_journal
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import retry
@@ -17,7 +18,8 @@ def line(job: Job, now: Moment) -> str:
     """Return the line for the latest event of the job, with time and command."""
     command = command_line(job.command)
     shown = command if len(command) <= MOST_SHOWN else f"{command[: MOST_SHOWN - 3]}..."
-    return f"{clock_time(now.wall)}  {what(job, now)}  {shown}"
+    time = "" if goes_to_journal() else f"{clock_time(now.wall)}  "
+    return f"{time}{what(job, now)}  {shown}"
 
 
 def what(job: Job, now: Moment) -> str:

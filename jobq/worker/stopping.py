@@ -8,6 +8,7 @@ ended.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 
 from jobq.errors import LockTimeout, NotSaved, SyncFailed
@@ -18,6 +19,7 @@ from jobq.worker.context import Context
 
 STOP_AFTER = 30.0  # seconds that running jobs get when the worker is asked to stop
 LAST_GRACE = 2.0  # seconds from TERM to KILL when it is asked again
+IS_FIRST = os.getpid() == 1  # with it, the system ends all processes of its namespace (pid_namespaces(7))
 PATIENCE = 5.0  # seconds after KILL that it waits for endings before it exits without them
 
 
@@ -93,7 +95,7 @@ class Stopping:
     def _leaves(self) -> bool:
         """True if jobs that still run when their time is over are left to their supervisors."""
         heard_term = self._context.signals is not None and self._context.signals.heard_term
-        wanted = OnStop.HAND_BACK if heard_term else OnStop.LEAVE
+        wanted = OnStop.HAND_BACK if heard_term or IS_FIRST else OnStop.LEAVE
         return (self._then or wanted) is OnStop.LEAVE
 
     def is_over(self, now: Moment) -> bool:
