@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du doctor completion
+set -l jobq_commands add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du export import doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l version -s V -d 'Print the version'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l help -s h -d 'Show the help'
@@ -444,6 +444,12 @@ complete -c jobq -n '__fish_seen_subcommand_from clean' -l help -s h -d 'Show th
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a du -d 'Show how much room the store takes'
 complete -c jobq -n '__fish_seen_subcommand_from du' -l json -d 'Print JSON'
 complete -c jobq -n '__fish_seen_subcommand_from du' -l help -s h -d 'Show the help'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a export -d 'Write all jobs and settings of the store'
+complete -c jobq -n '__fish_seen_subcommand_from export' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from export' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a import -d 'Make a new store of an export'
+complete -c jobq -n '__fish_seen_subcommand_from import' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from import' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a doctor -d 'Check the store and print its state'
 complete -c jobq -n '__fish_seen_subcommand_from doctor' -l accept-loss -d 'Drop the damaged part; keep a copy of the whole journal'
 complete -c jobq -n '__fish_seen_subcommand_from doctor' -l help -s h -d 'Show the help'

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jobq import adding, changes, clock, waiting
 from jobq.changes import Changed, Edit
 from jobq.command import Command
+from jobq.copies import Copies
 from jobq.errors import UsageError
 from jobq.intake import Added, Request
 from jobq.job import Job, Spec
@@ -52,6 +53,7 @@ class Queue:
         self.resources = Resources(self._store)
         self.schedules = Schedules(self._store)
         self.workers = Workers(self._store)
+        self.copies = Copies(self._store)
 
     @property
     def path(self) -> str:

@@ -107,6 +107,8 @@ MODULES = {  # command -> module and function; imported when needed
     "rm": "rm.rm",
     "clean": "clean.clean",
     "du": "du.du",
+    "export": "transfer.export",
+    "import": "transfer.import_",
     "doctor": "doctor.doctor",
     "completion": "completion.completion",
 }

@@ -290,3 +290,9 @@ def filesystem(path: str) -> str:
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "glusterfs", "fuse.glusterfs", "lustre"}
 )
+
+
+def room(path: str) -> int:
+    """Return the bytes that this user may still write on the disk of `path`. Raises OSError."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

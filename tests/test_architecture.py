@@ -32,7 +32,7 @@ LAYERS = [
     ["intake"],
     ["worker"],
     ["waiting"],
-    ["changes", "adding", "tables", "workers", "services"],
+    ["changes", "adding", "tables", "workers", "services", "copies"],
     ["specs"],
     ["scheduling"],
     ["api"],
@@ -72,6 +72,7 @@ WRITERS = (
     "commands/editor.py",
     "presets.py",  # a terminal
     "services.py",
+    "commands/transfer.py",
 )  # of files
 WRITING = {
     *(

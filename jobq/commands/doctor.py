@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
+from jobq.api import Queue
 from jobq.commands.common import exit_with, queue_of
-from jobq.errors import StoreDamaged
+from jobq.commands.notes import warn_unserved
+from jobq.errors import StoreDamaged, UsageError
 from jobq.exit_codes import DAMAGED
-from jobq.system import LINUX
+from jobq.job import State
+from jobq.settings.levels import levels
+from jobq.system import LINUX, room
 from jobq.views.console import error, info, out
+from jobq.views.text import safe, size
+
+LITTLE = 200 << 20  # bytes
 
 
 def doctor(
@@ -52,7 +59,34 @@ def doctor(
         info("/proc can't be read: jobq does not find processes of a job that started a session of their own")
     for name in found.foreign:
         out(f"not ours    {name} (left alone)")
-    for problem in found.problems:
+    tell_room(queue)
+    tell_schedules(queue)
+    warn_unserved(queue, {job.spec.queue for job in queue.jobs() if job.state is State.QUEUED and job.runner is None})
+    problems = [*found.problems, *wrong_settings()]
+    for problem in problems:
         out(f"PROBLEM     {problem}")
-    out("healthy" if not found.problems else f"{len(found.problems)} problems")
-    exit_with(DAMAGED if found.problems else 0)
+    out("healthy" if not problems else f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
+    exit_with(DAMAGED if problems else 0)
+
+
+def tell_room(queue: Queue) -> None:
+    """Print how much room is left on the disk, if that is little."""
+    free = room(queue.path)
+    if free < LITTLE:
+        info(f"only {size(free)} are left on the disk: 'jobq du' shows what takes room, 'jobq clean' makes some")
+
+
+def tell_schedules(queue: Queue) -> None:
+    """Print which schedules have not added the job of their last instant, and why."""
+    for schedule in queue.schedules.all():
+        if schedule.trouble:
+            info(f"schedule {safe(schedule.name)} is in trouble: {safe(schedule.trouble)}")
+
+
+def wrong_settings() -> list[str]:
+    """Return what is wrong in the settings, and what to do about it."""
+    try:
+        levels()
+    except UsageError as e:
+        return [f"{e} ({e.hint})" if e.hint else str(e)]
+    return []

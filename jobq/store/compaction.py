@@ -250,6 +250,16 @@ def _clear_away(root: Folder, counted: Header) -> None:
     files.cut_back(day for day in days if day in counted.finished or day > newest)
 
 
+def put_in_place(root: Folder, hint: Hint) -> None:
+    """Let the new file replace the journal, under the store's lock. Raises NotSaved."""
+    try:
+        os.rename(NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+        os.fsync(root.fd)
+    except OSError as e:
+        raise NotSaved(f"{root.path}/{JOURNAL}", e) from None
+    write_hint(root, hint)
+
+
 def write_generation(root: Folder, header: Header, lines: Iterable[bytes]) -> tuple[int, int]:
     """Write and sync the new file; return its descriptor and size. The caller holds `compacting`. Raises NotSaved."""
     try:

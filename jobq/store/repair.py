@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from jobq.command import BadRecord, Record
-from jobq.errors import NotSaved, Refused, StoreDamaged, StoreTooNew
+from jobq.errors import Refused, StoreDamaged, StoreTooNew
 from jobq.job import Step
 from jobq.options.values import COUNT
 from jobq.rules.uniqueness import to_keep
@@ -16,7 +16,7 @@ from jobq.store.check import QUARANTINE, REPAIRED, job_problems
 from jobq.store.contents import Tables
 from jobq.store.folder import Folder
 from jobq.store.format import FORMAT, JOURNAL
-from jobq.store.hint import Hint, read_hint, write_hint
+from jobq.store.hint import Hint, read_hint
 from jobq.store.journal import BadLine, Header, decode_line
 from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
@@ -71,12 +71,7 @@ def repair(store: Store, wall: float) -> Loss:
         kept_as = _keep(root, JOURNAL, data)
         if (root.read(JOURNAL) or b"") != data:
             raise Refused(f"{root.path}/{JOURNAL} was changed while it was repaired", "try again")
-        try:
-            os.rename(compaction.NEXT, JOURNAL, src_dir_fd=root.fd, dst_dir_fd=root.fd)
-            os.fsync(root.fd)
-        except OSError as e:
-            raise NotSaved(f"{root.path}/{JOURNAL}", e) from None
-        write_hint(root, Hint(generation, size, state.seq, state.next_id, size))
+        compaction.put_in_place(root, Hint(generation, size, state.seq, state.next_id, size))
     return Loss(len(salvage.lost), sum(salvage.lost), kept_as, len(state.jobs))
 
 

@@ -1,0 +1,70 @@
+"""jobq export, jobq import"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from jobq.commands.common import queue_of, ranges
+from jobq.errors import NotSaved, UsageError
+from jobq.job import State
+from jobq.views.console import info, out_bytes
+from jobq.views.text import safe
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Where to; without it, stdout.")] = None,
+) -> None:
+    """Write all jobs and settings of the store.
+
+    They are lines of JSON, for 'jobq import' on this or another machine. Output of jobs is not in it. The environments
+    of jobs are, with their secrets: a new file is for you alone.
+
+    Examples: jobq export jobs.jsonl; jobq export | ssh there jobq import -
+    """
+    lines = queue_of(context).copies.export()
+    count = 0
+    if file is None:
+        for line in lines:
+            out_bytes(f"{line}\n".encode())
+        return
+    temp = f"{file}.{os.getpid()}"
+    try:
+        with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as f:
+            for line in lines:
+                count += line.startswith('{"job":')
+                f.write(f"{line}\n")
+            f.flush()
+            os.fsync(f.fileno())
+        os.rename(temp, file)
+    except OSError as e:
+        raise NotSaved(file, e) from None
+    info(f"{count} job{'' if count == 1 else 's'} exported to {safe(file)}, with the environments that they have")
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What 'jobq export' has written; -: standard input.")],
+) -> None:
+    """Make a new store of an export.
+
+    Jobs keep their ids. Those that ran wait again; without retries left, they have been interrupted.
+
+    Examples: jobq import jobs.jsonl; jobq --store DIR import -
+    """
+    try:
+        with sys.stdin.buffer if file == "-" else open(file, "rb") as lines:
+            done = queue_of(context).copies.import_(lines)
+    except (OSError, AttributeError) as e:
+        raise UsageError(f"{file}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
+    info(f"{done.jobs} job{'' if done.jobs == 1 else 's'} imported")
+    again = sorted(job.id for job in done.ran if job.state is State.QUEUED)
+    others = sorted(job.id for job in done.ran if job.state is not State.QUEUED)
+    if again:
+        info(f"they ran then, and wait again: {', '.join(ranges(again))}")
+    if others:
+        info(f"they ran then, and may not run again: {', '.join(ranges(others))}")
