@@ -26,7 +26,7 @@ def two_jobs(store: Path) -> None:
     queue.store.save_environment(environment(store))
     lines = dict.fromkeys(("on_success", "on_failure", "on_finish"), f"echo $JOBQ_JOB_ID >> {store.parent}/ran")
     for _ in range(2):
-        queue.add("true", retries=0, cwd=str(store.parent), **lines)  # type: ignore[arg-type]
+        queue.add("true", backoff="const:0s", cwd=str(store.parent), **lines)  # type: ignore[arg-type]
     compaction.compact(str(store), clock.now())
     queue.store.close()
 
