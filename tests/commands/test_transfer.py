@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from tests.conftest import Cli, wait_until
 
 
 @pytest.fixture
-def other(cli: Cli, tmp_path: Path) -> Cli:
+def other(cli: Cli, tmp_path: Path) -> Iterator[Cli]:
     """The command, for a store that is not there yet."""
-    return Cli(tmp_path / "other", cli.cwd)
+    command = Cli(tmp_path / "other", cli.cwd)
+    yield command
+    command.stop()
 
 
 def jobs(cli: Cli) -> dict[int, Job]:
