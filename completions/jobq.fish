@@ -347,6 +347,7 @@ complete -c jobq -n '__fish_seen_subcommand_from move' -l help -s h -d 'Show the
 complete -c jobq -n '__fish_seen_subcommand_from move' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a pause -d 'Start no more jobs of a queue'
 complete -c jobq -n '__fish_seen_subcommand_from pause' -l reason -x -d 'Shown wherever the pause is'
+complete -c jobq -n '__fish_seen_subcommand_from pause' -l running -d 'Stop what runs, too, until then (SIGSTOP)'
 complete -c jobq -n '__fish_seen_subcommand_from pause' -l for -x -d 'End the pause after so long'
 complete -c jobq -n '__fish_seen_subcommand_from pause' -l help -s h -d 'Show the help'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a resume -d 'Start jobs of a paused queue again'

@@ -17,6 +17,7 @@ class Pause(NamedTuple):
     at: float
     reason: str = ""
     until: Due | None = None
+    running: bool = False  # what runs is stopped meanwhile (SIGSTOP)
 
     def __str__(self) -> str:
         """Return the reason, and the time when it ends."""

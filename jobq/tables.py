@@ -49,16 +49,19 @@ class Queues:
         before, after = self._change(queue, lambda before: QueueSettings(before.name))
         return before != after
 
-    def pause(self, queue: str | None = None, reason: str = "", seconds: float | None = None) -> bool:
+    def pause(
+        self, queue: str | None = None, reason: str = "", seconds: float | None = None, *, running: bool = False
+    ) -> bool:
         """Start nothing of a queue (None: of any) until it is resumed, or for so long; running jobs go on.
 
-        Return False if it was so. Raises UsageError, NotSaved.
+        `running`: they are stopped meanwhile. Return False if it was so. Raises UsageError, NotSaved.
         """
         if len(reason) > MOST_REASON:
             raise UsageError(f"the reason has {len(reason)} characters; the limit is {MOST_REASON}", "shorten it")
         name = None if queue is None else parse_name(queue)
         now = clock.now()
-        return self._set_pause(name, Pause(now.wall, reason, None if seconds is None else Due.after(now, seconds)))
+        until = None if seconds is None else Due.after(now, seconds)
+        return self._set_pause(name, Pause(now.wall, reason, until, running))
 
     def resume(self, queue: str | None = None) -> bool:
         """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""

@@ -40,6 +40,12 @@ class Runner(Protocol):
     def stop(self, key: Key, grace: float) -> bool:
         """End an attempt as interrupted, KILL after `grace` seconds; return True if the order was given."""
 
+    def suspend(self, key: Key, *, suspend: bool) -> bool:
+        """Stop all processes of an attempt for a while, its time limits included, or let them go on.
+
+        Return True if the order was given. It may be given again.
+        """
+
     def ended(self) -> list[Ended]:
         """Return the attempts that are over; each is returned until it is `recorded`."""
 

@@ -28,6 +28,7 @@ class Situation(NamedTuple):
         {}
     )  # waiting job -> how many it waits for, which
     lacking: Mapping[int, str] = MappingProxyType({})  # waiting job -> what it lacks, in words
+    stopped: frozenset[str] = frozenset()  # paused queues whose running jobs are stopped
     silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
 
 

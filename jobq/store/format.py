@@ -4,7 +4,7 @@
     2   operations on queues, which older versions must neither ignore nor drop
     3   options of jobs that older versions must not ignore (`since` in options/table.py)
     4   limits of queues, ends of pauses, schedules; --slots and --stderr
-    5   hooks
+    5   hooks, pauses that stop what runs
     6   capacities of queues: jobs must not be added without a look at those that wait
 
 A store is of the least format that holds all that is in it, so that older versions use it as long as they can: one that

@@ -141,6 +141,11 @@ class StoreState:
             if settings.pause is not None
         }
 
+    def stopped(self) -> frozenset[str]:
+        """Return the paused queues of which the running jobs are stopped meanwhile ("*": all)."""
+        every = (settings for settings in self.queues.values() if settings.pause is not None)
+        return frozenset(one.name or ALL_QUEUES for one in every if one.pause is not None and one.pause.running)
+
     def leave_finished(self, still_there: Collection[object]) -> None:
         """Drop the finished jobs that compaction has moved out of the journal; the others changed meanwhile."""
         gone = [job for job in self.jobs.values() if job.state.final and job.id not in still_there]

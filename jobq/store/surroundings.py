@@ -36,7 +36,7 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
     workers = tuple(presence.live(root))
     lacking |= _too_wide(store, jobs, workers) | _limited(store, jobs)
-    return Situation(now, workers, dead, copied, store.state.pauses(), blocking, lacking, silent)
+    return Situation(now, workers, dead, copied, store.state.pauses(), blocking, lacking, store.state.stopped(), silent)
 
 
 def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:

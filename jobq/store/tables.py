@@ -1,6 +1,6 @@
 """The tables beside the jobs: settings of queues, counts of resources, keys of work that is done.
 
-{"op":"queue","queue":{"name":"night","pause":[at,reason],"until":[wall,boot,boot id],"limit":2,"capacity":100}}
+{"op":"queue","queue":{"name":"night","pause":[at,reason],"until":[wall,boot,boot id],"running":true,"limit":2,...}}
                                             all settings of a queue; "name":null: of all queues
 {"op":"resource","name":"gpu","count":4}
 """
@@ -13,7 +13,7 @@ from jobq.command import BadRecord, Record, unknown_keys
 from jobq.options.values import COUNT, SPAN
 from jobq.queues import Pause, QueueSettings
 from jobq.rules.uniqueness import Kept
-from jobq.store.format import CAPACITIES, JOB_OPTIONS, LIMITS, QUEUES
+from jobq.store.format import CAPACITIES, HOOKS, JOB_OPTIONS, LIMITS, QUEUES
 from jobq.store.operations import Operation
 from jobq.store.records import ID, TIME, read_due
 from jobq.store.state import StoreState
@@ -81,6 +81,8 @@ def format_of_queue(settings: QueueSettings) -> int:
     """Return the least format of a store that holds these settings."""
     if settings.capacity is not None:
         return CAPACITIES
+    if settings.pause is not None and settings.pause.running:
+        return HOOKS
     ends = settings.pause is not None and settings.pause.until is not None
     return LIMITS if ends or settings.limit is not None else QUEUES
 
@@ -92,6 +94,8 @@ def queue_record(settings: QueueSettings) -> Record:
         record["pause"] = [settings.pause.at, settings.pause.reason]
         if settings.pause.until is not None:
             record["until"] = settings.pause.until
+        if settings.pause.running:
+            record["running"] = True
     numbers = {name: getattr(settings, name) for name in NUMBERS if getattr(settings, name) is not None}
     return record | numbers | (settings.extra or {})
 
@@ -123,11 +127,12 @@ def read_queue(record: object) -> QueueSettings:
             pass
         case [int() | float() as at, str() as reason] if TIME.allows(at):
             until = record.get("until")
-            pause = Pause(at, reason, None if until is None else read_due(until))
+            running = record.get("running") is True
+            pause = Pause(at, reason, None if until is None else read_due(until), running)
         case other:
             raise BadRecord(f"a pause can't be {other!r:.60}")
     for name in NUMBERS:
         if name in record and not ID.allows(record[name]):
             raise BadRecord(f"the {name} of a queue can't be {record[name]!r:.60}")
-    extra = unknown_keys(record, frozenset({"name", "pause", "until", *NUMBERS}))
+    extra = unknown_keys(record, frozenset({"name", "pause", "until", "running", *NUMBERS}))
     return QueueSettings(record["name"], pause, record.get("limit"), record.get("capacity"), extra)

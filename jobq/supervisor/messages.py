@@ -61,7 +61,7 @@ class Order:
         self.number = number
 
 
-KINDS = ("cancel", "stop", "read", "read-errors", "return", "stopping")
+KINDS = ("cancel", "stop", "suspend", "continue", "read", "read-errors", "return", "stopping")
 
 
 def cancel_order(job_id: int, n: int) -> str:
@@ -72,6 +72,11 @@ def cancel_order(job_id: int, n: int) -> str:
 def stop_order(job_id: int, n: int, grace: float) -> str:
     """End the attempt as interrupted, with KILL `grace` seconds after TERM."""
     return f"stop {job_id} {n} {grace}"
+
+
+def suspend_order(job_id: int, n: int, *, suspend: bool) -> str:
+    """Stop all processes of the attempt (SIGSTOP), or let them go on."""
+    return f"{'suspend' if suspend else 'continue'} {job_id} {n}"
 
 
 def read_order(job_id: int, n: int, end: int, *, stderr: bool = False) -> str:

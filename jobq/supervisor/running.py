@@ -28,6 +28,9 @@ QUIET = 2.0  # seconds without new output after which a possible filter counts a
 LONGEST_DRAIN = 10.0  # seconds from the end of the main process to TERM for a filter that goes on writing
 STUCK_AFTER = 5.0  # seconds from KILL until a process that can't die now counts as stuck
 
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # signals that are sent to all processes at once
+TOLD_TO_END = {-number for number in ENDING} | {128 + number for number in ENDING}  # the latter: statuses of shells
+
 
 class Stop:
     """The reason why a job is being ended, and the time of KILL (monotonic seconds)."""
@@ -61,6 +64,7 @@ class Running:
         self._stderr = None if job.get("apart") else job.get("stderr")  # a file of the person's
         self.grace: float = job.get("grace", 10.0)
         self.stop: Stop | None = None
+        self._left: tuple[float, float] | None = None  # while it is suspended: seconds to `timeout_at`, to `idle_at`
         self.stuck_at: float | None = None  # when to report that it can't be ended
         self.reported_stuck = False
         self._told: set[Process] = set()
@@ -75,12 +79,36 @@ class Running:
 
     def is_idle(self) -> bool:
         """Return True if the log has not grown for the time that the job may print nothing."""
-        if self.idle_timeout is None:
+        if self.idle_timeout is None or self._left is not None:
             return False
         size, now = self.log.size() + size_of(self._stderr), time.monotonic()
         if size != self._log_size:  # within the last second, as the log is looked at so often
             self._log_size, self.idle_at = size, now + self.idle_timeout
         return now >= self.idle_at
+
+    def suspend(self) -> None:
+        """Stop all processes, and let the time limits stand still, until `go_on`; not if it is being ended."""
+        if self.stop is not None:
+            return
+        if self._left is None:
+            now = time.monotonic()
+            self._left = self.timeout_at - now, self.idle_at - now
+            self.timeout_at = self.idle_at = float("inf")
+        stopped: set[Process] = set()
+        while more := set(tree_of(self.pid)) - stopped:  # what was started meanwhile, too
+            for process in parents_first(more):
+                send(process, signal.SIGSTOP)
+            stopped |= more
+
+    def go_on(self) -> None:
+        """Let a suspended job go on, with the time that it had left."""
+        if self._left is None:
+            return
+        now = time.monotonic()
+        self.timeout_at, self.idle_at = now + self._left[0], now + self._left[1]
+        self._left = None
+        for process in parents_first(tree_of(self.pid)):
+            send(process, signal.SIGCONT)
 
     def begin_stop(self, outcome: str, grace: float, *, counted: bool = True, heard: bool = False) -> None:
         """Begin to end the job: TERM now, unless all of it has `heard` one before, and KILL after `grace` seconds."""

@@ -14,7 +14,7 @@ from jobq.supervisor.endings import Endings, line_of
 from jobq.supervisor.logs import Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.messages import Order
-from jobq.supervisor.running import Running
+from jobq.supervisor.running import TOLD_TO_END, Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import (
     become_subreaper,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 ROUND = 0.02  # seconds between two checks for survivors
 SLOW_ROUND = 1.0  # seconds between two checks of processes that can't die
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # signals that are sent to all processes at once
-TOLD_TO_END = {-number for number in ENDING} | {128 + number for number in ENDING}  # the latter: statuses of shells
 TOGETHER = 0.5  # seconds within which worker, supervisor and job get a TERM that was sent to all of them
 
 
@@ -216,6 +214,8 @@ class Supervisor:
             job.stop.kill_at = min(job.stop.kill_at, time.monotonic() + order.number)
         elif order.kind in ("read", "read-errors") and mine:
             job.log.mark_read(int(order.number), stderr=order.kind == "read-errors")
+        elif order.kind in ("suspend", "continue") and mine:
+            job.suspend() if order.kind == "suspend" else job.go_on()
         elif order.kind in ("cancel", "stop"):
             self.channel.wait(0)  # it may be in the pipe still
             self.channel.give_back(lambda waiting: (waiting["id"], waiting["n"]) == (order.id, order.n))

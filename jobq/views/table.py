@@ -10,6 +10,7 @@ from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules.hooks import note_of
+from jobq.rules.order import is_paused
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
@@ -74,7 +75,9 @@ def _reason(job: Job, situation: Situation) -> str:
             notes.append("belongs to the original of this copy")
         elif owner in situation.dead:
             notes.append("no worker")
-        if (silent := situation.silent.get(job.id, 0.0)) >= QUIET_S:
+        if is_paused(job.spec.queue, situation.stopped):
+            notes.append("stopped by the pause")
+        elif (silent := situation.silent.get(job.id, 0.0)) >= QUIET_S:
             notes.append(f"quiet {span(silent)}")
         return ", ".join(notes)
     if not job.state.final:

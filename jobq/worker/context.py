@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from jobq.engine import Runner
+from jobq.engine.task import Key
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules.hooks import is_hook
@@ -36,6 +37,7 @@ class Context:
         self.own_jobs = own_jobs
         self.signals: StopSignals | None = None  # while it runs
         self.failed = 0
+        self.adopted: set[Key] = set()  # attempts that may have been suspended before
         self.held: list[str] = []  # why jobs of dead workers are not recovered, a sentence each
         self.hindrance = ""  # why nothing new is started for a while
         self.paused_until = float("-inf")  # boot clock

@@ -40,6 +40,7 @@ from jobq.worker.schedules import Schedules
 from jobq.worker.signals import StopSignals
 from jobq.worker.started import Started
 from jobq.worker.stopping import STOP_AFTER, OnStop, Stopping
+from jobq.worker.suspending import Suspending
 from jobq.worker.turn import Turn
 from jobq.worker.upkeep import Upkeep
 
@@ -102,6 +103,7 @@ class Worker:
             cancels,
             Expiry(context),
             Resuming(context),
+            Suspending(context),
             Schedules(context),
             self._turn,
             IdleHook(context, idle_hook),

@@ -39,6 +39,7 @@ class Recovery:
         context.held = rescued.held
         for trace in rescued.adopted:
             context.runner.adopt(trace)
+            context.adopted.add(trace.key)
         context.report(context.store.state.jobs[trace.key.job_id] for trace in rescued.adopted)
         context.report(rescued.recovered)
         busy = context.own_jobs or context.runner.busy or self._claiming.about_ready(context.store.state)

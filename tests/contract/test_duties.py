@@ -45,6 +45,7 @@ def duties() -> list[str]:
         "Cancels",
         "Expiry",
         "Resuming",
+        "Suspending",
         "Schedules",
         "Turn",
         "IdleHook",

@@ -107,7 +107,7 @@ def test_an_unknown_operation_is_refused() -> None:
 def test_the_settings_of_queues_survive_a_snapshot() -> None:
     before, after = state(), StoreState()
     for settings in (
-        QueueSettings("night", Pause(2.0, "why", Due(3.0, 4.0, "boot"))),
+        QueueSettings("night", Pause(2.0, "why", Due(3.0, 4.0, "boot"), running=True)),
         QueueSettings(None, Pause(3.0)),
         QueueSettings("x", None, 2, 9, extra={"colour": 3}),
     ):

@@ -122,6 +122,20 @@ def test_jobs_at_one_place_run_one_after_the_other(rig: Rig) -> None:
     assert rig.ended(Key(1, 1), Key(2, 1))[Key(2, 1)].status == 0
 
 
+def test_a_suspended_attempt_goes_on_and_ends(rig: Rig) -> None:
+    (handle,) = rig.reserve(1)
+    rig.runner.submit(handle, [rig.task(handle, 1)])
+    key = Key(1, 1)
+    assert rig.runner.suspend(key, suspend=True)
+    assert rig.runner.suspend(key, suspend=True)
+    assert rig.runner.running() == [key]
+    assert rig.runner.suspend(key, suspend=False)
+    rig.end(1)
+    assert rig.ended(key)[key].status == 0
+    rig.runner.recorded(rig.runner.ended())
+    assert not rig.runner.suspend(key, suspend=True)
+
+
 def test_a_cancel_ends_it_as_cancelled(rig: Rig) -> None:
     (handle,) = rig.reserve(1)
     rig.runner.submit(handle, [rig.task(handle, 1)])

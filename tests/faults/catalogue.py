@@ -266,6 +266,13 @@ COVERED: list[Covered] = [
         ),
     ),
     Covered(
+        "pause-of-running-jobs",
+        "73",
+        "processes",
+        "a pause that stops what runs: all processes, time limits, cancels, dead workers",
+        ("tests/process/test_suspending.py",),
+    ),
+    Covered(
         "disk-full-add",
         "7",
         "disk and limits",

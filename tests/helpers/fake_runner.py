@@ -77,6 +77,11 @@ class FakeRunner:
         self.calls.append(("grace", grace))
         return self._order("stop", key, Ending(Outcome.INTERRUPTED, signal=15, started_at=1.0, counted=False))
 
+    def suspend(self, key: Key, *, suspend: bool) -> bool:
+        """Note it."""
+        self.calls.append(("suspend" if suspend else "continue", key))
+        return key in self.running()
+
     def _order(self, what: str, key: Key, ending: Ending) -> bool:
         self.calls.append((what, key))
         if key not in self.running():

@@ -20,7 +20,7 @@ from jobq.engine.task import Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
 from jobq.moment import Moment
 from jobq.supervisor import PROTOCOL, tree
-from jobq.supervisor.messages import RETURN_ORDER, STOPPING_ORDER, cancel_order, read_order, stop_order
+from jobq.supervisor.messages import RETURN_ORDER, STOPPING_ORDER, cancel_order, read_order, stop_order, suspend_order
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again
@@ -243,6 +243,10 @@ class LocalEngine:
                 slot.process.terminate()  # its FIFO is gone, perhaps with the store: by TERM it ends the job and exits
                 return True
         return False
+
+    def suspend(self, key: Key, *, suspend: bool) -> bool:
+        """Stop the processes of the attempt (SIGSTOP), or let them go on. Return True if the order was given."""
+        return self._order(key, suspend_order(*key, suspend=suspend))
 
     def mark_read(self, key: Key, end: int, *, stderr: bool = False) -> None:
         """Let the supervisor drop the log before the offset `end`. A lost order does no harm: the next one follows."""
