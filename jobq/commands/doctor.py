@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from jobq.api import Queue
 from jobq.commands.common import exit_with, queue_of
-from jobq.commands.notes import warn_unserved
 from jobq.errors import StoreDamaged, UsageError
 from jobq.exit_codes import DAMAGED
 from jobq.job import State
+from jobq.rules.serving import paused_note, unserved_note
 from jobq.settings.levels import levels
 from jobq.system import LINUX, room
 from jobq.views.console import error, info, out
-from jobq.views.text import safe, size
+from jobq.views.text import size
 
 LITTLE = 200 << 20  # bytes
 
@@ -59,9 +60,8 @@ def doctor(
         info("/proc can't be read: jobq does not find processes of a job that started a session of their own")
     for name in found.foreign:
         out(f"not ours    {name} (left alone)")
-    tell_room(queue)
-    tell_schedules(queue)
-    warn_unserved(queue, {job.spec.queue for job in queue.jobs() if job.state is State.QUEUED and job.runner is None})
+    for note in notes(queue):
+        out(f"note        {note}")
     problems = [*found.problems, *wrong_settings()]
     for problem in problems:
         out(f"PROBLEM     {problem}")
@@ -69,18 +69,18 @@ def doctor(
     exit_with(DAMAGED if problems else 0)
 
 
-def tell_room(queue: Queue) -> None:
-    """Print how much room is left on the disk, if that is little."""
+def notes(queue: Queue) -> Iterator[str]:
+    """Yield what is no damage, and worth a look: a full disk, schedules in trouble, jobs that no worker takes."""
     free = room(queue.path)
     if free < LITTLE:
-        info(f"only {size(free)} are left on the disk: 'jobq du' shows what takes room, 'jobq clean' makes some")
-
-
-def tell_schedules(queue: Queue) -> None:
-    """Print which schedules have not added the job of their last instant, and why."""
+        yield f"only {size(free)} are left on the disk: 'jobq du' shows what takes room, 'jobq clean' makes some"
     for schedule in queue.schedules.all():
         if schedule.trouble:
-            info(f"schedule {safe(schedule.name)} is in trouble: {safe(schedule.trouble)}")
+            yield f"schedule {schedule.name} is in trouble: {schedule.trouble}"
+    names = {job.spec.queue for job in queue.jobs() if job.state is State.QUEUED and job.runner is None}
+    workers, pauses = queue.workers.all(), queue.queues.pauses()
+    for name in sorted(names):
+        yield from filter(None, (paused_note(name, pauses), unserved_note(name, workers)))
 
 
 def wrong_settings() -> list[str]:
