@@ -11,7 +11,7 @@ VARIABLE = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z_]\w*)\s*=(.*)""", re.ASCII
 TIMES = re.compile(r"(@\w+|(?:\S+\s+){4}\S+)\s+(.+)")
 NOT_SET = frozenset({"MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "CONTENT_TYPE"})
 NOTES = {
-    "MAILTO": "jobq sends no mail: 'jobq log' has the output, and bare 'jobq' tells of failures",
+    "MAILTO": "jobq sends no mail: 'jobq log' has the output, --on-failure runs what tells you",
     "MAILFROM": "jobq sends no mail",
     "RANDOM_DELAY": "there is no random delay",
     "START_HOURS_RANGE": "there is no range of hours",
@@ -51,11 +51,13 @@ def parse(text: str, *, system: bool = False, me: str = "") -> Iterator[Entry | 
                 zone = value or None
             if name == "SHELL" and value not in {"/bin/sh", "sh"}:
                 yield Note(number, f"commands are run by {value} -c")
-            if name in NOTES:
+            if name in NOTES and value:
                 yield Note(number, f"{name} is left out: {NOTES[name]}")
             if name not in NOT_SET:
                 variables[name] = value
             continue
+        if stripped[0] == "-":  # cronie: nothing of it is to be written to syslog, and nothing is
+            stripped = stripped[1:]
         yield _entry(number, stripped, variables, zone, system=system, me=me)
 
 

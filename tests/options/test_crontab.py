@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from jobq.environ import user
 from jobq.options.crontab import Entry, Note, name_of, parse
 from tests.conftest import Cli
 
@@ -119,3 +122,25 @@ def test_a_crontab_is_imported_line_by_line(cli: Cli) -> None:
     twice = cli("schedule", "import", "tab", code=1)
     assert twice.stdout == ""
     assert "line 9: schedule tar is that already" in twice.stderr
+
+
+CRONTABS = Path(__file__).parents[1] / "data" / "crontabs"
+
+
+def test_twenty_crontabs_of_different_styles(cli: Cli) -> None:
+    """What was understood, what was refused and why, as the file beside them says."""
+    said = []
+    (cli.cwd / "home").mkdir()
+    for path in sorted(CRONTABS.iterdir()):
+        words = ["--system"] if "system" in path.name else []
+        text = path.read_bytes().decode().replace("root\t", f"{user()}\t").replace(" root ", f" {user()} ")
+        done = cli("schedule", "import", *words, "--dry-run", "-", stdin=text, code=None)
+        said.append(f"== {path.name}: exit {done.returncode}\n{done.stderr}")
+    expected = CRONTABS.with_suffix(".expected")
+    text = (
+        "\n".join(said)
+        .replace("would run as root", "would run as ME")
+        .replace(f"would run as {user()}", "would run as ME")
+    )
+    assert len(said) == 20
+    assert text == expected.read_text(encoding="utf-8")
