@@ -18,6 +18,7 @@ from jobq.store.journal import encode_line
 from jobq.store.retention import NOTE, Age, Ages, time_between
 from jobq.store.selection import open_failures
 from jobq.store.store import Store
+from jobq.store.usage import usage_of
 from tests.conftest import assert_sound
 from tests.helpers.changes import Remove, update
 from tests.helpers.finished import DAY, NOW, add, later, run
@@ -323,3 +324,22 @@ def test_a_job_younger_than_seven_days_survives_bad_clocks(seed: int) -> None:
         assert not ended or os.listdir(f"{store.path}/finished") == []
         store.close()
         assert_sound(Path(store.path))
+
+
+def test_the_disk_use_stays_flat_over_weeks_of_work(store: Store) -> None:
+    """Jobs with 8 KiB of output each; the worker looks each quarter of a day, as a worker would each ten minutes."""
+    world, used = World(), []
+    for day in range(24):
+        for _ in range(4):
+            now = world.passes(DAY / 4)
+            for _ in range(3):
+                job_id = with_log(store, now)
+                Path(store.logs.path(job_id, 1)).write_bytes(b"x" * 8192)
+            keep(store, now)
+            if day in {9, 16}:
+                now = world.reboot(3600.0, 0.0)
+        used.append(usage_of(store.path).total)
+    weeks = [max(used[start : start + 7]) for start in (10, 17)]
+    assert weeks[1] <= weeks[0] * 1.1
+    assert max(used) < 12 * 10 * (8192 + 4096)
+    assert min(len(shown(store)), 84) == 84  # of the last seven days, all are there
