@@ -10,7 +10,8 @@ from jobq.errors import UsageError
 from jobq.moment import Due
 from jobq.options.values import parse_name
 from jobq.queues import Pause, QueueSettings
-from jobq.rules.sharing import Shared
+from jobq.rules.sharing import Shared, variable_of
+from jobq.settings.keys import ROWS
 from jobq.store import pauses
 from jobq.store.store import Store
 from jobq.store.tables import SetQueue, SetResource
@@ -111,6 +112,9 @@ class Resources:
     def set(self, name: str, count: int) -> None:
         """Set how much there is of a resource that jobs need (`needs`); 0: nothing. Raises UsageError, NotSaved."""
         name = parse_name(name)
+        variable = variable_of(name)
+        if count and variable in {"JOBQ_CONFIG", "JOBQ_DEBUG", *(row.variable for row in ROWS)}:
+            raise UsageError(f"no resource can be named {name}: {variable} is a setting of jobq", "choose another name")
 
         def set_it() -> None:
             with self._store.transaction(clock.now().wall) as changes:

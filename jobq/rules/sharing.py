@@ -129,3 +129,8 @@ def why_lacking(job: Job, shared: Shared, jobs: Mapping[int, Job], now: Moment) 
         if (other := shared.kept_for(name, job, jobs, now)) is not None:
             return f"{name} is kept for job {other.id}"
     return ""
+
+
+def variable_of(resource: str) -> str:
+    """Return the variable by which a job is told its indices of a resource: JOBQ_GPU for gpu."""
+    return "JOBQ_" + "".join(char if char.isascii() and char.isalnum() else "_" for char in resource).upper()

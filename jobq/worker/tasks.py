@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
@@ -11,6 +9,7 @@ from jobq.moment import Moment
 from jobq.options.kinds import APART
 from jobq.rules.hooks import is_hook
 from jobq.rules.retry import attempts_left
+from jobq.rules.sharing import variable_of
 from jobq.store import environment
 from jobq.store.store import Store
 from jobq.supervisor.mark import VARIABLE, mark_of
@@ -40,7 +39,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         variables["JOBQ_JOB_NAME"] = spec.name
     for resource, indices in attempt.given:
         text = ",".join(map(str, indices))
-        variables["JOBQ_" + re.sub(r"\W", "_", resource, flags=re.ASCII).upper()] = text
+        variables[variable_of(resource)] = text
         if resource == "gpu":
             variables["CUDA_VISIBLE_DEVICES"] = text
     if is_hook(job):  # it is told of the job that it is for

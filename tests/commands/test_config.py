@@ -210,3 +210,11 @@ def test_a_worker_keeps_so_many_jobs_and_so_much_output(cli: Cli, home: Path) ->
     assert [job["id"] for job in jobs] == [1, 5, 6, 7]  # 1 is a failure that nobody has dealt with
     assert [bool(cli("log", str(job["id"])).stdout) for job in jobs] == [False, False, True, False]
     assert "healthy" in cli("doctor").stdout
+
+
+def test_no_resource_has_the_variable_of_a_setting(cli: Cli) -> None:
+    """A job with it would be told JOBQ_QUEUE=0, and whatever it adds would go to the queue 0."""
+    told = cli("resource", "set", "queue", "2", code=2).stderr
+    assert "no resource can be named queue: JOBQ_QUEUE is a setting of jobq" in told
+    cli("resource", "set", "worker-jobs", "2", code=2)
+    cli("resource", "set", "gpu", "2")
