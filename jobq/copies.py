@@ -67,6 +67,11 @@ class Copies:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def is_new(self) -> bool:
+        """Return True if nothing was ever put into the store."""
+        state = self._store.read()
+        return state.next_id == 1 and state.seq == 0
+
     def export(self) -> Iterator[str]:
         """Yield the lines of an export, from one point in time. Raises StoreDamaged."""
         store = self._store
@@ -98,19 +103,20 @@ class Copies:
         Raises Refused for a store that is there, and for what is no export, with the line; NotSaved.
         """
         store = self._store
-        state = store.read()
-        if store.header is not None and (state.next_id > 1 or state.seq):
+        if not self.is_new():
             raise Refused(f"{store.path} holds jobs already", "import into a new store: 'jobq --store DIR import FILE'")
         found = _read(lines)
         now = clock.now()
-        ran = [_stopped(job, now) for job in found.jobs.values() if job.state is State.RUNNING]
-        found.jobs |= {job.id: job for job in ran}
         for digest, variables in found.environments.items():
             if store.save_environment(variables) != digest:
                 raise Refused(f"the environment {digest[:12]} was changed after the export", "export once more")
         tables = Tables(found.queues, found.resources, found.keys, found.schedules)
         making.fill(store, list(found.jobs.values()), tables, found.header["next_id"], now)
-        return Imported(len(found.jobs), ran)
+        ran = [job.id for job in found.jobs.values() if job.state is State.RUNNING]
+        with store.transaction(now.wall) as changes:
+            for job_id in ran:  # with all that follows from it, as in any other store
+                changes.put(_stopped(changes.jobs[job_id], now))
+        return Imported(len(found.jobs), [changes.jobs[job_id] for job_id in ran])
 
 
 def _line(record: Record) -> str:

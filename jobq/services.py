@@ -13,12 +13,13 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jobq.environ import home, user, variable
+from jobq.environ import full_path, home, user, variable
 from jobq.errors import NotSaved, Refused
 from jobq.system import LINUX, utf8
 
 STOP_TIME = 120  # seconds, more than the usual --stop-after and the grace of a job
-PATIENCE = 60.0  # seconds for an answer of the service manager
+PATIENCE = STOP_TIME + 30.0  # seconds for an answer of the service manager
+MARK = "# made by 'jobq service install', which writes it anew"
 HANDED_ON = ("JOBQ_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME")  # they say where settings and stores are
 
 
@@ -53,13 +54,14 @@ class Service(NamedTuple):
 
 
 def _unit(service: Service) -> str:
-    variables = "".join(f"Environment={_quoted(f'{name}={variable(name)}')}\n" for name in HANDED_ON if variable(name))
-    return f"""[Unit]
-Description=jobq worker ({_plain(service.store)})
+    variables = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in handed_on().items())
+    return f"""{MARK}
+[Unit]
+Description=jobq worker ({_escaped(service.store)})
 
 [Service]
 Type=notify
-ExecStart={" ".join(map(_quoted, service.argv))}
+ExecStart={" ".join(_quoted(word).replace("$", "$$") for word in service.argv)}
 {variables}Restart=on-failure
 RestartSec=5
 # TERM goes to the worker, which hands back its jobs. If it is killed, they go on, and the next worker adopts them.
@@ -72,24 +74,33 @@ WantedBy=default.target
 
 
 def _quoted(word: str) -> str:
-    """Return a word of a unit: no variable, no specifier, no escape means anything in it (systemd.service(5))."""
-    return f'"{_plain(word)}"'
+    """Return a word of a unit in which no specifier and no escape means anything (systemd.syntax(7)).
+
+    Variables do, but in commands only (systemd.service(5)).
+    """
+    return f'"{_escaped(word)}"'
 
 
-def _plain(word: str) -> str:
-    for char, instead in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
+def _escaped(word: str) -> str:
+    for char, instead in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n")):
         word = word.replace(char, instead)
     return word
+
+
+def handed_on() -> dict[str, str]:
+    """Return the variables that the service needs from here."""
+    found = {name: variable(name) for name in HANDED_ON if variable(name)}
+    return {name: full_path(value) if name == "JOBQ_CONFIG" else value for name, value in found.items()}
 
 
 def _agent(service: Service) -> str:
     import plistlib  # noqa: PLC0415
 
     log = f"{service.store}/worker.log"
-    return plistlib.dumps({
+    text = plistlib.dumps({
         "Label": service.label,
         "ProgramArguments": service.argv,
-        "EnvironmentVariables": {name: variable(name) for name in HANDED_ON if variable(name)},
+        "EnvironmentVariables": handed_on(),
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "AbandonProcessGroup": True,  # its jobs outlive it
@@ -97,6 +108,7 @@ def _agent(service: Service) -> str:
         "StandardOutPath": log,
         "StandardErrorPath": log,
     }).decode()  # fmt: skip
+    return f"{text}<!-- {MARK} -->\n"
 
 
 class Manager:
@@ -125,6 +137,7 @@ class Manager:
 
     def install(self, service: Service) -> None:
         """Describe the service to the manager, and start it, now and with each session. Raises Refused, NotSaved."""
+        check_ours(service)
         write(service.path, service.text())
         if LINUX:
             self._call("daemon-reload")
@@ -138,6 +151,7 @@ class Manager:
         """Stop the service, and forget it; return False if there is none. Raises Refused, NotSaved."""
         if not os.path.lexists(service.path):
             return False
+        check_ours(service)
         if LINUX:
             self._call("disable", "--now", f"{service.name}.service")
         else:
@@ -169,6 +183,19 @@ def lingers() -> bool | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"yes": True, "no": False}.get(done.stdout.strip())
+
+
+def check_ours(service: Service) -> None:
+    """Raise Refused if the file of the service is there, and `install` has not written it."""
+    try:
+        with open(service.path, encoding="utf-8", errors="replace") as f:
+            ours = MARK in f.read()
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise Refused(f"{service.path}: {e.strerror}") from None
+    if not ours:
+        raise Refused(f"{service.path} is not of jobq", "give another name with --name")
 
 
 def write(path: str, text: str) -> None:

@@ -13,7 +13,7 @@ import time
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 LINUX = sys.platform == "linux"
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_MONOTONIC of macOS counts suspend too
@@ -114,6 +114,22 @@ class LockRecord:
         self.is_copy = self.file != f"{status.st_dev}:{status.st_ino}"  # the original may be held elsewhere
         self.is_near = len(words) < 3 or words[2] == namespace()  # its pid is one of this PID namespace
         self.pid = number if self.is_near and not self.is_copy else None
+
+
+def hold(fd: int, seconds: float) -> None:
+    """Lock an open file or directory, until it is closed (flock(2)). Raises OSError if others hold it for so long."""
+    import fcntl  # noqa: PLC0415  # `jobq add` does without it here
+
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def is_suspended(pid: int) -> bool:
@@ -218,59 +234,6 @@ def open_fifo(path: str, *, dir_fd: int | None = None) -> int:
     raise OSError(errno.ENXIO, "it is not a FIFO", path)
 
 
-def usable_cpus() -> int:
-    """Return the number of CPUs that this process may use: by its affinity and its container's quota, rounded up."""
-    import math  # noqa: PLC0415  # `jobq add` does without it
-
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
-
-
-def cpu_quota(proc: str = "/proc/self") -> float | None:
-    """Return the CPU quota of this process's control groups, in CPUs; None without a limit.
-
-    Read from cpu.max (version 2), or cpu.cfs_quota_us and cpu.cfs_period_us (version 1), of the group and of all groups
-    above it. In a container, some of these groups may not be mounted: then only the mounted ones count.
-    """
-    quotas = []
-    for mount, group in _cpu_groups(proc):
-        names = group.split("/")
-        quotas += [_quota_of(mount + "/".join(names[:depth])) for depth in range(1, len(names) + 1)]
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _cpu_groups(proc: str) -> Iterator[tuple[str, str]]:
-    """Yield the mount point of each hierarchy that limits CPUs, and this process's group in it: "/a/b" or ""."""
-    mounts = {}
-    for fields in map(str.split, _lines(f"{proc}/mounts")):
-        if len(fields) > 3 and (fields[2] == "cgroup2" or (fields[2] == "cgroup" and "cpu" in fields[3].split(","))):
-            mounts[fields[2]] = fields[1].replace("\\040", " ")
-    for line in _lines(f"{proc}/cgroup"):
-        _, controllers, group = line.split(":", 2)
-        kind = "cgroup" if controllers else "cgroup2"
-        if kind in mounts and (not controllers or "cpu" in controllers.split(",")):
-            yield mounts[kind], group.rstrip("/")
-
-
-def _quota_of(group: str) -> float | None:
-    lines = _lines(f"{group}/cpu.max")
-    words = lines[0].split() if lines else _lines(f"{group}/cpu.cfs_quota_us") + _lines(f"{group}/cpu.cfs_period_us")
-    try:
-        quota, period = map(int, words)
-    except ValueError:  # "max", or nothing
-        return None
-    return quota / period if quota > 0 and period > 0 else None
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            return f.read().splitlines()
-    except OSError:
-        return []
-
-
 def filesystem(path: str) -> str:
     """Return the type of the filesystem that holds `path`, as in mount(8); "" if unknown."""
     best, kind = "", ""
@@ -290,9 +253,3 @@ def filesystem(path: str) -> str:
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "glusterfs", "fuse.glusterfs", "lustre"}
 )
-
-
-def room(path: str) -> int:
-    """Return the bytes that this user may still write on the disk of `path`. Raises OSError."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize

@@ -64,6 +64,10 @@ class Queues:
         until = None if seconds is None else Due.after(now, seconds)
         return self._set_pause(name, Pause(now.wall, reason, until, running))
 
+    def stopped(self) -> frozenset[str]:
+        """Return the paused queues of which the running jobs are stopped meanwhile ("*": all)."""
+        return self._store.read().stopped()
+
     def resume(self, queue: str | None = None) -> bool:
         """Start jobs of the queue again; return False if it was not paused. Raises NotSaved."""
         return self._set_pause(queue, None)

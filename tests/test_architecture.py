@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
     ["version", "exit_codes", "startup", "presets"],
     ["errors"],
-    ["system", "sealed", "durations"],
+    ["system", "sealed", "durations", "cpus"],
     ["command"],
     ["moment"],
     ["job", "queues"],

@@ -31,8 +31,8 @@ def clean(
 ) -> None:
     """Remove finished jobs and their logs.
 
-    A failure that nobody has dealt with stays: 'jobq ack' or 'jobq requeue' first. Without it, finished jobs go after
-    7 days.
+    A failure that nobody has dealt with stays: 'jobq ack' or 'jobq requeue' first. Workers remove finished jobs by
+    themselves, after 7 days: see keep in 'jobq config'.
 
     Examples: jobq clean --older-than 1d; jobq clean --keep 1000 --dry-run
     """

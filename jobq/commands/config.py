@@ -8,9 +8,8 @@ import typer
 
 from jobq.commands import editor
 from jobq.commands.common import Json
-from jobq.environ import config_file
 from jobq.errors import Refused, UsageError
-from jobq.settings.editing import example, path_to_edit, text_of, with_value, write
+from jobq.settings.editing import changing, example, path_to_edit, text_of, with_value, write
 from jobq.settings.keys import ROWS, setting
 from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
 from jobq.settings.stores import store_and_source
@@ -39,9 +38,9 @@ def config(*, json: Json = False) -> None:
     for row in ROWS:
         value, source = of(found, row.name)
         out(f"{row.name:{width}}  {row.shown(value):24}  {source}")
-    for path in filter(None, (project_file(), config_file())):
-        if why := why_ignored(path):
-            info(f"{safe(path)} is not read: {why}")
+    path = project_file()
+    if path is not None and (why := why_ignored(path)):
+        info(f"{safe(path)} is not read: {why}")
 
 
 def _as_json(line: dict[str, object]) -> object:
@@ -65,7 +64,7 @@ def get(name: Name) -> None:
     """
     row = setting(name)
     value, _ = of(levels(), row.name)
-    out("none" if value is None else row.shown(value).strip('"'))
+    out(row.typed(value))
 
 
 def set_(
@@ -84,13 +83,18 @@ def set_(
     if project and not row.in_project:
         raise UsageError(f"a project's file may not set {name}", f"'jobq config set {name}' sets it for you")
     path = path_to_edit(in_project=project)
-    text = text_of(path)
-    values_of(text, path, in_project=project)
     taken = row.parse(value)
-    write(path, with_value(text, row, taken))
+    with changing(path):
+        text = text_of(path)
+        values_of(text, path, in_project=project)
+        write(path, with_value(text, row, taken))
     info(f"{name} = {row.shown(taken)} in {safe(path)}")
-    current, source = of(levels(), name)
-    if current != taken:
+    try:
+        current, source = of(levels(), name)
+    except UsageError as e:
+        info(f"note: the settings are not right as a whole: {e}")
+        return
+    if current != taken and name != "store":
         info(f"note: it has no effect here, as {source} says {row.shown(current)}")
 
 
@@ -101,11 +105,14 @@ def unset(name: Name, *, project: Project = False) -> None:
     """
     row = setting(name)
     path = path_to_edit(in_project=project)
-    text = text_of(path)
-    if name not in values_of(text, path, in_project=project):
+    with changing(path):
+        text = text_of(path)
+        is_set = name in values_of(text, path, in_project=project)
+        if is_set:
+            write(path, with_value(text, row, None))
+    if not is_set:
         info(f"nothing changed: {safe(path)} does not set {name}")
         return
-    write(path, with_value(text, row, None))
     value, source = of(levels(), name)
     info(f"{name} is {row.shown(value)} now ({source})")
 
@@ -136,6 +143,7 @@ def edit(*, project: Project = False) -> None:
                 raise
             text, refusal = after, e
             continue
-        write(path, after)
+        with changing(path):
+            write(path, after)
         info(f"{safe(path)} saved")
         return

@@ -15,7 +15,8 @@ from jobq.exit_codes import DAMAGED
 from jobq.job import State
 from jobq.rules.serving import paused_note, unserved_note
 from jobq.settings.levels import levels
-from jobq.system import LINUX, room
+from jobq.store.usage import room
+from jobq.system import LINUX
 from jobq.views.console import error, info, out
 from jobq.views.text import size
 
@@ -30,7 +31,7 @@ def doctor(
 ) -> None:
     """Check the store and print its state.
 
-    The exit code is 0 if the store is healthy, and 65 if it is damaged or has a problem.
+    The exit code is 0 if all is healthy, 65 if the store is damaged or has a problem, 1 if only the settings are wrong.
 
     Examples: jobq doctor; jobq doctor --accept-loss
     """
@@ -62,11 +63,12 @@ def doctor(
         out(f"not ours    {name} (left alone)")
     for note in notes(queue):
         out(f"note        {note}")
-    problems = [*found.problems, *wrong_settings()]
+    wrong = wrong_settings()
+    problems = [*found.problems, *wrong]
     for problem in problems:
         out(f"PROBLEM     {problem}")
     out("healthy" if not problems else f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
-    exit_with(DAMAGED if problems else 0)
+    exit_with(DAMAGED if found.problems else int(bool(wrong)))
 
 
 def notes(queue: Queue) -> Iterator[str]:

@@ -32,7 +32,7 @@ def init(
         info(f"nothing changed: {safe(path)} is in use already")
         return
     there = bool(stores.uuid_of(path))
-    if there and not (trust or stores.was_own(path)):
+    if there and not (trust or stores.was_own(path) or Queue(path).copies.is_new()):
         raise Refused(
             f"{path} was made by somebody else, or on another machine",
             f"'jobq --store {stores.PROJECT_STORE} list --all' shows its jobs; 'jobq init --trust' uses it",
@@ -41,3 +41,5 @@ def init(
     queue.create()
     stores.note(path)
     info(f"{safe(path)} is the store {'again ' if there else ''}for this directory and all below it")
+    if (used := stores.store_path()) != path:
+        info(f"note: JOBQ_STORE goes before it, and names {safe(used)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -27,23 +28,41 @@ def export(
     Examples: jobq export jobs.jsonl; jobq export | ssh there jobq import -
     """
     lines = queue_of(context).copies.export()
-    count = 0
     if file is None:
         for line in lines:
             out_bytes(f"{line}\n".encode())
         return
-    temp = f"{file}.{os.getpid()}"
     try:
-        with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as f:
+        count = write(file, lines)
+    except OSError as e:
+        raise NotSaved(file, e) from None
+    info(f"{count} job{'' if count == 1 else 's'} exported to {safe(file)}, with the environments that they have")
+
+
+def write(path: str, lines: Iterable[str]) -> int:
+    """Write lines to a new private file that takes the place of an older one, all or nothing; return how many are jobs.
+
+    What is no file, as a pipe or a terminal, gets them directly. Raises OSError.
+    """
+    target = os.path.realpath(path)
+    is_file = os.path.isfile(target) or not os.path.lexists(target)
+    temp = f"{target}.{os.getpid()}" if is_file else target
+    count = 0
+    try:
+        fd = os.open(temp, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_file else 0), 0o600)
+        with open(fd, "w", encoding="utf-8") as f:
             for line in lines:
                 count += line.startswith('{"job":')
                 f.write(f"{line}\n")
             f.flush()
-            os.fsync(f.fileno())
-        os.rename(temp, file)
-    except OSError as e:
-        raise NotSaved(file, e) from None
-    info(f"{count} job{'' if count == 1 else 's'} exported to {safe(file)}, with the environments that they have")
+            if is_file:
+                os.fsync(fd)
+                os.rename(temp, target)
+    except BaseException:
+        if is_file and os.path.lexists(temp):
+            os.unlink(temp)
+        raise
+    return count
 
 
 def import_(

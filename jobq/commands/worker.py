@@ -9,13 +9,13 @@ import typer
 from jobq.commands.common import exit_with, queue_of
 from jobq.commands.notes import tell_pauses
 from jobq.commands.options import value_of
+from jobq.cpus import usable_cpus
 from jobq.durations import duration
 from jobq.errors import Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import State
 from jobq.options.values import parse_name
 from jobq.settings.levels import value
-from jobq.system import usable_cpus
 from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
 from jobq.views.watch import Lines, Screen

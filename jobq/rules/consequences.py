@@ -1,7 +1,7 @@
 """The changes that follow from a change of a job; no other module decides them. `Transaction.put` carries them out.
 
 Workers, rescues, cancels and requeues end and begin jobs in several places; none of them looks further than its own
-job. Keys, hooks and schedules get their rules here.
+job. Hooks, which are new jobs, have their rules in `rules.hooks`.
 """
 
 from __future__ import annotations

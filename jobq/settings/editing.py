@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jobq.environ import config_file
@@ -12,6 +14,9 @@ from jobq.settings.keys import ROWS, SECTIONS, Setting
 from jobq.settings.levels import project_file, values_of
 from jobq.settings.search import PROJECT_FILE
 from jobq.settings.toml import line_of, read
+from jobq.system import hold
+
+PATIENCE = 10.0  # seconds for others that change the same file
 
 
 def path_to_edit(*, in_project: bool) -> str:
@@ -86,12 +91,27 @@ def _end_of(lines: list[str], section: str | None) -> int | None:
     return end
 
 
+@contextmanager
+def changing(path: str) -> Iterator[None]:
+    """Let other processes that change this file wait until it is changed. Raises NotSaved."""
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            hold(fd, PATIENCE)
+            yield
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise NotSaved(path, e) from None
+
+
 def write(path: str, text: str) -> None:
     """Write a file of settings, all or nothing; a link stays, and its target changes. Raises NotSaved."""
     target = os.path.realpath(path)
     temp = f"{target}.{os.getpid()}"
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
             mode = stat.S_IMODE(os.stat(target).st_mode)
         except FileNotFoundError:

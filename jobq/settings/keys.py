@@ -72,6 +72,21 @@ class Setting:
         """A sentence about it."""
         return self.option.help
 
+    def typed(self, value: Any) -> str:
+        """Return the value as `jobq config set` takes it."""
+        from jobq.durations import exact  # noqa: PLC0415
+
+        if value is None or value == ():
+            return "none"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        kind = self.option.kind
+        if isinstance(kind, Pairs):
+            return ",".join(f"{name}={inner}" for name, inner in value)
+        if isinstance(value, tuple):
+            return ",".join(value)
+        return exact(value) if isinstance(kind, Duration) else kind.shown(value)
+
     def shown(self, value: Any) -> str:
         """Return the value as it can be written in a file."""
         from jobq.durations import exact  # noqa: PLC0415

@@ -64,7 +64,7 @@ def project_level() -> Level | None:
 def user_level() -> Level | None:
     """Return the settings of the person's file, None if there is none. Raises UsageError."""
     path = config_file()
-    return None if path is None or not has_user_file() or why_ignored(path) else file_level(path)
+    return None if path is None or not has_user_file() else file_level(path)
 
 
 def project_file() -> str | None:
@@ -73,11 +73,13 @@ def project_file() -> str | None:
 
 
 def why_ignored(path: str) -> str:
-    """Return why a file is not read: another user may have written it. "" if none could."""
+    """Return why a project's file is not read: another user could have written it. "" if none could."""
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
     except OSError:
         return ""  # reading it says what is wrong
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no plain file"
     if status.st_uid not in {os.geteuid(), 0}:
         return f"it belongs to user {status.st_uid}"
     if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
@@ -88,11 +90,27 @@ def why_ignored(path: str) -> str:
 def file_level(path: str, *, in_project: bool = False) -> Level:
     """Return the settings of a file. Raises UsageError that names the file, the line, and the nearest right name."""
     try:
-        with open(path, "rb") as f:
-            text = f.read(MOST_BYTES).decode("utf-8")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if in_project else 0))
+        with open(fd, "rb") as f:
+            if not in_project:
+                _check_persons(path, os.fstat(fd))
+            data = f.read(MOST_BYTES + 1)
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise UsageError(f"{path}: {getattr(e, 'strerror', None) or 'it is not UTF-8'}", "see 'jobq config'") from None
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path} has more than {MOST_BYTES} bytes", "that is no file of settings")
     return Level(path, values_of(text, path, in_project=in_project), text)
+
+
+def _check_persons(path: str, status: os.stat_result) -> None:
+    """Raise UsageError if another user could have written the person's file: it names commands that are run."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path} is no file", "remove it, or name another one with JOBQ_CONFIG")
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise UsageError(f"{path} belongs to user {status.st_uid}", "name one of your own with JOBQ_CONFIG")
+    if stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(f"{path} can be written by others", f"chmod go-w {path}")
 
 
 def values_of(text: str, path: str, *, in_project: bool = False) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def strange_store() -> str | None:
 
 def is_own(path: str) -> bool:
     """Return True if this person has made the store at `path`, or has accepted it."""
-    uuid = uuid_of(path)
+    uuid = "" if os.path.islink(path) else uuid_of(path)
     return bool(uuid) and (uuid, os.path.realpath(path)) in _known()
 
 
@@ -82,24 +82,22 @@ def uuid_of(path: str) -> str:
 
 
 def note(path: str) -> None:
-    """Note that this person's store is at `path`, by now. Raises NotSaved, StoreForbidden, UsageError."""
+    """Note that this person's store is at `path`, by now. Raises NotSaved, StoreForbidden, UsageError.
+
+    One write appends the line (open(2), O_APPEND), so that nothing that others note at this moment is lost.
+    """
     path = os.path.realpath(path)
     if "\n" in path:
         raise UsageError(f"{path!r} has a line break in it", "make the store in another directory")
-    uuid, notes = uuid_of(path), _notes()
-    lines = [line for line in _lines() if line != (uuid, path)]
-    kept = [line for line in lines if os.path.isdir(line[1]) and line[1] != path]
-    data = "".join(f"{name} {place}\n" for name, place in [*kept, (uuid, path)])
-    temp = f"{notes}.{os.getpid()}"
+    notes = _notes()
     try:
         os.makedirs(os.path.dirname(notes), mode=0o700, exist_ok=True)
-        fd = open_plain(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        fd = open_plain(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
-            os.write(fd, os.fsencode(data))
+            os.write(fd, os.fsencode(f"\n{uuid_of(path)} {path}\n"))  # the line before may be torn
             sync(fd)
         finally:
             os.close(fd)
-        os.rename(temp, notes)
     except OSError as e:
         raise NotSaved(notes, e) from None
 

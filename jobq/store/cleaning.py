@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from jobq.rules.hooks import is_hook
 from jobq.store import environment, filing, finished
 from jobq.store.journal import Header
 from jobq.store.retention import Retention
@@ -32,15 +33,22 @@ def forget_old_days(store: Store, header: Header) -> bool:
 
 
 def keep_last(store: Store, most: int, at: float) -> None:
-    """Remove finished jobs, but for the last `most` and open failures. `at`: wall clock. Raises as `transaction`."""
+    """Remove finished jobs, but for the last `most`, which hooks are none of, and open failures. `at`: wall clock.
+
+    Raises as `transaction`.
+    """
     state = store.read()
     recent = sorted(
         (job for job in state.jobs.values() if job.state.final),
         key=lambda job: (job.finished_at or 0.0, job.id),
         reverse=True,
     )
-    old = [job.id for job in recent[most:] if not job.is_open_failure]
-    old += store.archive().beyond(max(0, most - len(recent)), {*state.jobs, *state.removed})
+    old: list[int] = []
+    for ended in recent:
+        if most <= 0 and not ended.is_open_failure:
+            old.append(ended.id)
+        most -= not is_hook(ended)
+    old += store.archive().beyond(max(0, most), {*state.jobs, *state.removed})
     for start in range(0, len(old), BATCH):
         gone = set()
         with store.transaction(at) as changes:
@@ -59,7 +67,7 @@ def thin_out(store: Store, keep: Retention, at: float) -> None:
     if keep.jobs is not None:
         keep_last(store, keep.jobs, at)
     if keep.log_bytes is not None:
-        store.logs.shrink(keep.log_bytes, {job.id for job in store.read().unfinished()})
+        store.logs.shrink(keep.log_bytes, lambda: {job.id for job in store.read().unfinished()})
 
 
 def forget_environments(store: Store, digests: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from jobq.command import Record
 from jobq.errors import StoreDamaged
 from jobq.job import Job
+from jobq.rules.serving import HOOKS
 from jobq.sealed import is_whole
 from jobq.store.failures import LAST, Failures, Place
 from jobq.store.folder import Folder
@@ -27,6 +28,7 @@ FINISHED = "finished"
 BLOCK = 1 << 20
 ID = re.compile(rb'^\{"id":(\d{1,19}),', re.MULTILINE)
 REMOVED = re.compile(rb'^\{"id":(\d{1,19}),"removed":true', re.MULTILINE)
+HOOK = b'"queue":"%b"' % HOOKS.encode()
 FAILED = b'"state":"failed"'
 ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
 
@@ -80,7 +82,7 @@ class Archive:
         return {int(number) for block in self.blocks(day) for number in ID.findall(block)}
 
     def beyond(self, most: int, seen: set[int]) -> list[int]:
-        """Return the jobs that are not among the `most` last ones, open failures aside; those in `seen` do not count.
+        """Return the jobs that are behind the `most` last ones, which hooks are none of; open failures are left out.
 
         `seen`: jobs that are in the journal, or were removed.
         """
@@ -93,12 +95,11 @@ class Archive:
                 seen.add(int(number[1]))
                 if REMOVED.match(line):
                     continue
-                most -= 1
-                if most >= 0 or (
+                if most <= 0 and not (
                     FAILED in line and self._job(day, offset, self._decode(day, offset, line)).is_open_failure
                 ):
-                    continue
-                found.append(int(number[1]))
+                    found.append(int(number[1]))
+                most -= HOOK not in line
         return found
 
     def environments(self, removed: Collection[int] = ()) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from jobq.errors import NotSaved, StoreForbidden
 from jobq.store.folder import make_private_dir
@@ -79,9 +79,13 @@ class Logs:
                     except OSError:
                         continue
 
-    def shrink(self, most: int, spared: Collection[int]) -> None:
-        """Delete the oldest logs and results, but none of the jobs in `spared`, until all take `most` bytes or less."""
+    def shrink(self, most: int, find_spared: Callable[[], Collection[int]]) -> None:
+        """Delete the oldest logs and results until all take `most` bytes or less, but none of the spared jobs.
+
+        `find_spared` is called once the files are known: what is made later is not among them.
+        """
         files = sorted(self._files())
+        spared = find_spared()
         room = sum(size for _, size, _, _ in files)
         for _, size, job_id, path in files:
             if room <= most:

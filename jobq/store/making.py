@@ -41,7 +41,8 @@ def fill(store: Store, jobs: Sequence[Job], tables: Tables, next_id: int, now: M
             tables = tables._replace(keys=[*tables.keys, *to_keep(leaving, now.wall)])
             formats = (format_of(job.spec) for job in leaving)  # they may be requeued, with all they ask for
             least = max([compaction.least_format_of(jobs, tables), *formats])
-            after = header.followed_by(header.generation + 1, sizes, least)
+            # Two generations on, so that readers of the empty store read everything anew.
+            after = header.followed_by(header.generation + 2, sizes, least)
             lines = snapshot_lines(jobs, tables, 0, next_id, None, Later([], {}))
             fd, size = compaction.write_generation(root, after, lines)
             os.close(fd)

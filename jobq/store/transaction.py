@@ -15,6 +15,7 @@ from jobq.rules.dependencies import Dependents
 from jobq.rules.hooks import SCRIPT, has_hooks, hooks_of
 from jobq.rules.uniqueness import identity_of
 from jobq.schedules import Schedule
+from jobq.store.environment import EnvironmentGone
 from jobq.store.journal import encode_line
 from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.schedules import SetSchedule
@@ -171,9 +172,19 @@ class Transaction:
             self.state.put(job, self._seq, is_back=before is None)
         earlier = before or was
         if earlier is not None and has_hooks(job.spec):
-            for hook in hooks_of(earlier, job, HOOK_SCRIPT):
-                self.add(Add(hook.spec, [hook.command]))
+            self._add_hooks(earlier, job)
         return more[::-1]
+
+    def _add_hooks(self, before: Job, after: Job) -> None:
+        """Add the hooks of a move; none if the job's environment is gone: its end has to be recorded all the same."""
+        hooks = list(hooks_of(before, after, HOOK_SCRIPT))
+        try:
+            if hooks:
+                self._archive.require_environment(after.spec.env)
+        except EnvironmentGone:
+            return
+        for hook in hooks:
+            self.add(Add(hook.spec, [hook.command]))
 
     def add(self, new: Add) -> range:
         """Add jobs; return their ids."""

@@ -50,3 +50,9 @@ def _files(path: str) -> Iterator[tuple[str, str, int]]:
             except OSError:
                 continue
             yield PARTS.get(top, REST), name, status.st_blocks * BLOCK
+
+
+def room(path: str) -> int:
+    """Return the bytes that this user may still write on the disk of `path`. Raises OSError."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

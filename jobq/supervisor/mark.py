@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobq.supervisor.tree import Process
 
 VARIABLE = "JOBQ_JOB_MARK"
+HOOK_VARIABLE = "JOBQ_HOOK_ID"  # the id of a hook, whose JOBQ_JOB_ID is that of another job
 RLIMIT_LOCKS = 10  # linux/resource.h
 BITS = 60  # a limit is a signed number of 64 bits in Python
 

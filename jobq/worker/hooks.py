@@ -7,8 +7,9 @@ from collections.abc import Callable
 from jobq.environ import environment, home
 from jobq.errors import JobqError
 from jobq.intake import Request, store_request
-from jobq.job import Job, Spec
+from jobq.job import Job, Spec, State
 from jobq.moment import Moment
+from jobq.rules import retry
 from jobq.rules.hooks import is_hook, spec_for
 from jobq.rules.order import will_end
 from jobq.rules.serving import HOOKS
@@ -50,13 +51,13 @@ class IdleHook:
         return float("inf")
 
     def _add(self, command: str, now: Moment) -> None:
-        store = self._context.store
+        store, seq = self._context.store, self._seq
 
         def add() -> None:
             like = Spec(cwd=utf8(home()), env=store.save_environment(capture(environment(), {})))
             with store.transaction(now.wall) as changes:
                 last = last_ended(store)
-                if last is None or is_busy(changes.state, now):
+                if last is None or (changes.state.seq != seq and is_busy(changes.state, now)):
                     return  # there is more to do by now
                 key = f"{HOOKS} idle {last.id} {last.finished_at}"  # of all workers that see it, one adds it
                 spec = spec_for(like, {"JOBQ_HOOK": "idle", "JOBQ_JOB_ID": str(last.id)})._replace(key=key, once=True)
@@ -74,8 +75,9 @@ def is_busy(state: StoreState, now: Moment) -> bool:
     """Return True if a job other than a hook runs, or will start without waiting for a time or a person."""
     if not any(count and queue != HOOKS for (queue, _), count in state.waiting.active.items()):
         return False
-    jobs = (job for job in state.unfinished() if not is_hook(job))
-    return bool(will_end(jobs, state.dependents.waits_for, now, lambda _job: True))
+    jobs = [job for job in state.unfinished() if job.state is not State.HELD and not is_hook(job)]
+    soon = [job for job in jobs if job.has_started or job.not_before is None or retry.wait(job, now) <= 0]
+    return bool(will_end(soon, state.dependents.waits_for, now, lambda _job: True))
 
 
 def last_ended(store: Store) -> Job | None:

@@ -19,6 +19,7 @@ from jobq.errors import StoreError, StoreForbidden
 from jobq.job import Ending, Job, State
 from jobq.moment import Moment
 from jobq.rules import lifecycle
+from jobq.rules.hooks import is_hook
 from jobq.store import presence, registration
 from jobq.store.place import check_workers_place
 from jobq.store.state import StoreState
@@ -174,9 +175,13 @@ def is_needed(state: StoreState, token: str) -> bool:
 
 
 def orphans_of_run(state: StoreState, token: str, now: Moment) -> Iterator[Job]:
-    """Yield the waiting jobs of a `jobq run` that is over, cancelled: no other worker may run them."""
-    if token.startswith(presence.OWN_JOBS):
-        for job_id in [job.id for job in state.unfinished() if job.runner == token]:
-            job = state.jobs[job_id]  # the cancel of one may have skipped another
-            if not job.state.final and job.state is not State.RUNNING:
-                yield lifecycle.cancel(job, now)
+    """Yield the waiting jobs of a `jobq run` that is over, cancelled: no other worker may run them, except for hooks.
+
+    Each has to show in `state` before the next is requested: the end of one may skip another, or add a hook.
+    """
+    while token.startswith(presence.OWN_JOBS):
+        waiting = (job for job in state.unfinished() if job.runner == token and job.state is not State.RUNNING)
+        job = next(waiting, None)
+        if job is None:
+            return
+        yield job._replace(anyone=True) if is_hook(job) else lifecycle.cancel(job, now)

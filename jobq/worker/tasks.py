@@ -12,7 +12,7 @@ from jobq.rules.retry import attempts_left
 from jobq.rules.sharing import variable_of
 from jobq.store import environment
 from jobq.store.store import Store
-from jobq.supervisor.mark import VARIABLE, mark_of
+from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, mark_of
 from jobq.system import utf8
 
 
@@ -43,6 +43,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         if resource == "gpu":
             variables["CUDA_VISIBLE_DEVICES"] = text
     if is_hook(job):  # it is told of the job that it is for
+        variables[HOOK_VARIABLE] = str(job.id)
         variables |= {name: value for name, value in told.items() if name.startswith("JOBQ_JOB_")}
         if "JOBQ_JOB_ID" in told and told.get("JOBQ_JOB_ATTEMPT", "0") != "0":
             path = store.logs.path(int(told["JOBQ_JOB_ID"]), int(told["JOBQ_JOB_ATTEMPT"]))

@@ -10,6 +10,7 @@ from jobq.errors import NotSaved, PythonGone, StoreError, StoreForbidden
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import lifecycle
+from jobq.rules.hooks import has_hooks
 from jobq.store import presence
 from jobq.store.state import StoreState
 from jobq.worker.cancels import Cancels
@@ -88,12 +89,13 @@ class Turn:
         with context.store.transaction(now.wall, notify=False) as changes:
             for end in ended:
                 if (job := self._ended_job(changes.state, end, now)) is not None:
-                    others_may_start |= frees(job, changes.state)
+                    others_may_start |= frees(job, changes.state) or has_hooks(job.spec)
                     changes.put(job)
                     moved.append(job)
             free = self._claiming.free(changes.state, context.runner.busy)
             for handle, claim in self._claiming.claims(changes.state, handles, free, now):
                 changes.put(claim)
+                others_may_start |= has_hooks(claim.spec)
                 claimed.setdefault(handle, []).append(claim)
         if others_may_start:
             presence.notify(context.store.root)  # other workers, too: they wait for what this one has freed

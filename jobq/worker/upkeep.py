@@ -26,7 +26,8 @@ class Upkeep:
         """`keep` returns what is kept of finished jobs, as the settings say now."""
         self._store = store
         self._read_retention = keep
-        self._keep = Retention()
+        self._keep = Retention(seconds=float("inf"))  # nothing is removed as long as the settings can't be read
+        self._thinned_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._not_before = float("-inf")
         self._checked_at = float("-inf")
@@ -36,13 +37,12 @@ class Upkeep:
         """Begin a compaction if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.read_settled` does."""
         if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
             return
-        check = self._is_check_due(now, idle=idle)
-        due = compaction.is_due(self._store) or (check and self._is_due_by_age(now))
-        if due or (idle and compaction.is_worthwhile(self._store)):
+        by_age = self._is_check_due(now, idle=idle) and self._is_due_by_age(now)
+        if by_age or compaction.is_due(self._store) or (idle and compaction.is_worthwhile(self._store)):
             self._store.read_settled()
             known = compaction.Checkpoint.by(self._store)
             self._start(now, lambda: self._compact(now, known))
-        elif check and self._keep.has_limits:
+        elif self._keep.has_limits and now.boot >= self._thinned_at + CHECK_EVERY:
             self._start(now, lambda: self._thin_out(now))
 
     def _start(self, now: Moment, work: Callable[[], None]) -> None:
@@ -80,19 +80,19 @@ class Upkeep:
         finally:
             if not done:
                 self._not_before = clock.now().boot + PAUSE
-        self._thin_out(now)
+        if self._keep.has_limits and now.boot >= self._thinned_at + CHECK_EVERY:
+            self._thin_out(now)
 
-    def _thin_out(self, now: Moment) -> None:
-        """Remove the oldest finished jobs, and the oldest output, of which there is more than the settings keep."""
-        if not self._keep.has_limits:
-            return
-        store = Store(self._store.path)  # of this thread
+    def _thin_out(self, now: Moment, store: Store | None = None) -> None:
+        """Remove the oldest finished jobs, and the oldest output, of which there is more than the settings keep.
+
+        `store`: of this thread; None: it opens one, which takes long if there are many jobs.
+        """
+        self._thinned_at = now.boot
         try:
-            cleaning.thin_out(store, self._keep, now.wall)
+            cleaning.thin_out(store or Store(self._store.path), self._keep, now.wall)
         except (JobqError, OSError):
             pass  # the next check tries again
-        finally:
-            store.close()
 
     def finish(self, in_a_hurry: Callable[[], bool]) -> None:
         """Wait for a running compaction, unless `in_a_hurry` returns True; then check the retention."""
@@ -105,4 +105,5 @@ class Upkeep:
             self._record_ages(now)  # the next worker goes on from here
         except (JobqError, OSError):
             return
-        self._thin_out(now)
+        if self._keep.has_limits:
+            self._thin_out(now, self._store)

@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from jobq import clock
+from jobq.job import Spec
+from jobq.store import compaction
+from jobq.store.retention import Retention
+from jobq.store.store import Store
+from jobq.store.transaction import Add
+from jobq.worker.upkeep import Upkeep
 from tests.conftest import Cli
 
 
@@ -218,3 +225,77 @@ def test_no_resource_has_the_variable_of_a_setting(cli: Cli) -> None:
     assert "no resource can be named queue: JOBQ_QUEUE is a setting of jobq" in told
     cli("resource", "set", "worker-jobs", "2", code=2)
     cli("resource", "set", "gpu", "2")
+
+
+def test_what_could_be_planted_is_not_followed(cli: Cli, home: Path) -> None:
+    """A checkout may bring links, and FIFOs that hang their reader."""
+    path = cli.cwd / ".jobq.toml"
+    path.symlink_to("/dev/stdin")
+    assert added(cli)["queue"] == "default"
+    path.unlink()
+    os.mkfifo(path)
+    assert added(cli)["queue"] == "default"
+    assert "is not read: it is no plain file" in cli("config").stderr
+    path.unlink()
+    cli("init")
+    (cli.cwd / "below").mkdir()
+    cli.cwd = cli.cwd / "below"
+    (cli.cwd / ".jobq").symlink_to("../.jobq")
+    assert cli("config", "get", "store").stdout == f"{cli.cwd.parent}/.jobq\n"
+
+
+def test_a_file_of_ones_own_that_others_can_write_stops_everything(cli: Cli, home: Path) -> None:
+    write(home, 'on_finish = "id"\n')
+    home.chmod(0o664)
+    told = cli("add", "true", code=2).stderr
+    assert f"error: {home} can be written by others\nhint: chmod go-w {home}" in told
+
+
+def test_many_at_once_lose_nothing(cli: Cli, home: Path) -> None:
+    names = {"retries": "4", "queue": "x", "timeout": "1h", "grace": "5s", "keep": "9d", "keep_jobs": "7"}
+    processes = [cli.start("config", "set", name, value) for name, value in names.items()]
+    folders = [cli.cwd / str(n) for n in range(8)]
+    for folder in folders:
+        folder.mkdir()
+        processes.append(cli.start("init", cwd=folder))
+    assert [process.wait(30) for process in processes] == [0] * len(processes)
+    assert len(home.read_text().splitlines()) == len(names)
+    for folder in folders:
+        cli.cwd = folder
+        assert cli("config", "get", "store").stdout == f"{folder}/.jobq\n"
+
+
+def test_a_store_whose_init_was_killed_is_ones_own(cli: Cli, home: Path) -> None:
+    """It is new: nothing can be planted in it."""
+    cli("init")
+    for path in Path(cli.env["XDG_STATE_HOME"]).iterdir():
+        path.unlink()
+    assert "is not used" in cli("list").stderr
+    cli("init")
+    assert cli("config", "get", "store").stdout == f"{cli.cwd}/.jobq\n"
+
+
+def test_the_retention_of_the_settings_holds_from_the_first_moment(store: Store) -> None:
+    """A compaction may be due when a worker starts: it must not remove what the settings keep."""
+    used: list[float] = []
+    upkeep = Upkeep(store, lambda: Retention(seconds=1e9))
+    store.append(Add(Spec("/", store.save_environment({})), ["true"]), 1.0)
+    store.read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compaction, "is_due", lambda _store: True)
+        patch.setattr(compaction, "compact", lambda *_args, keep, **_rest: not used.append(keep))  # type: ignore[func-returns-value]
+        upkeep.look(clock.now(), idle=False)
+        upkeep.finish(lambda: False)
+    assert used == [1e9]
+
+
+def test_values_are_printed_as_they_are_typed(cli: Cli, home: Path) -> None:
+    for name, value in {
+        "on_failure": 'echo "hi" \\x',
+        "labels": "a=b,c=d",
+        "timeout": "90s",
+        "log_max": "64M",
+        "notify": "yes",
+    }.items():
+        cli("config", "set", name, value)
+        assert cli("config", "get", name).stdout == f"{value}\n"

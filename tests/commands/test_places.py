@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from jobq.cpus import cpu_quota, usable_cpus
 from jobq.environ import interpreter
 from jobq.errors import StoreForbidden
 from jobq.settings.stores import store_path
-from jobq.system import cpu_quota, usable_cpus
 from tests.conftest import Cli
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where XDG_STATE_HOME counts")
@@ -178,7 +178,7 @@ def test_a_worker_in_a_group_with_a_quota_takes_no_more_slots() -> None:
         if folder.exists():
             folder.rmdir()
         pytest.skip("this group can't be given a quota")
-    code = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\nfrom jobq.system import usable_cpus; print(usable_cpus())"
+    code = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\nfrom jobq.cpus import usable_cpus; print(usable_cpus())"
     try:
         done = subprocess.run(
             [sys.executable, "-c", code, str(folder / "cgroup.procs")], capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,3 +147,40 @@ def test_an_older_store_is_exported(cli: Cli, other: Cli) -> None:
     assert exported.returncode == 0, exported.stderr
     other("import", "-", stdin=exported.stdout)
     assert jobs(other).keys() == jobs(cli).keys()
+
+
+def test_a_job_after_one_that_was_interrupted_by_the_move_is_skipped(cli: Cli, other: Cli) -> None:
+    """What follows from an end follows here, too: dependents are skipped, hooks are run."""
+    cli.worker("-j", "1")
+    first = cli.id("--retries", "0", "--on-failure", "echo told >> log", "sleep 50")
+    cli.id("--after", str(first), "true")
+    wait_until(lambda: cli.queue.job(first).state is State.RUNNING)
+    other("import", "-", stdin=cli("export").stdout)
+    assert [jobs(other)[job_id].state for job_id in (1, 2)] == [State.FAILED, State.SKIPPED]
+    other("worker", "--drain")
+    assert (cli.cwd / "log").read_text() == "told\n"
+    cli("cancel", "1")
+
+
+def test_a_worker_of_the_new_store_runs_what_is_imported(cli: Cli, other: Cli) -> None:
+    cli.id("true")
+    worker = other.worker()
+    other("import", "-", stdin=cli("export").stdout)
+    wait_until(lambda: jobs(other)[1].state is State.SUCCEEDED)
+    assert worker.poll() is None
+
+
+def test_what_is_written_takes_the_place_of_files_alone(cli: Cli, tmp_path: Path) -> None:
+    cli.id("true")
+    (tmp_path / "folder").mkdir()
+    cli("export", "folder", code=74)
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    cli("export", "pipe")
+    assert reader.communicate()[0].startswith(b'{"jobq":"export"')
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to("real")
+    cli("export", "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o600
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(("folder.", "pipe.", "real.", "link."))]

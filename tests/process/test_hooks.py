@@ -24,7 +24,7 @@ def hooks(cli: Cli) -> list[Job]:
 JOBQ = f"{sys.executable} -m jobq"
 
 
-def drain(cli: Cli, *words: str, code: int = 0) -> None:
+def drain(cli: Cli, *words: str, code: int | None = 0) -> None:
     cli("worker", "--drain", *words, code=code)
 
 
@@ -267,3 +267,36 @@ def test_a_hook_has_the_directory_and_environment_of_its_job(cli: Cli) -> None:
     drain(cli)
     assert (cli.cwd / "there" / "here").read_text() == "red\n"
     assert os.path.exists(cli.queue.log_path(hooks(cli)[0].id, 1))
+
+
+def test_a_hook_whose_environment_is_gone_stops_nothing(cli: Cli) -> None:
+    """The end of the job is recorded all the same."""
+    job_id = cli.id("--on-finish", "true", "until [ -e go ]; do sleep 0.01; done")
+    cli.worker("-j", "2")
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    for path in (cli.store / "env").iterdir():
+        path.unlink()
+    (cli.cwd / "go").touch()
+    assert cli.queue.wait(job_id, timeout=30).state is State.SUCCEEDED
+    cli.env["OTHER"] = "1"
+    other = cli.id("true")
+    assert cli.queue.wait(other, timeout=30).state is State.SUCCEEDED
+    cli("rm", str(job_id))
+
+
+def test_the_hook_of_a_run_that_was_killed_is_run_by_the_next_worker(cli: Cli) -> None:
+    process = cli.start("run", "--retries", "0", "--on-failure", "echo $JOBQ_JOB_ID >> log", "sleep 50")
+    wait_until(lambda: any(job.state is State.RUNNING for job in cli.queue.jobs()))
+    process.kill()
+    process.wait()
+    drain(cli, code=None)
+    wait_until(lambda: lines(cli) == ["1"])
+
+
+def test_a_hook_starts_at_once(cli: Cli) -> None:
+    """Nothing else wakes the worker after the end of the only job."""
+    cli.worker("-j", "1")
+    cli("add", "--on-success", "true", "true")
+    (hook,) = wait_until(lambda: hooks(cli))
+    job = cli.queue.job(1)
+    assert hook.attempts[0].claimed_at - (job.finished_at or 0) < 1.0

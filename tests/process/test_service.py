@@ -190,3 +190,12 @@ def test_a_group_kill_as_of_a_service_manager_hands_back(cli: Cli) -> None:
     job = wait_until(lambda: job if (job := cli.queue.job(job_id)).state is not State.RUNNING else None)
     assert (job.state, job.retries_used) == (State.QUEUED, 0)
     assert json.loads(cli("worker", "list", "--json").stdout)["workers"] == []
+
+
+@LINUX
+def test_a_unit_of_somebody_else_is_left_alone(cli: Cli, manager: Path) -> None:
+    unit(cli, "syncthing").parent.mkdir(parents=True)
+    unit(cli, "syncthing").write_text("[Unit]\n")
+    for verb in ("install", "remove"):
+        assert "is not of jobq" in cli("service", verb, "--name", "syncthing", code=1).stderr
+    assert unit(cli, "syncthing").read_text() == "[Unit]\n"

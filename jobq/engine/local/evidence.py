@@ -22,7 +22,7 @@ from jobq.store.journal import BadLine, decode_line
 from jobq.store.lock import try_lock
 from jobq.store.records import CLOCK, MISFITS, TIME, read_ending
 from jobq.supervisor import tree
-from jobq.supervisor.mark import VARIABLE, wearers, wears
+from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, wearers, wears
 
 STUCK_AFTER = 5.0  # seconds after which an attempt that can't be ended is reported, and takes no slot
 KILL_SECONDS = 0.2  # seconds to spend at a time on the processes left of an attempt
@@ -252,7 +252,8 @@ def jobs_with_processes(path: str, uuid: str) -> set[int]:
         data = b"\0" + tree.read_proc(pid, "environ")
         if store in data:
             said = dict(variable.partition(b"=")[::2] for variable in data.split(b"\0"))
-            number, mark = said.get(b"JOBQ_JOB_ID", b""), said.get(VARIABLE.encode(), b"")
+            number = said.get(HOOK_VARIABLE.encode(), said.get(b"JOBQ_JOB_ID", b""))
+            mark = said.get(VARIABLE.encode(), b"")
             if number.isdigit() and len(number) < 18 and mark.endswith(name):
                 found.add(int(number))
     return found
