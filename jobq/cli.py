@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -135,6 +136,9 @@ ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
 }
 
 
+GROUPS = {name.split()[0] for name in MODULES if " " in name}
+
+
 def translated(words: Sequence[str]) -> list[str]:
     """Return the words of jobq for the words of other tools: `ps`, `kill`, `help add`, `-V`."""
     before = list(words[:2]) if words[:1] == ["--store"] else []
@@ -150,6 +154,8 @@ def translated(words: Sequence[str]) -> list[str]:
             rest = ["--version"]
         case [name, *others] if name in ELSEWHERE:
             rest = [*ELSEWHERE[name], *others]
+    if rest[1:2] in (["list"], ["ls"], ["status"]) and rest[0] in GROUPS and f"{rest[0]} {rest[1]}" not in MODULES:
+        del rest[1]  # what the command alone shows
     if " ".join(rest[:2]) in MODULES:  # a command of two words
         rest = [" ".join(rest[:2]), *rest[2:]]
     if rest[:1] and rest[0] in NAMES_FIRST:
@@ -159,6 +165,22 @@ def translated(words: Sequence[str]) -> list[str]:
                 break
             rest[at:at] = [flag]
     return before + rest
+
+
+def check_second_word(words: Sequence[str]) -> None:
+    """Raise UsageError for a second word that is none of a command of two words, such as "config gett"."""
+    rest = words[2:] if words[:1] == ["--store"] else words
+    if len(rest) < 2 or rest[0] not in GROUPS or rest[1].startswith("-"):
+        return
+    names = [name for name in MODULES if name.startswith(f"{rest[0]} ")]
+    seconds = [name.split()[1] for name in names]
+    near = get_close_matches(rest[1], seconds, 1, 0.5)
+    hint = (
+        f"did you mean {rest[0]} {near[0]}?"
+        if near
+        else f"there are: {', '.join(f'{rest[0]} {one}' for one in seconds)}"
+    )
+    raise UsageError(f"'{rest[0]} {rest[1]}' is no command", hint)
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -180,6 +202,7 @@ def run(words: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, raise_interrupted)
     try:
         words = translated(words)
+        check_second_word(words)
         return app_for(words)(words, prog_name="jobq", standalone_mode=False) or 0
     except USAGE_ERROR as e:
         error(*in_our_voice(e))

@@ -41,9 +41,10 @@ WHY = "it ran when it was exported"
 
 
 class Imported(NamedTuple):
-    """What an import has made: all jobs, and those of them that ran when they were exported, as they are now."""
+    """What an import has made, and which of the jobs ran when they were exported, as they are now."""
 
     jobs: int
+    schedules: int
     ran: list[Job]
 
 
@@ -104,7 +105,9 @@ class Copies:
         """
         store = self._store
         if not self.is_new():
-            raise Refused(f"{store.path} holds jobs already", "import into a new store: 'jobq --store DIR import FILE'")
+            raise Refused(
+                f"{store.path} holds jobs already", "import into a new store, with --store DIR before the command"
+            )
         found = _read(lines)
         now = clock.now()
         for digest, variables in found.environments.items():
@@ -116,7 +119,7 @@ class Copies:
         with store.transaction(now.wall) as changes:
             for job_id in ran:  # with all that follows from it, as in any other store
                 changes.put(_stopped(changes.jobs[job_id], now))
-        return Imported(len(found.jobs), [changes.jobs[job_id] for job_id in ran])
+        return Imported(len(found.jobs), len(found.schedules), [changes.jobs[job_id] for job_id in ran])
 
 
 def _line(record: Record) -> str:

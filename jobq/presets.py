@@ -45,6 +45,7 @@ def notify() -> int:
     if words:
         try:
             if subprocess.run(words, timeout=PATIENCE, check=False).returncode == 0:
+                print(f"shown by {words[0]}: {title}: {text}")
                 return 0
         except (OSError, subprocess.SubprocessError) as e:
             print(f"{words[0]}: {e}")
@@ -67,6 +68,7 @@ def in_terminal(text: str) -> int:
             print(f"{path} is no terminal of yours")
             return 1
         os.write(fd, f"\033]9;{text}\007".encode("utf-8", "replace"))
+        print(f"sent to the terminal {path} (OSC 9, which not every one shows): {text}")
     finally:
         os.close(fd)
     return 0

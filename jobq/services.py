@@ -138,14 +138,20 @@ class Manager:
     def install(self, service: Service) -> None:
         """Describe the service to the manager, and start it, now and with each session. Raises Refused, NotSaved."""
         check_ours(service)
+        was_there = os.path.lexists(service.path)
         write(service.path, service.text())
-        if LINUX:
-            self._call("daemon-reload")
-            self._call("enable", f"{service.name}.service")
-            self._call("restart", f"{service.name}.service")
-        else:
-            self._call("bootout", f"gui/{os.geteuid()}/{service.label}", check=False)
-            self._call("bootstrap", f"gui/{os.geteuid()}", service.path)
+        try:
+            if LINUX:
+                self._call("daemon-reload")
+                self._call("enable", f"{service.name}.service")
+                self._call("restart", f"{service.name}.service")
+            else:
+                self._call("bootout", f"gui/{os.geteuid()}/{service.label}", check=False)
+                self._call("bootstrap", f"gui/{os.geteuid()}", service.path)
+        except Refused:
+            if not was_there:
+                os.unlink(service.path)
+            raise
 
     def remove(self, service: Service) -> bool:
         """Stop the service, and forget it; return False if there is none. Raises Refused, NotSaved."""
@@ -165,7 +171,9 @@ class Manager:
         return True
 
     def status(self, service: Service) -> str:
-        """Return the state of the service in a word: "active", "failed", "inactive"."""
+        """Return the state of the service in a word: "active", "failed", "inactive"; or "not installed"."""
+        if not os.path.lexists(service.path):
+            return "not installed"
         if LINUX:
             return self._call("is-active", f"{service.name}.service", check=False) or "unknown"
         found = self._call("print", f"gui/{os.geteuid()}/{service.label}", check=False)

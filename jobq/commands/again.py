@@ -13,10 +13,10 @@ from jobq.options.selectors import Wanted
 
 @takes_job_options(only_given=True, without=("key", "once", "unique", "key_ttl", "on_conflict"))
 def again(context: typer.Context, jobs: Selectors = None, *, json: Json = False, options: dict[str, Any]) -> None:
-    """Run finished jobs once more, as new jobs with all that they asked for.
+    """Run finished jobs once more, as new jobs.
 
-    Options change what a new job asks for; "none" takes one back. It has the old one's environment and directory, and
-    no key: that would stand in its way.
+    They ask for all that the old ones did. Options change that; "none" takes one back. A new job has the environment
+    and the directory of the old one, and no key: that would stand in its way.
 
     Examples: jobq again 7; jobq again @succeeded --priority low
     """

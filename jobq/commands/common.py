@@ -19,7 +19,7 @@ from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
 from jobq.settings.levels import job_defaults
-from jobq.settings.stores import strange_store
+from jobq.settings.stores import strange_store, was_own
 from jobq.views.console import acknowledge, error, info
 from jobq.views.data import envelope
 from jobq.views.text import safe
@@ -38,7 +38,8 @@ def queue_of(context: typer.Context) -> Queue:
     """Return the queue that `--store`, the project or the settings name."""
     asked = context.find_root().obj
     if asked is None and (strange := strange_store()) is not None:
-        info(f"note: {safe(strange)} is not used, as you have not made it: see 'jobq init --help'")
+        why = "you have made it elsewhere: 'jobq init' there uses it" if was_own(strange) else "you have not made it"
+        info(f"note: {safe(strange)} is not used, as {why}")
     return Queue(asked)
 
 

@@ -9,14 +9,17 @@ import typer
 from jobq.commands import editor
 from jobq.commands.common import Json
 from jobq.errors import Refused, UsageError
-from jobq.settings.editing import changing, example, path_to_edit, text_of, with_value, write
-from jobq.settings.keys import ROWS, setting
+from jobq.options.job_file import PROBLEM
+from jobq.settings.editing import changing, example, path_to_edit, text_of, with_value, without, write
+from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, setting
 from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
 from jobq.settings.stores import store_and_source
+from jobq.settings.toml import read
 from jobq.views.console import error, info, out
 from jobq.views.data import envelope
 from jobq.views.text import safe
 
+TRIES = 5  # of a person whose text has mistakes
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A setting; 'jobq config' lists them.")]
 Project = Annotated[bool, typer.Option("--project", help="Of the project here (.jobq.toml), not your own.")]
 
@@ -103,18 +106,24 @@ def unset(name: Name, *, project: Project = False) -> None:
 
     Examples: jobq config unset retries; jobq config unset --project queue
     """
-    row = setting(name)
     path = path_to_edit(in_project=project)
     with changing(path):
         text = text_of(path)
-        is_set = name in values_of(text, path, in_project=project)
+        try:
+            is_set = name in read(text, SECTIONS)
+        except ValueError as e:
+            raise UsageError(f"{path}: {e}", "'jobq config edit' opens it") from None
         if is_set:
-            write(path, with_value(text, row, None))
+            write(path, without(text, name))
     if not is_set:
+        setting(name)  # raises for what is none
         info(f"nothing changed: {safe(path)} does not set {name}")
         return
+    if name not in SETTINGS:
+        info(f"{name} is gone from {safe(path)}")
+        return
     value, source = of(levels(), name)
-    info(f"{name} is {row.shown(value)} now ({source})")
+    info(f"{name} is {SETTINGS[name].shown(value)} now ({source})")
 
 
 def edit(*, project: Project = False) -> None:
@@ -127,23 +136,32 @@ def edit(*, project: Project = False) -> None:
     path = path_to_edit(in_project=project)
     if not editor.is_possible():
         raise UsageError("there is no terminal for an editor", f"edit {path}, or use 'jobq config set'")
-    text, refusal = text_of(path) or example(in_project=project), None
-    while True:
-        after = editor.edited(text, ".toml")
+    body = begun = text_of(path) or example(in_project=project)
+    told = ""
+    for _ in range(TRIES):
+        after = editor.edited(told + body, ".toml")
         if after is None:
-            if refusal is not None:
-                raise Refused(f"{path} is left as it was", f"what you wrote is in {editor.keep(text, '.toml')}")
-            info(f"{safe(path)} is left as it was")
+            break
+        body = after
+        while body.startswith(PROBLEM):  # the comments of the last time, whatever the person has made of them
+            body = body.partition("\n")[2]
+        told = mistake_in(body, path, in_project=project)
+        if not told:
+            with changing(path):
+                write(path, body)
+            info(f"{safe(path)} saved")
             return
-        try:
-            values_of(after, path, in_project=project)
-        except UsageError as e:
-            error(str(e), e.hint)
-            if after == text:
-                raise
-            text, refusal = after, e
-            continue
-        with changing(path):
-            write(path, after)
-        info(f"{safe(path)} saved")
+    if body == begun:
+        info(f"{safe(path)} is left as it was")
         return
+    raise Refused(f"{path} is left as it was", f"what you wrote is in {editor.keep(body, '.toml')}")
+
+
+def mistake_in(body: str, path: str, *, in_project: bool) -> str:
+    """Print what is wrong with a text, and return that as two comments to stand above it; "" if nothing is."""
+    try:
+        values_of(f"#\n#\n{body}", path, in_project=in_project)  # so that lines have the numbers that they will have
+    except UsageError as e:
+        error(str(e), e.hint)
+        return f"{PROBLEM}{e}\n{PROBLEM}{e.hint}\n"
+    return ""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from jobq.api import Queue
 from jobq.commands.common import exit_with, queue_of
+from jobq.environ import variables_named
 from jobq.errors import StoreDamaged, UsageError
 from jobq.exit_codes import DAMAGED
 from jobq.job import State
 from jobq.rules.serving import paused_note, unserved_note
+from jobq.settings.keys import ROWS
 from jobq.settings.levels import levels
 from jobq.store.usage import room
 from jobq.system import LINUX
@@ -76,6 +79,10 @@ def notes(queue: Queue) -> Iterator[str]:
     free = room(queue.path)
     if free < LITTLE:
         yield f"only {size(free)} are left on the disk: 'jobq du' shows what takes room, 'jobq clean' makes some"
+    known = {row.variable for row in ROWS}
+    for name in variables_named("JOBQ_"):
+        if name not in known and (near := get_close_matches(name, known, 1, 0.85)):
+            yield f"the variable {name} is no setting; did you mean {near[0]}?"
     for schedule in queue.schedules.all():
         if schedule.trouble:
             yield f"schedule {schedule.name} is in trouble: {schedule.trouble}"

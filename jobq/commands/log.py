@@ -52,7 +52,10 @@ def log(
     n = attempt_of(found, attempt)
     print_log(path(found.id, n), printer, tail)
     if not printer.any and tail != 0:
-        info(f"job {found.id} has no output{' on stderr' if stderr else ''}")
+        ending = found.attempts[n - 1].ending
+        gone = not stderr and ending is not None and ending.log_bytes and not os.path.exists(path(found.id, n))
+        what = "the output is not kept any more" if gone else f"no output{' on stderr' if stderr else ''}"
+        info(f"job {found.id}: {what}" if gone else f"job {found.id} has {what}")
     if found.spec.stderr == APART and not stderr and os.path.exists(queue.log_path(found.id, n, stderr=True)):
         info(f"its stderr is apart: 'jobq log {found.id} --stderr'")
 

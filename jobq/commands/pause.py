@@ -8,6 +8,7 @@ import typer
 
 from jobq.commands.common import queue_of
 from jobq.commands.options import value_of
+from jobq.job import State
 from jobq.options.values import Duration, parse_name
 from jobq.rules.serving import ALL_QUEUES, why_paused
 from jobq.views.console import info
@@ -36,3 +37,6 @@ def pause(
     changed = queue.queues.pause(name, reason, seconds, running=running)
     words = why_paused(name or ALL_QUEUES, queue.queues.pauses())
     info(words if changed else f"nothing changed: {words}")
+    if running and changed:
+        count = sum(job.state is State.RUNNING and name in {None, job.spec.queue} for job in queue.jobs())
+        info(f"{count} running job{' is' if count == 1 else 's are'} stopped until then")

@@ -128,6 +128,8 @@ def take_options(words: list[str]) -> dict[str, Any] | None:
             return None
         if not attached:
             text = words.pop(0)
+        if text == "none" and option.setting:
+            return None  # it takes back what the settings say
         if option.many:
             texts.setdefault(option.name, []).append(text)
         else:

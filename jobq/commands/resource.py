@@ -23,7 +23,7 @@ def resource(
     *,
     json: Json = False,
 ) -> None:
-    """Show what jobs share, or set how much there is of a resource.
+    """Show what jobs share, or set how much there is.
 
     A job with --need gpu=2 starts when two are free, and is told which: JOBQ_GPU=0,1 (also CUDA_VISIBLE_DEVICES).
 

@@ -28,7 +28,7 @@ def export(
     Examples: jobq export jobs.jsonl; jobq export | ssh there jobq import -
     """
     lines = queue_of(context).copies.export()
-    if file is None:
+    if file in {None, "-"}:
         for line in lines:
             out_bytes(f"{line}\n".encode())
         return
@@ -80,7 +80,10 @@ def import_(
             done = queue_of(context).copies.import_(lines)
     except (OSError, AttributeError) as e:
         raise UsageError(f"{file}: {getattr(e, 'strerror', None) or 'there is no standard input'}") from None
-    info(f"{done.jobs} job{'' if done.jobs == 1 else 's'} imported")
+    jobs = f"{done.jobs} job{'' if done.jobs == 1 else 's'}"
+    schedules = f"{done.schedules} schedule{'' if done.schedules == 1 else 's'}"
+    info(f"{jobs} and {schedules} imported")
+    info("note: the store that they come from has them, too: only one of both should have a worker")
     again = sorted(job.id for job in done.ran if job.state is State.QUEUED)
     others = sorted(job.id for job in done.ran if job.state is not State.QUEUED)
     if again:

@@ -34,12 +34,12 @@ def is_hook(job: Job) -> bool:
 
 
 def note_of(job: Job) -> str:
-    """Return what a hook is for, in words: "hook of 12: failure"; "" for other jobs."""
+    """Return what a hook is for, in words: "on failure of 12"; "" for other jobs."""
     if not is_hook(job):
         return ""
     told = dict(job.spec.vars)
     event = told.get("JOBQ_HOOK", "")
-    return f"hook: {event}" if event == "idle" else f"hook of {told.get('JOBQ_JOB_ID', '?')}: {event}"
+    return "hook on idle" if event == "idle" else f"hook on {event} of {told.get('JOBQ_JOB_ID', '?')}"
 
 
 def has_hooks(spec: Spec) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 
 from jobq.environ import config_file
 from jobq.errors import NotSaved, Refused, UsageError
-from jobq.settings.keys import ROWS, SECTIONS, Setting
-from jobq.settings.levels import project_file, values_of
+from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting
+from jobq.settings.levels import project_file
 from jobq.settings.search import PROJECT_FILE
 from jobq.settings.toml import line_of, read
 from jobq.system import hold
@@ -41,38 +41,51 @@ def text_of(path: str) -> str:
 
 
 def with_value(text: str, row: Setting, value: Any) -> str:
-    """Return the text with a value in the place of an older one, or behind the others; None: without it.
+    """Return the text with a value in the place of an older one, or behind the others.
 
     Raises Refused if the lines are such that a person has to do it.
     """
-    wanted = {**read(text, SECTIONS), row.name: value}
     section, _, key = row.name.rpartition(".")
     lines = text.split("\n")
-    at = line_of(text, row.name)
-    if value is None:
-        wanted.pop(row.name)
-        after = [line for number, line in enumerate(lines, 1) if number != at]
-    elif at:
+    if at := line_of(text, row.name):
         before, _, _ = lines[at - 1].partition("=")
-        after = [*lines[: at - 1], f"{before.rstrip()} = {row.shown(value)}", *lines[at:]]
+        after = [*lines[: at - 1], f"{before.rstrip()} = {row.written(value)}", *lines[at:]]
     else:
         place = _end_of(lines, section)
-        new = [f"{key} = {row.shown(value)}"]
+        new = [f"{key} = {row.written(value)}"]
         if place is None:
             place, new = _end_of(lines, None) or 0, ["", f"[{section}]", *new]
         after = [*lines[:place], *new, *lines[place:]]
-    changed = "\n".join(after)
+    return _checked("\n".join(after), {**read(text, SECTIONS), row.name: value}, row.name)
+
+
+def without(text: str, name: str) -> str:
+    """Return the text without a value, known as a setting or not. Raises as `with_value`."""
+    at = line_of(text, name)
+    after = [line for number, line in enumerate(text.split("\n"), 1) if number != at]
+    return _checked("\n".join(after), {key: found for key, found in read(text, SECTIONS).items() if key != name}, name)
+
+
+def _checked(changed: str, wanted: dict[str, Any], name: str) -> str:
+    """Return the changed text, which ends in a newline. Raises Refused if it does not say what is wanted."""
     try:
-        is_right = values_of(changed, "") == {name: _taken(name, found) for name, found in wanted.items()}
-    except UsageError:
-        is_right = False
-    if not is_right:
-        raise Refused(f"the lines with {row.name} are not plain ones", "change them with 'jobq config edit'")
+        found = read(changed, SECTIONS)
+    except ValueError:
+        found = {}
+    if _all_taken(found) != _all_taken(wanted):
+        raise Refused(f"the lines with {name} are not plain ones", "change them with 'jobq config edit'")
     return changed if changed.endswith("\n") or not changed else f"{changed}\n"
 
 
+def _all_taken(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _taken(name, value) for name, value in values.items()}
+
+
 def _taken(name: str, value: Any) -> Any:
-    return next((row.take(value) for row in ROWS if row.name == name), value)
+    try:
+        return SETTINGS[name].take(value) if name in SETTINGS else value
+    except UsageError:
+        return value  # wrong as it was
 
 
 def _end_of(lines: list[str], section: str | None) -> int | None:
@@ -147,5 +160,5 @@ def example(*, in_project: bool) -> str:
             section = here
         default = row.option.default
         lines += ["", f"# {row.help}"]
-        lines += [f"# {key} = {row.shown(default)}" if default not in {None, ()} else f"# {key} ="]
+        lines += [f"# {key} = {row.written(default)}"]
     return "\n".join(lines) + "\n"

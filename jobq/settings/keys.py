@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from jobq.durations import exact
 from jobq.errors import UsageError
 from jobq.options.kinds import Choice, Flag, Line, Pairs
 from jobq.options.table import OPTIONS, PROJECT, JobOption
-from jobq.options.values import Duration, Kind, Rule, Size, WholeNumber
+from jobq.options.values import LONGEST, Duration, Kind, Rule, Size, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from typing import Any
 
 SECTIONS = frozenset({"worker"})
+FOREVER = "forever"
 WEEK = 604800.0  # seconds
 YES, NO = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off", "0"})
 MOST = 1_000_000_000
@@ -29,6 +31,25 @@ class StoreDirectory(Kind):
             raise UsageError(f"{value!r:.200} is not a full path", "write it like ~/queue or /srv/queue")
 
 
+class Lifetime(Duration):
+    """Seconds, or for ever."""
+
+    metavar = "TIME|forever"
+
+    def parse(self, text: str) -> float:
+        """Return the seconds of a text. Raises UsageError."""
+        if text == FOREVER:
+            return LONGEST
+        try:
+            return super().parse(text)
+        except UsageError as e:
+            raise UsageError(str(e), "write it like 12h or 30d, or forever") from None
+
+    def shown(self, value: float) -> str:
+        """Return the text that is parsed so."""
+        return FOREVER if value >= LONGEST else exact(value)
+
+
 class Setting:
     """One row. `in_project`: the file of a project may set it, too."""
 
@@ -44,9 +65,12 @@ class Setting:
         return f"JOBQ_{self.name.upper().replace('.', '_')}"
 
     def take(self, value: Any) -> Any:
-        """Return the value for one of a file, as it is stored. Raises UsageError."""
-        if value is None:  # TOML has no such value
-            raise UsageError(f"{self.name} has no value")
+        """Return the value for one of a file, as it is stored; "none" takes back what a weaker level says.
+
+        Raises UsageError.
+        """
+        if value == "none" and self.option.default in {None, ()}:
+            return self.option.default
         try:
             return self.option.take(value)
         except UsageError as e:
@@ -56,10 +80,14 @@ class Setting:
 
     def parse(self, text: str) -> Any:
         """Return the value of a text, as on the command line; of several, with commas between. Raises UsageError."""
+        if text == "none" and self.option.default in {None, ()}:
+            return self.option.default
         if isinstance(self.option.kind, Flag):
             if text.lower() not in YES | NO:
                 raise UsageError(f"{self.name}: {text!r:.60} is not possible here", "give yes or no")
             return text.lower() in YES
+        if not text.strip():
+            raise UsageError(f"{self.name} has no value", f"'jobq config unset {self.name}' takes it back")
         if self.option.many:
             return self.take([part.strip() for part in text.split(",") if part.strip()])
         try:
@@ -74,8 +102,6 @@ class Setting:
 
     def typed(self, value: Any) -> str:
         """Return the value as `jobq config set` takes it."""
-        from jobq.durations import exact  # noqa: PLC0415
-
         if value is None or value == ():
             return "none"
         if isinstance(value, bool):
@@ -85,11 +111,15 @@ class Setting:
             return ",".join(f"{name}={inner}" for name, inner in value)
         if isinstance(value, tuple):
             return ",".join(value)
-        return exact(value) if isinstance(kind, Duration) else kind.shown(value)
+        is_plain = isinstance(kind, Duration) and not isinstance(kind, Lifetime)
+        return exact(value) if is_plain else kind.shown(value)
+
+    def written(self, value: Any) -> str:
+        """Return the value as a file has it."""
+        return '"none"' if value is None or value == () else self.shown(value)
 
     def shown(self, value: Any) -> str:
-        """Return the value as it can be written in a file."""
-        from jobq.durations import exact  # noqa: PLC0415
+        """Return the value for people."""
         from jobq.options.job_file import quoted  # noqa: PLC0415
 
         if value is None or value == ():
@@ -98,7 +128,7 @@ class Setting:
         if isinstance(kind, Pairs):
             return quoted([f"{name}={inner}" for name, inner in value])
         if isinstance(kind, Duration):
-            return quoted(exact(value))
+            return quoted(kind.shown(value) if isinstance(kind, Lifetime) else exact(value))
         return quoted(kind.shown(value) if isinstance(kind, Size) or isinstance(value, str) else value)
 
 
@@ -110,7 +140,7 @@ ROWS = (
     *(Setting(option, of_job=True, in_project=option.setting == PROJECT) for option in OPTIONS if option.setting),
     _other("queue_idle", Line(), None, "Run this when nothing runs and nothing is ready any more."),
     _other("store", StoreDirectory(), None, "The directory of the store."),
-    _other("keep", Duration(above_zero=True), WEEK, "How long finished jobs and their output are kept."),
+    _other("keep", Lifetime(above_zero=True), WEEK, "How long finished jobs and their output are kept."),
     _other("keep_jobs", WholeNumber(0, MOST, "a whole number from 0"), None, "How many finished jobs are kept."),
     _other("keep_logs", Size(0, 1 << 60), None, "How much output of finished jobs is kept, as in 10G."),
     _other("worker.jobs", WholeNumber(1, 10_000, "a whole number from 1 to 10000"), None,
@@ -129,5 +159,10 @@ def setting(name: str) -> Setting:
         return SETTINGS[name]
     from difflib import get_close_matches  # noqa: PLC0415
 
-    near = get_close_matches(name.replace("-", "_"), SETTINGS, 1, 0.5)
-    raise UsageError(f"{name!r:.60} is not a setting", f"did you mean {near[0]}?" if near else "see 'jobq config'")
+    section, _, rest = name.rpartition(".")
+    if section and rest in SETTINGS:
+        raise UsageError(f"{name!r:.60} is not a setting", f"{rest} is: write it above the line [{section}]")
+    known = {row.name: row.name for row in ROWS} | {row.name.rpartition(".")[2]: row.name for row in ROWS}
+    near = get_close_matches(name.replace("-", "_"), known, 1, 0.6)
+    hint = f"did you mean {known[near[0]]}?" if near else "'jobq config' lists them, 'jobq config edit' opens your file"
+    raise UsageError(f"{name!r:.60} is not a setting", hint)

@@ -67,6 +67,24 @@ def user_level() -> Level | None:
     return None if path is None or not has_user_file() else file_level(path)
 
 
+def persons_store() -> tuple[str, str]:
+    """Return the store that the person's file names, and where; "" if it names none.
+
+    Mistakes elsewhere in it are left to those who need more of it. Raises UsageError.
+    """
+    path = config_file() or ""
+    text = _text_of(path)
+    try:
+        value = read(text, SECTIONS).get("store")
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: {e}", "'jobq config edit' opens it") from None
+    source = f"{path}:{line_of(text, 'store')}"
+    try:
+        return (SETTINGS["store"].take(value) or "", source) if value is not None else ("", "")
+    except UsageError as e:
+        raise UsageError(f"{source}: {e}", e.hint) from None
+
+
 def project_file() -> str | None:
     """Return the path of the nearest PROJECT_FILE: in the working directory, or above it."""
     return next(upwards(PROJECT_FILE), None)
@@ -89,6 +107,12 @@ def why_ignored(path: str) -> str:
 
 def file_level(path: str, *, in_project: bool = False) -> Level:
     """Return the settings of a file. Raises UsageError that names the file, the line, and the nearest right name."""
+    text = _text_of(path, in_project=in_project)
+    return Level(path, values_of(text, path, in_project=in_project), text)
+
+
+def _text_of(path: str, *, in_project: bool = False) -> str:
+    """Return the text of a file. Raises UsageError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if in_project else 0))
         with open(fd, "rb") as f:
@@ -100,7 +124,7 @@ def file_level(path: str, *, in_project: bool = False) -> Level:
         raise UsageError(f"{path}: {getattr(e, 'strerror', None) or 'it is not UTF-8'}", "see 'jobq config'") from None
     if len(data) > MOST_BYTES:
         raise UsageError(f"{path} has more than {MOST_BYTES} bytes", "that is no file of settings")
-    return Level(path, values_of(text, path, in_project=in_project), text)
+    return text
 
 
 def _check_persons(path: str, status: os.stat_result) -> None:

@@ -38,11 +38,11 @@ def store_and_source() -> tuple[str, str]:
     if project := next((path for path in upwards(PROJECT_STORE) if is_own(path)), None):
         return project, "jobq init"
     if has_user_file():
-        from jobq.settings.levels import user_level  # noqa: PLC0415  # the quick `add` does without it
+        from jobq.settings.levels import persons_store  # noqa: PLC0415  # the quick `add` does without it
 
-        level = user_level()
-        if level is not None and "store" in level.values:
-            return full_path(level.values["store"]), level.source("store")
+        path, source = persons_store()
+        if path:
+            return full_path(path), source
     return default_store(), "built in"
 
 

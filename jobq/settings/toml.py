@@ -99,6 +99,8 @@ def line_of(text: str, name: str) -> int:
         stripped = line.strip()
         if stripped.startswith("["):
             here = stripped.partition("]")[0].strip("[ \t")
+        if stripped.startswith("[") and here == name:
+            return number
         written = stripped.partition("=")[0].strip(" \t\"'")
         if "=" in stripped and ((here == section and written == key) or (not here and written == name)):
             return number

@@ -122,7 +122,7 @@ def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}{memory})"
             )
     if not os.path.exists(log):
-        yield "  no output"
+        yield "  its output is not kept any more" if ending is not None and ending.log_bytes else "  no output"
         return
     dropped = ""
     if ending is not None and ending.log_dropped:

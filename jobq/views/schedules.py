@@ -7,6 +7,7 @@ from typing import Any
 
 from jobq.command import to_record
 from jobq.durations import span
+from jobq.environ import local_zone
 from jobq.errors import UsageError
 from jobq.job import Job
 from jobq.options.table import OPTIONS
@@ -66,9 +67,10 @@ def in_words(schedule: Schedule, now: float) -> str:
 
 
 def local_words(at: float, zone: str, now: float) -> str:
-    """Return an instant as the clocks of a zone show it, in words."""
+    """Return an instant as the clocks of a zone show it, in words, with the zone if it is not the one here."""
     clocks = zone_of(zone)
-    return day_and_time(local_at(at, clocks), local_at(now, clocks))
+    words = day_and_time(local_at(at, clocks), local_at(now, clocks))
+    return words if zone == local_zone() else f"{words} {safe(zone)}"
 
 
 def describe(schedule: Schedule, job: Job | None, upcoming: Sequence[float], now: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
@@ -48,12 +50,14 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         if "JOBQ_JOB_ID" in told and told.get("JOBQ_JOB_ATTEMPT", "0") != "0":
             path = store.logs.path(int(told["JOBQ_JOB_ID"]), int(told["JOBQ_JOB_ATTEMPT"]))
             variables["JOBQ_JOB_LOG"] = utf8(path)
+    # A hook is needed above all when things go wrong, as when the directory of its job is gone.
+    cwd = spec.cwd if not is_hook(job) or os.path.isdir(spec.cwd) else "/"
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     apart = spec.stderr == APART
     return Task(
         trace,
         to_run(job.command, utf8(script), utf8(result or "")),
-        spec.cwd,
+        cwd,
         spec.umask,
         utf8(environment.path_of(store.path, spec.env)),
         variables,

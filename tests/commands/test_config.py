@@ -17,6 +17,7 @@ from jobq.store.store import Store
 from jobq.store.transaction import Add
 from jobq.worker.upkeep import Upkeep
 from tests.conftest import Cli
+from tests.helpers.terminal import Terminal
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_a_project_has_a_store_of_its_own(cli: Cli, home: Path, tmp_path: Path) 
     moved = tmp_path / "moved"
     project.rename(moved)
     cli.cwd = moved
-    assert "is not used, as you have not made it" in cli("list").stderr
+    assert "is not used, as you have made it elsewhere: 'jobq init' there uses it" in cli("list").stderr
     assert "again" in cli("init").stderr
     assert json.loads(cli("list", "--json").stdout)["jobs"][0]["id"] == 1
 
@@ -299,3 +300,55 @@ def test_values_are_printed_as_they_are_typed(cli: Cli, home: Path) -> None:
     }.items():
         cli("config", "set", name, value)
         assert cli("config", "get", name).stdout == f"{value}\n"
+
+
+def test_none_takes_back_what_a_weaker_level_says(cli: Cli, home: Path) -> None:
+    write(home, 'timeout = "1h"\non_failure = "true"\nlabels = ["a=b"]\n')
+    write(cli.cwd / ".jobq.toml", 'timeout = "none"\n')
+    cli.env["JOBQ_LABELS"] = "none"
+    shown = added(cli, "--on-failure", "none")
+    assert (shown["timeout"], shown["labels"], shown["on_failure"]) == (None, {}, None)
+    cli("config", "set", "--project", "idle_timeout", "none")
+    assert 'idle_timeout = "none"' in (cli.cwd / ".jobq.toml").read_text()
+    cli("config", "set", "keep", "forever")
+    assert cli("config", "get", "keep").stdout == "forever\n"
+    assert "or forever" in cli("config", "set", "keep", "0", code=2).stderr
+
+
+def test_a_mistake_can_be_taken_out(cli: Cli, home: Path) -> None:
+    write(home, 'retires = 3\nkeep = "soon"\n# mine\n')
+    cli("list")  # which needs none of it
+    cli("add", "true", code=2)
+    assert "retires is gone" in cli("config", "unset", "retires").stderr
+    cli("config", "unset", "keep")
+    assert home.read_text() == "# mine\n"
+
+
+def test_the_editor_opens_again_with_the_mistake_on_top(cli: Cli, home: Path, tmp_path: Path) -> None:
+    write(home, "# kept\nretries = 1\n")
+    script = tmp_path / "ed"
+    script.write_text(
+        f'#!/bin/sh\ncp "$1" {tmp_path}/seen\nif grep -q error: "$1"; then sed -i s/retires/retries/ "$1"; else echo "retires = 2" > "$1"; fi\n'
+    )
+    script.chmod(0o755)
+    cli.env["EDITOR"] = str(script)
+    cli.env.pop("VISUAL", None)
+    terminal = Terminal(cli, 100, "config", "edit")
+    terminal.end()
+    assert "saved" in terminal.text()
+    assert home.read_text() == "retries = 2\n"
+    assert (
+        (tmp_path / "seen")
+        .read_text()
+        .startswith(f"# error: {home}:3: 'retires' is not a setting\n# error: did you mean retries?\nretires = 2\n")
+    )
+
+
+def test_second_words_that_are_near_are_named(cli: Cli) -> None:
+    assert "did you mean config get?" in cli("config", "gett", "x", code=2).stderr
+    assert "there are: service install, service remove" in cli("service", "zz", code=2).stderr
+    assert cli("config", "list").stdout.startswith("queue ")
+    cli("schedule", "ls")
+    assert "did you mean worker.jobs?" in cli("config", "set", "jobs", "4", code=2).stderr
+    told = cli("config", "set", "worker.retries", "4", code=2).stderr
+    assert "retries is: write it above the line [worker]" in told

@@ -49,7 +49,7 @@ def test_all_of_it_comes_back(cli: Cli, other: Cli) -> None:
     exported = cli("export", "jobs.jsonl").stderr
     assert "4 jobs exported to jobs.jsonl, with the environments" in exported
     assert (cli.cwd / "jobs.jsonl").stat().st_mode & 0o777 == 0o600
-    assert "4 jobs imported" in other("import", "jobs.jsonl").stderr
+    assert "4 jobs and 1 schedule imported" in other("import", "jobs.jsonl").stderr
     assert jobs(other) == jobs(cli)
     assert shown(other) == shown(cli)
     assert "healthy" in other("doctor").stdout

@@ -80,7 +80,7 @@ def test_a_hook_is_told_of_its_job(cli: Cli) -> None:
     }  # fmt: skip
     assert float(told["JOBQ_JOB_SECONDS"]) >= 0
     assert lines(cli, "output") == ["words"]
-    assert "hook of 1: failure" in cli("list", "-a").stdout
+    assert "hook on failure of 1" in cli("list", "-a").stdout
     assert "on-failure  env > told" in cli("show", "1").stdout
 
 
@@ -97,8 +97,8 @@ def test_hooks_are_out_of_the_way(cli: Cli) -> None:
     assert [job.id for job in hooks(cli)] == [hook.id]
     drain(cli)
     listed = cli("list").stdout
-    assert listed.count("hook of") == 1
-    assert cli("list", "-a").stdout.count("hook of") == 2
+    assert listed.count("hook on") == 1
+    assert cli("list", "-a").stdout.count("hook on") == 2
 
 
 def test_a_hook_that_hangs_delays_nothing(cli: Cli) -> None:

@@ -53,7 +53,7 @@ def unit(cli: Cli, name: str = "jobq") -> Path:
 @LINUX
 def test_a_service_is_installed_shown_and_removed(cli: Cli, manager: Path) -> None:
     assert "nothing changed: jobq is no service" in cli("service", "remove").stderr
-    assert cli("service", code=1).stdout == "jobq: inactive\n"
+    assert cli("service", code=1).stdout == "jobq: not installed\n"
     told = cli("service", "install", "-j", "3", "-q", "gpu").stderr
     assert f"the service jobq runs a worker: {unit(cli)}" in told
     assert "'loginctl enable-linger' lets it run from boot on" in told
@@ -83,6 +83,7 @@ def test_what_can_not_be_installed_is_said(cli: Cli, manager: Path) -> None:
     assert "can't be the name of a service" in cli("service", "install", "--name", "a/b", code=2).stderr
     told = cli("service", "install", "--name", "broken", code=1).stderr
     assert "Failed to connect to bus" in told
+    assert not unit(cli, "broken").exists()
     assert "hint: log in as this user" in told
     cli.env["PATH"] = "/nonexistent"
     told = cli("service", "install", code=1).stderr

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq.errors import Refused, UsageError
-from jobq.settings.editing import with_value
+from jobq.settings.editing import with_value, without
 from jobq.settings.keys import ROWS, SECTIONS, setting
 from jobq.settings.levels import values_of
 from jobq.settings.toml import line_of, plain, read
@@ -84,7 +84,7 @@ def test_a_change_sets_one_value_and_nothing_else(before: str, name: str, text: 
     assert values_of(after, "") == {**values_of(before, ""), name: value}
     assert after.count("#") == before.count("#") - (name == "retries" and "mine" in before)
     assert with_value(after, row, value) == after
-    gone = with_value(after, row, None)
+    gone = without(after, name)
     assert values_of(gone, "") == {key: found for key, found in values_of(before, "").items() if key != name}
 
 
