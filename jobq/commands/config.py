@@ -11,7 +11,7 @@ from jobq.commands.common import Json
 from jobq.errors import Refused, UsageError
 from jobq.options.job_file import PROBLEM
 from jobq.settings.editing import changing, example, path_to_edit, text_of, with_value, without, write
-from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, setting
+from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting, setting
 from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
 from jobq.settings.stores import store_and_source
 from jobq.settings.toml import read
@@ -34,8 +34,7 @@ def config(*, json: Json = False) -> None:
     """
     found = levels()
     if json:
-        rows = [{"name": row.name, "value": of(found, row.name)[0], "source": of(found, row.name)[1]} for row in ROWS]
-        out(envelope(settings=[{**line, "value": _as_json(line)} for line in rows]))
+        out(envelope(settings=[described(found, row) for row in ROWS]))
         return
     width = max(len(row.name) for row in ROWS)
     for row in ROWS:
@@ -46,8 +45,10 @@ def config(*, json: Json = False) -> None:
         info(f"{safe(path)} is not read: {why}")
 
 
-def _as_json(line: dict[str, object]) -> object:
-    return setting(str(line["name"])).option.as_json(line["value"])
+def described(found: list[Level], row: Setting) -> dict[str, object]:
+    """Return a setting as JSON has it."""
+    value, source = of(found, row.name)
+    return {"name": row.name, "value": row.option.as_json(value), "source": source}
 
 
 def of(found: list[Level], name: str) -> tuple[object, str]:

@@ -49,6 +49,10 @@ class Lifetime(Duration):
         """Return the text that is parsed so."""
         return FOREVER if value >= LONGEST else exact(value)
 
+    def as_json(self, value: float) -> float | None:
+        """Return the seconds, None for ever."""
+        return None if value >= LONGEST else value
+
 
 class Setting:
     """One row. `in_project`: the file of a project may set it, too."""

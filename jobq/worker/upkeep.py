@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from jobq import clock
-from jobq.errors import JobqError
+from jobq.errors import JobqError, SyncFailed
 from jobq.moment import Moment
 from jobq.store import cleaning, compaction, retention
 from jobq.store.retention import Retention
@@ -28,6 +28,7 @@ class Upkeep:
         self._read_retention = keep
         self._keep = Retention(seconds=float("inf"))  # nothing is removed as long as the settings can't be read
         self._thinned_at = float("-inf")
+        self._sync_failed: SyncFailed | None = None
         self._thread: threading.Thread | None = None
         self._not_before = float("-inf")
         self._checked_at = float("-inf")
@@ -35,6 +36,8 @@ class Upkeep:
 
     def look(self, now: Moment, *, idle: bool) -> None:
         """Begin a compaction if it is time. Raises NotSaved, LockTimeout, SyncFailed as `Store.read_settled` does."""
+        if self._sync_failed is not None:
+            raise self._sync_failed  # of the thread: the worker ends, as after one of its own
         if (self._thread is not None and self._thread.is_alive()) or now.boot < self._not_before:
             return
         by_age = self._is_check_due(now, idle=idle) and self._is_due_by_age(now)
@@ -91,6 +94,8 @@ class Upkeep:
         self._thinned_at = now.boot
         try:
             cleaning.thin_out(store or Store(self._store.path), self._keep, now.wall)
+        except SyncFailed as e:
+            self._sync_failed = e
         except (JobqError, OSError):
             pass  # the next check tries again
 
