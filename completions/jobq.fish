@@ -155,6 +155,7 @@ complete -c jobq -n '__fish_seen_subcommand_from worker' -l pid -x -d 'Which wor
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l hand-back -d 'Stop its jobs after their time, and hand them back, as TERM does'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l wait -s w -d 'Return when it is gone'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l tail -x -d 'Print only the last N lines'
+complete -c jobq -n '__fish_seen_subcommand_from worker' -l follow -s f -d 'Print what follows, until ^C'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -l json -d 'Print JSON'
 complete -c jobq -n '__fish_seen_subcommand_from worker' -a 'stop log list'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a service -d 'Show whether a worker runs as a service'

@@ -8,7 +8,7 @@ import typer
 
 from jobq.commands.common import Json, queue_of
 from jobq.views.console import info
-from jobq.views.logs import Printer, print_log
+from jobq.views.logs import Printer, follow_file, print_log
 from jobq.views.text import safe
 from jobq.views.workers import print_workers
 
@@ -50,12 +50,16 @@ def log(
     context: typer.Context,
     *,
     tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Print only the last N lines.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what follows, until ^C.")] = False,
 ) -> None:
     """Print what workers in the background have printed.
 
-    Examples: jobq worker log; jobq worker log --tail 20
+    Examples: jobq worker log; jobq worker log -f --tail 20
     """
     queue, printer = queue_of(context), Printer()
+    if follow:
+        follow_file(queue.workers.log_path(), printer, tail)
+        return
     if tail is None:
         print_log(queue.workers.log_path(older=True), printer, None)
     print_log(queue.workers.log_path(), printer, tail)

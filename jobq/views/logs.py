@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 from jobq.api import Queue
@@ -16,6 +17,7 @@ from jobq.views.text import size
 
 LogPath = Callable[[int, int], str]  # of a job and an attempt
 BLOCK = 1 << 16
+POLL = 0.2  # seconds between two looks at a file that many processes write
 MOST_TAIL = 1 << 20  # bytes that --tail shows at most on a terminal: a line may have gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
 TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # reset colours and character sets, show the cursor
@@ -193,6 +195,13 @@ class Tail:
         """Return True if the log exists."""
         return os.path.exists(self._path)
 
+    def was_replaced(self) -> bool:
+        """Return True if another file is at the path by now."""
+        try:
+            return self._fd >= 0 and not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
     def pump(self, printer: Printer, most: int | None = None) -> bool:
         """Print new output, or about `most` bytes of it. Return True if there was any."""
         if self._fd < 0:
@@ -220,6 +229,19 @@ class Tail:
         """Release the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
+
+
+def follow_file(path: str, printer: Printer, tail: int | None) -> None:
+    """Print a file of many processes, as it grows and is begun anew, until the reader has gone or a signal ends it."""
+    log = Tail(path, tail)
+    while not stdout_closed():
+        if log.pump(printer):
+            continue
+        if log.was_replaced():
+            log.close()
+            log = Tail(path)
+            continue
+        time.sleep(POLL)
 
 
 def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> Job:

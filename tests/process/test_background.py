@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +154,21 @@ def test_it_keeps_no_lock_and_no_pipe_of_its_caller(cli: Cli) -> None:
     words = f"({sys.executable} -m jobq worker --detach 3>&1 >/dev/null 2>&1) | cat"
     subprocess.run(["bash", "-c", words], env=cli.env, check=True, timeout=30)
     assert len(cli.queue.workers.all()) == 1
+
+
+def test_its_log_is_followed_into_the_next_file(cli: Cli) -> None:
+    cli("worker", "--detach", "-j", "1")
+    follower = cli.start("worker", "log", "-f")
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(follower.stdout or []), daemon=True)
+    reader.start()
+    cli.queue.wait(cli.id("true"), timeout=30)
+    wait_until(lambda: any("job 1 succeeded" in line for line in list(lines)))
+    path = cli.store / worker_log.NAME
+    path.rename(cli.store / worker_log.OLDER)
+    path.write_text("the next file\n")
+    path.chmod(0o600)
+    wait_until(lambda: "the next file\n" in list(lines))
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(30) == -signal.SIGINT
+    reader.join(30)
