@@ -25,8 +25,8 @@ RANDOM = random.SystemRandom()
 
 
 def frees(job: Job, state: StoreState) -> bool:
-    """Return True if jobs may start that could not as long as this one, which has ended now, was running."""
-    shares = job.spec.locks or job.spec.needs or job.spec.queue in state.limits
+    """Return True if jobs may start that could not before this one ended: others that waited for it, or its hooks."""
+    shares = job.spec.locks or job.spec.needs or job.spec.queue in state.limits or has_hooks(job.spec)
     return bool(shares) or any(True for _ in state.dependents.of(job.id))
 
 
@@ -89,7 +89,7 @@ class Turn:
         with context.store.transaction(now.wall, notify=False) as changes:
             for end in ended:
                 if (job := self._ended_job(changes.state, end, now)) is not None:
-                    others_may_start |= frees(job, changes.state) or has_hooks(job.spec)
+                    others_may_start |= frees(job, changes.state)
                     changes.put(job)
                     moved.append(job)
             free = self._claiming.free(changes.state, context.runner.busy)

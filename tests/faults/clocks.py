@@ -244,5 +244,5 @@ SEEDS = [
     Seed(harness="clock-wrong-retry", fault="after a reboot a retry waits for the wall clock", file="moment.py", old="            wall = min(wall, longest - now.boot)  # it was decided before this boot\n        return wall if wall <= possible else 0.0\n", new="            pass\n        return wall\n", caught_by="clock-wrong-retry"),
     Seed(harness="clock-wrong-retry", fault="after a reboot an impossible wait is not ignored", file="moment.py", old="wall = min(wall, longest - now.boot)", new="pass", caught_by="tests/rules/test_lifecycle.py"),
     Seed(harness="clock-wrong-retry", fault="any boot clock is trusted", file="moment.py", old="if same_boot and boot <= possible:", new="if same_boot:", caught_by="clock-wrong-retry"),
-    Seed(harness="days-pass-retention", fault="nothing is removed as long as no compaction is due", file="worker/upkeep.py", old=" or (check and self._is_due_by_age(now))", new="", caught_by="days-pass-retention"),
+    Seed(harness="days-pass-retention", fault="nothing is removed as long as no compaction is due", file="worker/upkeep.py", old="if by_age or compaction", new="if compaction", caught_by="days-pass-retention"),
 ]  # fmt: skip
