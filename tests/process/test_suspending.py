@@ -82,10 +82,11 @@ def test_only_the_paused_queue_is_stopped(cli: Cli) -> None:
     cli.id("-q", "night", TICKS)
     wait_until((cli.cwd / "pids").exists)
     other = cli.id("while ! [ -e go ]; do sleep 0.02; done")
-    cli("pause", "night", "--running", "--for", "1s")
+    cli("pause", "night", "--running")
     wait_until(lambda: states_of(cli) == ["T"])
     (cli.cwd / "go").touch()
     assert cli.queue.wait(other, timeout=30).state is State.SUCCEEDED
+    cli("pause", "night", "--running", "--for", "1s")
     wait_until(lambda: "T" not in states_of(cli))  # the pause has ended by itself
     cli("cancel", "1")
 
