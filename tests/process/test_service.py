@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -174,7 +175,10 @@ def test_pid_1_of_a_container_hands_back_whatever_asks_it_to_stop(cli: Cli, numb
 
 
 def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended meanwhile
 
 
 def test_a_group_kill_as_of_a_service_manager_hands_back(cli: Cli) -> None:
@@ -183,10 +187,11 @@ def test_a_group_kill_as_of_a_service_manager_hands_back(cli: Cli) -> None:
     worker = cli.worker("--stop-after", "200ms")
     wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
     everything = {worker.pid}
-    while (more := {child for pid in everything for child in children(pid)} | everything) != everything:
-        everything = more
+    for _ in range(4):  # worker, supervisor, shell, sleep
+        everything |= {child for pid in everything for child in children(pid)}
     for pid in everything:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # the loop of the job starts one process after the other
+            os.kill(pid, signal.SIGTERM)
     assert worker.wait(30) == 0
     job = wait_until(lambda: job if (job := cli.queue.job(job_id)).state is not State.RUNNING else None)
     assert (job.state, job.retries_used) == (State.QUEUED, 0)

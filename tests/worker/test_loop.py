@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from jobq.moment import Moment
 from jobq.queues import Pause, QueueSettings
 from jobq.rules import lifecycle
 from jobq.store import compaction
-from jobq.store.format import FORMAT, LIMITS
+from jobq.store.format import FORMAT, HOOKS, LIMITS
 from jobq.store.store import Store
 from jobq.store.tables import SetQueue
 from jobq.store.transaction import Add
@@ -278,3 +279,17 @@ def test_a_job_of_several_slots_is_passed_for_ten_minutes(store: Store) -> None:
     life.step()
     assert life.states() == {1: "succeeded", 2: "running", 3: "succeeded", 4: "queued", 5: "queued"}
     life.worker._context.registration.leave(remove=True)
+
+
+def test_a_hook_wakes_the_worker_that_has_added_it(store: Store) -> None:
+    """Nothing else does after the end of the only job: it would wait for the next look at something else."""
+    life = Life(store)
+    compaction.compact(store.path, life.now, least_format=HOOKS)
+    (first,) = life.add("true", on_finish="echo over")
+    life.step()
+    life.worker._context.registration.drain()
+    life.runner.end(first)
+    life.step()
+    assert select.select([life.worker._context.registration.wakeup_fd], [], [], 0)[0]
+    life.step()
+    assert [job.spec.queue for job in store.read().jobs.values() if job.state is State.RUNNING] == ["@hooks"]
