@@ -17,11 +17,12 @@ PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /p
 
 
 def states_of(cli: Cli) -> list[str]:
-    """The states of the processes that have noted their pids: T if stopped."""
-    return [
-        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        for pid in (cli.cwd / "pids").read_text().split()
-    ]
+    """The states of the processes that have noted their pids: T if stopped.
+
+    One that has just begun another waits for it in vfork(2), where it can't be stopped itself: D.
+    """
+    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (cli.cwd / "pids").read_text().split()]
+    return [stat.rpartition(")")[2].split()[0].replace("D", "T") for stat in stats]
 
 
 def size(cli: Cli, job_id: int = 1) -> int:
