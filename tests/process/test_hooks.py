@@ -271,9 +271,9 @@ def test_a_hook_has_the_directory_and_environment_of_its_job(cli: Cli) -> None:
 
 def test_a_hook_whose_environment_is_gone_stops_nothing(cli: Cli) -> None:
     """The end of the job is recorded all the same."""
-    job_id = cli.id("--on-finish", "true", "until [ -e go ]; do sleep 0.01; done")
+    job_id = cli.id("--on-finish", "true", "touch begun; until [ -e go ]; do sleep 0.01; done")
     cli.worker("-j", "2")
-    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    wait_until((cli.cwd / "begun").exists)
     for path in (cli.store / "env").iterdir():
         path.unlink()
     (cli.cwd / "go").touch()
@@ -285,8 +285,8 @@ def test_a_hook_whose_environment_is_gone_stops_nothing(cli: Cli) -> None:
 
 
 def test_the_hook_of_a_run_that_was_killed_is_run_by_the_next_worker(cli: Cli) -> None:
-    process = cli.start("run", "--retries", "0", "--on-failure", "echo $JOBQ_JOB_ID >> log", "sleep 50")
-    wait_until(lambda: any(job.state is State.RUNNING for job in cli.queue.jobs()))
+    process = cli.start("run", "--retries", "0", "--on-failure", "echo $JOBQ_JOB_ID >> log", "touch begun; sleep 50")
+    wait_until((cli.cwd / "begun").exists)
     process.kill()
     process.wait()
     drain(cli, code=None)
