@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -172,14 +171,11 @@ def check_second_word(words: Sequence[str]) -> None:
     rest = words[2:] if words[:1] == ["--store"] else words
     if len(rest) < 2 or rest[0] not in GROUPS or rest[1].startswith("-"):
         return
+    from difflib import get_close_matches  # noqa: PLC0415
+
     names = [name for name in MODULES if name.startswith(f"{rest[0]} ")]
-    seconds = [name.split()[1] for name in names]
-    near = get_close_matches(rest[1], seconds, 1, 0.5)
-    hint = (
-        f"did you mean {rest[0]} {near[0]}?"
-        if near
-        else f"there are: {', '.join(f'{rest[0]} {one}' for one in seconds)}"
-    )
+    near = get_close_matches(f"{rest[0]} {rest[1]}", names, 1, 0.75)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
     raise UsageError(f"'{rest[0]} {rest[1]}' is no command", hint)
 
 

@@ -11,6 +11,7 @@ Output is not in it. Environments hold secrets, and so does an export.
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -33,15 +34,17 @@ from jobq.store.format import FORMAT
 from jobq.store.journal import parse_object
 from jobq.store.records import ID, MISFITS, job_record, read_job, why
 from jobq.store.schedules import read_schedule, schedule_record
+from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.tables import queue_record, read_kept, read_queue, read_resources
+from jobq.store.transaction import Archive, Transaction
 
 VERSION = 1
 WHY = "it ran when it was exported"
 
 
 class Imported(NamedTuple):
-    """What an import has made, and which of the jobs ran when they were exported, as they are now."""
+    """The result of an import: numbers, and the jobs that ran when they were exported, as they are now."""
 
     jobs: int
     schedules: int
@@ -79,9 +82,14 @@ class Copies:
         state = store.read()
         tables = Tables.of(state)
         jobs = [*store.finished_jobs(), *state.unfinished()]
-        form = store.header.format if store.header else FORMAT
-        head = {"jobq": "export", "version": VERSION, "format": form, "host": making.host(), "at": clock.now().wall}
-        yield _line({**head, "next_id": state.next_id})
+        yield _line({
+            "jobq": "export",
+            "version": VERSION,
+            "format": store.header.format if store.header else FORMAT,
+            "host": os.uname().nodename,
+            "at": clock.now().wall,
+            "next_id": state.next_id,
+        })  # fmt: skip
         named = {job.spec.env for job in jobs} | {schedule.spec.env for schedule in tables.schedules}
         for digest in sorted(named):
             try:
@@ -114,16 +122,27 @@ class Copies:
             if store.save_environment(variables) != digest:
                 raise Refused(f"the environment {digest[:12]} was changed after the export", "export once more")
         tables = Tables(found.queues, found.resources, found.keys, found.schedules)
-        making.fill(store, list(found.jobs.values()), tables, found.header["next_id"], now)
         ran = [job.id for job in found.jobs.values() if job.state is State.RUNNING]
-        with store.transaction(now.wall) as changes:
-            for job_id in ran:  # with all that follows from it, as in any other store
-                changes.put(_stopped(changes.jobs[job_id], now))
-        return Imported(len(found.jobs), len(found.schedules), [changes.jobs[job_id] for job_id in ran])
+        state = _with_nothing_running(found, now)
+        making.fill(store, list(state.jobs.values()), tables, state.next_id, now)
+        return Imported(len(found.jobs), len(found.schedules), [state.jobs[job_id] for job_id in ran])
 
 
 def _line(record: Record) -> str:
     return json.dumps(record, separators=(",", ":"))
+
+
+def _with_nothing_running(found: Contents, now: Moment) -> StoreState:
+    """Return the jobs as they are once none runs any more, with all that follows from that, as in any store."""
+    state = StoreState()
+    state.next_id = found.header["next_id"]
+    for job in found.jobs.values():
+        state.put(job, 0)
+    changes = Transaction(state, now.wall, FORMAT, Archive(lambda _digest: None, lambda _ids: {}, []))
+    for job in found.jobs.values():
+        if job.state is State.RUNNING:
+            changes.put(_stopped(job, now))
+    return state
 
 
 def _stopped(job: Job, now: Moment) -> Job:

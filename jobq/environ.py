@@ -1,4 +1,4 @@
-"""What the environment says: the person's directories, the Python for calls, and the variables that a job captures."""
+"""The environment: the person's directories, the Python for calls, and the variables that a job captures."""
 
 from __future__ import annotations
 

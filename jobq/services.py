@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from jobq.environ import full_path, home, user, variable
 from jobq.errors import NotSaved, Refused
+from jobq.settings.editing import changing, write
 from jobq.system import LINUX, utf8
 
 STOP_TIME = 120  # seconds, more than the usual --stop-after and the grace of a job
@@ -139,7 +140,8 @@ class Manager:
         """Describe the service to the manager, and start it, now and with each session. Raises Refused, NotSaved."""
         check_ours(service)
         was_there = os.path.lexists(service.path)
-        write(service.path, service.text())
+        with changing(service.path):
+            write(service.path, utf8(service.text()))
         try:
             if LINUX:
                 self._call("daemon-reload")
@@ -204,15 +206,3 @@ def check_ours(service: Service) -> None:
         raise Refused(f"{service.path}: {e.strerror}") from None
     if not ours:
         raise Refused(f"{service.path} is not of jobq", "give another name with --name")
-
-
-def write(path: str, text: str) -> None:
-    """Write the description of a service, all or nothing. Raises NotSaved."""
-    temp = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temp, "w", encoding="utf-8", errors="surrogateescape") as f:
-            f.write(utf8(text))
-        os.rename(temp, path)
-    except OSError as e:
-        raise NotSaved(path, e) from None

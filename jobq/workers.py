@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobq.errors import Refused
 from jobq.rules.serving import LiveWorker
-from jobq.settings.levels import value
+from jobq.settings.levels import values
 from jobq.store import presence, worker_log
 from jobq.store.retention import Retention
 from jobq.store.store import Store
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def retention() -> Retention:
     """Return what the settings keep of finished jobs. Raises UsageError."""
-    return Retention(value("keep"), value("keep_jobs"), value("keep_logs"))
+    return Retention(*values("keep", "keep_jobs", "keep_logs"))
 
 
 class Workers:
@@ -30,7 +30,7 @@ class Workers:
         """Return a worker, with the settings of `worker.loop.Worker`, and those of the person for retention."""
         from jobq.worker.loop import Worker  # noqa: PLC0415  # the code that runs jobs
 
-        return Worker(self._store, **{"keep": retention, "idle_hook": lambda: value("queue_idle"), **settings})
+        return Worker(self._store, **{"keep": retention, "idle_hook": lambda: values("queue_idle")[0], **settings})
 
     def all(self) -> list[LiveWorker]:
         """Return them, and what each serves."""

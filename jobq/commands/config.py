@@ -10,7 +10,7 @@ from jobq.commands import editor
 from jobq.commands.common import Json
 from jobq.errors import Refused, UsageError
 from jobq.options.job_file import PROBLEM
-from jobq.settings.editing import changing, example, path_to_edit, text_of, with_value, without, write
+from jobq.settings.editing import changing, example, path_to_edit, text_to_edit, with_value, without, write
 from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting, setting
 from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
 from jobq.settings.stores import store_and_source
@@ -89,7 +89,7 @@ def set_(
     path = path_to_edit(in_project=project)
     taken = row.parse(value)
     with changing(path):
-        text = text_of(path)
+        text = text_to_edit(path, in_project=project)
         values_of(text, path, in_project=project)
         write(path, with_value(text, row, taken))
     info(f"{name} = {row.shown(taken)} in {safe(path)}")
@@ -109,7 +109,7 @@ def unset(name: Name, *, project: Project = False) -> None:
     """
     path = path_to_edit(in_project=project)
     with changing(path):
-        text = text_of(path)
+        text = text_to_edit(path, in_project=project)
         try:
             is_set = name in read(text, SECTIONS)
         except ValueError as e:
@@ -137,7 +137,7 @@ def edit(*, project: Project = False) -> None:
     path = path_to_edit(in_project=project)
     if not editor.is_possible():
         raise UsageError("there is no terminal for an editor", f"edit {path}, or use 'jobq config set'")
-    body = begun = text_of(path) or example(in_project=project)
+    body = begun = text_to_edit(path, in_project=project) or example(in_project=project)
     told = ""
     for _ in range(TRIES):
         after = editor.edited(told + body, ".toml")

@@ -15,7 +15,7 @@ from jobq.errors import Refused, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import State
 from jobq.options.values import parse_name
-from jobq.settings.levels import value
+from jobq.settings.levels import values
 from jobq.views.console import info, is_terminal, out
 from jobq.views.text import command_line
 from jobq.views.watch import Lines, Screen
@@ -72,14 +72,13 @@ def worker(  # noqa: PLR0917  # an option a parameter
     if detach:
         close_inherited()  # before the store is opened
     queue = queue_of(context)
+    usual_slots, usual_time, usual_end = values("worker.jobs", "worker.stop_after", "worker.on_stop")
     settings: dict[str, Any] = {
-        "slots": slots or value("worker.jobs") or usable_cpus(),
+        "slots": slots or usual_slots or usable_cpus(),
         "queues": [value_of("--queue", parse_name, name) for name in queues] if queues else None,
         "drain": drain,
-        "stop_after": value("worker.stop_after")
-        if stop_after is None
-        else value_of("--stop-after", duration, stop_after),
-        "on_stop": policy_of(on_stop or value("worker.on_stop")),
+        "stop_after": usual_time if stop_after is None else value_of("--stop-after", duration, stop_after),
+        "on_stop": policy_of(on_stop or usual_end),
     }
     parting = Parting(queue.workers.open_log()) if detach else None
     if parting is not None and parting.pid:

@@ -6,7 +6,6 @@ survives what kills the worker. Hooks take no slot and wait for none: the queue 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -47,8 +46,8 @@ def has_hooks(spec: Spec) -> bool:
     return bool(spec.on_success or spec.on_failure or spec.on_finish or spec.notify or spec.ping)
 
 
-def hooks_of(before: Job, after: Job, script: str) -> Iterator[Hook]:
-    """Yield the hooks of a move; `script`: the path of SCRIPT."""
+def hooks_of(before: Job, after: Job, presets: tuple[str, ...]) -> Iterator[Hook]:
+    """Yield the hooks of a move; `presets`: the words that run SCRIPT."""
     event = _event(before, after)
     if not event:
         return
@@ -56,9 +55,9 @@ def hooks_of(before: Job, after: Job, script: str) -> Iterator[Hook]:
     lines: list[Command | None] = []
     if event != "start":
         lines += [spec.on_success if event == "success" else None, spec.on_failure if event == "failure" else None]
-        lines += [spec.on_finish, (sys.executable, "-I", script, "notify") if spec.notify else None]
+        lines += [spec.on_finish, (*presets, "notify") if spec.notify else None]
     if spec.ping:
-        lines.append((sys.executable, "-I", script, "ping", spec.ping))
+        lines.append((*presets, "ping", spec.ping))
     for command in lines:
         if command is not None:
             yield Hook(_spec_of(after, event), command)

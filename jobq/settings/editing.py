@@ -11,7 +11,7 @@ from typing import Any
 from jobq.environ import config_file
 from jobq.errors import NotSaved, Refused, UsageError
 from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting
-from jobq.settings.levels import project_file
+from jobq.settings.levels import project_file, text_of, why_ignored
 from jobq.settings.search import PROJECT_FILE
 from jobq.settings.toml import line_of, read
 from jobq.system import hold
@@ -29,15 +29,13 @@ def path_to_edit(*, in_project: bool) -> str:
     return path
 
 
-def text_of(path: str) -> str:
-    """Return the text of a file, "" if there is none. Raises UsageError."""
-    try:
-        with open(path, encoding="utf-8", newline="") as f:
-            return f.read()
-    except FileNotFoundError:
+def text_to_edit(path: str, *, in_project: bool) -> str:
+    """Return the text of a file, "" if there is none. Raises UsageError, also for a file that is not read."""
+    if not os.path.lexists(path):
         return ""
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{path}: {getattr(e, 'strerror', None) or 'it is not UTF-8'}") from None
+    if in_project and (why := why_ignored(path)):
+        raise UsageError(f"{path} is not read: {why}", "remove it, or make it a file of yours")
+    return text_of(path, in_project=in_project)
 
 
 def with_value(text: str, row: Setting, value: Any) -> str:
@@ -121,7 +119,7 @@ def changing(path: str) -> Iterator[None]:
 
 
 def write(path: str, text: str) -> None:
-    """Write a file of settings, all or nothing; a link stays, and its target changes. Raises NotSaved."""
+    """Write a file of the person, all or nothing; a link stays, and its target changes. Raises NotSaved."""
     target = os.path.realpath(path)
     temp = f"{target}.{os.getpid()}"
     try:
@@ -131,7 +129,7 @@ def write(path: str, text: str) -> None:
             mode = 0o644 if os.path.basename(path) == PROJECT_FILE else 0o600
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            with open(fd, "w", encoding="utf-8", newline="") as f:
+            with open(fd, "w", encoding="utf-8", errors="surrogateescape", newline="") as f:
                 f.write(text)
                 f.flush()
                 os.fsync(f.fileno())

@@ -1,7 +1,7 @@
 """The levels of settings: the environment, the project's file, the person's file. The first that has a value counts.
 
-Flags go before all of them, and what no level sets is built in (`settings.keys`). A file that another user could have
-written is not read: it would start that user's commands.
+Flags go before all of them, and what no level sets is built in (`settings.keys`). No file that another user could have
+written counts, as it would start that user's commands: that of a project is not read, that of the person is refused.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def persons_store() -> tuple[str, str]:
     Mistakes elsewhere in it are left to those who need more of it. Raises UsageError.
     """
     path = config_file() or ""
-    text = _text_of(path)
+    text = text_of(path)
     try:
         value = read(text, SECTIONS).get("store")
     except (ValueError, RecursionError) as e:
@@ -107,11 +107,11 @@ def why_ignored(path: str) -> str:
 
 def file_level(path: str, *, in_project: bool = False) -> Level:
     """Return the settings of a file. Raises UsageError that names the file, the line, and the nearest right name."""
-    text = _text_of(path, in_project=in_project)
+    text = text_of(path, in_project=in_project)
     return Level(path, values_of(text, path, in_project=in_project), text)
 
 
-def _text_of(path: str, *, in_project: bool = False) -> str:
+def text_of(path: str, *, in_project: bool = False) -> str:
     """Return the text of a file. Raises UsageError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if in_project else 0))
@@ -155,17 +155,20 @@ def values_of(text: str, path: str, *, in_project: bool = False) -> dict[str, An
     return values
 
 
-def value(name: str) -> Any:
-    """Return the value of a setting that is no option of a job. Raises UsageError."""
-    for level in levels():
-        if name in level.values:
-            return level.values[name]
-    return SETTINGS[name].option.default
+def given() -> dict[str, Any]:
+    """Return what is set on any level, by name. Raises UsageError."""
+    found: dict[str, Any] = {}
+    for level in reversed(levels()):
+        found |= level.values
+    return found
+
+
+def values(*names: str) -> list[Any]:
+    """Return the values of these settings, built-in ones included. Raises UsageError."""
+    found = given()
+    return [found.get(name, SETTINGS[name].option.default) for name in names]
 
 
 def job_defaults() -> dict[str, Any]:
     """Return the options that all jobs get which do not ask for others. Raises UsageError."""
-    defaults: dict[str, Any] = {}
-    for level in reversed(levels()):
-        defaults |= {name: found for name, found in level.values.items() if SETTINGS[name].of_job}
-    return defaults
+    return {name: value for name, value in given().items() if SETTINGS[name].of_job}

@@ -51,19 +51,19 @@ def strange_store() -> str | None:
     if variable("JOBQ_STORE"):
         return None
     path = next(upwards(PROJECT_STORE), None)
-    return path if path is not None and uuid_of(path) and not is_own(path) else None
+    return path if path is not None and not is_own(path) and uuid_of(path) else None
 
 
 def is_own(path: str) -> bool:
     """Return True if this person has made the store at `path`, or has accepted it."""
     uuid = "" if os.path.islink(path) else uuid_of(path)
-    return bool(uuid) and (uuid, os.path.realpath(path)) in _known()
+    return bool(uuid) and (uuid, os.path.realpath(path)) in _lines()
 
 
 def was_own(path: str) -> bool:
     """Return True if this person has made the store, wherever it was then."""
     uuid = uuid_of(path)
-    return any(uuid == known for known, _ in _known())
+    return any(uuid == known for known, _ in _lines())
 
 
 def uuid_of(path: str) -> str:
@@ -104,10 +104,6 @@ def note(path: str) -> None:
 
 def _notes() -> str:
     return f"{default_store()}-projects"
-
-
-def _known() -> set[tuple[str, str]]:
-    return set(_lines())
 
 
 def _lines() -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from jobq.options.values import WORD_CHARACTERS
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from typing import Any
 
 LONGEST_NUMBER = 18  # digits
@@ -22,8 +22,13 @@ def read(text: str, sections: Collection[str]) -> dict[str, Any]:
         return found
     import tomllib  # noqa: PLC0415
 
-    found = {}
-    for name, value in tomllib.loads(text).items():
+    return flat(tomllib.loads(text), sections)
+
+
+def flat(document: Mapping[str, Any], sections: Collection[str]) -> dict[str, Any]:
+    """Return the values of a document by their names."""
+    found: dict[str, Any] = {}
+    for name, value in document.items():
         if name in sections and isinstance(value, dict):
             found |= {f"{name}.{key}": inner for key, inner in value.items()}
         else:

@@ -87,20 +87,27 @@ class Archive:
         `seen`: jobs that are in the journal, or were removed.
         """
         found: list[int] = []
+        for job_id, place, line in self._latest(seen):
+            if not REMOVED.match(line):
+                if most <= 0 and not self._is_open_failure(place, line):
+                    found.append(job_id)
+                most -= HOOK not in line
+        return found
+
+    def _latest(self, seen: set[int]) -> Iterator[tuple[int, Place, bytes]]:
+        """Yield the last line of each job, the newest first, and its place. It passes over `seen`, and adds to it."""
         for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
                 number = ID.match(line)
-                if number is None or int(number[1]) in seen:
-                    continue
-                seen.add(int(number[1]))
-                if REMOVED.match(line):
-                    continue
-                if most <= 0 and not (
-                    FAILED in line and self._job(day, offset, self._decode(day, offset, line)).is_open_failure
-                ):
-                    found.append(int(number[1]))
-                most -= HOOK not in line
-        return found
+                if number is not None and int(number[1]) not in seen:
+                    seen.add(int(number[1]))
+                    yield int(number[1]), Place(int(number[1]), day, offset), line
+
+    def _is_open_failure(self, place: Place, line: bytes) -> bool:
+        """Return True if the line is one of an open failure. Raises StoreDamaged."""
+        if FAILED not in line:
+            return False
+        return self._job(place.day, place.offset, self._decode(place.day, place.offset, line)).is_open_failure
 
     def environments(self, removed: Collection[int] = ()) -> set[str]:
         """Return the digests of the environments that finished jobs name, except removed jobs."""
@@ -139,16 +146,7 @@ class Archive:
 
     def open_failures(self, besides: Collection[int]) -> Failures:
         """Return the open failures here, except the jobs in `besides`; this reads every file once."""
-        seen = set(besides)
-        places = []
-        for day in sorted(self.sizes, reverse=True):
-            for offset, line in self.lines(day):
-                number = ID.match(line)
-                if number is None or int(number[1]) in seen:
-                    continue
-                seen.add(int(number[1]))
-                if FAILED in line and self._job(day, offset, self._decode(day, offset, line)).is_open_failure:
-                    places.append(Place(int(number[1]), day, offset))
+        places = [place for _, place, line in self._latest(set(besides)) if self._is_open_failure(place, line)]
         return Failures(len(places), tuple(reversed(places[:LAST])))
 
     def at(self, place: Place) -> Job | None:

@@ -18,11 +18,6 @@ from jobq.store.state import Later
 from jobq.store.store import Store
 
 
-def host() -> str:
-    """Return the name of this machine."""
-    return os.uname().nodename
-
-
 def fill(store: Store, jobs: Sequence[Job], tables: Tables, next_id: int, now: Moment) -> None:
     """Put these jobs and tables into a store that has none, all or nothing. Raises Refused if it has some, NotSaved."""
     root = store.root

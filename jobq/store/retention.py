@@ -34,7 +34,7 @@ KEEP = 7 * DAY  # seconds, if the settings say nothing else
 
 
 class Retention(NamedTuple):
-    """How much is kept of finished jobs: for how many seconds, how many of them, how many bytes of output."""
+    """The limits of what is kept of finished jobs: for how many seconds, how many of them, how many bytes of output."""
 
     seconds: float = KEEP
     jobs: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from jobq.store.schedules import SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.writer import transaction_lines
 
-HOOK_SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), SCRIPT)
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PRESETS = (sys.executable, "-I", f"{PACKAGE}/{SCRIPT}")  # with no module of the person's on the path
 
 
 class Add(NamedTuple):
@@ -74,6 +76,7 @@ class Transaction:
         self._seq = state.seq + 1
         self._ops: list[tuple[Record, int]] = []
         self.followed: list[Job] = []  # that changed because others did: skipped, or waiting again
+        self.hooks: list[int] = []  # that were added
         self._found: dict[int, Job] = {}  # jobs that have left the journal
         self._looked_up: set[int] = set()
 
@@ -177,14 +180,14 @@ class Transaction:
 
     def _add_hooks(self, before: Job, after: Job) -> None:
         """Add the hooks of a move; none if the job's environment is gone: its end has to be recorded all the same."""
-        hooks = list(hooks_of(before, after, HOOK_SCRIPT))
+        hooks = list(hooks_of(before, after, PRESETS))
         try:
             if hooks:
                 self._archive.require_environment(after.spec.env)
         except EnvironmentGone:
             return
         for hook in hooks:
-            self.add(Add(hook.spec, [hook.command]))
+            self.hooks.extend(self.add(Add(hook.spec, [hook.command])))
 
     def add(self, new: Add) -> range:
         """Add jobs; return their ids."""

@@ -67,7 +67,7 @@ class IdleHook:
 
 
 def is_at_work(state: StoreState) -> bool:
-    """Return True if a job other than a hook runs or is ready, as far as can be seen without a look at each."""
+    """Return True if a job other than a hook runs; without a look at each job, as every turn asks."""
     return any(count and queue != HOOKS for queue, count in state.waiting.running.items())
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells the service manager that has started it: sd_notify(3), over the socket that it names."""
+"""The service manager that has started a worker is told of its start and end: sd_notify(3), over its socket."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from jobq.errors import NotSaved, PythonGone, StoreError, StoreForbidden
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import lifecycle
-from jobq.rules.hooks import has_hooks
 from jobq.store import presence
 from jobq.store.state import StoreState
 from jobq.worker.cancels import Cancels
@@ -25,8 +24,8 @@ RANDOM = random.SystemRandom()
 
 
 def frees(job: Job, state: StoreState) -> bool:
-    """Return True if jobs may start that could not before this one ended: others that waited for it, or its hooks."""
-    shares = job.spec.locks or job.spec.needs or job.spec.queue in state.limits or has_hooks(job.spec)
+    """Return True if jobs may start that could not before this one ended."""
+    shares = job.spec.locks or job.spec.needs or job.spec.queue in state.limits
     return bool(shares) or any(True for _ in state.dependents.of(job.id))
 
 
@@ -95,10 +94,9 @@ class Turn:
             free = self._claiming.free(changes.state, context.runner.busy)
             for handle, claim in self._claiming.claims(changes.state, handles, free, now):
                 changes.put(claim)
-                others_may_start |= has_hooks(claim.spec)
                 claimed.setdefault(handle, []).append(claim)
-        if others_may_start:
-            presence.notify(context.store.root)  # other workers, too: they wait for what this one has freed
+        if others_may_start or changes.hooks:
+            presence.notify(context.store.root)  # this worker and others: they wait for what was freed, or is new
         context.hindrance = ""
         traces = ((context.runner.trace(end.key), end.ending) for end in ended)
         self._started.recorded((trace, ending) for trace, ending in traces if trace is not None)

@@ -352,3 +352,12 @@ def test_second_words_that_are_near_are_named(cli: Cli) -> None:
     assert "did you mean worker.jobs?" in cli("config", "set", "jobs", "4", code=2).stderr
     told = cli("config", "set", "worker.retries", "4", code=2).stderr
     assert "retries is: write it above the line [worker]" in told
+
+
+def test_a_planted_link_is_not_written_through(cli: Cli, home: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine.toml"
+    target.write_text("retries = 1\n")
+    (cli.cwd / ".jobq.toml").symlink_to(target)
+    for words in (["set", "--project", "queue", "x"], ["unset", "--project", "retries"]):
+        assert "is not read: it is no plain file" in cli("config", *words, code=2).stderr
+    assert target.read_text() == "retries = 1\n"

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,3 +185,22 @@ def test_what_is_written_takes_the_place_of_files_alone(cli: Cli, tmp_path: Path
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o600
     assert not [name for name in os.listdir(tmp_path) if name.startswith(("folder.", "pipe.", "real.", "link."))]
+
+
+def test_an_import_has_one_moment(cli: Cli, other: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ran has stopped in the same step: nobody ever sees a job that runs under a worker of another machine."""
+    cli.worker("-j", "1")
+    job_id = cli.id("sleep 50")
+    wait_until(lambda: cli.queue.job(job_id).state is State.RUNNING)
+    text = cli("export").stdout
+    steps: list[State] = []
+    put = compaction.put_in_place
+
+    def seen(*args: Any) -> None:
+        put(*args)
+        steps.append(jobs(other)[job_id].state)
+
+    monkeypatch.setattr(compaction, "put_in_place", seen)
+    other.queue.copies.import_(text.encode().splitlines(keepends=True))
+    assert steps == [State.QUEUED]
+    cli("cancel", str(job_id))

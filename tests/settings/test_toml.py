@@ -12,7 +12,7 @@ from jobq.errors import Refused, UsageError
 from jobq.settings.editing import with_value, without
 from jobq.settings.keys import ROWS, SECTIONS, setting
 from jobq.settings.levels import values_of
-from jobq.settings.toml import line_of, plain, read
+from jobq.settings.toml import flat, line_of, plain, read
 
 KEYS = st.sampled_from(["retries", "queue", "worker", "jobs", "worker.jobs", "a b", "-", "é", ""])
 VALUES = st.sampled_from([
@@ -28,21 +28,11 @@ LINES = st.one_of(
 )
 
 
-def by_library(text: str) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in tomllib.loads(text).items():
-        if name in SECTIONS and isinstance(value, dict):
-            found |= {f"{name}.{key}": inner for key, inner in value.items()}
-        else:
-            found[name] = value
-    return found
-
-
 @given(st.lists(LINES, max_size=5).map("\n".join))
 def test_plain_lines_mean_what_the_library_says(text: str) -> None:
     found = plain(text, SECTIONS)
     if found is not None:
-        assert found == by_library(text)
+        assert found == flat(tomllib.loads(text), SECTIONS)
 
 
 def test_plain_lines_are_read_without_the_library() -> None:
