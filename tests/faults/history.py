@@ -32,12 +32,13 @@ from jobq.api import Queue
 from jobq.errors import JobqError
 from jobq.job import Outcome, State
 from jobq.rules.dependencies import WAITING
+from jobq.rules.hooks import is_hook
 from jobq.store import check, presence
 from tests.conftest import wait_until
 from tests.faults import strace
 from tests.faults.case import Bench, Figures, case, need_linux, need_tool
 from tests.faults.clients import PATIENCE, Client, clients
-from tests.faults.history_orders import Keeper, Wish, answer_of, wish
+from tests.faults.history_orders import NARROW, Keeper, Wish, answer_of, wish
 from tests.faults.history_rules import Add, Asked, Facts, Notes, broken
 from tests.faults.seed import Seed
 from tests.helpers.processes import is_alive
@@ -70,7 +71,9 @@ def drain(store: Path, facts: Facts, notes: Notes) -> None:
         second = last("worker", "--drain", kill_after=PATIENCE / 2)
     facts.seen += [f"the store could not be drained: {done}" for done in (first, second) if done.code not in {0, 1}]
     queue = Queue(str(store))
-    facts.jobs = {job.id: job for job in [*queue.jobs(), *queue.finished()]}
+    jobs = [*queue.jobs(), *queue.finished()]
+    facts.jobs = {job.id: job for job in jobs if not is_hook(job)}
+    facts.hooks = [job for job in jobs if is_hook(job)]
     facts.lines = notes.lines()
     facts.seen += check.problems(queue.store)
 
@@ -198,6 +201,8 @@ class Load:
         with clients(self.stores[0], sum(crowd.values())) as made, Crew() as crew:
             free = iter(made)
             self._in_order = crowd["keepers"] > 0
+            if self._in_order:
+                Queue(str(self.stores[0])).queues.set(NARROW, limit=1)
             workers = [next(free) for _ in range(crowd["workers"])]
             for worker in workers:
                 self.start_worker(worker)
@@ -274,7 +279,10 @@ class Load:
         return dice.uniform(0.05, 0.2)
 
     def keep(self, keeper: Keeper, queue: Queue, dice: random.Random) -> float:
-        """Hold or edit a waiting job, or one of the last jobs."""
+        """Pause a queue, or hold or edit a waiting job, or one of the last jobs."""
+        if dice.random() < 0.1:
+            keeper.pause(dice)
+            return 0.0
         waiting = [job.id for job in queue.jobs() if job.state in WAITING] if dice.random() < 0.9 else []
         if ids := waiting or self.ids[-10:]:
             (keeper.hold if dice.random() < 0.5 else keeper.edit)(dice.choice(ids), dice)

@@ -1,4 +1,4 @@
-"""Wishes about order in a history: jobs after others, keys, locks, holds and edits; and the rules about them.
+"""Wishes about order in a history: jobs after others, keys, locks, hooks, holds, pauses and edits; and their rules.
 
 The notes of all jobs are in one file that is only appended to, so the order of its lines is the order of events.
 """
@@ -9,17 +9,21 @@ import json
 import random
 import re
 import signal
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from jobq.job import Job, State
+from jobq.rules.lifecycle import MOVES
 from tests.faults.clients import Client, Done
 from tests.faults.history_rules import Add, Answer, Asked, Edit, Facts, rule
 from tests.faults.seed import Seed
 
+NARROW = "narrow"  # a queue with a limit of one job, which is paused now and then
 MOST_HELD = 4  # jobs that are held at once; then the next ones are released
 ANSWER = re.compile(r"deduplicated: job (\d+) is the same work")
+ENDS = {str(event) for (_, event), state in MOVES.items() if state.final}
 HAPPENED = {0, -signal.SIGKILL}  # exit codes of commands that may have had an effect
 
 
@@ -53,6 +57,10 @@ def wish(dice: random.Random, ids: Sequence[int], added: int) -> Wish:
         options, shared = [*options, "--lock", lock], [*shared, lock]
     if key is None and dice.random() < 0.1:
         options = [*options, "--hold"]
+    if dice.random() < 0.2:
+        options, shared = [*options, "-q", NARROW], [*shared, f"queue-{NARROW}"]
+    if dice.random() < 0.2:
+        options = [*options, "--on-finish", "true"]
     return Wish(options, shared, key)
 
 
@@ -101,8 +109,15 @@ class Keeper:
             if shown != number:
                 self._facts.seen.append(f"{edit.done}: then 'show' tells of priority {shown}, not {number}")
 
+    def pause(self, dice: random.Random) -> None:
+        """Pause a queue for a moment; the pause or its end may be killed."""
+        paused = self.ask(dice, "pause", NARROW)
+        time.sleep(dice.uniform(0.05, 0.2))
+        self._facts.pauses.append((paused, self.ask(dice, "resume", NARROW)))
+
     def release_all(self) -> None:
-        """Release what is held at the end of the load; a release may have been killed before."""
+        """Release what is held, and end the pause, at the end of the load; these may have been killed before."""
+        self._facts.others.append(self._client("resume", NARROW))
         done = self._client("release", "@held")
         self._facts.others.append(done)
         self._facts.releases += [Asked(job_id, done) for job_id in {ask.job_id for ask in self._facts.holds}]
@@ -227,6 +242,37 @@ def _held(facts: Facts) -> Iterator[object]:
                 yield str(hold.done), hold.done.acked, line
 
 
+@rule("claimed while paused")
+def _paused(facts: Facts) -> Iterator[object]:
+    """No job of a paused queue is claimed between the acknowledgement of the pause and the request to end it."""
+    since_boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    claims = [
+        (attempt.claimed_at - since_boot, job.id)
+        for job in facts.jobs.values()
+        for attempt in job.attempts
+        if job.spec.queue == NARROW
+    ]
+    for paused, resumed in facts.pauses:
+        if paused.code == 0:
+            yield from (
+                (str(paused), job_id, at) for at, job_id in claims if paused.acked + 0.01 < at < resumed.invoked - 0.01
+            )
+
+
+@rule("hooks lost or run twice")
+def _hooks(facts: Facts) -> Iterator[object]:
+    """Each end of a job with a hook has one hook, and that has run once."""
+    made = Counter(dict(hook.spec.vars)["JOBQ_JOB_ID"] for hook in facts.hooks)
+    for job in facts.jobs.values():
+        ends = sum(step.event in ENDS for step in job.history) if job.spec.on_finish else 0
+        if made[str(job.id)] != ends:
+            yield f"job {job.id} has ended {ends} times, and has {made[str(job.id)]} hooks", job.history
+    for hook in facts.hooks:
+        runs = sum(attempt.ending is None or not attempt.ending.never_started for attempt in hook.attempts)
+        if runs != 1 or not hook.state.final:
+            yield f"hook {hook.id} is {hook.state} after {runs} runs", hook.attempts
+
+
 @rule("edit lost")
 def _edits(facts: Facts) -> Iterator[object]:
     """A job has the priority of its last acknowledged edit, or of one that was killed later."""
@@ -274,6 +320,22 @@ SEEDS = [
         file="rules/lifecycle.py",
         old="    return _move(job, Event.HOLD, now)\n",
         new="    return job\n",
+        caught_by="random-kills-history",
+    ),
+    Seed(
+        harness="history",
+        fault="a worker claims from a queue that is paused",
+        file="worker/claiming.py",
+        old="            paused=state.pauses(),\n",
+        new="            paused=(),\n",
+        caught_by="random-kills-history",
+    ),
+    Seed(
+        harness="history",
+        fault="a hook only for ends that a worker records",
+        file="store/transaction.py",
+        old="        if earlier is not None and has_hooks(job.spec):\n",
+        new="        if earlier is not None and has_hooks(job.spec) and earlier.attempts:\n",
         caught_by="random-kills-history",
     ),
     Seed(

@@ -118,18 +118,24 @@ class Facts:
     releases: list[Asked] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    pauses: list[tuple[Done, Done]] = field(default_factory=list)  # of a queue; the beginning and the end of each
     others: list[Done] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)  # supervisors, as attempts name them
     seen: list[str] = field(default_factory=list)  # complaints of the checks during the load
     jobs: dict[int, Job] = field(default_factory=dict)
+    hooks: list[Job] = field(default_factory=list)  # which are not among the jobs
     lines: list[Line] = field(default_factory=list)
 
     @property
     def commands(self) -> list[Done]:
         """Return all commands."""
         asked = self.adds, self.cancels, self.requeues, self.holds, self.releases, self.edits, self.answers
-        return [ask.done for asks in asked for ask in asks] + self.others
+        return (
+            [ask.done for asks in asked for ask in asks]
+            + [done for pause in self.pauses for done in pause]
+            + self.others
+        )
 
     @cached_property
     def acked(self) -> dict[int, Add]:
