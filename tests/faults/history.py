@@ -280,7 +280,7 @@ class Load:
 
     def keep(self, keeper: Keeper, queue: Queue, dice: random.Random) -> float:
         """Pause a queue, or hold or edit a waiting job, or one of the last jobs."""
-        if dice.random() < 0.1:
+        if dice.random() < 0.2:
             keeper.pause(dice)
             return 0.0
         waiting = [job.id for job in queue.jobs() if job.state in WAITING] if dice.random() < 0.9 else []

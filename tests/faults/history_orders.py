@@ -112,7 +112,7 @@ class Keeper:
     def pause(self, dice: random.Random) -> None:
         """Pause a queue for a moment; the pause or its end may be killed."""
         paused = self.ask(dice, "pause", NARROW)
-        time.sleep(dice.uniform(0.05, 0.2))
+        time.sleep(dice.uniform(0.2, 0.5))
         self._facts.pauses.append((paused, self.ask(dice, "resume", NARROW)))
 
     def release_all(self) -> None:
