@@ -44,8 +44,10 @@ def wish(dice: random.Random, ids: Sequence[int], added: int) -> Wish:
     shared: list[str] = []
     key = None
     kind, recent = dice.random(), ids[-8:]
+    if kind < 0.2:
+        return Wish(["--name", f"name{dice.randrange(9)}"] if kind < 0.1 else [], [])  # these add the quick way
     if kind < 0.4:
-        return Wish(["--name", f"name{dice.randrange(9)}"] if kind < 0.1 else [], [])  # most are quick
+        return Wish(["-q", NARROW], [f"queue-{NARROW}"])
     if kind < 0.68 and recent:
         for _ in range(dice.choice((1, 1, 2))):
             options += [dice.choice(("--after", "--after", "--after-any")), str(dice.choice(recent))]
@@ -57,8 +59,6 @@ def wish(dice: random.Random, ids: Sequence[int], added: int) -> Wish:
         options, shared = [*options, "--lock", lock], [*shared, lock]
     if key is None and dice.random() < 0.1:
         options = [*options, "--hold"]
-    if dice.random() < 0.2:
-        options, shared = [*options, "-q", NARROW], [*shared, f"queue-{NARROW}"]
     if dice.random() < 0.2:
         options = [*options, "--on-finish", "true"]
     return Wish(options, shared, key)
