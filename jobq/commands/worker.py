@@ -90,7 +90,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
 def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None) -> int:
     """Run a worker until it is stopped or done; `parting`: it is in the background. Return the exit code."""
     manager = ServiceManager()
-    with StopSignals() as signals, Screen() if is_terminal() else Lines() as watch:
+    with StopSignals() as signals, Screen(queue) if is_terminal() else Lines() as watch:
 
         def idle() -> float | None:
             if parting is not None:

@@ -147,6 +147,7 @@ ROWS = (
     _other("keep", Lifetime(above_zero=True), WEEK, "How long finished jobs and their output are kept."),
     _other("keep_jobs", WholeNumber(0, MOST, "a whole number from 0"), None, "How many finished jobs are kept."),
     _other("keep_logs", Size(0, 1 << 60), None, "How much output of finished jobs is kept, as in 10G."),
+    _other("terminal_signs", Flag(), True, "Show progress in the title and the tab of a terminal, and link to logs."),
     _other("worker.jobs", WholeNumber(1, 10_000, "a whole number from 1 to 10000"), None,
            "Jobs that a worker runs at once; else as many as there are usable CPUs.", in_project=True),
     _other("worker.stop_after", Duration(), 30.0,

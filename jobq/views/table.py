@@ -14,19 +14,11 @@ from jobq.rules.order import is_paused
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.console import drawing, is_terminal, out
 from jobq.views.lines import why_ended
+from jobq.views.marks import STYLES
 from jobq.views.text import command_line, safe
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-STYLES = {
-    State.RUNNING: "cyan",
-    State.SUCCEEDED: "green",
-    State.FAILED: "red",
-    State.CANCELLED: "yellow",
-    State.SKIPPED: "yellow",
-    State.EXPIRED: "yellow",
-}
 
 
 class Row(NamedTuple):

@@ -68,22 +68,33 @@ class Region:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._count = 0  # lines on the screen
+        self._lines: list[str] = []  # on the screen
         self._columns = 0  # their width
 
-    def draw(self, lines: list[str], columns: int) -> None:
-        """Replace the lines on the screen by these. They are rendered, and not wider than the terminal."""
-        text = "".join(f"{CLEAR_LINE}{line}\r\n" for line in lines)
-        self._stream.write(f"{HIDE}\r{self._to_top(columns)}{text}{CLEAR_BELOW}")
-        self._count, self._columns = len(lines), columns
+    def draw(self, lines: list[str], columns: int, *, above: list[str], whole: bool = False) -> None:
+        """Replace the lines on the screen by those `above`, which stay, and by these, which the next drawing replaces.
+
+        All are rendered, and not wider than the terminal. `whole`: write unchanged lines, too.
+        """
+        same = not above and not whole and columns == self._columns
+        before = self._lines if same else []
+        text = "".join(f"{CLEAR_LINE}{line}\r\n" for line in above)
+        for at, line in enumerate(lines):
+            text += "\r\n" if before[at : at + 1] == [line] else f"{CLEAR_LINE}{line}\r\n"
+        cleared = CLEAR_BELOW if not same or len(lines) < len(before) else ""
+        hidden = HIDE if lines else ""
+        self._stream.write(f"{hidden}\r{self._to_top(columns)}{text}{cleared}")
+        self._lines, self._columns = lines, columns
+        if not lines:
+            self._stream.write(SHOW)
 
     def leave(self) -> None:
         """Leave the lines on the screen and show the cursor; the next drawing starts below."""
-        if self._count:
+        if self._lines:
             self._stream.write(SHOW)
-        self._count = 0
+        self._lines = []
 
     def _to_top(self, columns: int) -> str:
         """Return the code that moves to the first line. In a narrower terminal, a line takes several rows."""
-        rows = self._count * -(-self._columns // columns)
+        rows = len(self._lines) * -(-self._columns // columns)
         return f"\x1b[{rows}A" if rows else ""

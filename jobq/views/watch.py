@@ -1,10 +1,11 @@
-"""The views of a worker: a live table on a terminal, a line for each event elsewhere."""
+"""The views of a worker: a live view on a terminal, a line for each event elsewhere."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections import deque
+from itertools import islice
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,20 @@ from jobq import clock
 from jobq.errors import OutputFailed
 from jobq.job import Job
 from jobq.moment import Moment
+from jobq.options.kinds import APART
+from jobq.rules.forecast import Forecast
 from jobq.rules.reasons import Situation
-from jobq.views.console import drawing, info, out, to_stderr
-from jobq.views.ended import Ended
+from jobq.views.closing import closing
+from jobq.views.console import Stream, info, out, to_stderr
 from jobq.views.lines import line
+from jobq.views.logs import last_lines
+from jobq.views.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobq.api import Queue
+    from jobq.views.closing import Line
     from jobq.views.live import Overview
     from jobq.worker.loop import Worker
 
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds without progress after which the last lines are dropped
 MOST_PENDING = 10_000  # lines that may wait for a slow reader
 CHECK_EVERY = 1.0  # seconds between two reads of what the workers serve
+EARLIER = 500  # finished jobs from which run times are learned
+SAMPLE = 200  # waiting jobs that stand for all when the time left is computed
 MOST_AT_ONCE = 100  # lines in one write
 CHANGING_THE_SCREEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGQUIT, signal.SIGWINCH)
 PHASES = ("working", "stopping", "ending")  # by the number of stop signals
@@ -119,19 +128,28 @@ class Lines:
 
 
 class Screen:
-    """The view that draws a live table."""
+    """The view that draws what runs, on stdout or on stderr."""
 
-    def __init__(self) -> None:
-        from jobq.views.live import Display  # noqa: PLC0415  # rich
+    def __init__(self, queue: Queue, fd: int = 1) -> None:
+        from jobq.views.display import Display  # noqa: PLC0415  # rich
+        from jobq.views.last_words import LastWords  # noqa: PLC0415
+        from jobq.views.signs import Signs  # noqa: PLC0415
         from jobq.views.terminal import Settings  # noqa: PLC0415
 
-        self._settings = Settings(drawing.fileno())
-        self._display = Display(clock.now)
+        stream = Stream(fd, raw=True)
+        self._queue = queue
+        self._settings = Settings(fd)
+        self._display = Display(
+            stream, clock.now, LastWords(queue.log_path), self._last_lines, Signs(stream, queue.log_path)
+        )
         self._heard: list[int] = []  # signals
-        self._since = clock.now().wall
-        self._ended = Ended()
+        self._since = clock.now()
+        self._tally = Tally()
+        self._forecast: Forecast | None = None
         self._worker: Worker | None = None
+        self._stops = 0
         self._around = Situation(Moment(0.0, float("-inf"), ""))
+        self._left: float | None = None
 
     def __enter__(self) -> Screen:
         for number in CHANGING_THE_SCREEN:
@@ -142,26 +160,41 @@ class Screen:
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         try:
-            self._display.close(self._overview(self._worker, "over") if self._worker and e is None else None)
+            self._display.close(self._closing() if e is None else [])
         finally:
             self._settings.restore()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self._heard.append(number)
 
+    def _last_lines(self, job: Job, count: int) -> list[str]:
+        path = self._queue.log_path(job.id, len(job.attempts), stderr=job.spec.stderr == APART)
+        return last_lines(path, count) if job.attempts else []
+
+    def _closing(self) -> list[Line]:
+        worker = self._worker
+        if worker is None:
+            return []
+        seconds = clock.now().boot - self._since.boot
+        start = "done: " if worker.drain and not self._stops else "stopped: "
+        return closing(self._tally, worker.state, seconds, worker.slots, left=worker.left, start=start)
+
     def remark(self, text: str) -> None:
-        """Print one line about the worker itself. It stays on the screen, above the table."""
+        """Print one line about the worker itself. It stays on the screen, above what is redrawn."""
         self._display.rest()
         info(text)
         self._display.draw_anew(elsewhere=True)
 
     def report(self, job: Job) -> None:
-        """Count the latest event of the job."""
-        self._ended.report(job)
+        """Count the latest event of the job, and print it if it is over."""
+        if self._forecast is not None:
+            self._forecast.learn(job)
+        if self._tally.report(job):
+            self._display.add(job)
 
     def refresh(self, worker: Worker, *, stops: int) -> float | None:
         """Show the state of the worker. Return the seconds to wait if the last drawing is too recent."""
-        self._worker = worker
+        self._worker, self._stops = worker, stops
         while self._heard:
             self._obey(self._heard.pop(0))
         return self._display.offer(lambda: self._overview(worker, PHASES[min(stops, 2)]))
@@ -178,32 +211,40 @@ class Screen:
         self._settings.quiet()
         self._display.draw_anew(elsewhere=number != signal.SIGWINCH)
 
+    def _learned(self) -> Forecast:
+        """Return what earlier runs say about the time that commands take; they are read once."""
+        if self._forecast is None:
+            self._forecast = Forecast()
+            for job in reversed(list(islice(self._queue.finished(), EARLIER))):
+                self._forecast.learn(job)
+        return self._forecast
+
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
 
-        state = worker.state
+        state, forecast = worker.state, self._learned()
         running = [state.jobs[job_id] for job_id in sorted(state.running)]
         queued = sum(state.waiting.active.values()) - len(running)
         waiting = state.waiting.upcoming(state.jobs, NEXT)
-        if phase == "over":  # the final table shows only the jobs of this worker
-            running = [job for job in running if job.attempts[-1].owner == worker.token]
-            waiting = []
         now = clock.now()
         if now.boot - self._around.now.boot >= CHECK_EVERY:
-            self._around = worker.situation(waiting)
+            self._around = worker.situation([*waiting, *running])
+            ahead = state.waiting.upcoming(state.jobs, SAMPLE)
+            self._left = forecast.left(running, ahead, max(0, queued - len(ahead)), worker.slots, now)
+        rests = {job.id: rest for job in running if (rest := forecast.rest(job, self._around.now)) is not None}
         return Overview(
             worker.token,
             running,
             waiting,
-            self._ended.rows(state),
-            self._ended.handed_back(state),
             queued,
-            self._ended.succeeded,
-            len(self._ended.failed),
-            len(self._ended.cancelled),
+            self._tally.succeeded,
+            len(self._tally.failed),
+            len(self._tally.cancelled),
             worker.slots,
-            self._since,
+            self._since.wall,
             self._around,
             phase,
             worker.trouble,
+            rests,
+            self._left,
         )

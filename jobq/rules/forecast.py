@@ -1,0 +1,92 @@
+"""Forecasts: how long commands take, learned from their last successful runs (as ninja does from its log)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from statistics import median
+
+from jobq.job import Job, State
+from jobq.moment import Moment
+
+LAST_RUNS = 5  # of a command that its forecast comes from
+MOST_COMMANDS = 10_000  # that are remembered
+ENOUGH = 5  # finished jobs after which their mean stands for commands that are not known
+
+Shape = tuple[str, ...]  # what jobs have in common that take about as long
+
+
+def shape_of(job: Job) -> Shape:
+    """Return the name of the job, else the first two words of its command and its directory."""
+    if job.spec.name:
+        return ("name", job.spec.name)
+    if job.call is not None:
+        return ("call", job.call.function, job.spec.cwd)
+    words = job.command.split(None, 2) if isinstance(job.command, str) else job.command
+    return (*map(str, words[:2]), job.spec.cwd)
+
+
+def seconds_of(job: Job) -> float | None:
+    """Return the run time of the last attempt; None if it is not known."""
+    ending = job.ending
+    if ending is None or ending.started_at is None or ending.ended_at is None:
+        return None
+    return max(0.0, ending.ended_at - ending.started_at)
+
+
+class Forecast:
+    """The run times of commands. All times are seconds."""
+
+    def __init__(self) -> None:
+        self._times: dict[Shape, deque[float]] = {}
+        self._count, self._sum = 0, 0.0
+
+    def learn(self, job: Job) -> None:
+        """Learn from a job that has succeeded; others say nothing about how long it takes."""
+        seconds = seconds_of(job)
+        if job.state is not State.SUCCEEDED or seconds is None:
+            return
+        shape = shape_of(job)
+        times = self._times.pop(shape, None) or deque(maxlen=LAST_RUNS)  # the last used are at the end
+        times.append(seconds)
+        self._times[shape] = times
+        if len(self._times) > MOST_COMMANDS:
+            del self._times[next(iter(self._times))]
+        self._count, self._sum = self._count + 1, self._sum + seconds
+
+    def expected(self, job: Job) -> float | None:
+        """Return the run time of such a job: the median of the last runs; None if there were none."""
+        times = self._times.get(shape_of(job))
+        return median(times) if times else None
+
+    def rest(self, job: Job, now: Moment) -> float | None:
+        """Return the time that a running job is going to take yet; None if it is not known, or over."""
+        expected = self.expected(job)
+        rest = None if expected is None else expected - (now.wall - job.attempts[-1].claimed_at)
+        return rest if rest is not None and rest > 0 else None
+
+    def left(self, running: Iterable[Job], waiting: Iterable[Job], more: int, slots: int, now: Moment) -> float | None:
+        """Return the time until all these jobs are done; None if it is not known for most of them.
+
+        `more`: jobs that wait behind those of `waiting`, and are taken to be like them.
+        """
+        usual = self._sum / self._count if self._count >= ENOUGH else None
+        rests: list[float] = []
+        work = unknown = known = 0.0
+        for job in running:
+            expected = self.expected(job)
+            elapsed = now.wall - job.attempts[-1].claimed_at
+            about = expected if expected is not None else usual
+            unknown, known = unknown + (about is None), known + (about is not None)
+            rests.append(max(0.0, (about or 0.0) - elapsed))
+        ahead = []
+        for job in waiting:
+            expected = self.expected(job)
+            about = expected if expected is not None else usual
+            unknown, known = unknown + (about is None), known + (about is not None)
+            ahead.append(about or 0.0)
+        if unknown >= max(known, 1):
+            return None
+        mean = sum(ahead) / len(ahead) if ahead else 0.0
+        work = sum(rests) + sum(ahead) + more * mean
+        return max([work / max(slots, 1), *rests, *ahead])

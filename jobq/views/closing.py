@@ -1,0 +1,75 @@
+"""The block that closes the work of a worker or of `jobq run`: what people copy into a message. At most 12 lines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from jobq.durations import span
+from jobq.job import Job
+from jobq.rules.forecast import seconds_of
+from jobq.store.state import StoreState
+from jobq.views.lines import why_ended
+from jobq.views.marks import GLYPHS, STYLES
+from jobq.views.tally import Tally
+from jobq.views.text import command_line
+
+MOST_FAILURES = 5
+SHORT = 40  # columns of a command among the slowest
+WORTH_A_SPEEDUP = 1.0  # seconds of work
+
+
+class Line(NamedTuple):
+    """One line, and its style on a terminal."""
+
+    text: str
+    style: str = ""
+
+
+def closing(
+    tally: Tally, state: StoreState, seconds: float, slots: int, *, left: Collection[Job] = (), start: str = ""
+) -> list[Line]:
+    """Return the closing block for work that took so many `seconds`; `left`: jobs that still run.
+
+    `start`: the words before the counts.
+    """
+    back = tally.handed_back(state)
+    counts = [
+        f"{tally.succeeded} succeeded",
+        *([f"{len(tally.failed)} failed"] if tally.failed else []),
+        *([f"{len(tally.cancelled)} cancelled"] if tally.cancelled else []),
+        *([f"{len(back)} handed back"] if back else []),
+        *([f"{len(left)} still running"] if left else []),
+    ]
+    lines = [Line(f"{start}{' · '.join(counts)} in {span(seconds)}", "bold")]
+    if tally.work >= WORTH_A_SPEEDUP:
+        lines.append(Line(effort(tally, seconds, slots)))
+    slowest = [job for job in tally.slowest() if (seconds_of(job) or 0.0) >= WORTH_A_SPEEDUP]
+    if slowest and tally.done > 1:
+        names = [f"{job.id} {shortened(job)} {span(seconds_of(job) or 0.0)}" for job in slowest]
+        lines.append(Line(f"slowest: {' · '.join(names)}"))
+    failures = tally.failures(state)
+    lines += [failure_line(job) for job in failures[-MOST_FAILURES:]]
+    if (more := len(tally.failed) - len(failures[-MOST_FAILURES:])) > 0 and failures:
+        lines.append(Line(f"... and {more} more failed: jobq list -s failed", STYLES[failures[0].state]))
+    return lines
+
+
+def effort(tally: Tally, seconds: float, slots: int) -> str:
+    """Return the work that was done in that time: "14m02s of work in 3m41s on 4 slots, 3.8x; CPU 12m01s"."""
+    speedup = f", {tally.work / seconds:.1f}x" if slots > 1 and seconds > 0 else ""
+    on = f" on {slots} slot{'' if slots == 1 else 's'}"
+    return f"{span(tally.work)} of work in {span(seconds)}{on}{speedup}; CPU {span(tally.cpu)}"
+
+
+def failure_line(job: Job) -> Line:
+    """Return a failure with the command that shows more."""
+    attempts = f", {len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
+    glyph = GLYPHS[job.state]
+    return Line(f"{glyph} {job.id} {why_ended(job)}{attempts}  {shortened(job)}  jobq log {job.id}", STYLES[job.state])
+
+
+def shortened(job: Job) -> str:
+    """Return the name or the command in few characters."""
+    text = command_line(job.command) if job.spec.name is None else job.spec.name
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
