@@ -72,7 +72,7 @@ WRITERS = (
     "commands/editor.py",
     "presets.py",  # a terminal
     "services.py",
-    "commands/transfer.py",
+    "commands/files.py",
 )  # of files
 WRITING = {
     *(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from jobq.commands.common import queue_of, ranges
-from jobq.errors import NotSaved, UsageError
+from jobq.commands.files import replace_file
+from jobq.errors import UsageError
 from jobq.job import State
 from jobq.views.console import info, out_bytes
 from jobq.views.text import safe
@@ -32,37 +32,16 @@ def export(
         for line in lines:
             out_bytes(f"{line}\n".encode())
         return
-    try:
-        count = write(file, lines)
-    except OSError as e:
-        raise NotSaved(file, e) from None
-    info(f"{count} job{'' if count == 1 else 's'} exported to {safe(file)}, with the environments that they have")
-
-
-def write(path: str, lines: Iterable[str]) -> int:
-    """Write lines to a new private file that takes the place of an older one, all or nothing; return how many are jobs.
-
-    What is no file, as a pipe or a terminal, gets them directly. Raises OSError.
-    """
-    target = os.path.realpath(path)
-    is_file = os.path.isfile(target) or not os.path.lexists(target)
-    temp = f"{target}.{os.getpid()}" if is_file else target
     count = 0
-    try:
-        fd = os.open(temp, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_file else 0), 0o600)
-        with open(fd, "w", encoding="utf-8") as f:
-            for line in lines:
-                count += line.startswith('{"job":')
-                f.write(f"{line}\n")
-            f.flush()
-            if is_file:
-                os.fsync(fd)
-                os.rename(temp, target)
-    except BaseException:
-        if is_file and os.path.lexists(temp):
-            os.unlink(temp)
-        raise
-    return count
+
+    def encoded() -> Iterator[bytes]:
+        nonlocal count
+        for line in lines:
+            count += line.startswith('{"job":')
+            yield f"{line}\n".encode()
+
+    replace_file(file, encoded(), 0o600)
+    info(f"{count} job{'' if count == 1 else 's'} exported to {safe(file)}, with the environments that they have")
 
 
 def import_(

@@ -1,9 +1,12 @@
-"""Filling a new store with jobs that another one has had, in one step."""
+"""New stores: one that is filled with jobs that another one has had, in one step, and one for a while."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from jobq.errors import Refused
 from jobq.job import Job
@@ -43,3 +46,13 @@ def fill(store: Store, jobs: Sequence[Job], tables: Tables, next_id: int, now: M
             os.close(fd)
             compaction.put_in_place(root, Hint(after.generation, size, 0, next_id, size))
     presence.notify(root)
+
+
+@contextmanager
+def temporary() -> Iterator[str]:
+    """Give the path of an empty store that is removed at the end, with all that it holds."""
+    path = tempfile.mkdtemp(prefix="jobq-")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -27,17 +27,27 @@ class Line(NamedTuple):
 
 
 def closing(
-    tally: Tally, state: StoreState, seconds: float, slots: int, *, left: Collection[Job] = (), start: str = ""
+    tally: Tally,
+    state: StoreState,
+    seconds: float,
+    slots: int,
+    *,
+    left: Collection[Job] = (),
+    start: str = "",
+    of: int = 0,
+    kept: bool = True,
 ) -> list[Line]:
     """Return the closing block for work that took so many `seconds`; `left`: jobs that still run.
 
-    `start`: the words before the counts.
+    `start`: the words before the counts. `of`: the number of jobs that there were, if that is known. `kept`: the
+    logs can still be read.
     """
     back = tally.handed_back(state)
     counts = [
-        f"{tally.succeeded} succeeded",
+        f"{tally.succeeded} of {of} succeeded" if of else f"{tally.succeeded} succeeded",
         *([f"{len(tally.failed)} failed"] if tally.failed else []),
         *([f"{len(tally.cancelled)} cancelled"] if tally.cancelled else []),
+        *(f"{count} {state}" for state, count in tally.unstarted.items()),
         *([f"{len(back)} handed back"] if back else []),
         *([f"{len(left)} still running"] if left else []),
     ]
@@ -49,9 +59,10 @@ def closing(
         names = [f"{job.id} {shortened(job)} {span(seconds_of(job) or 0.0)}" for job in slowest]
         lines.append(Line(f"slowest: {' · '.join(names)}"))
     failures = tally.failures(state)
-    lines += [failure_line(job) for job in failures[-MOST_FAILURES:]]
+    lines += [failure_line(job, kept=kept) for job in failures[-MOST_FAILURES:]]
     if (more := len(tally.failed) - len(failures[-MOST_FAILURES:])) > 0 and failures:
-        lines.append(Line(f"... and {more} more failed: jobq list -s failed", STYLES[failures[0].state]))
+        command = ": jobq list -s failed" if kept else ""
+        lines.append(Line(f"... and {more} more failed{command}", STYLES[failures[0].state]))
     return lines
 
 
@@ -62,11 +73,12 @@ def effort(tally: Tally, seconds: float, slots: int) -> str:
     return f"{span(tally.work)} of work in {span(seconds)}{on}{speedup}; CPU {span(tally.cpu)}"
 
 
-def failure_line(job: Job) -> Line:
-    """Return a failure with the command that shows more."""
+def failure_line(job: Job, *, kept: bool) -> Line:
+    """Return a failure with the command that shows more, if its log is kept."""
+    more = f"  jobq log {job.id}" if kept else ""
     attempts = f", {len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
     glyph = GLYPHS[job.state]
-    return Line(f"{glyph} {job.id} {why_ended(job)}{attempts}  {shortened(job)}  jobq log {job.id}", STYLES[job.state])
+    return Line(f"{glyph} {job.id} {why_ended(job)}{attempts}  {shortened(job)}{more}", STYLES[job.state])
 
 
 def shortened(job: Job) -> str:

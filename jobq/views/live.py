@@ -30,6 +30,9 @@ HINTS = {
     "working": "^C stops",
     "stopping": "stopping: waiting for the running jobs, ^C again ends them now",
     "ending": "ending the running jobs",
+    "run working": "^C ends them",
+    "run stopping": "ending the running jobs, ^C again kills them",
+    "run ending": "killing the running jobs",
 }
 NOTHING: Mapping[int, str] = MappingProxyType({})
 UNKNOWN: Mapping[int, float] = MappingProxyType({})

@@ -12,7 +12,8 @@ from jobq.job import Job
 from jobq.store.folder import open_checked
 from jobq.system import is_file_at
 from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout_closed
-from jobq.views.output import ShownOutput, shown
+from jobq.views.masking import masked, new_masker
+from jobq.views.output import COLOUR, ShownOutput, shown
 from jobq.views.text import size
 
 LogPath = Callable[[int, int], str]  # of a job and an attempt
@@ -26,17 +27,26 @@ TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # reset colours and character sets, show t
 class Printer:
     """Writes log bytes to stdout: unchanged, or as harmless lines if it is a terminal. Raises OutputFailed."""
 
-    def __init__(self, raw: bool = False) -> None:
+    def __init__(self, raw: bool = False, *, ends_lines: bool = False) -> None:
+        """`ends_lines`: a last line without a newline gets one, as other output follows."""
         self._text = None if raw or not is_terminal() else ShownOutput()
+        self._ends_lines = ends_lines
+        self._last = b""
         self._shown = ""  # the part of the open line that is on the screen
         self._may_obey = raw and is_terminal()
         self._untidy = False
+        self._masker = new_masker()
         self.any = False
 
     def write(self, data: bytes) -> None:
         """Print more bytes of the log."""
         self.any = True
+        self.put(data if self._masker is None else self._masker.feed(data))
+
+    def put(self, data: bytes) -> None:
+        """Print bytes that hold no secret."""
         if self._text is None:
+            self._last = data[-1:] or self._last
             self._untidy = self._untidy or (self._may_obey and (b"\x1b" in data or b"\x0e" in data))
             out_bytes(data)
         elif text := self._text.feed(data):
@@ -63,12 +73,17 @@ class Printer:
 
     def end(self) -> None:
         """End the output: print an unfinished last line, and reset the terminal after raw control sequences."""
+        if self._masker is not None:
+            self.put(self._masker.flush())
         if self._text is not None and (line := self._text.open_line()):
             self._put(f"{line}\n")
             self._text = ShownOutput()
         elif self._untidy:
             out_bytes(TIDY)
             self._untidy = False
+        if self._text is None and self._ends_lines and self._last not in {b"", b"\n"}:
+            out_bytes(b"\n")
+            self._last = b""
 
     def _put(self, text: str) -> None:
         over = START_OVER if self._shown else ""
@@ -82,9 +97,8 @@ class ErrorPrinter(Printer):
     def __init__(self) -> None:
         super().__init__(raw=True)
 
-    def write(self, data: bytes) -> None:
-        """Print more bytes of the log."""
-        self.any = True
+    def put(self, data: bytes) -> None:
+        """Print bytes that hold no secret."""
         job_bytes_to_stderr(data)
 
 
@@ -152,9 +166,19 @@ def last_lines(path: str, count: int) -> list[str]:
     try:
         at = max(start_of_tail(fd, count), os.fstat(fd).st_size - BLOCK)
         data = os.pread(fd, BLOCK, at)
-        return shown(data).rstrip("\n").split("\n") if data and is_file_at(fd, path) else []
+        return masked(shown(data)).rstrip("\n").split("\n") if data and is_file_at(fd, path) else []
     finally:
         os.close(fd)
+
+
+def plain_lines(path: str, count: int) -> list[str]:
+    """Return the last lines of a log without colours, for what is no terminal."""
+    return [COLOUR.sub("", line) for line in last_lines(path, count)]
+
+
+def last_line(path: str) -> str:
+    """Return the last line of a log that is not empty, without colours; "" if there is none."""
+    return next((line for line in reversed(plain_lines(path, 3)) if line.strip()), "")
 
 
 def start_of_tail(fd: int, lines: int | None, most: int | None = None) -> int:

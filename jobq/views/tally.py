@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from heapq import heappush, heappushpop
 
 from jobq.job import Job, State
@@ -22,6 +22,7 @@ class Tally:
         self.succeeded = 0  # only grows: a job that succeeded never runs again
         self.failed: set[int] = set()
         self.cancelled: set[int] = set()
+        self.unstarted: Counter[State] = Counter()  # skipped, expired: they have ended without a worker
         self.work = 0.0  # seconds that the attempts ran
         self.cpu = 0.0  # seconds
         self._handed_back: dict[int, Job] = {}
@@ -53,6 +54,13 @@ class Tally:
         elif job.history and job.history[-1].event == Event.HAND_BACK and _has_run(job):
             self._handed_back[job.id] = job
         return job.state.final
+
+    def settle(self, job: Job) -> None:
+        """Count a job that was cancelled, skipped or has expired without a word from the worker."""
+        if job.state is State.CANCELLED:
+            self.cancelled.add(job.id)
+        elif job.state in {State.SKIPPED, State.EXPIRED}:
+            self.unstarted[job.state] += 1
 
     def _measure(self, job: Job) -> None:
         """Add what the last attempt took; every event but a start is the end of one."""

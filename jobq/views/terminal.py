@@ -6,12 +6,18 @@ import os
 import termios
 from typing import Any
 
+from jobq.environ import variable
 from jobq.views.console import Stream
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 CLEAR_BELOW = "\x1b[J"
 CLEAR_LINE = "\x1b[K"
 USUAL_SIZE = 80, 24  # if the terminal does not report its size
+
+
+def is_live(stream: Stream) -> bool:
+    """Return True if a live view can be drawn on this stream."""
+    return stream.isatty() and variable("TERM") != "dumb"
 
 
 class Settings:

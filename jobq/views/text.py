@@ -8,6 +8,7 @@ import time
 from jobq.command import Call, Command, as_typed
 from jobq.rules.hooks import SCRIPT
 from jobq.views import ENCODING, UNICODE
+from jobq.views.masking import masked
 
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -63,7 +64,7 @@ def command_line(command: Command) -> str:
     """Return the command as one would type it, or write it in Python; harmless. Hooks of jobq itself by their names."""
     if not isinstance(command, (str, Call)) and command[2:3] and command[2].endswith(f"/{SCRIPT}"):
         return safe(f"jobq: {' '.join(command[3:])}")
-    return safe(as_typed(command))
+    return safe(masked(as_typed(command)))
 
 
 def size(count: int) -> str:

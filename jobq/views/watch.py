@@ -23,7 +23,7 @@ from jobq.views.logs import last_lines
 from jobq.views.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jobq.api import Queue
     from jobq.views.closing import Line
@@ -130,7 +130,8 @@ class Lines:
 class Screen:
     """The view that draws what runs, on stdout or on stderr."""
 
-    def __init__(self, queue: Queue, fd: int = 1) -> None:
+    def __init__(self, queue: Queue, fd: int = 1, *, own_jobs: bool = False) -> None:
+        """`own_jobs`: show only the jobs of this worker: those of a `jobq run`."""
         from jobq.views.display import Display  # noqa: PLC0415  # rich
         from jobq.views.last_words import LastWords  # noqa: PLC0415
         from jobq.views.signs import Signs  # noqa: PLC0415
@@ -150,6 +151,16 @@ class Screen:
         self._stops = 0
         self._around = Situation(Moment(0.0, float("-inf"), ""))
         self._left: float | None = None
+        self._own_jobs = own_jobs
+        self._total = 0
+
+    def begin(self, worker: Worker, first: int, total: int) -> None:  # noqa: ARG002
+        """Note whose jobs these are, and how many there are."""
+        self._worker, self._total = worker, total
+
+    def settle(self, job: Job) -> None:
+        """Count a job that has ended without being run."""
+        self._tally.settle(job)
 
     def __enter__(self) -> Screen:
         for number in CHANGING_THE_SCREEN:
@@ -176,8 +187,9 @@ class Screen:
         if worker is None:
             return []
         seconds = clock.now().boot - self._since.boot
-        start = "done: " if worker.drain and not self._stops else "stopped: "
-        return closing(self._tally, worker.state, seconds, worker.slots, left=worker.left, start=start)
+        start = "stopped: " if self._stops or not worker.drain else "" if self._own_jobs else "done: "
+        left = [] if self._own_jobs else worker.left
+        return closing(self._tally, worker.state, seconds, worker.slots, left=left, start=start, of=self._total)
 
     def remark(self, text: str) -> None:
         """Print one line about the worker itself. It stays on the screen, above what is redrawn."""
@@ -224,12 +236,16 @@ class Screen:
 
         state, forecast = worker.state, self._learned()
         running = [state.jobs[job_id] for job_id in sorted(state.running)]
-        queued = sum(state.waiting.active.values()) - len(running)
-        waiting = state.waiting.upcoming(state.jobs, NEXT)
+        ahead = state.waiting.upcoming(state.jobs, SAMPLE)
+        active: Mapping[tuple[str, str | None], int] = state.waiting.active
+        if self._own_jobs:
+            running = [job for job in running if job.runner == worker.token]
+            ahead = [job for job in ahead if job.runner == worker.token]
+            active = {rank: count for rank, count in active.items() if rank[1] == worker.token}
+        queued, waiting = sum(active.values()) - len(running), ahead[:NEXT]
         now = clock.now()
         if now.boot - self._around.now.boot >= CHECK_EVERY:
             self._around = worker.situation([*waiting, *running])
-            ahead = state.waiting.upcoming(state.jobs, SAMPLE)
             self._left = forecast.left(running, ahead, max(0, queued - len(ahead)), worker.slots, now)
         rests = {job.id: rest for job in running if (rest := forecast.rest(job, self._around.now)) is not None}
         return Overview(
@@ -243,7 +259,7 @@ class Screen:
             worker.slots,
             self._since.wall,
             self._around,
-            phase,
+            f"run {phase}" if self._own_jobs else phase,
             worker.trouble,
             rests,
             self._left,

@@ -20,8 +20,16 @@ class Claiming:
     """The claims of one worker."""
 
     def __init__(
-        self, token: str, slots: int, started: Started, *, own_jobs: bool, queues: Collection[str] | None
+        self,
+        token: str,
+        slots: int,
+        started: Started,
+        *,
+        own_jobs: bool,
+        queues: Collection[str] | None,
+        one_by_one: bool = False,
     ) -> None:
+        """`one_by_one`: no job is claimed before it can start, however short they are."""
         self.pace = Pace()
         self.width = Width(slots)
         self._token = token
@@ -29,6 +37,7 @@ class Claiming:
         self._started = started
         self._runner = token if own_jobs else None
         self._queues = queues
+        self._one_by_one = one_by_one
         self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
 
     def free(self, state: StoreState, busy: int, ended: Collection[Ended] = ()) -> int:
@@ -84,7 +93,7 @@ class Claiming:
                 job = next(self._take(state, 1, now, free + bool(at)), None)  # the slot of a batch is taken already
                 if job is None:
                     return  # another worker was faster
-                alone = runs_alone(job) or job.spec.queue in state.limits
+                alone = self._one_by_one or runs_alone(job) or job.spec.queue in state.limits
                 if at and alone:
                     state.waiting.push(job)
                     break

@@ -28,8 +28,12 @@ class Context:
         queues: Collection[str] | None,
         own_jobs: bool,
         report: Callable[[Job], None],
+        enough: Callable[[Iterable[Job]], bool] | None = None,
     ) -> None:
-        """`queues` None: all; `own_jobs`: of `jobq run`; `report` is told every job that this worker has moved."""
+        """`queues` None: all; `own_jobs`: of `jobq run`; `report` is told every job that this worker has moved.
+
+        `enough`: returns True if no more may be claimed, now that these jobs have ended as they are; None: always more.
+        """
         self.store = store
         self.runner = runner
         self.registration = registration
@@ -42,6 +46,7 @@ class Context:
         self.hindrance = ""  # why nothing new is started for a while
         self.paused_until = float("-inf")  # boot clock
         self.pause = 1.0  # seconds; doubles
+        self.enough = enough
         self._report = report
 
     @property

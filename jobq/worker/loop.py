@@ -62,6 +62,7 @@ class Worker:
         on_stop: OnStop | None = None,
         followed: bool = False,
         report: Callable[[Job], None] = lambda _job: None,
+        enough: Callable[[Iterable[Job]], bool] | None = None,
         idle: Callable[[], float | None] = lambda: None,
         keep: Callable[[], Retention] = Retention,
         idle_hook: Callable[[], str | None] = lambda: None,
@@ -70,10 +71,10 @@ class Worker:
         """`queues` None: all. `own_jobs`: it claims only jobs whose spec names it as the runner; they end with it.
 
         `followed`: nothing is dropped of their logs that `mark_read` was not called for. `stop_after`, `on_stop`: see
-        `Stopping`. `report` is told every job that this worker has moved, once that is durable. `idle` is called before
-        each sleep and may shorten it (seconds). `keep`, `idle_hook`: see `Upkeep`, `IdleHook`. `make_runner` gets the
-        worker's folder, and True if the jobs end with the worker. Raises StoreForbidden on a network filesystem of
-        another machine.
+        `Stopping`. `report` is told every job that this worker has moved, once that is durable; `enough`: see
+        `Context`. `idle` is called before each sleep and may shorten it (seconds). `keep`, `idle_hook`: see `Upkeep`,
+        `IdleHook`. `make_runner` gets the worker's folder, and True if the jobs end with the worker. Raises
+        StoreForbidden on a network filesystem of another machine.
         """
         store.read()
         self.network = check_workers_place(store.path, store.header)
@@ -82,13 +83,15 @@ class Worker:
         self.left: list[Job] = []  # jobs that still run now that it has left
         registration = Registration(store.root, own_jobs=own_jobs, queues=queues, slots=slots)
         runner = make_runner(registration.path, own_jobs)
-        context = Context(store, runner, registration, queues=queues, own_jobs=own_jobs, report=report)
+        context = Context(store, runner, registration, queues=queues, own_jobs=own_jobs, report=report, enough=enough)
         started = Started(store, runner)
         self._context = context
         self._idle = idle
         self._knows_all = False  # the last step could read the store
         self._upkeep = Upkeep(store, keep)
-        self._claiming = Claiming(self.token, slots, started, own_jobs=own_jobs, queues=queues)
+        self._claiming = Claiming(
+            self.token, slots, started, own_jobs=own_jobs, queues=queues, one_by_one=enough is not None
+        )
         recovery = Recovery(context, self._claiming, self._upkeep)
         cancels = Cancels(context)
         then = OnStop.HAND_BACK if own_jobs or not runner.outlives else on_stop

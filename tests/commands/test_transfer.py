@@ -27,7 +27,7 @@ def other(cli: Cli, tmp_path: Path) -> Iterator[Cli]:
 
 def jobs(cli: Cli) -> dict[int, Job]:
     queue = cli.queue
-    return {job.id: job for job in [*queue.finished(), *queue.jobs()]}
+    return {job.id: job for job in [*queue.jobs(), *queue.finished()]}  # in this order: what ends meanwhile is in both
 
 
 def shown(cli: Cli) -> object:

@@ -1,0 +1,42 @@
+"""Files that a command writes where a person says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from jobq.errors import NotSaved
+
+
+def replace_file(path: str, parts: Iterable[bytes], mode: int = 0o666) -> None:
+    """Write a new file that takes the place of an older one, all or nothing; `mode`: as open(2) takes it.
+
+    What is no file, as a pipe or a terminal, gets the parts directly. Raises NotSaved.
+    """
+    target = os.path.realpath(path)
+    is_file = os.path.isfile(target) or not os.path.lexists(target)
+    temp = f"{target}.{os.getpid()}" if is_file else target
+    try:
+        fd = os.open(temp, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_file else 0), mode)
+        with open(fd, "wb") as f:
+            for part in parts:
+                f.write(part)
+            f.flush()
+            if is_file:
+                os.fsync(fd)
+                os.rename(temp, target)
+    except BaseException as e:
+        if is_file and os.path.lexists(temp):
+            os.unlink(temp)
+        if isinstance(e, OSError):
+            raise NotSaved(path, e) from None
+        raise
+
+
+def append_to_file(path: str, text: str) -> None:
+    """Append text to a file that there is, or a new one. Raises NotSaved."""
+    try:
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(text)
+    except OSError as e:
+        raise NotSaved(path, e) from None

@@ -1,0 +1,87 @@
+"""The output of several jobs at once, line by line, each with the name of its job in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from jobq.job import Job
+from jobq.views.console import encoded, is_terminal, out_bytes
+from jobq.views.logs import Printer, Tail
+from jobq.views.text import safe
+
+COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)  # SGR codes of the prefixes, in turn
+LONGEST_LINE = 1 << 16  # bytes of a line that is printed before its end
+
+
+class LinePrinter(Printer):
+    """Prints whole lines with a prefix; on a terminal they are harmless. Raises OutputFailed."""
+
+    def __init__(self, prefix: bytes, *, raw: bool = False) -> None:
+        super().__init__(raw)
+        self._prefix = prefix
+        self._rest = b""
+
+    def put(self, data: bytes) -> None:
+        """Print the lines that these bytes complete."""
+        if self._text is not None:
+            data = encoded(self._text.feed(data))
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], b""
+        if lines:
+            out_bytes(b"".join(self._prefix + line + b"\n" for line in lines))
+
+    def pause(self) -> None:
+        """Do nothing: a line is printed once it is whole."""
+
+    def end(self) -> None:
+        """Print a last line that has no newline."""
+        if self._masker is not None:
+            self.put(self._masker.flush())
+        rest = self._rest + (encoded(self._text.open_line()) if self._text is not None else b"")
+        self._rest = b""
+        if rest:
+            out_bytes(self._prefix + rest + b"\n")
+
+
+class PrefixedLogs:
+    """Follows the logs of all jobs that it is told of, from attempt to attempt. Not for several threads."""
+
+    def __init__(self, log_path: Callable[[int, int], str], *, raw: bool = False, tail: int | None = None) -> None:
+        """`tail`: only so many last lines of what jobs had printed when they are met first."""
+        self._log_path = log_path
+        self._raw = raw
+        self._tail = tail
+        self._open: dict[tuple[int, int], tuple[Tail, LinePrinter]] = {}
+        self._known: dict[int, int] = {}  # job -> the colour of its prefix
+        self._width = 3
+
+    def pump(self, jobs: Iterable[Job]) -> bool:
+        """Print what is new of these jobs, and the rest of those that are gone. Return True if there was any."""
+        wrote = False
+        live = set()
+        for job in jobs:
+            if job.attempts:
+                key = job.id, len(job.attempts)
+                live.add(key)
+                if key not in self._open:
+                    log = Tail(self._log_path(*key), self._tail)
+                    self._open[key] = log, LinePrinter(self._prefix(job), raw=self._raw)
+        for key, (log, printer) in list(self._open.items()):
+            wrote |= log.pump(printer)
+            if key not in live:
+                printer.end()
+                log.close()
+                del self._open[key]
+        return wrote
+
+    def say(self, job: Job, text: str) -> None:
+        """Print a line of our own about a job, behind its prefix."""
+        out_bytes(self._prefix(job) + encoded(f"{safe(text)}\n"))
+
+    def _prefix(self, job: Job) -> bytes:
+        colour = self._known.setdefault(job.id, COLOURS[len(self._known) % len(COLOURS)])
+        name = f"{job.id} {safe(job.spec.name)}" if job.spec.name else str(job.id)
+        self._width = min(max(self._width, len(name)), 24)
+        text = f"{name:>{self._width}} | "
+        return encoded(f"\x1b[{colour}m{text}\x1b[0m" if is_terminal() else text)
