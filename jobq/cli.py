@@ -12,7 +12,7 @@ import typer
 from jobq.errors import UsageError
 from jobq.exit_codes import USAGE
 from jobq.version import VERSION
-from jobq.views.console import error, out, set_store_option
+from jobq.views.console import be_quiet, error, out, set_color, set_store_option
 from jobq.worker.signals import raise_interrupted
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # base of the usage errors, unnamed in typer
@@ -44,6 +44,8 @@ def jobq(
             "--store", metavar="DIR", help="Directory of the store.  [default: JOBQ_STORE, or your state directory]"
         ),
     ] = None,
+    color: Annotated[str, typer.Option("--color", metavar="WHEN", help="Use colours: auto, always or never.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no notes, only data and errors.")] = False,
     _show_version: Annotated[
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -56,6 +58,11 @@ def jobq(
         if not store:
             raise UsageError("--store: the name of the directory is empty")
         set_store_option(store)
+    if color not in {"auto", "always", "never"}:
+        raise UsageError(f"--color: {color!r:.60} is not possible", "use auto, always or never")
+    set_color(color)
+    if quiet:
+        be_quiet()
     context.obj = store
     if context.invoked_subcommand is None:
         from jobq.commands.common import queue_of  # noqa: PLC0415
@@ -138,9 +145,19 @@ ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
 GROUPS = {name.split()[0] for name in MODULES if " " in name}
 
 
+def own_options(words: Sequence[str]) -> list[str]:
+    """Return the words before the command: options of jobq itself."""
+    at = 0
+    while at < len(words) and words[at].startswith("--"):
+        if words[at] not in {"--store", "--color", "--quiet"} and not words[at].startswith(("--store=", "--color=")):
+            break
+        at += 2 if words[at] in {"--store", "--color"} else 1
+    return list(words[:at])
+
+
 def translated(words: Sequence[str]) -> list[str]:
     """Return the words of jobq for the words of other tools: `ps`, `kill`, `help add`, `-V`."""
-    before = list(words[:2]) if words[:1] == ["--store"] else []
+    before = own_options(words)
     rest = list(words[len(before) :])
     match rest:
         case ["help"] | ["help", "help" | "status" | "version", *_]:
@@ -168,7 +185,7 @@ def translated(words: Sequence[str]) -> list[str]:
 
 def check_second_word(words: Sequence[str]) -> None:
     """Raise UsageError for a second word that is none of a command of two words, such as "config gett"."""
-    rest = words[2:] if words[:1] == ["--store"] else words
+    rest = words[len(own_options(words)) :]
     if len(rest) < 2 or rest[0] not in GROUPS or rest[1].startswith("-"):
         return
     from difflib import get_close_matches  # noqa: PLC0415
@@ -181,7 +198,7 @@ def check_second_word(words: Sequence[str]) -> None:
 
 def app_for(words: Sequence[str]) -> typer.Typer:
     """Return the command line with the command that these words name, or with all commands."""
-    first = words[2:3] if words[:1] == ["--store"] else words[:1]
+    first = words[len(own_options(words)) :][:1]
     wanted = set(first) & MODULES.keys() - {"completion"}  # which needs all of them
     for name, place in MODULES.items():
         if name in wanted or not wanted:

@@ -5,22 +5,24 @@ What is not plain (an unknown option, a help text) is left to the full command l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any, NamedTuple
 
 from jobq.api import Queue
 from jobq.commands.notes import tell_pauses
 from jobq.commands.status import status
 from jobq.errors import UsageError
-from jobq.job import State
+from jobq.job import Job, State
 from jobq.options.selectors import NO_FILTERS, Filters, Wanted
+from jobq.rules.forecast import seconds_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
-from jobq.views.console import info, out, set_store_option
+from jobq.views.console import draw, info, out, set_store_option
 from jobq.views.data import envelope, job_data
-from jobq.views.table import print_jobs, reason
-from jobq.views.text import safe
+from jobq.views.table import USUAL, columns_of, formatted, print_jobs, reason
+from jobq.views.text import command_line, safe
 
 LAST_FINISHED = 20
 NAMES = ("list", "ls", "ps")
@@ -41,16 +43,34 @@ def read(words: Sequence[str]) -> bool:
     elif strange_store() is not None:
         return False  # which the full command line tells
     if words:
-        wanted, flags = parsed
-        print_list(Queue(store), wanted, everything=flags["-a"], json=flags["--json"], tree=flags["--tree"])
+        print_list(Queue(store), parsed.wanted, parsed.look)
     else:
         status(Queue(store))
     return True
 
 
-def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
-    """Return what to list, and the flags -a, --json and --tree; None if these are not plain words."""
-    values: dict[str, list[str]] = {"-s": [], "-q": [], "": []}
+class Look(NamedTuple):
+    """How a list is to be shown."""
+
+    everything: bool = False
+    tree: bool = False
+    json: bool = False
+    sort: str | None = None
+    most: int | None = None
+    columns: str | None = None
+    format: str | None = None
+
+
+class Parsed(NamedTuple):
+    """The jobs to list, and how."""
+
+    wanted: Wanted
+    look: Look
+
+
+def parse(words: Sequence[str]) -> Parsed | None:
+    """Return what to list; None if these are not plain words."""
+    values: dict[str, list[str]] = {"-s": [], "-q": [], "--sort": [], "--columns": [], "--format": [], "": []}
     flags = {"-a": False, "--json": False, "--tree": False}
     rest = iter(words)
     for word in rest:
@@ -63,38 +83,83 @@ def parse(words: Sequence[str]) -> tuple[Wanted, dict[str, bool]] | None:
             values[name].append(value)
         else:
             return None
-    return Wanted(values[""], Filters(frozenset(map(state_of, values["-s"])), frozenset(values["-q"]))), flags
+    last = {name: values[name][-1] if values[name] else None for name in ("--sort", "--columns", "--format")}
+    look = Look(
+        flags["-a"], flags["--tree"], flags["--json"], last["--sort"], None, last["--columns"], last["--format"]
+    )
+    return Parsed(Wanted(values[""], Filters(frozenset(map(state_of, values["-s"])), frozenset(values["-q"]))), look)
 
 
-def print_list(queue: Queue, wanted: Wanted, *, everything: bool, json: bool, tree: bool) -> None:
-    """Print the jobs, as a table, as a tree or as JSON. Raises UsageError, NotFound."""
-    if tree and json:
-        raise UsageError("both --tree and --json are given", "each job in JSON names what it is after")
-    filters = wanted.filters
-    if wanted.words:
-        shown = queue.jobs_of(queue.select(wanted).ids)
-    else:
-        whole = everything or filters != NO_FILTERS._replace(queues=filters.queues)
-        worth = (job for job in queue.finished() if not is_hook(job) or job.is_open_failure)
-        finished = queue.finished() if whole else islice(worth, LAST_FINISHED)
-        waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
-        jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
-        shown = [job for job in jobs if filters.match(job)]
-    if tree and wanted.words:
+def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
+    """Print the jobs, as a table, as a tree, as JSON or in a form of one's own. Raises UsageError, NotFound."""
+    check_look(look)
+    names = USUAL if look.columns is None else columns_of(look.columns)
+    shown = jobs_to_list(queue, wanted, look)
+    if look.tree and wanted.words:
         shown = queue.with_ancestors(shown)
     around = queue.situation(shown)
+    if look.sort is not None:
+        shown = sorted_by(shown, look.sort)[: look.most]
+    elif look.most is not None:
+        shown = shown[max(0, len(shown) - look.most) :]
     tell_pauses(queue)
-    if json:
+    if look.json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
-    elif shown and tree:
+    elif look.format is not None:
+        draw(*formatted(shown, around, look.format))
+    elif shown and look.tree:
         from jobq.views.tree import tree_of  # noqa: PLC0415
 
         ordered, frames = tree_of(shown)
-        print_jobs(ordered, around, frames)
+        print_jobs(ordered, around, frames, names)
     elif shown:
-        print_jobs(shown, around)
+        print_jobs(shown, around, names=names)
     else:
         info("no such jobs" if queue.exists() else f"no jobs: there is no store at {safe(queue.path)} yet")
+
+
+def check_look(look: Look) -> None:
+    """Raise UsageError for what can't be shown together."""
+    if look.tree and look.json:
+        raise UsageError("both --tree and --json are given", "each job in JSON names what it is after")
+    if look.format is not None and (look.tree or look.json or look.columns is not None):
+        raise UsageError("--format and another form are given", "give one of --format, --columns, --tree, --json")
+    if look.tree and look.sort is not None:
+        raise UsageError("both --tree and --sort are given", "a tree has its own order")
+
+
+def jobs_to_list(queue: Queue, wanted: Wanted, look: Look) -> list[Job]:
+    """Return the jobs: those that finished first, then those that run, then those that wait, in their order."""
+    filters = wanted.filters
+    if wanted.words:
+        return queue.jobs_of(queue.select(wanted).ids)
+    whole = look.everything or look.most is not None or filters != NO_FILTERS._replace(queues=filters.queues)
+    worth = (job for job in queue.finished() if not is_hook(job) or job.is_open_failure)
+    finished = queue.finished() if whole else islice(worth, LAST_FINISHED)
+    waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
+    jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
+    return [job for job in jobs if filters.match(job)]
+
+
+def sorted_by(jobs: list[Job], text: str) -> list[Job]:
+    """Return the jobs in the order of a key, descending with "-" in front. Raises UsageError."""
+    name = text.removeprefix("-")
+    if name not in SORTING:
+        raise UsageError(f"--sort: there is no key {name!r:.60}", f"use one of {', '.join(SORTING)}, or -time")
+    return sorted(jobs, key=SORTING[name], reverse=text.startswith("-"))
+
+
+SORTING: dict[str, Callable[[Job], Any]] = {
+    "id": lambda job: job.id,
+    "state": lambda job: (list(State).index(job.state), job.id),
+    "queue": lambda job: (job.spec.queue, job.id),
+    "name": lambda job: (job.spec.name or "", job.id),
+    "priority": lambda job: (job.spec.priority, job.id),
+    "added": lambda job: (job.added_at, job.id),
+    "finished": lambda job: (job.finished_at or float("inf"), job.id),
+    "time": lambda job: (seconds_of(job) or 0.0, job.id),
+    "command": lambda job: (command_line(job.command), job.id),
+}
 
 
 def state_of(text: str) -> State:

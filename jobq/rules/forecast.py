@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from statistics import median
 
 from jobq.job import Job, State
 from jobq.moment import Moment
@@ -57,7 +56,7 @@ class Forecast:
     def expected(self, job: Job) -> float | None:
         """Return the run time of such a job: the median of the last runs; None if there were none."""
         times = self._times.get(shape_of(job))
-        return median(times) if times else None
+        return sorted(times)[len(times) // 2] if times else None
 
     def rest(self, job: Job, now: Moment) -> float | None:
         """Return the time that a running job is going to take yet; None if it is not known, or over."""

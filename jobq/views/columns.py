@@ -10,7 +10,8 @@ from rich.text import Text
 from jobq.job import Job, State
 from jobq.rules.reasons import Situation
 from jobq.views.marks import STYLES, glyph
-from jobq.views.table import row
+from jobq.views.table import named_command, reason, took
+from jobq.views.text import safe
 
 ROOMY = 60  # columns from which on the state stands as a word, too
 LONGEST_COMMAND = 2000  # characters, more than any terminal is wide
@@ -33,22 +34,23 @@ class Layout(NamedTuple):
 
 def job_line(job: Job, around: Situation, layout: Layout, *, time: str | None = None, word: str | None = None) -> Text:
     """Return one job in a line: glyph, id, state, time, queue, command, and why, or its `word` while it runs."""
-    cells = row(job, around)
+    why = reason(job, around)
     style = STYLES.get(job.state, "")
     line = Text(no_wrap=True, overflow="ellipsis", end="")
     line.append(f"{glyph(job)} ", style)
-    line.append(f"{cells.id:>{layout.id}}  ", "bold")
+    line.append(f"{job.id:>{layout.id}}  ", "bold")
     if layout.columns >= ROOMY:
         line.append(f"{job.state:<{STATE}}  ", style)
-    line.append(f"{cells.time if time is None else time:>{TIME}}  ")
+    line.append(f"{took(job, around.now) if time is None else time:>{TIME}}  ")
     if layout.queue:
-        line.append(f"{fit(cells.queue, layout.queue)}  ", "dim")
+        line.append(f"{fit(safe(job.spec.queue), layout.queue)}  ", "dim")
     room = layout.columns - line.cell_len
-    note = ", ".join(filter(None, (cells.note, word or "")))
-    wanted = cell_len(cells.command[:LONGEST_COMMAND])
+    note = ", ".join(filter(None, (why, word or "")))
+    command = named_command(job)[:LONGEST_COMMAND]
+    wanted = cell_len(command)
     for_note = min(cell_len(note), max(room - wanted - 2, room - max(LEAST_COMMAND, room * 3 // 5) - 2, 0))
     width = max(room - for_note - (2 if for_note else 0), 0)
-    line.append(cut_middle(cells.command[:LONGEST_COMMAND], width))
+    line.append(cut_middle(command, width))
     if for_note:
         is_dim = job.state is not State.FAILED and not (word and word == note)
         line.append("  ")

@@ -136,9 +136,55 @@ def _for_our_store(advice: str) -> str:
     return advice.replace("'jobq ", f"'jobq --store {quote(_store)} ")
 
 
+_quiet = False
+_json_errors = False
+_color = "auto"
+SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+def be_quiet() -> None:
+    """Print no notes from now on; errors still."""
+    global _quiet  # noqa: PLW0603
+    _quiet = True
+
+
+def print_errors_as_json() -> None:
+    """Print each error as one line of JSON from now on."""
+    global _json_errors  # noqa: PLW0603
+    _json_errors = True
+
+
+def set_color(mode: str) -> None:
+    """Use colours: auto, always or never."""
+    global _color  # noqa: PLW0603
+    _color = mode
+
+
+def coloured(stream: Stream) -> bool:
+    """Return True if this stream gets colours: by --color, NO_COLOR, FORCE_COLOR, or as it is a terminal."""
+    if _color != "auto":
+        return _color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, style: str) -> str:
+    """Return harmless text in a style ("red", "bold"), for `draw`; unchanged where stdout gets no colours."""
+    return f"\x1b[{SGR[style]}m{text}\x1b[0m" if style in SGR and coloured(stdout) else text
+
+
+def draw(*lines: str) -> None:
+    """Print lines of harmless text that may hold our own colours. Raises OutputFailed."""
+    drawing.write("".join(f"{line}\n" for line in lines))
+
+
 def info(text: str) -> None:
-    """Print a line to stderr."""
-    to_stderr(f"jobq: {text}")
+    """Print a note to stderr, unless nobody wants to read notes."""
+    if not _quiet:
+        to_stderr(f"jobq: {text}")
 
 
 def to_stderr(*lines: str) -> None:
@@ -158,6 +204,12 @@ def job_bytes_to_stderr(data: bytes) -> None:
 
 def error(sentence: str, hint: str = "") -> None:
     """Print an error: one sentence, and a hint about the next step."""
+    if _json_errors:
+        from jobq.views.data import envelope  # noqa: PLC0415
+
+        told = {"message": _for_our_store(sentence), "hint": _for_our_store(hint) or None}
+        to_stderr(envelope(error=told))
+        return
     to_stderr(f"error: {_for_our_store(sentence)}")
     if hint:
         to_stderr(f"hint: {_for_our_store(hint)}")

@@ -21,7 +21,7 @@ from jobq.moment import Moment
 from jobq.rules.reasons import Situation
 from jobq.views.closing import Line
 from jobq.views.columns import Layout, cut
-from jobq.views.console import Stream
+from jobq.views.console import Stream, coloured
 from jobq.views.last_words import LastWords
 from jobq.views.live import LAST_WORDS, Overview, finished, frame, shown_jobs
 from jobq.views.signs import Signs
@@ -52,7 +52,7 @@ class Display:
         self._tail = tail
         self._signs = signs
         # rich's own guess of the width comes from COLUMNS, which may be another terminal's: it is set at each drawing
-        self._console = Console(file=stream, force_terminal=True)  # type: ignore[arg-type]  # it has every method that rich calls
+        self._console = Console(file=stream, force_terminal=True, no_color=not coloured(stream))  # type: ignore[arg-type]  # it has every method that rich calls
         self._region = Region(stream)
         self._layout = Layout(80)
         self._overview: Overview | None = None

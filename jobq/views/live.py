@@ -98,7 +98,7 @@ def word_of(job: Job, overview: Overview, words: Mapping[int, str], now: Moment)
     """Return what is known of a running job's work: the time that it is going to take yet, and its last output."""
     rest = overview.rests.get(job.id)
     rest = None if rest is None else rest - (now.wall - overview.around.now.wall)
-    return "  ".join(filter(None, (f"~{about(rest)} left" if rest and rest > 0 else "", words.get(job.id, ""))))
+    return "  ".join(filter(None, (f"~{about(rest)} left" if rest and rest >= 1 else "", words.get(job.id, ""))))
 
 
 def about(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from jobq.job import Job
-from jobq.views.console import encoded, is_terminal, out_bytes
+from jobq.views.console import coloured, encoded, out_bytes, stdout
 from jobq.views.logs import Printer, Tail
 from jobq.views.text import safe
 
@@ -84,4 +84,4 @@ class PrefixedLogs:
         name = f"{job.id} {safe(job.spec.name)}" if job.spec.name else str(job.id)
         self._width = min(max(self._width, len(name)), 24)
         text = f"{name:>{self._width}} | "
-        return encoded(f"\x1b[{colour}m{text}\x1b[0m" if is_terminal() else text)
+        return encoded(f"\x1b[{colour}m{text}\x1b[0m" if coloured(stdout) else text)

@@ -2,55 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from jobq.durations import span
-from jobq.job import Job, State
+from jobq.errors import UsageError
+from jobq.job import Job, Outcome, State
 from jobq.moment import Moment
+from jobq.rules.forecast import seconds_of
 from jobq.rules.hooks import note_of
 from jobq.rules.order import is_paused
 from jobq.rules.reasons import Situation, why_waiting
-from jobq.views.console import drawing, is_terminal, out
+from jobq.views.console import coloured, drawing, is_terminal, out, stdout
 from jobq.views.lines import why_ended
 from jobq.views.marks import STYLES
-from jobq.views.text import command_line, safe
+from jobq.views.text import clock_time, command_line, safe, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-class Row(NamedTuple):
-    """One job in a table."""
+class Frame(NamedTuple):
+    """The text before and behind the command of a job: its place in a tree."""
 
-    id: str
-    state: str
-    style: str
-    time: str
-    queue: str
-    note: str
-    command: str
+    before: str = ""
+    behind: str = ""
 
 
-def row(job: Job, situation: Situation, frame: tuple[str, str] = ("", "")) -> Row:
-    """Return the cells of one job, all harmless text; `frame`: what stands before and behind its command."""
-    note = reason(job, situation)
-    name = f"[{safe(job.spec.name)}] " if job.spec.name else ""
-    command = frame[0] + name + command_line(job.command) + frame[1]
-    return Row(
-        str(job.id), job.state, STYLES.get(job.state, ""), took(job, situation.now), safe(job.spec.queue), note, command
-    )
+class Column(NamedTuple):
+    """One column: its head, and the text of a job's cell, which is harmless."""
+
+    head: str
+    cell: Callable[[Job, Situation], str]
+    right: bool = False
 
 
 def took(job: Job, now: Moment) -> str:
     """Return the duration of the current or last attempt, in words; "" if there is none to show."""
     if job.state is State.RUNNING:
         return span(now.wall - job.attempts[-1].claimed_at)
-    ending = job.ending if job.state.final else None
-    if ending is None or ending.started_at is None or ending.ended_at is None:
-        return ""
-    return span(ending.ended_at - ending.started_at)
+    seconds = seconds_of(job) if job.state.final else None
+    return "" if seconds is None else span(seconds)
+
+
+def age(job: Job, now: Moment) -> str:
+    """Return how long ago the job came into its state: it was added, started, or ended."""
+    running = job.running
+    at = job.finished_at if job.state.final else running.claimed_at if running is not None else job.added_at
+    return ago(now.wall - (job.added_at if at is None else at))
+
+
+def ago(seconds: float) -> str:
+    """Return a time that is over, in words: "now", "40 s ago", "3 m ago", "2 h ago", "5 d ago"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "now"
+
+
+def state_cell(job: Job) -> str:
+    """Return the state, and the exit code of a failure."""
+    return f"{job.state} {job.exit_code}" if _has_code(job) else str(job.state)
+
+
+def _has_code(job: Job) -> bool:
+    ending = job.ending
+    return job.state is State.FAILED and ending is not None and ending.outcome in {Outcome.EXIT, Outcome.SIGNAL}
+
+
+def note(job: Job, situation: Situation) -> str:
+    """Return why the job is in its state, in words, without what the state says by its exit code."""
+    text = reason(job, situation)
+    ending = job.ending
+    if not _has_code(job) or ending is None or not text.startswith(f"exit {ending.status}"):
+        return text
+    text = text.removeprefix(f"exit {ending.status}").strip(" :,")
+    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
+
+
+def named_command(job: Job) -> str:
+    """Return the command, with the name of the job in front."""
+    return (f"[{safe(job.spec.name)}] " if job.spec.name else "") + command_line(job.command)
+
+
+def _cpu(job: Job, _situation: Situation) -> str:
+    return span(job.ending.user_s + job.ending.system_s) if job.ending is not None else ""
+
+
+def _memory(job: Job, _situation: Situation) -> str:
+    return size(1024 * job.ending.max_rss_kib) if job.ending is not None and job.ending.max_rss_kib else ""
+
+
+def _labels(job: Job, _situation: Situation) -> str:
+    return safe(" ".join(f"{name}={value}" for name, value in job.spec.labels))
+
+
+COLUMNS: Mapping[str, Column] = {
+    "id": Column("ID", lambda job, _: str(job.id), right=True),
+    "state": Column("STATE", lambda job, _: state_cell(job)),
+    "age": Column("AGE", lambda job, around: age(job, around.now), right=True),
+    "time": Column("TIME", lambda job, around: took(job, around.now), right=True),
+    "queue": Column("QUEUE", lambda job, _: safe(job.spec.queue)),
+    "note": Column("NOTE", note),
+    "command": Column("COMMAND", lambda job, _: named_command(job)),
+    "name": Column("NAME", lambda job, _: safe(job.spec.name or "")),
+    "priority": Column("PRIO", lambda job, _: str(job.spec.priority), right=True),
+    "labels": Column("LABELS", _labels),
+    "exit": Column("EXIT", lambda job, _: str(job.exit_code) if job.state.final else "", right=True),
+    "attempts": Column("ATTEMPTS", lambda job, _: str(len(job.attempts)), right=True),
+    "cpu": Column("CPU", _cpu, right=True),
+    "memory": Column("MEMORY", _memory, right=True),
+    "added": Column("ADDED", lambda job, _: clock_time(job.added_at)),
+    "finished": Column("FINISHED", lambda job, _: clock_time(job.finished_at)),
+    "cwd": Column("CWD", lambda job, _: safe(job.spec.cwd)),
+}
+USUAL = ("id", "state", "age", "time", "queue", "note", "command")
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """Return the columns that a text names, with commas between. Raises UsageError."""
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError("--columns names no column", f"there are: {', '.join(COLUMNS)}")
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise UsageError(
+            f"--columns: there is no column {', '.join(unknown)!r:.60}", f"there are: {', '.join(COLUMNS)}"
+        )
+    return names
 
 
 def reason(job: Job, situation: Situation) -> str:
@@ -83,64 +162,89 @@ def _reason(job: Job, situation: Situation) -> str:
     return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
 
 
-Frames = Mapping[int, tuple[str, str]]
-NO_FRAMES: Frames = MappingProxyType({})
+NO_FRAMES: Mapping[int, Frame] = MappingProxyType({})
 QUIET_S = 60.0  # seconds without output that are worth a note
 LEAST_COMMAND = 16  # characters that a long note leaves to the command
-LONGEST_COMMAND = 500  # characters, more than any terminal is wide
-HEADERS = ("ID", "STATE", "TIME", "QUEUE", "NOTE", "COMMAND")
+LONGEST_CELL = 500  # characters, more than any terminal is wide
+WIDE = 200  # columns of a table with colours that goes to no terminal
 
 
-def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Return the texts of the rows, without their styles."""
-    return [(r.id, r.state, r.time, r.queue, r.note, r.command) for r in rows]
-
-
-def print_jobs(jobs: Sequence[Job], situation: Situation, frames: Frames = NO_FRAMES) -> None:
-    """Print the table to stdout; `frames`: what stands before and behind the commands, by id."""
-    rows = [row(job, situation, frames.get(job.id, ("", ""))) for job in jobs]
-    if is_terminal():
+def print_jobs(
+    jobs: Sequence[Job],
+    situation: Situation,
+    frames: Mapping[int, Frame] = NO_FRAMES,
+    names: Sequence[str] = USUAL,
+) -> None:
+    """Print the table to stdout; `frames`: what stands before and behind the commands, by id; `names`: of columns."""
+    rows = [[COLUMNS[name].cell(job, situation) for name in names] for job in jobs]
+    for job, row in zip(jobs, rows, strict=True):
+        if job.id in frames and "command" in names:
+            row[names.index("command")] = row[names.index("command")].join(frames[job.id])
+    if is_terminal() or coloured(stdout):
         from rich.console import Console  # noqa: PLC0415
 
         from jobq.views.terminal import size_of  # noqa: PLC0415
 
-        columns, _ = size_of(drawing.fileno())
-        Console(file=drawing, width=columns).print(rich_table(rows, columns))  # type: ignore[arg-type]
+        columns, _ = size_of(drawing.fileno()) if is_terminal() else (WIDE, 0)
+        styles = [STYLES.get(job.state, "") for job in jobs]
+        has_colours = coloured(stdout)
+        console = Console(file=drawing, width=columns, no_color=not has_colours, force_terminal=has_colours)  # type: ignore[arg-type]
+        console.print(rich_table(rows, styles, columns, names))
         return
-    lines = [HEADERS, *cells(rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS) - 1)]
-    text = (
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    lines = [[COLUMNS[name].head for name in names], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names) - 1)]
+    out(
+        *(
+            "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
+            for line in lines
+        )
     )
-    out(*text)
 
 
-def rich_table(rows: Sequence[Row], columns: int) -> Table:
-    """Return the table for a terminal of this width. Without queues other than default, it has no such column."""
+def rich_table(rows: Sequence[Sequence[str]], styles: Sequence[str], columns: int, names: Sequence[str]) -> Table:
+    """Return the table for a terminal of this width; without queues other than default, it has no such column.
+
+    `styles`: that of each state.
+    """
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     def width(cells: Iterable[str]) -> int:
         return max(map(len, cells), default=0)
 
+    shown = [
+        (at, name)
+        for at, name in enumerate(names)
+        if not (names is USUAL and name == "queue" and all(row[at] == "default" for row in rows))
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    # A long command must not push out the columns that identify a job.
-    table.add_column("ID", justify="right", no_wrap=True, min_width=width(r.id for r in rows))
-    table.add_column("STATE", no_wrap=True, min_width=width(r.state for r in rows))
-    table.add_column("TIME", justify="right", no_wrap=True, min_width=width(r.time for r in rows))
-    queues = any(r.queue != "default" for r in rows)
-    if queues:
-        table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", max_width=16)
-    others = (
-        width(r.id for r in rows) + width(r.state for r in rows) + width(r.time for r in rows) + (18 if queues else 0)
+    cells = {name: [row[at][:LONGEST_CELL] for row in rows] for at, name in shown}
+    flexible = {"note", "command", "labels", "cwd"}
+    fixed = sum(
+        min(width([*cells[name], COLUMNS[name].head]), 16 if name == "queue" else 30)
+        for _, name in shown
+        if name not in flexible
     )
-    room = columns - others - 8 - min(LEAST_COMMAND, width(r.command for r in rows))  # 8: between the columns
-    note = max(4, min(60, max(12, 2 * columns // 5), room))
-    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, max_width=note)
-    table.add_column("COMMAND", overflow="ellipsis", no_wrap=True, ratio=1)
-    for r in rows:
-        queue = [Text(r.queue)] if queues else []
-        table.add_row(
-            Text(r.id), Text(r.state, r.style), Text(r.time), *queue, Text(r.note), Text(r.command[:LONGEST_COMMAND])
-        )
+    room = columns - fixed - 2 * len(shown) - min(LEAST_COMMAND, width(cells.get("command", ())))
+    for _, name in shown:
+        column = COLUMNS[name]
+        justify: Literal["right", "left"] = "right" if column.right else "left"
+        if name == "note":
+            widest = max(4, min(60, max(12, 2 * columns // 5), room))
+            table.add_column(column.head, overflow="ellipsis", no_wrap=True, max_width=widest)
+        elif name in flexible:
+            table.add_column(column.head, overflow="ellipsis", no_wrap=True, ratio=1)
+        elif name == "queue":
+            table.add_column(column.head, no_wrap=True, overflow="ellipsis", max_width=16)
+        else:  # a long command must not push out the columns that identify a job
+            table.add_column(column.head, justify=justify, no_wrap=True, min_width=width(cells[name]))
+    for at, style in enumerate(styles):
+        table.add_row(*(Text(cells[name][at], style if name == "state" else "") for _, name in shown))
     return table
+
+
+def formatted(jobs: Sequence[Job], situation: Situation, form: str) -> list[str]:
+    """Return the text for each job, with the cells of columns and the keys of JSON in braces. Raises UsageError."""
+    from jobq.views.formats import Form  # noqa: PLC0415  # re
+
+    return list(Form(form).lines(jobs, situation))

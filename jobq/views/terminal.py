@@ -88,11 +88,8 @@ class Region:
         for at, line in enumerate(lines):
             text += "\r\n" if before[at : at + 1] == [line] else f"{CLEAR_LINE}{line}\r\n"
         cleared = CLEAR_BELOW if not same or len(lines) < len(before) else ""
-        hidden = HIDE if lines else ""
-        self._stream.write(f"{hidden}\r{self._to_top(columns)}{text}{cleared}")
+        self._stream.write(f"{HIDE}\r{self._to_top(columns)}{text}{cleared}{'' if lines else SHOW}")
         self._lines, self._columns = lines, columns
-        if not lines:
-            self._stream.write(SHOW)
 
     def leave(self) -> None:
         """Leave the lines on the screen and show the cursor; the next drawing starts below."""

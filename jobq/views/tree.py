@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from jobq.job import Job
 from jobq.rules.dependencies import parents_of
+from jobq.views.table import Frame
 
 DEEPEST = 20  # levels that are indented
 
 
-def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, tuple[str, str]]]:
+def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, Frame]]:
     """Return the jobs in the order of their tree, and what to print before and behind the command of each.
 
     A job that is after several stands below the last one of them, and names the others.
@@ -21,7 +22,7 @@ def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, tuple[str, str]]]
         parent = max((p for p in parents_of(job.spec) if p in known and p != job.id), default=0)
         children.setdefault(parent, []).append(job)
     order: list[Job] = []
-    frames: dict[int, tuple[str, str]] = {}
+    frames: dict[int, Frame] = {}
     todo = [(job, "", "") for job in reversed(children.get(0, []))]
     while todo:
         job, prefix, below = todo.pop()
@@ -29,7 +30,7 @@ def tree_of(jobs: Sequence[Job]) -> tuple[list[Job], dict[int, tuple[str, str]]]
             continue
         order.append(job)
         also = sorted(parents_of(job.spec) - {max(parents_of(job.spec) & known.keys(), default=0)})
-        frames[job.id] = prefix, f"  (also after {', '.join(map(str, also))})" if also else ""
+        frames[job.id] = Frame(prefix, f"  (also after {', '.join(map(str, also))})" if also else "")
         own = children.get(job.id, [])
         for child in reversed(own):
             last = child is own[-1]

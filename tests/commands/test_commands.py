@@ -256,7 +256,7 @@ def test_jobq_without_a_command_prints_the_status(cli: Cli) -> None:
     cli("add", "true")
     text = cli().stdout
     assert "1 waiting" in text
-    assert "exit 1" in text
+    assert "failed 1" in text
 
 
 def test_the_exit_code_of_drain_shows_failed_or_remaining_work(cli: Cli) -> None:
