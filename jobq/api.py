@@ -206,11 +206,10 @@ class Queue:
         self,
         job_ids: Sequence[int],
         timeout: float | None = None,
-        *,
-        meanwhile: Callable[[list[int]], None] = lambda _open: None,
+        **options: Any,
     ) -> list[Job]:
-        """Return the jobs once all are finished; `meanwhile` gets the unfinished ids about once a second."""
-        return waiting.wait_all(self._store, job_ids, timeout, meanwhile=meanwhile)
+        """Return the jobs once all are finished. `options`, and what it raises: as `waiting.wait_all`."""
+        return waiting.wait_all(self._store, job_ids, timeout, **options)
 
     def poll(self) -> waiting.Poll:
         """Return the rhythm for a wait of one's own."""

@@ -61,11 +61,12 @@ def wait_all(
     job_ids: Sequence[int],
     timeout: float | None = None,
     *,
+    enough: int | None = None,
     meanwhile: Callable[[list[int]], None] = lambda _open: None,
 ) -> list[Job]:
-    """Return the jobs once all are finished. `meanwhile` gets the ids of the unfinished ones about once a second.
+    """Return the jobs once all are finished, or those that are once there are `enough` of them.
 
-    Raises NotFound, WaitTimeout.
+    `meanwhile` gets the ids of the unfinished ones about once a second. Raises NotFound, WaitTimeout.
     """
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     poll = Poll(store)
@@ -73,8 +74,9 @@ def wait_all(
     while True:
         store.read()
         open_ids = [job_id for job_id, job in find_all(store, open_ids).items() if not job.state.final]
-        if not open_ids:
-            return list(find_all(store, job_ids).values())
+        done = len(job_ids) - len(open_ids)
+        if not open_ids or (enough is not None and done >= enough):
+            return [job for job in find_all(store, job_ids).values() if job.state.final]
         if poll.is_time_to_check():
             meanwhile(open_ids)
             if poll.recover(open_ids):

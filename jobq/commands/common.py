@@ -21,7 +21,7 @@ from jobq.rules.lifecycle import WrongState
 from jobq.settings.levels import job_defaults
 from jobq.settings.stores import strange_store, was_own
 from jobq.views.console import acknowledge, error, info
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.text import safe
 
 Selectors = Annotated[

@@ -16,7 +16,7 @@ from jobq.settings.levels import Level, levels, project_file, values_of, why_ign
 from jobq.settings.stores import store_and_source
 from jobq.settings.toml import read
 from jobq.views.console import error, info, out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.text import safe
 
 TRIES = 5  # of a person whose text has mistakes

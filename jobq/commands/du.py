@@ -6,7 +6,7 @@ import typer
 
 from jobq.commands.common import Json, queue_of
 from jobq.views.console import out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.text import size
 
 

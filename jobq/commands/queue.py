@@ -16,7 +16,7 @@ from jobq.queues import QueueSettings
 from jobq.rules.serving import why_paused, why_unserved
 from jobq.tables import Numbers
 from jobq.views.console import info, out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.queues import QueueRow, print_queues, queue_data
 
 NUMBER = WholeNumber(1, 1_000_000_000, "a whole number from 1, or none")

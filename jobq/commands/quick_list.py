@@ -20,8 +20,9 @@ from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
 from jobq.views.console import draw, info, out, set_store_option
-from jobq.views.data import envelope, job_data
-from jobq.views.table import USUAL, columns_of, formatted, print_jobs, reason
+from jobq.views.data import job_data
+from jobq.views.envelope import envelope
+from jobq.views.table import USUAL, columns_of, print_jobs, reason
 from jobq.views.text import command_line, safe
 
 LAST_FINISHED = 20
@@ -106,7 +107,9 @@ def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
     if look.json:
         out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
     elif look.format is not None:
-        draw(*formatted(shown, around, look.format))
+        from jobq.views.formats import Form  # noqa: PLC0415  # re
+
+        draw(*Form(look.format).lines(shown, around))
     elif shown and look.tree:
         from jobq.views.tree import tree_of  # noqa: PLC0415
 

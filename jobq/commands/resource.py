@@ -11,7 +11,7 @@ from jobq.errors import UsageError
 from jobq.options.values import WholeNumber
 from jobq.rules.sharing import LOCK
 from jobq.views.console import info, out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.text import safe
 
 COUNT = WholeNumber(0, 999_999, "a whole number; 0 removes the resource")

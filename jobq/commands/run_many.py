@@ -17,7 +17,8 @@ from jobq.rules.reasons import Situation
 from jobq.rules.serving import paused_note
 from jobq.views import ci
 from jobq.views.console import error, info, out, stderr
-from jobq.views.data import envelope, job_data
+from jobq.views.data import job_data
+from jobq.views.envelope import envelope
 from jobq.views.logs import plain_lines
 from jobq.views.run_lines import RunLines
 from jobq.views.run_output import MODES, RunOutput

@@ -25,7 +25,7 @@ from jobq.schedules import Schedule
 from jobq.scheduling import NOT_FOR_SCHEDULES, Timing
 from jobq.system import utf8
 from jobq.views.console import info, out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.schedules import describe, in_words, local_words, print_schedules, schedule_data
 from jobq.views.text import safe
 

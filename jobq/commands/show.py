@@ -8,8 +8,9 @@ from jobq.commands.common import Json, queue_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import Wanted
 from jobq.views.console import info, out
-from jobq.views.data import envelope, job_data, result_data
+from jobq.views.data import job_data, result_data
 from jobq.views.detail import describe
+from jobq.views.envelope import envelope
 from jobq.views.table import reason
 
 

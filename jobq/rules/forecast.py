@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
+from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
 
 LAST_RUNS = 5  # of a command that its forecast comes from
 MOST_COMMANDS = 10_000  # that are remembered
+EARLIER = 500  # finished jobs from which a forecast begins
 ENOUGH = 5  # finished jobs after which their mean stands for commands that are not known
 
 Shape = tuple[str, ...]  # what jobs have in common that take about as long
@@ -53,6 +56,14 @@ class Forecast:
             del self._times[next(iter(self._times))]
         self._count, self._sum = self._count + 1, self._sum + seconds
 
+    @classmethod
+    def of(cls, newest_first: Iterable[Job]) -> Forecast:
+        """Return what the last EARLIER of these finished jobs say."""
+        forecast = cls()
+        for job in reversed(list(islice(newest_first, EARLIER))):
+            forecast.learn(job)
+        return forecast
+
     def expected(self, job: Job) -> float | None:
         """Return the run time of such a job: the median of the last runs; None if there were none."""
         times = self._times.get(shape_of(job))
@@ -89,3 +100,13 @@ class Forecast:
         mean = sum(ahead) / len(ahead) if ahead else 0.0
         work = sum(rests) + sum(ahead) + more * mean
         return max([work / max(slots, 1), *rests, *ahead])
+
+
+def about(seconds: float) -> str:
+    """Return a time that is only a guess, in few digits: "8 s", "3m20s", "2h05m"."""
+    return f"{max(1, round(seconds))} s" if seconds < 60 else span(round(seconds, -1))
+
+
+def time_left(seconds: float | None) -> str:
+    """Return the time until nothing is left to do, in words; honest if it is not known."""
+    return "time left: ?" if seconds is None else f"about {about(seconds)} left"

@@ -205,7 +205,7 @@ def job_bytes_to_stderr(data: bytes) -> None:
 def error(sentence: str, hint: str = "") -> None:
     """Print an error: one sentence, and a hint about the next step."""
     if _json_errors:
-        from jobq.views.data import envelope  # noqa: PLC0415
+        from jobq.views.envelope import envelope  # noqa: PLC0415
 
         told = {"message": _for_our_store(sentence), "hint": _for_our_store(hint) or None}
         to_stderr(envelope(error=told))

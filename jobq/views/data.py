@@ -1,8 +1,7 @@
-"""The JSON that commands print: one versioned envelope. A test pins its keys."""
+"""The data of jobs as JSON. A test pins its keys."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from jobq.command import to_record
@@ -10,13 +9,6 @@ from jobq.job import Attempt, Job, State
 from jobq.options.table import OPTIONS
 from jobq.python.results import Result
 from jobq.views.text import iso_time
-
-VERSION = 1
-
-
-def envelope(**content: Any) -> str:
-    """Return one JSON document in printable ASCII."""
-    return json.dumps({"jobq": VERSION, **content}).replace("\x7f", "\\u007f")
 
 
 def job_data(job: Job, reason: str = "") -> dict[str, Any]:

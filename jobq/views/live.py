@@ -16,6 +16,7 @@ from rich.text import Text
 from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.rules.forecast import about, time_left
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
@@ -101,11 +102,6 @@ def word_of(job: Job, overview: Overview, words: Mapping[int, str], now: Moment)
     return "  ".join(filter(None, (f"~{about(rest)} left" if rest and rest >= 1 else "", words.get(job.id, ""))))
 
 
-def about(seconds: float) -> str:
-    """Return a time that is only a guess, in few digits: "8 s", "3m20s", "2h05m"."""
-    return f"{max(1, round(seconds))} s" if seconds < 60 else span(round(seconds, -1))
-
-
 def below(overview: Overview, columns: int) -> list[Text]:
     """Return the lines below the jobs: how many are not shown, and what keeps jobs from running."""
     parts = []
@@ -155,11 +151,6 @@ def wrapped(parts: Sequence[str], columns: int) -> list[str]:
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
         lines[-1:] = [longer] if len(longer) <= columns or not lines[-1] else [lines[-1], part]
     return lines
-
-
-def time_left(seconds: float | None) -> str:
-    """Return the time until nothing is left to do, in words; honest if it is not known."""
-    return "time left: ?" if seconds is None else f"about {about(seconds)} left"
 
 
 def finished(job: Job, around: Situation, layout: Layout, tail: Sequence[str], log: str = "") -> list[Text]:

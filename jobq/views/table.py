@@ -241,10 +241,3 @@ def rich_table(rows: Sequence[Sequence[str]], styles: Sequence[str], columns: in
     for at, style in enumerate(styles):
         table.add_row(*(Text(cells[name][at], style if name == "state" else "") for _, name in shown))
     return table
-
-
-def formatted(jobs: Sequence[Job], situation: Situation, form: str) -> list[str]:
-    """Return the text for each job, with the cells of columns and the keys of JSON in braces. Raises UsageError."""
-    from jobq.views.formats import Form  # noqa: PLC0415  # re
-
-    return list(Form(form).lines(jobs, situation))

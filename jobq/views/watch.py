@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from itertools import islice
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds without progress after which the last lines are dropped
 MOST_PENDING = 10_000  # lines that may wait for a slow reader
 CHECK_EVERY = 1.0  # seconds between two reads of what the workers serve
-EARLIER = 500  # finished jobs from which run times are learned
 SAMPLE = 200  # waiting jobs that stand for all when the time left is computed
 MOST_AT_ONCE = 100  # lines in one write
 CHANGING_THE_SCREEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGQUIT, signal.SIGWINCH)
@@ -226,9 +224,7 @@ class Screen:
     def _learned(self) -> Forecast:
         """Return what earlier runs say about the time that commands take; they are read once."""
         if self._forecast is None:
-            self._forecast = Forecast()
-            for job in reversed(list(islice(self._queue.finished(), EARLIER))):
-                self._forecast.learn(job)
+            self._forecast = Forecast.of(self._queue.finished())
         return self._forecast
 
     def _overview(self, worker: Worker, phase: str) -> Overview:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobq.rules.serving import LiveWorker
 from jobq.views.console import info, out
-from jobq.views.data import envelope
+from jobq.views.envelope import envelope
 from jobq.views.text import clock_time, iso_time, safe
 
 
