@@ -189,6 +189,8 @@ _jobq() {
         "show --since") return ;;
         "show --until") return ;;
         "log --tail") return ;;
+        "log --grep") return ;;
+        "log --since") return ;;
         "log --attempt") return ;;
         "log --stderr") _jobq_files; return ;;
         "wait --timeout"|"wait -t") return ;;
@@ -351,8 +353,8 @@ _jobq() {
         "slots") words="--pid --help -h" ;;
         "list") words="--all -a --tree --sort --last -n --columns --format --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "log") words="--follow -f --tail --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "wait") words="--timeout -t --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "log") words="--follow -f --tail --grep --since --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from jobq.job import Job
 from jobq.views.console import coloured, encoded, out_bytes, stdout
@@ -16,10 +16,16 @@ LONGEST_LINE = 1 << 16  # bytes of a line that is printed before its end
 class LinePrinter(Printer):
     """Prints whole lines with a prefix; on a terminal they are harmless. Raises OutputFailed."""
 
-    def __init__(self, prefix: bytes, *, raw: bool = False) -> None:
+    def __init__(self, prefix: bytes = b"", *, raw: bool = False, only: str | None = None) -> None:
+        """`only`: lines that hold this text."""
         super().__init__(raw)
         self._prefix = prefix
+        self._only = (only or "").encode("utf-8", "surrogateescape")
         self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        """Print more bytes of the log: `any` is for the lines that are printed."""
+        self.put(data if self._masker is None else self._masker.feed(data))
 
     def put(self, data: bytes) -> None:
         """Print the lines that these bytes complete."""
@@ -28,8 +34,7 @@ class LinePrinter(Printer):
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             lines, self._rest = [*lines, self._rest], b""
-        if lines:
-            out_bytes(b"".join(self._prefix + line + b"\n" for line in lines))
+        self._print(lines)
 
     def pause(self) -> None:
         """Do nothing: a line is printed once it is whole."""
@@ -40,33 +45,45 @@ class LinePrinter(Printer):
             self.put(self._masker.flush())
         rest = self._rest + (encoded(self._text.open_line()) if self._text is not None else b"")
         self._rest = b""
-        if rest:
-            out_bytes(self._prefix + rest + b"\n")
+        self._print([rest] if rest else [])
+
+    def _print(self, lines: Sequence[bytes]) -> None:
+        text = b"".join(self._prefix + line + b"\n" for line in lines if self._only in line)
+        if text:
+            self.any = True
+            out_bytes(text)
 
 
 class PrefixedLogs:
     """Follows the logs of all jobs that it is told of, from attempt to attempt. Not for several threads."""
 
-    def __init__(self, log_path: Callable[[int, int], str], *, raw: bool = False, tail: int | None = None) -> None:
-        """`tail`: only so many last lines of what jobs had printed when they are met first."""
+    def __init__(
+        self,
+        log_path: Callable[[int, int], str],
+        *,
+        raw: bool = False,
+        tail: int | None = None,
+        only: str | None = None,
+    ) -> None:
+        """`tail`: only so many last lines of what jobs had printed when they are met first; `only`: with this text."""
         self._log_path = log_path
         self._raw = raw
         self._tail = tail
+        self._only = only
         self._open: dict[tuple[int, int], tuple[Tail, LinePrinter]] = {}
         self._known: dict[int, int] = {}  # job -> the colour of its prefix
         self._width = 3
 
-    def pump(self, jobs: Iterable[Job]) -> bool:
-        """Print what is new of these jobs, and the rest of those that are gone. Return True if there was any."""
+    def pump(self, attempts: Iterable[tuple[Job, int]]) -> bool:
+        """Print what is new of these attempts, and the rest of those that are gone. Return True if there was any."""
         wrote = False
         live = set()
-        for job in jobs:
-            if job.attempts:
-                key = job.id, len(job.attempts)
-                live.add(key)
-                if key not in self._open:
-                    log = Tail(self._log_path(*key), self._tail)
-                    self._open[key] = log, LinePrinter(self._prefix(job), raw=self._raw)
+        for job, n in attempts:
+            key = job.id, n
+            live.add(key)
+            if key not in self._open:
+                log = Tail(self._log_path(*key), self._tail)
+                self._open[key] = log, LinePrinter(self._prefix(job), raw=self._raw, only=self._only)
         for key, (log, printer) in list(self._open.items()):
             wrote |= log.pump(printer)
             if key not in live:
@@ -74,10 +91,6 @@ class PrefixedLogs:
                 log.close()
                 del self._open[key]
         return wrote
-
-    def say(self, job: Job, text: str) -> None:
-        """Print a line of our own about a job, behind its prefix."""
-        out_bytes(self._prefix(job) + encoded(f"{safe(text)}\n"))
 
     def _prefix(self, job: Job) -> bytes:
         colour = self._known.setdefault(job.id, COLOURS[len(self._known) % len(COLOURS)])

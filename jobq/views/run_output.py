@@ -109,7 +109,7 @@ class RunOutput:
             self._over.clear()
         wrote = False
         if self._mode == "stream":
-            wrote = self._logs.pump([*live, *over])
+            wrote = self._logs.pump([(job, len(job.attempts)) for job in [*live, *over] if job.attempts])
             if closed:
                 self._logs.pump([])
         else:

@@ -75,7 +75,7 @@ def test_a_progress_bar_is_seen_while_it_moves(cli: Cli) -> None:
         rf"printf 'begin\n\r10%%'; {wait.format('half')} printf '\r50%%'; {wait.format('go')} printf '\r100%%\nend'",
     )
     cli.worker("-j", "1")
-    terminal = Terminal(cli, 80, "log", "-f")
+    terminal = Terminal(cli, 80, "log", "-f", "1")
     terminal.shows("begin\n10%")
     (cli.cwd / "half").touch()
     terminal.shows("begin\n50%")
@@ -243,7 +243,7 @@ def seen(line: str) -> str:
     return SGR.sub("", line).expandtabs().rstrip(" ")
 
 
-@pytest.mark.parametrize("words", [("log",), ("log", "-f"), ("log", "--raw"), ("run", "printf '\\033[8mx'")])
+@pytest.mark.parametrize("words", [("log",), ("log", "-f", "1"), ("log", "--raw"), ("run", "printf '\\033[8mx'")])
 def test_colours_that_a_job_turned_on_end_with_its_output(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", r"printf '\033[31;8mx'")
     cli("worker", "--drain")

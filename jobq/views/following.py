@@ -1,0 +1,78 @@
+"""The logs of several jobs, followed until they are finished; or of all that runs, until a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from jobq import clock
+from jobq.job import Job, State
+from jobq.views.console import info, stdout_closed
+from jobq.views.lines import what
+from jobq.views.prefixed import PrefixedLogs
+from jobq.views.text import command_line
+
+if TYPE_CHECKING:
+    from jobq.api import Queue
+
+
+def follow_many(queue: Queue, ids: Sequence[int] | None, *, raw: bool, tail: int | None, only: str | None) -> int:
+    """Print the output of these jobs, or of all that run (None), line by line as it comes.
+
+    Return 0 if all have succeeded in the end, else 1.
+    """
+    logs = PrefixedLogs(queue.log_path, raw=raw, tail=tail, only=only)
+    attempts = Attempts(queue, ids)
+    poll = queue.poll()
+    while not stdout_closed():
+        new = list(attempts.look())
+        wrote = logs.pump(new)
+        for job in attempts.ended:
+            info(f"{what(job, clock.now())}  {command_line(job.command)}")
+        if attempts.is_over:
+            logs.pump([])
+            break
+        poll.sleep(news=wrote)
+        if poll.is_time_to_check():
+            poll.recover([job.id for job, _ in new])
+    return int(attempts.any_failed)
+
+
+class Attempts:
+    """The attempts whose output is still to come, or not printed yet."""
+
+    def __init__(self, queue: Queue, ids: Sequence[int] | None) -> None:
+        self.ended: list[Job] = []  # jobs that have ended since the last look
+        self.is_over = False
+        self.any_failed = False
+        self._queue = queue
+        self._ids = ids
+        self._since = clock.now().wall
+        self._seen: dict[int, int] = {}  # job -> the last attempt that is over and was yielded
+        self._over: set[int] = set()
+
+    def look(self) -> Iterator[tuple[Job, int]]:
+        """Yield each attempt that runs, and once each that is over and was not yielded since it is."""
+        jobs = self._jobs()
+        self.ended = [job for job in jobs if job.state.final and job.id not in self._over]
+        self._over |= {job.id for job in self.ended}
+        if self._ids is not None:
+            self.is_over = len(self._over) >= len(set(self._ids))
+            self.any_failed |= any(job.state is not State.SUCCEEDED for job in self.ended)
+        for job in jobs:
+            last = len(job.attempts)
+            first = self._seen[job.id] + 1 if job.id in self._seen else last  # earlier attempts are not followed
+            for n in range(max(first, 1), last + 1):
+                if n < last or job.running is None:
+                    self._seen[job.id] = n
+                else:
+                    self._seen.setdefault(job.id, n - 1)
+                yield job, n
+
+    def _jobs(self) -> list[Job]:
+        if self._ids is not None:
+            return list(self._queue.jobs_of(self._ids))
+        unfinished = [job for job in self._queue.jobs() if job.state is State.RUNNING or job.id in self._seen]
+        ended = takewhile(lambda job: (job.finished_at or 0.0) >= self._since, self._queue.finished())
+        return [*unfinished, *(job for job in ended if job.id not in self._over)]
