@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--grace|--grep|--halt|--idle-timeout|--in|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--grace|--grep|--halt|--idle-timeout|--in|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -49,6 +49,9 @@ _jobq() {
         "move --state"|"move -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "schedule --priority"|"schedule -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "schedule --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "stats --state"|"stats -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "timeline --state"|"timeline -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "report --state"|"report -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
@@ -330,6 +333,24 @@ _jobq() {
         "schedule --env-file") _jobq_files; return ;;
         "schedule --when") return ;;
         "schedule -n") return ;;
+        "stats --queue"|"stats -q") return ;;
+        "stats --label") return ;;
+        "stats --grep") return ;;
+        "stats --since") return ;;
+        "stats --until") return ;;
+        "timeline --last"|"timeline -n") return ;;
+        "timeline --queue"|"timeline -q") return ;;
+        "timeline --label") return ;;
+        "timeline --grep") return ;;
+        "timeline --since") return ;;
+        "timeline --until") return ;;
+        "report --output"|"report -o") return ;;
+        "report --last"|"report -n") return ;;
+        "report --queue"|"report -q") return ;;
+        "report --label") return ;;
+        "report --grep") return ;;
+        "report --since") return ;;
+        "report --until") return ;;
         "ack --queue"|"ack -q") return ;;
         "ack --label") return ;;
         "ack --grep") return ;;
@@ -344,7 +365,7 @@ _jobq() {
         "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init resource ack rm clean du export import doctor completion --store --color --quiet --version -V --help -h" ;;
+        "") words="add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init stats timeline report resource ack rm clean du export import doctor completion --store --color --quiet --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
@@ -368,6 +389,9 @@ _jobq() {
         "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --stdin --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
         "config") words="--json --help -h --project @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "init") words="--trust --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "stats") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "timeline") words="--last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "report") words="--output -o --last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "resource") words="--json --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

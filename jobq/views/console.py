@@ -13,7 +13,9 @@ import sys
 from jobq.errors import OutputFailed
 from jobq.views import ENCODING, ERRORS
 
-PLAIN = str.maketrans("…·└├─│●○⏸✓✗⊘↻", "~-`|-|*o=+#/~")  # for encodings without these characters; the width is the same
+PLAIN = str.maketrans(
+    "…·━╍└├─│●○⏸✓✗⊘↻", "~-=:`|-|*o=+#/~"
+)  # for encodings without these characters; the width is the same
 
 
 class Stream:

@@ -1,0 +1,83 @@
+"""Jobs over time, a line each, as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from jobq.durations import span
+from jobq.job import Attempt, Job, State
+from jobq.views.console import painted
+from jobq.views.marks import STYLES, glyph
+from jobq.views.text import command_line, safe
+
+LABEL = 24  # columns of a name or command, at most
+LEAST_BARS = 8  # columns
+BESIDE = 15  # columns of spaces, the sign and the time
+WAITS, RUNS, TRIED = "·", "━", "╍"
+
+
+def timeline_lines(jobs: Sequence[Job], now: float, columns: int) -> list[str]:
+    """Return a scale and a line for each job; harmless text, with colours where stdout gets them."""
+    first = min(job.added_at for job in jobs)
+    ends = [_span_of(attempt, now)[1] for job in jobs for attempt in job.attempts]
+    last = max(ends, default=now)  # what only waits has no end that could be drawn
+    length = max(last - first, 1e-3)
+    id_width = max(len(str(job.id)) for job in jobs)
+    label = max(8, min(LABEL, columns // 3))
+    bars = max(LEAST_BARS, columns - label - id_width - BESIDE)
+    indent = " " * (id_width + label + 5)
+    start, end = _clock(first, length), _clock(last, length)
+    scale = f"{start}{end:>{bars - len(start)}}" if bars > len(start) + len(end) else f"{start:<{bars}}"[:bars]
+    lines = [f"{indent}{scale}  {span(length)}"]
+    for job in jobs:
+        name = safe(job.spec.name) if job.spec.name else command_line(job.command)
+        name = name if len(name) <= label else f"{name[: label - 1]}…"
+        style = STYLES.get(job.state, "")
+        bar = _bar(job, first, length, bars, now)
+        took = sum(_seconds(attempt, now) for attempt in job.attempts)
+        sign = painted(glyph(job), style)
+        lines.append(
+            f"{job.id:>{id_width}}  {name:<{label}}  {bar} {sign} {span(took) if job.attempts else ''}".rstrip()
+        )
+    return lines
+
+
+def _bar(job: Job, first: float, length: float, bars: int, now: float) -> str:
+    """Return the waits and attempts of a job at their places."""
+
+    def place(at: float) -> int:
+        return min(bars - 1, max(0, int((at - first) / length * bars)))
+
+    cells = [" "] * bars
+    for at in range(place(job.added_at), place(_end_of(job, now)) + 1):
+        cells[at] = WAITS
+    for attempt in reversed(job.attempts):  # where two share a place, the one that failed is seen
+        start, end = _span_of(attempt, now)
+        good = attempt is job.attempts[-1] and job.state in {State.SUCCEEDED, State.RUNNING}
+        for at in range(place(start), place(end) + 1):
+            cells[at] = RUNS if good else TRIED
+    text = "".join(cells)
+    start = next((at for at, cell in enumerate(cells) if cell in {RUNS, TRIED}), bars)
+    return text[:start] + painted(text[start:], STYLES.get(job.state, ""))
+
+
+def _span_of(attempt: Attempt, now: float) -> tuple[float, float]:
+    ending = attempt.ending
+    start = ending.started_at if ending is not None and ending.started_at is not None else attempt.claimed_at
+    end = now if ending is None else ending.ended_at if ending.ended_at is not None else start
+    return start, end
+
+
+def _seconds(attempt: Attempt, now: float) -> float:
+    start, end = _span_of(attempt, now)
+    return max(0.0, end - start)
+
+
+def _end_of(job: Job, now: float) -> float:
+    return job.finished_at if job.state.final and job.finished_at is not None else now
+
+
+def _clock(wall: float, length: float) -> str:
+    form = "%H:%M:%S" if length < 86400 else "%m-%d %H:%M"
+    return time.strftime(form, time.localtime(wall))
