@@ -49,6 +49,7 @@ _jobq() {
         "move --state"|"move -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "schedule --priority"|"schedule -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "schedule --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
+        "events --state"|"events -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "stats --state"|"stats -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "timeline --state"|"timeline -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
         "report --state"|"report -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
@@ -333,6 +334,13 @@ _jobq() {
         "schedule --env-file") _jobq_files; return ;;
         "schedule --when") return ;;
         "schedule -n") return ;;
+        "events --after") return ;;
+        "events --last"|"events -n") return ;;
+        "events --queue"|"events -q") return ;;
+        "events --label") return ;;
+        "events --grep") return ;;
+        "events --since") return ;;
+        "events --until") return ;;
         "stats --queue"|"stats -q") return ;;
         "stats --label") return ;;
         "stats --grep") return ;;
@@ -365,7 +373,7 @@ _jobq() {
         "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init stats timeline report resource ack rm clean du export import doctor completion --store --color --quiet --version -V --help -h" ;;
+        "") words="add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init events schema stats timeline report resource ack rm clean du export import doctor completion --store --color --quiet --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h" ;;
@@ -376,7 +384,7 @@ _jobq() {
         "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "log") words="--follow -f --tail --grep --since --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "cancel") words="--wait -w --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "cancel") words="--wait -w --verbose -v --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
@@ -389,6 +397,8 @@ _jobq() {
         "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --stdin --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
         "config") words="--json --help -h --project @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "init") words="--trust --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "events") words="--follow -f --after --last -n --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "schema") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "stats") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "timeline") words="--last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "report") words="--output -o --last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init stats timeline report resource ack rm clean du export import doctor completion
+set -l jobq_commands add call run worker service slots list show log wait cancel requeue again hold release edit move pause resume queue schedule config init events schema stats timeline report resource ack rm clean du export import doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l color -x -d 'Use colours: auto, always or never'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l quiet -d 'Print no notes, only data and errors'
@@ -228,6 +228,7 @@ complete -c jobq -n '__fish_seen_subcommand_from wait' -a '@queued @held @runnin
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a cancel -d 'Cancel jobs and end their processes'
 complete -c jobq -n '__fish_seen_subcommand_from cancel' -l wait -s w -d 'Wait until the jobs have ended'
 complete -c jobq -n '__fish_seen_subcommand_from cancel' -l verbose -s v -d 'Print a line for each job'
+complete -c jobq -n '__fish_seen_subcommand_from cancel' -l json -d 'Print JSON'
 complete -c jobq -n '__fish_seen_subcommand_from cancel' -l state -s s -x -a 'queued held running succeeded failed cancelled skipped expired' -d 'Only in this state: queued, held, running, succeeded, failed, cancelled, skipped, expired'
 complete -c jobq -n '__fish_seen_subcommand_from cancel' -l queue -s q -x -d 'Only of this queue (may be repeated)'
 complete -c jobq -n '__fish_seen_subcommand_from cancel' -l label -x -d 'Only with this label (may be repeated)'
@@ -431,6 +432,22 @@ complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a init -d 
 complete -c jobq -n '__fish_seen_subcommand_from init' -l trust -d 'Use the store that is there, although another person or machine made it'
 complete -c jobq -n '__fish_seen_subcommand_from init' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from init' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a events -d 'Print what happened to jobs, in order'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l follow -s f -d 'Go on with what happens, until ^C'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l after -x -d 'Only what follows the event with this cursor'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l last -s n -x -d 'Only the last N'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l json -d 'Print a line of JSON for each'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l state -s s -x -a 'queued held running succeeded failed cancelled skipped expired' -d 'Only in this state: queued, held, running, succeeded, failed, cancelled, skipped, expired'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l queue -s q -x -d 'Only of this queue (may be repeated)'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l label -x -d 'Only with this label (may be repeated)'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l grep -x -d 'Only with this text in the command or the name'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l since -x -d 'Only if something happened since: 2h, today, 9:00'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l until -x -d 'Only if nothing happened after: 2h, yesterday'
+complete -c jobq -n '__fish_seen_subcommand_from events' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from events' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a schema -d 'Print the JSON Schema of all JSON'
+complete -c jobq -n '__fish_seen_subcommand_from schema' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from schema' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a stats -d 'Show how many jobs succeeded, and their times'
 complete -c jobq -n '__fish_seen_subcommand_from stats' -l all -s a -d 'Show every command'
 complete -c jobq -n '__fish_seen_subcommand_from stats' -l json -d 'Print JSON'

@@ -109,6 +109,8 @@ MODULES = {  # command -> module and function; imported when needed
     "config unset": "config.unset",
     "config edit": "config.edit",
     "init": "init.init",
+    "events": "events.events",
+    "schema": "schema.schema",
     "stats": "stats.stats",
     "timeline": "timeline.timeline",
     "report": "report.report",

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
+from jobq.commands.common import Json, Verbose, exit_with, queue_of, refused, report, resolve
 from jobq.commands.selecting import selects_jobs
 from jobq.durations import span
 from jobq.job import Job, State
 from jobq.options.selectors import Wanted
+from jobq.views.console import out
+from jobq.views.data import job_data
+from jobq.views.envelope import envelope
 
 
 @selects_jobs
@@ -20,6 +23,7 @@ def cancel(
     *,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the jobs have ended.")] = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> None:
     """Cancel jobs and end their processes.
 
@@ -33,9 +37,13 @@ def cancel(
     if not selected.ids:
         return
     done = queue.cancel(selected.ids)
-    code = report(done, selected, _what, _line, verbose=verbose)
+    code = int(bool(refused(done, selected))) if json else report(done, selected, _what, _line, verbose=verbose)
     if wait:
         queue.wait_all([job.id for job in done.jobs])
+    if json:
+        after = queue.known([job.id for job in done.jobs])
+        errors = [{"message": str(refusal), "hint": refusal.hint or None} for refusal in refused(done, selected)]
+        out(envelope(jobs=[job_data(job) for job in after.values()], refused=errors))
     exit_with(code)
 
 

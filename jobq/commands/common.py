@@ -12,7 +12,7 @@ from jobq import clock
 from jobq.api import Queue
 from jobq.changes import Changed
 from jobq.commands.notes import warn_unserved
-from jobq.errors import UsageError
+from jobq.errors import JobqError, UsageError
 from jobq.intake import Added
 from jobq.job import Job, State
 from jobq.options.selectors import Selected, Wanted
@@ -66,12 +66,8 @@ def report(
     `what`: the new state of a job in a word ("requeued"); `line`: the same as a sentence. If a job can't be changed, it
     is an error when the job was named itself; a job of a range or a state is left alone.
     """
-    left, refused = [], []
-    for refusal in done.refused:
-        if isinstance(refusal, WrongState) and refusal.job.id not in selected.named:
-            left.append(refusal)
-        else:
-            refused.append(refusal)
+    wrong_ones = refused(done, selected)
+    left = [one for one in done.refused if isinstance(one, WrongState) and one not in wrong_ones]
     if verbose or len(selected.ids) == 1:
         for job in done.jobs:
             info(line(job))
@@ -80,9 +76,14 @@ def report(
     elif done.jobs or left:
         info(summary(Counter(map(what, done.jobs)), Counter(str(wrong.job.state) for wrong in left)))
     tell_followed(done)
-    for refusal in refused:
+    for refusal in wrong_ones:
         error(str(refusal), refusal.hint)
-    return int(bool(refused))
+    return int(bool(wrong_ones))
+
+
+def refused(done: Changed, selected: Selected) -> list[JobqError]:
+    """Return the errors of a change: a job that was named itself could not be changed."""
+    return [one for one in done.refused if not isinstance(one, WrongState) or one.job.id in selected.named]
 
 
 def tell_followed(done: Changed) -> None:
