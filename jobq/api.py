@@ -202,12 +202,7 @@ class Queue:
         """Return the job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
         return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
 
-    def wait_all(
-        self,
-        job_ids: Sequence[int],
-        timeout: float | None = None,
-        **options: Any,
-    ) -> list[Job]:
+    def wait_all(self, job_ids: Sequence[int], timeout: float | None = None, **options: Any) -> list[Job]:
         """Return the jobs once all are finished. `options`, and what it raises: as `waiting.wait_all`."""
         return waiting.wait_all(self._store, job_ids, timeout, **options)
 
@@ -223,6 +218,10 @@ class Queue:
         Returns them as they are then: cancelled, or running with the wish recorded. Raises NotFound, NotSaved.
         """
         return changes.cancel(self._store, job_ids)
+
+    def type_in(self, job: Job, data: bytes) -> None:
+        """Type in the terminal of a running job with `pty`. Raises Refused."""
+        self._store.logs.type_in(job.id, len(job.attempts), data)
 
     def requeue(self, job_ids: Sequence[int]) -> Changed:
         """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""

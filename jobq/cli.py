@@ -85,6 +85,7 @@ MODULES = {  # command -> module and function; imported when needed
     "list": "list.list_",
     "show": "show.show",
     "log": "log.log",
+    "send": "send.send",
     "wait": "wait.wait",
     "cancel": "cancel.cancel",
     "requeue": "requeue.requeue",

@@ -90,6 +90,7 @@ class Spec(NamedTuple):
     on_finish: str | None = None
     notify: bool = False
     ping: str | None = None  # a URL
+    pty: bool = False  # it has a terminal
     stderr: str | None = None  # a file, or "apart": a log of its own; None: the log of stdout
     name: str | None = None
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`

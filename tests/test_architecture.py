@@ -47,8 +47,8 @@ POWERS = {
     "killpg": {"supervisor/tree.py"},
     "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
     "Popen": {"engine/local/slots.py"},
-    "fork": {"worker/background.py"},
-    "environ": {"environ.py", "presets.py", "startup.py", "views/console.py"},
+    "fork": {"worker/background.py", "supervisor/terminal.py"},
+    "environ": {"environ.py", "presets.py", "startup.py", "views/console.py", "supervisor/terminal.py"},
     "fdatasync": {"system.py"},
     "flock": {"store/lock.py", "system.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
@@ -59,7 +59,7 @@ IMPORTS = {
     "platformdirs": ("environ.py",),
     "subprocess": ("engine/", "commands/editor.py", "presets.py", "services.py"),
     "cronsim": ("rules/rhythm.py",),
-    "fcntl": ("store/lock.py", "supervisor/filters.py", "system.py"),
+    "fcntl": ("store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
 WRITERS = (

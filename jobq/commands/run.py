@@ -24,11 +24,12 @@ from jobq.rules.halt import parse_halt
 from jobq.rules.serving import paused_note
 from jobq.store.making import temporary
 from jobq.views import ci
-from jobq.views.console import advise, error, info, to_stderr
+from jobq.views.console import advise, error, info, stdout, to_stderr
 from jobq.views.lines import what
 from jobq.views.logs import ErrorPrinter, last_line
 from jobq.views.masking import hide, secrets_of
 from jobq.views.passthrough import PassThrough
+from jobq.views.terminal import size_of
 from jobq.views.text import command_line
 from jobq.views.watch import Speaker
 
@@ -87,6 +88,9 @@ def run(
     single = not from_ and len(commands) == 1 and not json
     set_masks(mask or [], options, everything=not single)
     options = {"retries": 0, **options}
+    if options.get("pty") and stdout.isatty():
+        columns, rows = size_of(stdout.fileno())
+        options["env"] = {"LINES": str(rows), "COLUMNS": str(columns), **options.get("env", {})}
     with temporary() if ephemeral else nullcontext() as path:
         queue = queue_of(context) if path is None else Queue(path)
         if single:

@@ -107,6 +107,7 @@ class JobOptions(TypedDict, total=False):
     ping: str | None  # a URL
     name: str | None  # unique among unfinished jobs
     stdin: str | None  # a file
+    pty: bool  # in a terminal
     stderr: str | None  # a file, or "apart"
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
@@ -124,6 +125,9 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].is_value}
     if fields.get("stdin") is not None:
         fields["stdin"] = input_file(fields["stdin"])
+    if fields.get("pty") and (fields.get("stderr") or fields.get("stdin")):
+        which = "stderr" if fields.get("stderr") else "stdin"
+        raise UsageError(f"both pty and {which} are given", f"a terminal has its own {which}: leave out one of them")
     if fields.get("stderr") not in {None, APART}:
         fields["stderr"] = output_file(fields["stderr"])
     return fields

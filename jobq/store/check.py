@@ -187,6 +187,8 @@ def _kind(names: list[str]) -> int | None:
         case [finished.FINISHED, name] if is_day(name.removesuffix(".jsonl")):
             return stat.S_IFREG
         case [Logs.NAME, bucket, *rest] if bucket.isdecimal() and (not rest or Logs.owner(rest[0]) is not None):
+            if rest and rest[0].endswith(".tty"):
+                return stat.S_IFIFO
             return stat.S_IFREG if rest else stat.S_IFDIR
         case [presence.WORKERS, token] if presence.is_token(token):
             return stat.S_IFDIR

@@ -1,12 +1,13 @@
-"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log, .err, .result.json"""
+"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log, .err, .result.json, .tty"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
 
-from jobq.errors import NotSaved, StoreForbidden
+from jobq.errors import NotSaved, Refused, StoreForbidden
 from jobq.store.folder import make_private_dir
 
 BUCKET = 1000  # jobs per folder
@@ -34,6 +35,31 @@ class Logs:
         """Return the path of the log of stderr, if that attempt keeps it apart."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.err"
 
+    def inbox_path(self, job_id: int, attempt: int) -> str:
+        """Return the path of the FIFO of that attempt's terminal, if it has one."""
+        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.tty"
+
+    def type_in(self, job_id: int, attempt: int, data: bytes) -> None:
+        """Write to the FIFO of that attempt's terminal. Raises Refused if nobody reads it, or it is none."""
+        path = self.inbox_path(job_id, attempt)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as e:
+            if e.errno in {errno.ENOENT, errno.ENXIO}:
+                raise Refused(f"the terminal of job {job_id} is not there yet, or not any more", "try again") from None
+            raise Refused(f"{path} can't be opened: {e.strerror}", "jobq did not make it: move it away") from None
+        try:
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise Refused(f"{path} is no FIFO", "jobq did not make it: move it away")
+            os.set_blocking(fd, True)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except BrokenPipeError:
+            raise Refused(f"job {job_id} has just ended") from None
+        finally:
+            os.close(fd)
+
     @staticmethod
     def owner(name: str) -> int | None:
         """Return the id of the job that a log or result of this name belongs to; None for any other name."""
@@ -43,7 +69,7 @@ class Logs:
             number.isdecimal()
             and len(number) <= LONGEST_ID
             and attempt.isdecimal()
-            and kind in {"log", "err", "result.json", "result.json.tmp"}
+            and kind in {"log", "err", "result.json", "result.json.tmp", "tty"}
         )
         return int(number) if ours else None
 

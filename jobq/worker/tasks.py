@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 
+from jobq import supervisor
 from jobq.command import to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
@@ -17,12 +19,20 @@ from jobq.store.store import Store
 from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, mark_of
 from jobq.system import utf8
 
+TERMINAL = os.path.join(os.path.dirname(supervisor.__file__), "terminal.py")
+
 
 def trace_of(store: Store, job: Job) -> Trace:
     """Return what identifies the last attempt of the job."""
     attempt = job.attempts[-1]
     mark = mark_of(store.identity, attempt.supervisor, job.id, attempt.n, attempt.claimed_at)
     return Trace(Key(job.id, attempt.n), attempt, mark, store.logs.path(job.id, attempt.n), job.added_at)
+
+
+def in_terminal(command: str | tuple[str, ...], inbox: str) -> tuple[str, ...]:
+    """Return what runs the command in a terminal."""
+    argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+    return (utf8(sys.executable), "-I", "-S", utf8(TERMINAL), utf8(inbox), *argv)
 
 
 def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool = False) -> Task:
@@ -54,9 +64,10 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     cwd = spec.cwd if not is_hook(job) or os.path.isdir(spec.cwd) else "/"
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     apart = spec.stderr == APART
+    to_start = to_run(job.command, utf8(script), utf8(result or ""))
     return Task(
         trace,
-        to_run(job.command, utf8(script), utf8(result or "")),
+        in_terminal(to_start, store.logs.inbox_path(job.id, attempt.n)) if spec.pty else to_start,
         cwd,
         spec.umask,
         utf8(environment.path_of(store.path, spec.env)),

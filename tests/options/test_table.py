@@ -56,6 +56,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {  # name -> a text that is not the defaul
     "ping": ("https://example.org/x", "https://example.org/x"),
     "name": ("nightly", "nightly"),
     "stdin": ("/dev/null", "/dev/null"),
+    "pty": ("", True),
     "stderr": ("apart", "apart"),
     "cwd": ("/", "/"),
     "env": ("SAMPLE=1", {"SAMPLE": "1"}),
@@ -97,6 +98,7 @@ WRONG: dict[str, Any] = {  # name -> a value that is refused, whatever the way
     "notify": 7,
     "ping": "ftp://example.org",
     "stdin": "/nowhere",
+    "pty": 7,
     "stderr": "/nowhere/x",
 }
 rows = pytest.mark.parametrize(
