@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init events schema stats timeline report resource ack rm clean du export import doctor completion
+set -l jobq_commands add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l color -x -d 'Use colours: auto, always or never'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l quiet -d 'Print no notes, only data and errors'
@@ -442,6 +442,9 @@ complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a init -d 
 complete -c jobq -n '__fish_seen_subcommand_from init' -l trust -d 'Use the store that is there, although another person or machine made it'
 complete -c jobq -n '__fish_seen_subcommand_from init' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from init' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a top -d 'Watch and steer all jobs on a full screen'
+complete -c jobq -n '__fish_seen_subcommand_from top' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from top' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a events -d 'Print what happened to jobs, in order'
 complete -c jobq -n '__fish_seen_subcommand_from events' -l follow -s f -d 'Go on with what happens, until ^C'
 complete -c jobq -n '__fish_seen_subcommand_from events' -l after -x -d 'Only what follows the event with this cursor'

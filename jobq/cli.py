@@ -110,6 +110,7 @@ MODULES = {  # command -> module and function; imported when needed
     "config unset": "config.unset",
     "config edit": "config.edit",
     "init": "init.init",
+    "top": "top.top",
     "events": "events.events",
     "schema": "schema.schema",
     "stats": "stats.stats",

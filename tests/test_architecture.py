@@ -56,6 +56,7 @@ POWERS = {
 IMPORTS = {
     "typer": ("commands/", "cli.py"),
     "rich": ("views/",),
+    "textual": ("views/top.py",),
     "platformdirs": ("environ.py",),
     "subprocess": ("engine/", "commands/editor.py", "presets.py", "services.py"),
     "cronsim": ("rules/rhythm.py",),
