@@ -373,7 +373,7 @@ _jobq() {
         "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion --store --color --quiet --version -V --help -h" ;;
+        "") words="add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help --store --color --quiet --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
         "run") words="--from --jobs -j --exec --shell --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
@@ -413,6 +413,7 @@ _jobq() {
         "import") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "doctor") words="--accept-loss --help -h" ;;
         "completion") words="bash zsh fish --help -h" ;;
+        "help") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
     esac
     _jobq_words "$words"
     [ "${cur#-}" = "$cur" ] || return

@@ -1,6 +1,6 @@
 # fish completion for jobq
 complete -c jobq -f
-set -l jobq_commands add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion
+set -l jobq_commands add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l store -r -F -d 'Directory of the store'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l color -x -d 'Use colours: auto, always or never'
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -l quiet -d 'Print no notes, only data and errors'
@@ -537,3 +537,6 @@ complete -c jobq -n '__fish_seen_subcommand_from doctor' -l help -s h -d 'Show t
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a completion -d 'Print the completion script for a shell'
 complete -c jobq -n '__fish_seen_subcommand_from completion' -l help -s h -d 'Show the help'
 complete -c jobq -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
+complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a help -d 'Explain a topic, or a command'
+complete -c jobq -n '__fish_seen_subcommand_from help' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from help' -a '@queued @held @running @succeeded @failed @cancelled @skipped @expired'

@@ -125,6 +125,7 @@ MODULES = {  # command -> module and function; imported when needed
     "import": "transfer.import_",
     "doctor": "doctor.doctor",
     "completion": "completion.completion",
+    "help": "help.help_",
 }
 
 
@@ -169,10 +170,13 @@ def translated(words: Sequence[str]) -> list[str]:
     match rest:
         case ["help"] | ["help", "help" | "status" | "version", *_]:
             rest = ["--help"]
+        case ["help", "selectors" | "environment" | "exit-codes" | "agents"]:
+            pass  # a topic
         case ["help", name, second, *_] if f"{name} {second}" in MODULES:
             rest = [name, second, "--help"]
         case ["help", name, *_]:
-            rest = [*ELSEWHERE.get(name, [name])[:1], "--help"]
+            known = [*ELSEWHERE.get(name, [name])[:1]]
+            rest = [*known, "--help"] if known[0] in MODULES else rest
         case ["-V"]:
             rest = ["--version"]
         case [name, *others] if name in ELSEWHERE:
