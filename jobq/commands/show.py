@@ -7,7 +7,7 @@ import typer
 from jobq.commands.common import Json, queue_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import Wanted
-from jobq.views.console import info, out
+from jobq.views.console import draw, info, out
 from jobq.views.data import job_data, result_data
 from jobq.views.detail import describe
 from jobq.views.envelope import envelope
@@ -39,4 +39,4 @@ def show(context: typer.Context, jobs: Wanted, *, json: Json = False) -> None:
     elif not found:
         info("no such jobs")
     else:
-        out(*"\n\n".join(describe(job, around, queue) for job in found).split("\n"))
+        draw(*"\n\n".join(describe(job, around, queue) for job in found).split("\n"))

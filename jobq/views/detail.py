@@ -10,15 +10,19 @@ from jobq.api import Queue
 from jobq.command import kind
 from jobq.durations import span
 from jobq.errors import StoreDamaged
-from jobq.job import Attempt, Job, Spec
+from jobq.job import Attempt, Job, Spec, State
 from jobq.options.table import OPTIONS, JobOption
 from jobq.python.results import Result
 from jobq.rules import policies
 from jobq.rules.reasons import Situation
+from jobq.views.console import painted
+from jobq.views.logs import plain_lines
+from jobq.views.marks import STYLES
 from jobq.views.table import reason
 from jobq.views.text import clock_time, command_line, safe, size
 
 MOST_DELAYS = 6  # shown
+LAST_LINES = 5  # of output
 MOST_SHOWN = 1 << 20  # bytes; a larger result is not printed
 
 
@@ -33,9 +37,10 @@ def label_of(option: JobOption) -> str:
 def describe(job: Job, situation: Situation, queue: Queue) -> str:
     """Return the text of `jobq show` for one job."""
     note = reason(job, situation)
+    says_more = note not in {"", job.state}
     rows = [
         ("job", str(job.id) + (f" ({safe(job.spec.name)})" if job.spec.name else "")),
-        ("state", f"{job.state}{f': {note}' if note not in {'', job.state} else ''}"),
+        ("state", painted(str(job.state), STYLES.get(job.state, "")) + (f": {note}" if says_more else "")),
         ("command", command_line(job.command)),
         ("runs as", safe(kind(job.command))),
         ("directory", safe(job.spec.cwd)),
@@ -50,11 +55,20 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.rjust(width)}  {value}" for name, value in rows]
     for attempt in job.attempts:
-        lines += ["", *_attempt_lines(attempt, queue.log_path(job.id, attempt.n))]
+        lines += ["", *_attempt_lines(attempt, queue.log_path(job.id, attempt.n), situation.now.wall)]
         if os.path.exists(errors := queue.log_path(job.id, attempt.n, stderr=True)):
             lines.append(f"  stderr {safe(errors)}")
         lines += _result_lines(job, queue.result_of(job, attempt.n, MOST_SHOWN))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_last_words(job, queue)])
+
+
+def _last_words(job: Job, queue: Queue) -> Iterator[str]:
+    """Yield the last lines of output of a job that runs or has failed."""
+    if not job.attempts or job.state not in {State.RUNNING, State.FAILED}:
+        return
+    lines = plain_lines(queue.log_path(job.id, len(job.attempts)), LAST_LINES)
+    if any(lines):
+        yield from ("", f"its last lines ('jobq log {job.id}' has all):", *(f"  {line}" for line in lines))
 
 
 def options_of(spec: Spec, always: Collection[str] = ()) -> Iterator[tuple[str, str]]:
@@ -109,10 +123,11 @@ def _result_lines(job: Job, result: Result | None) -> Iterator[str]:
         yield from (f"    {safe(line)}" for line in trace.split("\n") if trace)
 
 
-def _attempt_lines(attempt: Attempt, log: str) -> Iterator[str]:
+def _attempt_lines(attempt: Attempt, log: str, now: float) -> Iterator[str]:
     ending = attempt.ending
     if ending is None:
-        yield f"attempt {attempt.n}: running since {clock_time(attempt.claimed_at)}"
+        elapsed = span(now - attempt.claimed_at)
+        yield f"attempt {attempt.n}: running since {clock_time(attempt.claimed_at)}, for {elapsed}"
     else:
         yield f"attempt {attempt.n}: {safe(str(ending))}"
         if ending.started_at is not None and ending.ended_at is not None:

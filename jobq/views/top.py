@@ -81,7 +81,7 @@ class JobPage(Screen[None]):
             self.query_one("#details", Static).update(Text(f"There is no job {self._job_id} any more."))
             return
         details, lines = loaded
-        self.query_one("#details", Static).update(Text(details + "\n"))
+        self.query_one("#details", Static).update(Text.from_ansi(details + "\n"))
         log = Text("\n").join(Text.from_ansi(line) for line in lines) if lines else Text("no output", "dim")
         self.query_one("#log", Static).update(log)
         if self._follows:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobq import errors
-from jobq.cli import ELSEWHERE, app_for, translated
+from jobq.cli import ELSEWHERE, MODULES, app_for, translated
 from jobq.job import State
 from jobq.options.request import JobOptions
 from jobq.options.table import OPTIONS
@@ -112,6 +112,31 @@ def test_the_first_picture_has_the_form_that_a_worker_draws(cli: Cli, path: str)
     wait_until(lambda: form(terminal.text()) == form(picture))
     terminal.type(b"\x03\x03")
     terminal.end()
+
+
+@pytest.mark.parametrize("block", [*blocks("yaml"), *blocks("make")])
+def test_every_pipeline_runs(cli: Cli, path: str, block: str) -> None:
+    (cli.cwd / "checks.txt").write_text("true\ntest -e checks.txt\n")
+    (command,) = re.findall(r"jobq run .*", block)
+    done = subprocess.run(
+        ["sh", "-c", command], env=cli.env | {"PATH": path}, cwd=cli.cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 succeeded" in done.stderr
+    assert (cli.cwd / "report.xml").exists() == ("--junit" in command)
+
+
+def test_the_commands_for_people_from_other_tools_exist() -> None:
+    tables = README.partition("### Come from another tool")[2].partition("\n## ")[0]
+    known = (ROOT / "completions" / "jobq.bash").read_text()
+    cells = [row.split(" | ")[1] for row in tables.splitlines() if row.startswith("| `")]
+    commands = [shlex.split(command) for cell in cells for command in re.findall(r"`(jobq.*?)`", cell)]
+    assert len(commands) > 30
+    for words in commands:
+        name = " ".join(words[1:3]) if " ".join(words[1:3]) in MODULES else "".join(words[1:2])
+        assert not name or name in MODULES, words
+        for flag in re.findall(r"(?<!\S)--?[a-z-]+\b", " ".join(words)):
+            assert flag in known, words
 
 
 def crontabs() -> list[list[str]]:
