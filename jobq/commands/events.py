@@ -10,7 +10,7 @@ from jobq.commands.common import queue_of
 from jobq.commands.options import value_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import NO_FILTERS, Wanted
-from jobq.rules.events import Happening, parse_cursor
+from jobq.rules.events import Happening, parse_mark
 from jobq.views.console import info, out, stdout_closed
 from jobq.views.envelope import envelope
 from jobq.views.feed import Feed, event_data, event_line
@@ -36,13 +36,13 @@ def events(
     Examples: jobq events --since 1h; jobq events -f --json; jobq events -q gpu -n 20
     """
     queue = queue_of(context)
-    cursor = None if after is None else value_of("--after", parse_cursor, after)
+    cursor = None if after is None else value_of("--after", parse_mark, after)
     ids = set(queue.select(Wanted(jobs.words)).ids) if jobs.words else None
     filters, since = jobs.filters._replace(since=None), jobs.filters.since
     feed = Feed(queue, lambda job: (ids is None or job.id in ids) and filters.match(job), cursor)
     old = [one for one in feed.look() if since is None or one.cursor.at >= since]
     is_new_only = follow and cursor is None and most is None and jobs.filters == NO_FILTERS and not jobs.words
-    tell([] if is_new_only else old if most is None else old[len(old) - min(most, len(old)) :], json=json)
+    tell(feed, [] if is_new_only else old if most is None else old[len(old) - min(most, len(old)) :], json=json)
     if not follow:
         if not old and not json:
             info("no such events")
@@ -50,11 +50,11 @@ def events(
     poll = queue.poll()
     while not stdout_closed():
         new = feed.look()
-        tell(new, json=json)
+        tell(feed, new, json=json)
         poll.sleep(news=bool(new))
 
 
-def tell(found: list[Happening], *, json: bool) -> None:
+def tell(feed: Feed, found: list[Happening], *, json: bool) -> None:
     """Print the events."""
     if found:
-        out(*(envelope(**event_data(one)) if json else event_line(one) for one in found))
+        out(*(envelope(**event_data(one, feed.mark(one))) if json else event_line(one) for one in found))

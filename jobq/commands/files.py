@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from jobq.errors import NotSaved
+from jobq.errors import NotSaved, UsageError
 
 
 def replace_file(path: str, parts: Iterable[bytes], mode: int = 0o666) -> None:
@@ -31,6 +31,15 @@ def replace_file(path: str, parts: Iterable[bytes], mode: int = 0o666) -> None:
         if isinstance(e, OSError):
             raise NotSaved(path, e) from None
         raise
+
+
+def check_place(flag: str, path: str) -> None:
+    """Raise UsageError if a new file can't be made there: better now than after an hour of work."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise UsageError(f"{flag}: the directory {folder} does not exist", "make it, or name another file")
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{flag}: {path} can't be written", "name another file")
 
 
 def append_to_file(path: str, text: str) -> None:

@@ -13,6 +13,7 @@ from jobq import clock
 from jobq.api import Queue
 from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
 from jobq.commands.common import Json, exit_with, queue_name, queue_of
+from jobq.commands.files import check_place
 from jobq.commands.options import takes_job_options
 from jobq.commands.run_many import Many, check_mode, run_many
 from jobq.environ import environment
@@ -78,6 +79,8 @@ def run(
 
     Examples: jobq run make test; jobq run -j 4 --from jobs.txt --halt soon,fail=1 --junit report.xml
     """
+    if junit is not None:
+        check_place("--junit", junit)
     many = Many(at_once, parse_halt(halt), check_mode(output), keep_order, not ephemeral, json, junit)
     commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
     if not commands:
@@ -104,7 +107,7 @@ def run(
 
 def set_masks(names: Sequence[str], options: Mapping[str, Any], *, everything: bool) -> None:
     """Hide the values of these variables, and if `everything` of all that look like secrets. Raises UsageError."""
-    variables = {**environment(), **dict(options.get("vars") or {})}
+    variables = {**environment(), **dict(options.get("env") or {})}
     if missing := [name for name in names if not variables.get(name)]:
         info(f"note: --mask: {', '.join(missing)} is not set")
     if names or everything:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobq import clock
 from jobq.api import Queue
-from jobq.commands.common import queue_name
+from jobq.commands.common import queue_name, ranges
 from jobq.commands.files import append_to_file, replace_file
 from jobq.errors import NotSaved, UsageError
 from jobq.job import Job, State
@@ -20,6 +20,7 @@ from jobq.views.console import error, info, out, stderr
 from jobq.views.data import job_data
 from jobq.views.envelope import envelope
 from jobq.views.logs import plain_lines
+from jobq.views.masking import masked_data
 from jobq.views.run_lines import RunLines
 from jobq.views.run_output import MODES, RunOutput
 from jobq.views.table import reason
@@ -78,12 +79,17 @@ def run_many(
             queue, mode, in_order=many.in_order, nobody_reads=signals.ask, in_a_hurry=lambda: signals.last > 0
         )
         live = mode == "tail" and is_live(stderr)
-        view = Screen(queue, 2, own_jobs=True) if live else RunLines(queue, mode, output, kept=many.kept)
+        view = (
+            Screen(queue, 2, own_jobs=True, kept=many.kept) if live else RunLines(queue, mode, output, kept=many.kept)
+        )
         with view:
             halting = Halting(queue, many.halt, len(commands), view)
 
             def idle() -> float | None:
                 halting.look()
+                waits_for = output.waits_for
+                if waits_for is not None and has_ended_unseen(work, waits_for, halting.over):
+                    output.pass_over(waits_for)
                 halting.tell_pause(work, queue_name(options))
                 return view.refresh(work, stops=signals.count)
 
@@ -105,11 +111,17 @@ def run_many(
     leave_reports(queue, jobs, clock.now().boot - since.boot, many.junit)
     if many.json:
         around = Situation(clock.now())
-        out(envelope(jobs=[job_data(job, reason(job, around)) for job in jobs]))
+        out(envelope(jobs=[masked_data(job_data(job, reason(job, around))) for job in jobs]))
     if output.failure is not None:
         error(str(output.failure), "the jobs ran to their end, and their logs are whole")
         return output.failure.exit_code, signals.last
     return int(len(jobs) < len(ids) or any(job.state is not State.SUCCEEDED for job in jobs)), signals.last
+
+
+def has_ended_unseen(work: Worker, job_id: int, over: Collection[int]) -> bool:
+    """Return True if the job has ended, and the worker has not told so: somebody else cancelled it."""
+    job = work.state.jobs.get(job_id)
+    return job_id not in over and (job is None or job.state.final)
 
 
 def leave_reports(queue: Queue, jobs: Sequence[Job], seconds: float, junit: str | None) -> None:
@@ -176,9 +188,12 @@ class Halting:
         waiting = [job.id for job in unfinished if job.state is not State.RUNNING]
         ending = [job.id for job in running] if self._halt.now else []
         if waiting or ending:
-            for job in self._queue.cancel([*waiting, *ending]).jobs:
-                if job.state.final:
-                    self.report(job)
+            over = [job for job in self._queue.cancel([*waiting, *ending]).jobs if job.state.final]
+            for job in over:
+                self._view.settle(job)
+            self.over |= {job.id for job in over}
+            if over:
+                self._view.remark(f"cancelled: {', '.join(ranges(sorted(job.id for job in over)))}")
 
     def tell_pause(self, work: Worker, queue: str) -> None:
         """Print that the queue is paused, if that keeps a job from starting."""

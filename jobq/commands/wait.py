@@ -13,7 +13,7 @@ from jobq.commands.notes import warn_unserved
 from jobq.commands.options import value_of
 from jobq.commands.selecting import selects_jobs
 from jobq.durations import duration
-from jobq.errors import NotFound, WaitTimeout
+from jobq.errors import NotFound
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
 from jobq.options.selectors import Wanted, select_one
@@ -66,10 +66,8 @@ def wait(
         error(f"{e} any more: it was removed while jobq waited for it")
         exit_with(NOT_ITS_OWN if one else 1)
         return
-    except WaitTimeout:
+    finally:
         notes.line.clear()
-        raise
-    notes.line.clear()
     if any_ and not finished:
         info("no such jobs")
     elif any_:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jobq.errors import UsageError
@@ -33,12 +34,34 @@ class Happening(NamedTuple):
     ending: Ending | None
 
 
-def parse_cursor(text: str) -> Cursor:
+class Mark(NamedTuple):
+    """Where a reader is in the stream. Events may become known later than others that happened after them.
+
+    So beside the last event it says which id was the highest, and how many events of each running job were known.
+    """
+
+    last: Cursor
+    highest: int = 0
+    running: Mapping[int, int] = MappingProxyType({})
+
+    def __str__(self) -> str:
+        running = ",".join(f"{job_id}.{count}" for job_id, count in self.running.items())
+        return f"{self.last}:{self.highest}:{running}"
+
+    def is_before(self, cursor: Cursor) -> bool:
+        """Return True if the reader does not know this event."""
+        if cursor.job_id > self.highest or cursor > self.last:
+            return True
+        return cursor.number >= self.running.get(cursor.job_id, cursor.number + 1)
+
+
+def parse_mark(text: str) -> Mark:
     """Return the cursor that was printed with an event. Raises UsageError."""
-    parts = text.split(":")
     try:
-        at, job_id, number = parts
-        return Cursor(float(at), int(job_id), int(number))
+        at, job_id, number, highest, running = text.split(":")
+        pairs = (pair.split(".") for pair in running.split(",") if pair)
+        known = {int(job_id): int(count) for job_id, count in pairs}
+        return Mark(Cursor(float(at), int(job_id), int(number)), int(highest), known)
     except ValueError:
         raise UsageError(
             f"{text!r:.60} is not a cursor", "give the 'cursor' of an event of 'jobq events --json'"

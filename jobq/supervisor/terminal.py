@@ -61,6 +61,8 @@ def open_terminal() -> tuple[int, int]:
 
 def become(inner: int, argv: list[str]) -> NoReturn:
     """Turn this new process into the program, with the terminal as its own."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # which Python ignores
     os.setsid()
     fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
     for fd in (0, 1, 2):
@@ -86,13 +88,23 @@ def was_given(name: str) -> bool:
         return True
 
 
-def copy(outer: int, inbox: int) -> None:
-    """Copy what the terminal shows, and type what is sent, until the program has ended."""
+def copy(outer: int, inbox: int, pid: int, ended: int) -> int:
+    """Copy what the terminal shows, and type what is sent, until the program has ended; return its status.
+
+    `ended`: readable after SIGCHLD. That nobody has the terminal open says nothing: the program may open it again.
+    """
     os.set_blocking(outer, False)
     typed = b""
     while True:
-        reading = [outer, inbox] if len(typed) < MOST_TYPED else [outer]
+        reading = [outer, inbox, ended] if len(typed) < MOST_TYPED else [outer, ended]
         ready, able, _ = select.select(reading, [outer] if typed else [], [])
+        if ended in ready:
+            os.read(ended, BLOCK)
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                while show(outer):
+                    pass
+                return status
         if inbox in ready:
             typed += os.read(inbox, BLOCK)
         if able:
@@ -103,15 +115,17 @@ def copy(outer: int, inbox: int) -> None:
             except OSError:
                 typed = b""
         if outer in ready:
-            try:
-                data = os.read(outer, BLOCK)
-            except BlockingIOError:
-                continue
-            except OSError:  # EIO: nobody has the terminal open any more (Linux)
-                return
-            if not data:
-                return
-            keep(data)
+            show(outer)
+
+
+def show(outer: int) -> bool:
+    """Copy what the terminal shows now; return False if there is no more."""
+    try:
+        data = os.read(outer, BLOCK)
+    except OSError:  # nothing now, or EIO: the terminal was hung up
+        return False
+    keep(data)
+    return bool(data)
 
 
 def keep(data: bytes) -> None:
@@ -139,15 +153,18 @@ def main() -> None:
     """Run the program in a terminal, and end as it does."""
     path, *argv = sys.argv[1:]
     inbox = open_inbox(path)
-    outer, inner = open_terminal()
+    outer, inner = open_terminal()  # the inner end stays open, or it would be lost while nobody has it open
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     pid = os.fork()
     if pid == 0:
+        signal.set_wakeup_fd(-1)
         become(inner, argv)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    os.close(inner)
-    copy(outer, inbox)
-    _, status = os.waitpid(pid, 0)
+    status = copy(outer, inbox, pid, ended)
     try:
         os.unlink(path)
     except OSError:

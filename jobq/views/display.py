@@ -44,13 +44,16 @@ class Display:
         words: LastWords,
         tail: Callable[[Job, int], Sequence[str]],
         signs: Signs,
+        *,
+        kept: bool = True,
     ) -> None:
-        """`tail`: returns the last lines of output of a job, harmless."""
+        """`tail`: returns the last lines of output of a job, harmless. `kept`: the logs can be read afterwards."""
         self._stream = stream
         self._clock = clock
         self._words = words
         self._tail = tail
         self._signs = signs
+        self._kept = kept
         # rich's own guess of the width comes from COLUMNS, which may be another terminal's: it is set at each drawing
         self._console = Console(file=stream, force_terminal=True, no_color=not coloured(stream))  # type: ignore[arg-type]  # it has every method that rich calls
         self._region = Region(stream)
@@ -135,7 +138,7 @@ class Display:
         if resting or elsewhere or not foreground:
             self._region.leave()
             fresh = True
-        if foreground and not resting and (over or time.monotonic() >= self._next):
+        if not resting and (over or (foreground and time.monotonic() >= self._next)):  # the end is told anyway
             self._draw(None if over else overview, fresh=fresh)
             self._next = time.monotonic() + FRAME
         elif fresh:
@@ -192,7 +195,7 @@ class Display:
             return [Text(cut(line.text, self._layout.columns), line.style) for line in entry]
         around = self._overview.around._replace(now=now) if self._overview else Situation(now)
         tail = self._tail(entry, LAST_WORDS) if entry.is_open_failure else ()
-        return finished(entry, around, self._layout, tail, self._signs.link(entry))
+        return finished(entry, around, self._layout, tail, self._signs.link(entry), kept=self._kept)
 
     def _rendered(self, lines: Sequence[Text], columns: int) -> list[str]:
         if not lines:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from jobq.job import Job
-from jobq.rules.events import Cursor, Happening, count_of, happenings
+from jobq import clock
+from jobq.job import Job, State
+from jobq.rules.events import Happening, Mark, count_of, happenings
 from jobq.views.text import clock_time, command_line, iso_time, safe
+
+ENOUGH = 50  # jobs that ended long ago, after which no other is expected
+LATE = 60.0  # seconds after its end within which a job that nobody saw running is recorded as finished
 
 if TYPE_CHECKING:
     from jobq.api import Queue
@@ -16,12 +20,16 @@ if TYPE_CHECKING:
 class Feed:
     """Yields each event once; a second look yields what is new since the first."""
 
-    def __init__(self, queue: Queue, match: Callable[[Job], bool], after: Cursor | None) -> None:
-        """`match`: returns True for the jobs that count; `after`: the last event that is known already."""
+    def __init__(self, queue: Queue, match: Callable[[Job], bool], after: Mark | None) -> None:
+        """`match`: returns True for the jobs that count; `after`: what the reader knows already."""
         self._queue = queue
         self._match = match
         self._after = after
         self._seen: dict[int, int] = {}  # job -> its events that were yielded
+        self._unfinished: set[int] = set()  # at the last look
+        self._looked_at = 0.0
+        self.highest = 0  # id
+        self.running: dict[int, int] = {}  # job -> its events
 
     def look(self) -> list[Happening]:
         """Return the new events, in their order."""
@@ -29,17 +37,31 @@ class Feed:
         for job in self._changed():
             known = self._seen.get(job.id, 0)
             self._seen[job.id] = count_of(job)
+            self.highest = max(self.highest, job.id)
             if self._match(job):
                 found += happenings(job, known)
         found.sort(key=lambda one: one.cursor)
-        return found if self._after is None else [one for one in found if one.cursor > self._after]
+        return found if self._after is None else [one for one in found if self._after.is_before(one.cursor)]
+
+    def mark(self, one: Happening) -> Mark:
+        """Return what a reader knows that has got the events up to this one."""
+        return Mark(one.cursor, self.highest, self.running)
 
     def _changed(self) -> Iterator[Job]:
-        yield from (job for job in self._queue.jobs() if self._seen.get(job.id) != count_of(job))
+        """Yield each job with new events once. Those that ended are near the end of the list, or were unfinished."""
+        now = clock.now().wall
+        jobs = {job.id: job for job in self._queue.jobs()}
+        ended = self._queue.known(self._unfinished - jobs.keys())
+        old = 0
         for job in self._queue.finished():
-            if self._seen.get(job.id) == count_of(job):
-                return  # those that ended before are known, too
-            yield job
+            ended.setdefault(job.id, job)
+            old += (job.finished_at or 0.0) < self._looked_at - LATE
+            if self._looked_at and old > ENOUGH:
+                break
+        self._looked_at = now
+        self._unfinished = set(jobs)
+        self.running = {job.id: count_of(job) for job in jobs.values() if job.state is State.RUNNING}
+        yield from (job for job in (jobs | ended).values() if self._seen.get(job.id) != count_of(job))
 
 
 def event_line(one: Happening) -> str:
@@ -50,11 +72,11 @@ def event_line(one: Happening) -> str:
     return f"{clock_time(one.cursor.at)}  {what}  {command_line(one.job.command)}"
 
 
-def event_data(one: Happening) -> dict[str, Any]:
-    """Return an event as JSON."""
+def event_data(one: Happening, mark: Mark) -> dict[str, Any]:
+    """Return an event as JSON; `mark`: where a reader is that has got it."""
     ending = one.ending
     return {
-        "cursor": str(one.cursor),
+        "cursor": str(mark),
         "at": iso_time(one.cursor.at),
         "event": one.event,
         "job": one.job.id,

@@ -153,10 +153,13 @@ def wrapped(parts: Sequence[str], columns: int) -> list[str]:
     return lines
 
 
-def finished(job: Job, around: Situation, layout: Layout, tail: Sequence[str], log: str = "") -> list[Text]:
+def finished(
+    job: Job, around: Situation, layout: Layout, tail: Sequence[str], log: str = "", *, kept: bool = True
+) -> list[Text]:
     """Return the lines that stay of a finished job; of a failure also its last output, and how to see more.
 
     `tail`: lines that are harmless, which may hold colours; `log`: the address that a terminal opens at a click.
+    `kept`: the log can be read afterwards.
     """
     line = job_line(job, around, layout)
     if log:
@@ -166,4 +169,5 @@ def finished(job: Job, around: Situation, layout: Layout, tail: Sequence[str], l
         return [line]
     indent = " " * (layout.id + 4)
     lines = [Text(f"{indent}{cut(Text.from_ansi(text).plain, layout.columns - len(indent))}", "dim") for text in tail]
-    return [line, *lines, Text(cut(f"{indent}jobq log {job.id}", layout.columns), "dim")]
+    more = [Text(cut(f"{indent}jobq log {job.id}", layout.columns), "dim")] if kept else []
+    return [line, *lines, *more]

@@ -214,6 +214,7 @@ class Tail:
         self._fd = -1
         self.at = 0  # everything before this offset has been printed
         self._complained = False
+        self._parked = False
 
     def exists(self) -> bool:
         """Return True if the log exists."""
@@ -236,7 +237,8 @@ class Tail:
             except Planted as e:
                 self._complain_once(e)
                 return False
-            self.at = printer.tail(self._fd, self._tail)
+            if not self._parked:
+                self.at = printer.tail(self._fd, self._tail)
         if os.fstat(self._fd).st_size < self.at:
             self.at = 0
             info("the job emptied its own output, as '> /dev/stderr' does; its new output follows")
@@ -248,6 +250,12 @@ class Tail:
         if not self._complained:
             self._complained = True
             error(str(e), e.hint)  # the job continues, and so does the follower
+
+    def park(self) -> None:
+        """Release the descriptor until there is more to print: many logs must not take all that there are."""
+        self._parked = self._fd >= 0 or self._parked
+        self.close()
+        self._fd = -1
 
     def close(self) -> None:
         """Release the descriptor."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 MASK = "***"
+NEVER = "(?!)"  # matches nothing
 LOOKING_SECRET = (
     *("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"),
     *("API_KEY", "APIKEY", "ACCESS_KEY", "PRIVATE_KEY"),
@@ -24,42 +27,52 @@ def secrets_of(variables: Mapping[str, str], named: Iterable[str] = ()) -> list[
 
 
 class Masker:
-    """Hides secrets in text, and in bytes that come in pieces."""
+    """Hides secrets in text, and in bytes that come in pieces; where one begins as another, the longer counts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = list(secrets)
-        self._bytes = [secret.encode("utf-8", "surrogateescape") for secret in self._secrets]
+        longest_first = sorted(set(secrets), key=len, reverse=True)
+        self._text = re.compile("|".join(map(re.escape, longest_first)) or NEVER)
+        self._secrets = [secret.encode("utf-8", "surrogateescape") for secret in longest_first]
+        self._bytes = re.compile(b"|".join(map(re.escape, self._secrets)) or NEVER.encode())
         self._rest = b""  # the last bytes, which may be the start of a secret
 
     def text(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+        return self._text.sub(MASK, text)
 
     def feed(self, data: bytes) -> bytes:
         """Return what may be shown by now; the start of a secret is kept until more comes."""
-        data = self._hidden(self._rest + data)
-        keep = self._possible_start(data)
-        self._rest = data[len(data) - keep :]
-        return data[: len(data) - keep]
+        data, at, done = self._rest + data, 0, []
+        while True:
+            found, start = self._bytes.search(data, at), self._possible_start(data, at)
+            if found is None or start <= found.start():
+                break
+            done += [data[at : found.start()], MASK.encode()]
+            at = found.end()
+        self._rest = data[start:]
+        return b"".join([*done, data[at:start]])
 
     def flush(self) -> bytes:
         """Return the rest: no more comes."""
         rest, self._rest = self._rest, b""
-        return rest
+        return self._bytes.sub(MASK.encode(), rest)
 
-    def _hidden(self, data: bytes) -> bytes:
-        for secret in self._bytes:
-            data = data.replace(secret, MASK.encode())
-        return data
+    def _possible_start(self, data: bytes, at: int) -> int:
+        """Return where the first secret may begin that more bytes would complete; the end of the data if none does."""
+        longest = max(map(len, self._secrets), default=0)
+        for start in range(max(at, len(data) - longest + 1), len(data)):
+            if any(len(secret) > len(data) - start and secret.startswith(data[start:]) for secret in self._secrets):
+                return start
+        return len(data)
 
-    def _possible_start(self, data: bytes) -> int:
-        longest = max(map(len, self._bytes), default=0)
-        for size in range(min(longest - 1, len(data)), 0, -1):
-            if any(secret.startswith(data[len(data) - size :]) for secret in self._bytes):
-                return size
-        return 0
+
+def masked_data(value: Any) -> Any:
+    """Return JSON data with the secrets hidden in all its texts."""
+    if isinstance(value, str):
+        return masked(str(value))
+    if isinstance(value, dict):
+        return {masked(name): masked_data(inner) for name, inner in value.items()}
+    return [masked_data(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 _secrets: list[str] = []

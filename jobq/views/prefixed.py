@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from jobq.job import Job
-from jobq.views.console import coloured, encoded, out_bytes, stdout
+from jobq.views.console import coloured, encoded, info, out_bytes, stdout
 from jobq.views.logs import Printer, Tail
 from jobq.views.text import safe
 
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)  # SGR codes of the prefixes, in turn
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 LONGEST_LINE = 1 << 16  # bytes of a line that is printed before its end
 
 
 class LinePrinter(Printer):
     """Prints whole lines with a prefix; on a terminal they are harmless. Raises OutputFailed."""
 
-    def __init__(self, prefix: bytes = b"", *, raw: bool = False, only: str | None = None) -> None:
-        """`only`: lines that hold this text."""
+    def __init__(
+        self,
+        prefix: bytes = b"",
+        *,
+        raw: bool = False,
+        only: str | None = None,
+        to: Callable[[bytes], None] = out_bytes,
+    ) -> None:
+        """`only`: lines that hold this text; `to`: what takes the lines."""
         super().__init__(raw)
+        self._to = to
         self._prefix = prefix
         self._only = (only or "").encode("utf-8", "surrogateescape")
         self._rest = b""
@@ -51,7 +61,7 @@ class LinePrinter(Printer):
         text = b"".join(self._prefix + line + b"\n" for line in lines if self._only in line)
         if text:
             self.any = True
-            out_bytes(text)
+            self._to(text)
 
 
 class PrefixedLogs:
@@ -64,12 +74,14 @@ class PrefixedLogs:
         raw: bool = False,
         tail: int | None = None,
         only: str | None = None,
+        to: Callable[[bytes], None] = out_bytes,
     ) -> None:
         """`tail`: only so many last lines of what jobs had printed when they are met first; `only`: with this text."""
         self._log_path = log_path
         self._raw = raw
         self._tail = tail
         self._only = only
+        self._to = to
         self._open: dict[tuple[int, int], tuple[Tail, LinePrinter]] = {}
         self._known: dict[int, int] = {}  # job -> the colour of its prefix
         self._width = 3
@@ -83,9 +95,16 @@ class PrefixedLogs:
             live.add(key)
             if key not in self._open:
                 log = Tail(self._log_path(*key), self._tail)
-                self._open[key] = log, LinePrinter(self._prefix(job), raw=self._raw, only=self._only)
+                self._open[key] = log, LinePrinter(self._prefix(job), raw=self._raw, only=self._only, to=self._to)
+        self._tail = None  # of what begins later, every line is printed
         for key, (log, printer) in list(self._open.items()):
-            wrote |= log.pump(printer)
+            try:
+                wrote |= log.pump(printer)
+                log.park()
+            except OSError as e:
+                if e.errno not in SHORT or key not in live:
+                    info(f"the output of job {key[0]} can't be read: {e.strerror}")
+                continue  # too few descriptors for now: other jobs end
             if key not in live:
                 printer.end()
                 log.close()

@@ -35,7 +35,7 @@ class RunLines:
         self._kept = kept
         self._output = output
         self._system = ci.system()
-        self._speaker = Speaker()
+        self._speaker = Speaker(output.lock)
         self._tally = Tally()
         self._since = clock.now()
         self._worker: Worker | None = None

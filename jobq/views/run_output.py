@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from jobq.errors import OutputFailed
+from jobq.errors import JobqError, OutputFailed
 from jobq.job import Job, State
 from jobq.options.kinds import APART
 from jobq.rules.hooks import is_hook
 from jobq.views import ci
-from jobq.views.console import encoded, out_bytes, stdout_closed
+from jobq.views.console import encoded, job_bytes_to_stderr, out_bytes, stdout_closed
 from jobq.views.logs import Printer, last_line, print_log
 from jobq.views.prefixed import PrefixedLogs
 
@@ -25,6 +28,14 @@ PRINTED = frozenset({"failed", "group"})  # whole logs go to stdout
 POLL = 0.05  # seconds between two looks at the logs of running jobs
 HURRY_POLL = 0.1  # seconds between two checks whether to stop waiting for a slow reader
 LAST_MOMENT = 5.0  # seconds that the reader gets after that
+
+
+def is_one_place() -> bool:
+    """Return True if stdout and stderr are the same pipe, file or terminal: lines must not cut each other there."""
+    try:
+        return os.path.samestat(os.fstat(1), os.fstat(2))
+    except OSError:
+        return False
 
 
 class RunOutput:
@@ -48,6 +59,8 @@ class RunOutput:
         self._in_a_hurry = in_a_hurry
         self._system = ci.system()
         self._logs = PrefixedLogs(queue.log_path)
+        self._errors = PrefixedLogs(partial(queue.log_path, stderr=True), to=job_bytes_to_stderr)
+        self.lock = threading.Lock() if is_one_place() else None  # held while a group is printed
         self._live: dict[int, Job] = {}  # that run
         self._over: deque[Job] = deque()  # that have ended and are not printed yet
         self._early: dict[int, Job] = {}  # that wait for those before them
@@ -74,6 +87,19 @@ class RunOutput:
         """Note the id of the first job."""
         self._next = first
 
+    @property
+    def waits_for(self) -> int | None:
+        """The id of the job that the output of others waits for; None: of none."""
+        return self._next if self._in_order and self._early else None
+
+    def pass_over(self, job_id: int) -> None:
+        """Wait no more for this job: it has ended without a word from the worker."""
+        with self._news:
+            if self._next == job_id:
+                self._next += 1
+                self._release()
+                self._news.notify()
+
     def note(self, job: Job) -> None:
         """Note that the job runs, or does not run any more."""
         if is_hook(job) or self._mode not in {*PRINTED, "stream"}:
@@ -90,6 +116,10 @@ class RunOutput:
 
     def _note_end(self, job: Job) -> None:
         self._early[job.id] = job
+        self._release()
+
+    def _release(self) -> None:
+        """Let the jobs be printed whose turn it is."""
         while self._early and (self._next in self._early or not self._in_order):
             job_id = self._next if self._in_order else next(iter(self._early))
             self._over.append(self._early.pop(job_id))
@@ -101,6 +131,8 @@ class RunOutput:
                 pass
         except OutputFailed as e:  # the jobs continue, as if they wrote to a file
             self.failure = e
+        except (OSError, JobqError) as e:
+            self.failure = OutputFailed(f"lacks output: {e}")
 
     def _turn(self) -> bool:
         """Print what there is; return True if no more comes."""
@@ -109,12 +141,16 @@ class RunOutput:
             self._over.clear()
         wrote = False
         if self._mode == "stream":
-            wrote = self._logs.pump([(job, len(job.attempts)) for job in [*live, *over] if job.attempts])
+            attempts = [(job, len(job.attempts)) for job in [*live, *over] if job.attempts]
+            wrote = self._logs.pump(attempts)
+            wrote |= self._errors.pump((job, n) for job, n in attempts if job.spec.stderr == APART)
             if closed:
                 self._logs.pump([])
+                self._errors.pump([])
         else:
             for job in over:
-                self._print(job)
+                with self.lock or nullcontext():
+                    self._print(job)
         if stdout_closed():
             self._nobody_reads()
             return True

@@ -35,9 +35,9 @@ class Tally:
         return self.succeeded + len(self.failed) + len(self.cancelled)
 
     def report(self, job: Job) -> bool:
-        """Record the latest event of the job; a hook is worth it only if it fails. Return True if the job is over."""
-        if is_hook(job) and job.state is not State.FAILED:
-            return False
+        """Record the latest event of the job. Return True if it is over, and worth a line: a hook only if it failed."""
+        if is_hook(job):
+            return job.state is State.FAILED
         self.failed.discard(job.id)
         self.cancelled.discard(job.id)
         self._handed_back.pop(job.id, None)

@@ -64,6 +64,8 @@ def command_line(command: Command) -> str:
     """Return the command as one would type it, or write it in Python; harmless. Hooks of jobq itself by their names."""
     if not isinstance(command, (str, Call)) and command[2:3] and command[2].endswith(f"/{SCRIPT}"):
         return safe(f"jobq: {' '.join(command[3:])}")
+    if not isinstance(command, (str, Call)):
+        command = tuple(map(masked, command))  # before they are quoted
     return safe(masked(as_typed(command)))
 
 

@@ -10,6 +10,7 @@ from jobq.environ import variable
 from jobq.job import Job, State
 from jobq.rules.forecast import Forecast, time_left
 from jobq.views.console import Stream
+from jobq.views.terminal import in_foreground
 
 if TYPE_CHECKING:
     from jobq.api import Queue
@@ -29,7 +30,7 @@ class WaitLine:
 
     def show(self, total: int, unfinished: Sequence[Job], failed: int) -> None:
         """Draw the line for so many jobs in all, and those that are not finished."""
-        if not self._on or total < 1:
+        if not self._on or total < 1 or not in_foreground(2):
             return
         parts = [f"{total - len(unfinished)}/{total} done", *([f"{failed} failed"] if failed else [])]
         parts.append(self._left(unfinished))
@@ -38,7 +39,7 @@ class WaitLine:
 
     def clear(self) -> None:
         """Take the line away, before other output."""
-        if self._shown:
+        if self._shown and in_foreground(2):
             self._stream.write(CLEAR)
             self._shown = False
 

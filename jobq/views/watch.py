@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
+from contextlib import nullcontext
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,9 @@ PHASES = ("working", "stopping", "ending")  # by the number of stop signals
 class Speaker:
     """Writes lines in a thread of its own: a reader that stops reading must not stop the worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.Lock | None = None) -> None:
+        """`lock`: held while lines are written; another thread may write to the same place."""
+        self._lock = lock
         self._pending: deque[tuple[Callable[..., None], str]] = deque()
         self._skipped = 0
         self._news = threading.Event()
@@ -86,7 +89,8 @@ class Speaker:
                 while self._pending and self._pending[0][0] is write and len(lines) < MOST_AT_ONCE:
                     lines.append(self._pending.popleft()[1])
                 try:
-                    write(*lines)
+                    with self._lock or nullcontext():
+                        write(*lines)
                     self._failing = False
                 except OutputFailed as e:  # a full disk, for example: try again with the next lines
                     if not self._failing:
@@ -128,8 +132,8 @@ class Lines:
 class Screen:
     """The view that draws what runs, on stdout or on stderr."""
 
-    def __init__(self, queue: Queue, fd: int = 1, *, own_jobs: bool = False) -> None:
-        """`own_jobs`: show only the jobs of this worker: those of a `jobq run`."""
+    def __init__(self, queue: Queue, fd: int = 1, *, own_jobs: bool = False, kept: bool = True) -> None:
+        """`own_jobs`: show only the jobs of this worker: those of a `jobq run`. `kept`: their logs are, afterwards."""
         from jobq.views.display import Display  # noqa: PLC0415  # rich
         from jobq.views.last_words import LastWords  # noqa: PLC0415
         from jobq.views.signs import Signs  # noqa: PLC0415
@@ -139,7 +143,7 @@ class Screen:
         self._queue = queue
         self._settings = Settings(fd)
         self._display = Display(
-            stream, clock.now, LastWords(queue.log_path), self._last_lines, Signs(stream, queue.log_path)
+            stream, clock.now, LastWords(queue.log_path), self._last_lines, Signs(stream, queue.log_path), kept=kept
         )
         self._heard: list[int] = []  # signals
         self._since = clock.now()
@@ -150,6 +154,7 @@ class Screen:
         self._around = Situation(Moment(0.0, float("-inf"), ""))
         self._left: float | None = None
         self._own_jobs = own_jobs
+        self._kept = kept
         self._total = 0
 
     def begin(self, worker: Worker, first: int, total: int) -> None:  # noqa: ARG002
@@ -187,7 +192,9 @@ class Screen:
         seconds = clock.now().boot - self._since.boot
         start = "stopped: " if self._stops or not worker.drain else "" if self._own_jobs else "done: "
         left = [] if self._own_jobs else worker.left
-        return closing(self._tally, worker.state, seconds, worker.slots, left=left, start=start, of=self._total)
+        return closing(
+            self._tally, worker.state, seconds, worker.slots, left=left, start=start, of=self._total, kept=self._kept
+        )
 
     def remark(self, text: str) -> None:
         """Print one line about the worker itself. It stays on the screen, above what is redrawn."""

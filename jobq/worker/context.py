@@ -32,7 +32,7 @@ class Context:
     ) -> None:
         """`queues` None: all; `own_jobs`: of `jobq run`; `report` is told every job that this worker has moved.
 
-        `enough`: returns True if no more may be claimed, now that these jobs have ended as they are; None: always more.
+        `enough`: returns True if nothing but hooks may be claimed, now that these jobs have ended; None: always more.
         """
         self.store = store
         self.runner = runner

@@ -91,9 +91,9 @@ class Turn:
                     others_may_start |= frees(job, changes.state)
                     changes.put(job)
                     moved.append(job)
-            if context.enough is not None and context.enough(moved):
-                handles = []
             free = self._claiming.free(changes.state, context.runner.busy)
+            if context.enough is not None and context.enough(moved):
+                free = 0  # only hooks, which take no slot
             for handle, claim in self._claiming.claims(changes.state, handles, free, now):
                 changes.put(claim)
                 claimed.setdefault(handle, []).append(claim)

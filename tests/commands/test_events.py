@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from jobq.job import State
+from jobq.views.feed import Feed
 from jobq.views.schema import schema
 from tests.conftest import Cli, wait_until
 from tests.options.test_table import SAMPLES
@@ -45,6 +46,25 @@ def test_a_reader_goes_on_behind_the_last_event_that_it_has(cli: Cli) -> None:
     assert len(first) + len(events_of(cli, "--after", first[-1]["cursor"])) == len(events_of(cli))
     assert events_of(cli, "--after", events_of(cli)[-1]["cursor"]) == []
     assert "is not a cursor" in cli("events", "--after", "7", code=2).stderr
+
+
+def test_an_end_that_is_recorded_late_is_not_missed(cli: Cli) -> None:
+    """The end of job 1 happened before an event that was printed, and is recorded after it."""
+    cli("add", "touch began; while ! [ -e go ]; do sleep 0.02; done")
+    worker = cli.worker("-j", "1")
+    wait_until((cli.cwd / "began").exists)
+    feed = Feed(cli.queue, lambda _job: True, None)
+    feed.look()
+    worker.kill()
+    worker.wait()
+    (cli.cwd / "go").touch()
+    wait_until(lambda: "end" in "".join(path.read_text() for path in (cli.store / "workers").rglob("*.ends")))
+    cli("add", "--hold", "true")
+    (added, *_) = feed.look()
+    mark = str(feed.mark(added))
+    cli("wait", "1")
+    assert [(one.job.id, one.event) for one in feed.look()][-1] == (1, "succeed")
+    assert (1, "succeed") in brief(events_of(cli, "--after", mark))
 
 
 def test_what_happens_is_followed(cli: Cli) -> None:

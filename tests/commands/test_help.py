@@ -52,7 +52,7 @@ def test_the_commands_for_agents_work(cli: Cli) -> None:
         command = re.search(r"(?:^|\s)jobq ((?:run|list|events|worker list|log|show)\b.*?)(?:  +|\)|$|;)", line)
         if command is None or "make" in command[1]:
             continue
-        words = shlex.split(command[1].replace("$id", "1").replace("CURSOR", "0:0:0").replace("|", " "))
+        words = shlex.split(command[1].replace("$id", "1").replace("CURSOR", "0:0:0:0:").replace("|", " "))
         cli(*words, code=None if "wait" in words else 0)
 
 

@@ -59,14 +59,14 @@ def test_several_jobs_are_followed_to_their_ends_through_retries(cli: Cli) -> No
 
 def test_all_that_runs_is_followed_and_what_begins_later(cli: Cli) -> None:
     cli("add", f"seq 20; {WAIT.format('go')} echo end")
-    cli("add", "--hold", "--name", "later", "echo begun")
+    cli("add", "--hold", "--name", "later", "seq 0 14")
     cli.worker("-j", "2")
     wait_until(lambda: "20" in cli("log", "1", code=None).stdout)
     process = cli.start("log", "-f", stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert [process.stdout.readline() for _ in range(10)] == [f"  1 | {n}\n" for n in range(11, 21)]
     cli("release", "later")
-    assert process.stdout.readline() == "2 later | begun\n"
+    assert [process.stdout.readline() for _ in range(15)] == [f"2 later | {n}\n" for n in range(15)], "all of it"
     (cli.cwd / "go").touch()
     assert process.stdout.readline() == "  1 | end\n"
     process.send_signal(signal.SIGINT)

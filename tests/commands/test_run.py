@@ -57,6 +57,51 @@ def test_groups_are_printed_as_jobs_end(cli: Cli) -> None:
     assert process.stdout.read().endswith("\nlate\n")
 
 
+def test_output_in_order_does_not_wait_for_a_job_that_somebody_else_cancelled(cli: Cli) -> None:
+    (cli.cwd / "jobs").write_text(f"{WAIT.format('go')}\ntrue\necho third\n{WAIT.format('end')}\n")
+    process = cli.start("run", "-k", "--output", "group", "--from", "jobs", stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    wait_until(lambda: states(cli).get(1) is State.RUNNING)
+    cli("cancel", "2")
+    (cli.cwd / "go").touch()
+    got = [process.stdout.readline() for _ in range(3)]
+    assert got[1:] == ["=== job 3: echo third\n", "third\n"]
+    (cli.cwd / "end").touch()
+    assert process.wait(30) == 1
+
+
+def test_lines_of_jobq_cut_no_line_of_a_job(cli: Cli) -> None:
+    """Both streams are one pipe, whose reader is slow."""
+    process = cli.start(
+        "run", "-j", "2", "--output", "group", "--from", "-", stderr=subprocess.STDOUT, stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("seq 100000\n" * 2 + "true\n" * 20)
+    process.stdin.close()
+    process.stdin = None
+    lines = process.stdout.read().splitlines()
+    assert process.wait(30) == 0
+    assert [line for line in lines if "jobq: " in line and not line.startswith("jobq: ")] == []
+    assert sum(line.isdecimal() for line in lines) == 200_000
+
+
+def test_the_stderr_of_jobs_that_keep_it_apart_is_streamed_too(cli: Cli) -> None:
+    done = cli("run", "--output", "stream", "--stderr", "apart", "--from", "-", stdin="echo out; echo err >&2\ntrue\n")
+    assert done.stdout == "  1 | out\n"
+    assert "  1 | err\n" in done.stderr
+
+
+def test_few_descriptors_do_not_stop_the_output(cli: Cli) -> None:
+    lines = "".join(f"echo {n}; sleep 0.05\n" for n in range(60))
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -n 48; exec {sys.executable} -m jobq run -j 16 --output stream --from -"],
+        input=lines, capture_output=True, encoding="utf-8", env=cli.env, cwd=cli.cwd, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(int(line.split("|")[1]) for line in done.stdout.splitlines()) == list(range(60))
+
+
 def test_only_the_logs_of_failures_are_printed(cli: Cli) -> None:
     done = cli("run", "--output", "failed", "--from", "-", stdin="echo good\nseq 30; exit 1\n", code=1)
     assert outputs(done) == ["=== job 2: seq 30; exit 1", *map(str, range(1, 31))]
@@ -151,6 +196,18 @@ def test_an_early_end_cancels_retries_too(cli: Cli) -> None:
     assert process.wait(30) == 1
     job = cli.queue.job(1)
     assert (job.state, len(job.attempts)) == (State.CANCELLED, 1)
+
+
+def test_the_hooks_of_the_failures_that_end_it_are_run(cli: Cli) -> None:
+    done = cli("run", "--halt", "soon,fail=1", "--on-failure", "touch hook", "--from", "-",
+               stdin="false\ntrue\ntrue\n", code=1)  # fmt: skip
+    assert (cli.cwd / "hook").exists()
+    assert "jobq: cancelled: 2, 3\n" in done.stderr.replace("2-3", "2, 3")
+
+
+def test_a_failed_hook_is_no_failed_job(cli: Cli) -> None:
+    done = cli("run", "--on-success", "false", "true", ":::", "a", "b")
+    assert "2 of 2 succeeded in" in done.stderr
 
 
 def test_a_share_of_failures_is_of_all_jobs() -> None:
@@ -271,9 +328,10 @@ def test_what_could_not_start_is_an_error_of_a_report(cli: Cli) -> None:
     assert [type(case.result[0]) for case in cases_of(cli.cwd / "r.xml").values()] == [Error]
 
 
-def test_a_report_that_can_not_be_written_is_an_error(cli: Cli) -> None:
-    done = cli("run", "--junit", "no/such/folder/r.xml", "true", code=74)
-    assert "no/such/folder/r.xml" in done.stderr
+def test_a_report_that_can_not_be_written_is_told_before_anything_runs(cli: Cli) -> None:
+    done = cli("run", "--junit", "no/such/folder/r.xml", "touch ran", code=2)
+    assert "no/such/folder does not exist" in done.stderr
+    assert not (cli.cwd / "ran").exists()
 
 
 # -- secrets -----------------------------------------------------------------------------------------------
@@ -311,6 +369,20 @@ def test_pieces_are_masked_as_the_whole(pieces: list[bytes], secrets: list[str])
         assert got == b"".join(pieces)
 
 
+def test_secrets_are_masked_that_are_given_to_the_job_and_in_json(cli: Cli) -> None:
+    done = cli("run", "--json", "-e", "MY_TOKEN=abcdefgh", "--label", "a=abcdefgh", "--mask", "X", "-e", "X=q'w e",
+               "--exec", "--", "sh", "-c", "echo $MY_TOKEN; exit 1", ":::", "q'w e", "y", code=1)  # fmt: skip
+    assert "abcdefgh" not in done.stdout + done.stderr
+    assert "q'" not in done.stdout + done.stderr
+    assert json.loads(done.stdout)["jobs"][0]["labels"] == {"a": MASK}
+
+
+def test_of_two_secrets_that_begin_alike_the_longer_is_masked() -> None:
+    masker = Masker(["hunter2222", "hunter2222-long"])
+    got = [masker.feed(b"x hunter2222"), masker.feed(b"-long y hunter2222"), masker.flush()]
+    assert got == [b"x ", b"*** y ", b"***"]
+
+
 def test_each_line_of_a_secret_is_one() -> None:
     assert secrets_of({"PRIVATE_KEY": "-----BEGIN\nabcdefgh\nxy"}) == [
         "-----BEGIN\nabcdefgh\nxy",
@@ -335,3 +407,22 @@ def test_several_jobs_are_shown_live_on_a_terminal(cli: Cli) -> None:
     assert "2 of 3 succeeded · 1 failed in" in text
     assert text.index("✗    2  failed") < text.index("bad") < text.index("jobq log 2") < text.index("2 of 3 succeeded")
     assert "running ·" not in text
+
+
+def test_what_is_not_kept_is_not_named(cli: Cli) -> None:
+    (cli.cwd / "jobs").write_text("true\necho bad; exit 3\n")
+    terminal = Terminal(cli, 100, "run", "--ephemeral", "--output", "tail", "--from", "jobs")
+    assert terminal.end() == 1
+    assert "bad" in terminal.text()
+    assert "jobq log" not in terminal.text()
+
+
+@pytest.mark.skipif(not os.path.exists("/bin/bash"), reason="bash is not installed")
+def test_a_run_in_the_background_of_a_shell_tells_its_end(cli: Cli) -> None:
+    (cli.cwd / "jobs").write_text("true\necho bad; exit 3\n")
+    terminal = Terminal(cli, 100, "--norc", "-i", program=("/bin/bash",))
+    terminal.shows("$")
+    terminal.type(f"{sys.executable} -m jobq run --from jobs &\r".encode())
+    terminal.shows("1 of 2 succeeded · 1 failed in")
+    terminal.type(b"exit\r")
+    terminal.end()

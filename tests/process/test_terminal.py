@@ -119,6 +119,19 @@ def test_a_background_process_does_not_keep_it(cli: Cli) -> None:
     assert cli("run", "--pty", "sleep 300 & echo done").stdout == "done\n"
 
 
+def test_pipes_end_as_they_do_without_a_terminal(cli: Cli) -> None:
+    assert cli("run", "--pty", "yes | head -1").stdout == "y\n"
+
+
+REOPENS = "import os, time; n = os.open('/dev/null', 2); [os.dup2(n, fd) for fd in (0, 1, 2)]; time.sleep(0.2); "
+REOPENS += "os.write(os.open('/dev/tty', 1), b'back\\n')"
+
+
+def test_a_program_may_open_its_terminal_again(cli: Cli) -> None:
+    done = cli("run", "--pty", "--exec", "--", sys.executable, "-c", REOPENS)
+    assert done.stdout == "back\n"
+
+
 def test_run_gives_the_size_of_its_own_terminal(cli: Cli) -> None:
     terminal = Terminal(cli, 97, "run", "--pty", "--", sys.executable, "-c", SEES)
     assert terminal.end() == 0
