@@ -56,7 +56,7 @@ POWERS = {
 IMPORTS = {
     "typer": ("commands/", "cli.py"),
     "rich": ("views/",),
-    "textual": ("views/top.py",),
+    "textual": ("views/top.py", "views/job_page.py"),
     "platformdirs": ("environ.py",),
     "subprocess": ("engine/", "commands/editor.py", "presets.py", "services.py"),
     "cronsim": ("rules/rhythm.py",),

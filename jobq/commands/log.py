@@ -19,8 +19,8 @@ from jobq.job import Job, State
 from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted, select_one
 from jobq.views.console import error, info
-from jobq.views.following import follow_many
-from jobq.views.logs import LogPath, Printer, follow, print_log
+from jobq.views.following import follow, follow_many
+from jobq.views.logs import LogPath, Printer, print_log
 from jobq.views.prefixed import LinePrinter
 from jobq.views.text import command_line, safe
 

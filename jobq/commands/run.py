@@ -13,7 +13,7 @@ from jobq import clock
 from jobq.api import Queue
 from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
 from jobq.commands.common import Json, exit_with, queue_name, queue_of
-from jobq.commands.files import check_place
+from jobq.commands.files import check_place, replace_file
 from jobq.commands.options import takes_job_options
 from jobq.commands.run_many import Many, check_mode, run_many
 from jobq.environ import environment
@@ -85,6 +85,8 @@ def run(
     commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
     if not commands:
         info("no jobs to run: there are no lines and no items")
+        if junit is not None:
+            replace_file(junit, [no_jobs()])
         return
     if ephemeral and context.find_root().obj is not None:
         raise UsageError("both --store and --ephemeral are given", "give one of them")
@@ -122,7 +124,7 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
     with StopSignals() as signals, Speaker() as speaker:
         notices = Notices(signals, speaker)
         work = queue.worker(
-            slots=1, drain=True, own_jobs=True, followed=True, report=quiet,
+            slots=1, drain=True, own_jobs=True, followed=True, report=notices.report,
             idle=lambda: notices.look(why_held_up(work, queue_name(options), job_id)),  # type: ignore[has-type]
         )  # fmt: skip
         job_id = queue.enqueue([command], lambda: queue.spec(**options, runner=work.token)).ids[0]
@@ -176,18 +178,26 @@ def conclude(queue: Queue, job: Job, failure: OutputFailed | None) -> int:
     return job.exit_code or (failure.exit_code if failure else 0)
 
 
-def quiet(_job: Job) -> None:
-    """Report nothing: a single job prints its own output."""
+def no_jobs() -> bytes:
+    """Return a JUnit report of no jobs."""
+    from jobq.views.junit import junit  # noqa: PLC0415  # xml
+
+    return junit([], 0.0, lambda _job, _n: "")
 
 
 class Notices:
-    """Prints a line when the process is asked to stop for the first time, and when its queue is paused."""
+    """Prints a line when the process is asked to stop for the first time, when its queue is paused, and for retries."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
         self._say: Callable[..., None] = speaker.add
         self._told = False
         self._paused = ""
+
+    def report(self, job: Job) -> None:
+        """Print that the job is going to be retried; its output speaks for itself."""
+        if job.state is State.QUEUED and job.due is not None:
+            self._say(to_stderr, f"jobq: {what(job, clock.now())}")
 
     def look(self, paused: str) -> None:
         """Print what is new; `paused`: the note about the queue. The worker calls this before each sleep."""

@@ -22,7 +22,7 @@ from jobq.views.envelope import envelope
 from jobq.views.logs import plain_lines
 from jobq.views.masking import masked_data
 from jobq.views.run_lines import RunLines
-from jobq.views.run_output import MODES, RunOutput
+from jobq.views.run_output import MODES, PRINTED, RunOutput
 from jobq.views.table import reason
 from jobq.views.terminal import is_live
 from jobq.views.watch import Screen
@@ -57,6 +57,8 @@ def usual_mode(many: Many) -> str:
     """Return what is printed of the output if nobody says: in a CI system, and of logs that are not kept, all of it."""
     if many.json:
         return "none"
+    if many.in_order:
+        return "group"
     if not isinstance(ci.system(), ci.Plain):
         return "group"
     return "tail" if many.kept else "failed"
@@ -74,6 +76,8 @@ def run_many(
 
     since = clock.now()
     mode = many.mode or usual_mode(many)
+    if many.in_order and mode not in PRINTED:
+        raise UsageError(f"--keep-order means nothing with --output {mode}", "use --output group or failed")
     with StopSignals() as signals:
         output = RunOutput(
             queue, mode, in_order=many.in_order, nobody_reads=signals.ask, in_a_hurry=lambda: signals.last > 0

@@ -34,7 +34,7 @@ def send(
         raise UsageError(f"{job} selects {len(ids)} jobs", "name one job")
     found = queue.job(ids[0])
     if found.running is None:
-        raise Refused(f"job {found.id} does not run: it is {found.state}")
+        raise Refused(f"job {found.id} does not run: its state is {found.state}")
     if not found.spec.pty:
         raise Refused(f"job {found.id} has no terminal", "add it with --pty")
     if text == ["-"]:

@@ -57,6 +57,9 @@ def wait(
         error(str(e), e.hint)
         exit_with(NOT_ITS_OWN if one else 1)
         return
+    if not jobs and not ids:
+        failures, _ = queue.open_failures(0)
+        info(f"nothing is unfinished{f'; {failures} failed: jobq list -s failed' if failures else ''}")
     limit = None if timeout is None else value_of("--timeout", duration, timeout)
     notes = Notes(queue, ids)
     try:

@@ -8,7 +8,8 @@ import typer
 
 from jobq.commands.common import Json, queue_of
 from jobq.views.console import info
-from jobq.views.logs import Printer, follow_file, print_log
+from jobq.views.following import follow_file
+from jobq.views.logs import Printer, print_log
 from jobq.views.text import safe
 from jobq.views.workers import print_workers
 

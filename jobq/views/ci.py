@@ -13,15 +13,23 @@ from typing import Protocol
 from jobq import clock
 from jobq.durations import span
 from jobq.environ import variable
-from jobq.job import Job, State
+from jobq.job import Job, Outcome, State
 from jobq.rules.forecast import seconds_of
-from jobq.views.lines import why_ended
 from jobq.views.marks import GLYPHS
-from jobq.views.text import command_line
+from jobq.views.text import command_line, safe
 
 MOST_ROWS = 500  # of a summary, which may have 1 MiB
 HEADERS = "| job | result | time | command |\n| ---: | --- | ---: | --- |\n"
 LONGEST = 200  # characters of a command
+SHORT = 60  # ... in the title of an annotation
+
+
+def ended_as(job: Job) -> str:
+    """Return how the job ended, in a few words: "exit 3", "timeout"."""
+    ending = job.ending
+    if ending is None:
+        return str(job.state)
+    return f"exit {ending.status}" if ending.outcome is Outcome.EXIT else safe(str(ending))
 
 
 class System(Protocol):
@@ -59,7 +67,8 @@ class GitHub:
 
     def failure(self, job: Job, last: str) -> str:
         """Return an annotation."""
-        return f"::error title={_property(f'job {job.id} failed: {why_ended(job)}')}::{_data(last or title(job))}"
+        what = job.spec.name or command_line(job.command)[:SHORT]
+        return f"::error title={_property(f'{what} failed: {ended_as(job)}')}::{_data(last or title(job))}"
 
     def summary(self, jobs: Sequence[Job]) -> tuple[str, str]:
         """Return a table in Markdown."""
@@ -135,7 +144,8 @@ def _property(text: str) -> str:
 
 
 def _why(job: Job) -> str:
-    return f": {_markdown(why_ended(job))}" if job.state is State.FAILED else ""
+    tries = f", {len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
+    return f": {_markdown(ended_as(job))}{tries}" if job.state is State.FAILED else tries
 
 
 def _took(job: Job) -> str:

@@ -1,7 +1,8 @@
-"""The logs of several jobs, followed until they are finished; or of all that runs, until a signal."""
+"""Logs that are followed: of one job, of several until they are finished, of all that runs until a signal."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -10,11 +11,59 @@ from jobq import clock
 from jobq.job import Job, State
 from jobq.views.console import info, stdout_closed
 from jobq.views.lines import what
+from jobq.views.logs import LogPath, Printer, Tail
 from jobq.views.prefixed import PrefixedLogs
 from jobq.views.text import command_line
 
 if TYPE_CHECKING:
     from jobq.api import Queue
+
+
+POLL = 0.2  # seconds between two looks at a file that many processes write
+
+
+def follow_file(path: str, printer: Printer, tail: int | None) -> None:
+    """Print a file of many processes, as it grows and is begun anew, until the reader has gone or a signal ends it."""
+    log = Tail(path, tail)
+    while not stdout_closed():
+        if log.pump(printer):
+            continue
+        if log.was_replaced():
+            log.close()
+            log = Tail(path)
+            continue
+        time.sleep(POLL)
+
+
+def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> Job:
+    """Print the logs of the job at `path`, attempt by attempt, until the job is finished. Return the finished job."""
+    n = attempt or max(1, len(queue.job(job_id).attempts))
+    log = Tail(path(job_id, n), tail)
+    poll = queue.poll()
+    while True:
+        job = queue.job(job_id)
+        over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
+        wrote = log.pump(printer)
+        if over and not wrote:
+            if attempt is None and len(job.attempts) > n:
+                printer.end()
+                info(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
+                log.close()
+                n += 1
+                log = Tail(path(job_id, n))
+                continue
+            if job.state.final or attempt is not None:
+                break
+        if stdout_closed():
+            break
+        if not wrote:
+            printer.pause()
+        poll.sleep(news=wrote)
+        if poll.is_time_to_check():
+            poll.recover([job_id])
+    log.close()
+    printer.end()
+    return job
 
 
 def follow_many(queue: Queue, ids: Sequence[int] | None, *, raw: bool, tail: int | None, only: str | None) -> int:

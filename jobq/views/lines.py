@@ -44,7 +44,8 @@ def _what(job: Job, now: Moment) -> str:
         return f"job {job.id} will be retried in {span(retry.wait(job, now))}{why}{took}"
     if event == "hand back":
         return f"job {job.id} handed back{why}"
-    return f"job {job.id} {job.state}{why}{took}"
+    tries = f", {len(job.attempts)} attempts" if len(job.attempts) > 1 and job.state.final else ""
+    return f"job {job.id} {job.state}{why}{took}{tries}"
 
 
 def why_ended(job: Job) -> str:

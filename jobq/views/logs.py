@@ -1,14 +1,11 @@
-"""The logs of jobs: print them, follow them, find their last lines."""
+"""The logs of jobs: print them, find their last lines, read on where they grow."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
-from jobq.api import Queue
 from jobq.errors import Planted
-from jobq.job import Job
 from jobq.store.folder import open_checked
 from jobq.system import is_file_at
 from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout_closed
@@ -18,7 +15,6 @@ from jobq.views.text import size
 
 LogPath = Callable[[int, int], str]  # of a job and an attempt
 BLOCK = 1 << 16
-POLL = 0.2  # seconds between two looks at a file that many processes write
 MOST_TAIL = 1 << 20  # bytes that --tail shows at most on a terminal: a line may have gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
 TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # reset colours and character sets, show the cursor
@@ -261,47 +257,3 @@ class Tail:
         """Release the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
-
-
-def follow_file(path: str, printer: Printer, tail: int | None) -> None:
-    """Print a file of many processes, as it grows and is begun anew, until the reader has gone or a signal ends it."""
-    log = Tail(path, tail)
-    while not stdout_closed():
-        if log.pump(printer):
-            continue
-        if log.was_replaced():
-            log.close()
-            log = Tail(path)
-            continue
-        time.sleep(POLL)
-
-
-def follow(queue: Queue, job_id: int, printer: Printer, attempt: int | None, tail: int | None, *, path: LogPath) -> Job:
-    """Print the logs of the job at `path`, attempt by attempt, until the job is finished. Return the finished job."""
-    n = attempt or max(1, len(queue.job(job_id).attempts))
-    log = Tail(path(job_id, n), tail)
-    poll = queue.poll()
-    while True:
-        job = queue.job(job_id)
-        over = job.state.final or len(job.attempts) > n or (len(job.attempts) == n and job.running is None)
-        wrote = log.pump(printer)
-        if over and not wrote:
-            if attempt is None and len(job.attempts) > n:
-                printer.end()
-                info(f"attempt {n}: {job.attempts[n - 1].ending}; attempt {n + 1} follows")
-                log.close()
-                n += 1
-                log = Tail(path(job_id, n))
-                continue
-            if job.state.final or attempt is not None:
-                break
-        if stdout_closed():
-            break
-        if not wrote:
-            printer.pause()
-        poll.sleep(news=wrote)
-        if poll.is_time_to_check():
-            poll.recover([job_id])
-    log.close()
-    printer.end()
-    return job

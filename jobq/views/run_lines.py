@@ -10,7 +10,7 @@ from jobq.job import Job, State
 from jobq.rules.hooks import is_hook
 from jobq.views import ci
 from jobq.views.closing import closing
-from jobq.views.console import job_output_to_stderr, to_stderr
+from jobq.views.console import job_output_to_stderr, stdout_closed, to_stderr
 from jobq.views.lines import what
 from jobq.views.logs import last_line, last_lines
 from jobq.views.run_output import PRINTED, RunOutput
@@ -95,5 +95,9 @@ class RunLines:
         """Print once that it is asked to stop."""
         if stops and not self._told:
             self._told = True
-            self.remark("stopping; press ^C again to end it now")
+            self.remark(
+                "the reader of the output has gone: ending the jobs"
+                if stdout_closed()
+                else "stopping; press ^C again to end it now"
+            )
         return None

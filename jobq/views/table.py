@@ -166,6 +166,7 @@ NO_FRAMES: Mapping[int, Frame] = MappingProxyType({})
 QUIET_S = 60.0  # seconds without output that are worth a note
 LEAST_COMMAND = 16  # characters that a long note leaves to the command
 LONGEST_CELL = 500  # characters, more than any terminal is wide
+NARROW = {"age": 70, "queue": 60, "time": 50}  # columns of a terminal that is too narrow for them
 WIDE = 200  # columns of a table with colours that goes to no terminal
 
 
@@ -216,6 +217,7 @@ def rich_table(rows: Sequence[Sequence[str]], styles: Sequence[str], columns: in
         (at, name)
         for at, name in enumerate(names)
         if not (names is USUAL and name == "queue" and all(row[at] == "default" for row in rows))
+        and not (names is USUAL and columns < NARROW.get(name, 0))
     ]
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     cells = {name: [row[at][:LONGEST_CELL] for row in rows] for at, name in shown}

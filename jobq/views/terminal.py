@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import termios
 from typing import Any
 
@@ -12,6 +13,7 @@ from jobq.views.console import Stream
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 CLEAR_BELOW = "\x1b[J"
 CLEAR_LINE = "\x1b[K"
+SGR = re.compile(r"\x1b\[[0-9;:]*m")
 USUAL_SIZE = 80, 24  # if the terminal does not report its size
 
 
@@ -69,6 +71,13 @@ def size_of(fd: int) -> tuple[int, int]:
     return (columns, rows) if columns and rows else USUAL_SIZE
 
 
+def width_of(line: str) -> int:
+    """Return the columns of a rendered line."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(SGR.sub("", line))
+
+
 class Region:
     """The lines at the bottom of the output that are redrawn. Raises OutputFailed."""
 
@@ -98,6 +107,6 @@ class Region:
         self._lines = []
 
     def _to_top(self, columns: int) -> str:
-        """Return the code that moves to the first line. In a narrower terminal, a line takes several rows."""
-        rows = len(self._lines) * -(-self._columns // columns)
+        """Return the code that moves to the first line. In a narrower terminal, a line may take several rows."""
+        rows = sum(max(1, -(-width // max(columns, 1))) for width in map(width_of, self._lines))
         return f"\x1b[{rows}A" if rows else ""

@@ -13,9 +13,7 @@ from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.events import AppBlur, AppFocus
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from jobq.errors import JobqError
@@ -23,14 +21,15 @@ from jobq.job import Job, State
 from jobq.rules.forecast import seconds_of
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
+from jobq.views.job_page import EVERY, JobPage
 from jobq.views.marks import STYLES, glyph
 from jobq.views.table import COLUMNS, USUAL, named_command
 from jobq.views.text import safe
 
-EVERY = 1.0  # seconds between two looks at the store
 LOG_LINES = 200
 SORTS = ("order", "id", "state", "time", "queue", "command")
 LONGEST_CELL = 300  # characters
+LONGEST_NOTE = 28
 
 
 class Steering(NamedTuple):
@@ -41,51 +40,6 @@ class Steering(NamedTuple):
     details: Callable[[Job, Situation], str]
     log: Callable[[Job, int], Sequence[str]]  # the last lines of output, harmless
     act: Callable[[str, list[Job]], str]  # a verb and its jobs; returns what was done, in words. Raises JobqError
-
-
-class JobPage(Screen[None]):
-    """One job: its history and settings, and the end of its log."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,backspace", "app.pop_screen", "Back"),
-        Binding("f", "follow", "Follow the log"),
-    ]
-
-    def __init__(self, job_id: int, load: Callable[[int], tuple[str, Sequence[str]] | None]) -> None:
-        super().__init__()
-        self._job_id = job_id
-        self._load = load
-        self._follows = True
-
-    def compose(self) -> ComposeResult:
-        """Return the widgets."""
-        with VerticalScroll(id="page"):
-            yield Static(id="details")
-            yield Static(id="log")
-        yield Footer()
-
-    def on_mount(self) -> None:
-        """Show the job, and again every second."""
-        self.look()
-        self.set_interval(EVERY, self.look)
-
-    def action_follow(self) -> None:
-        """Let the page stay at the end of the log, or not."""
-        self._follows = not self._follows
-        self.look()
-
-    def look(self) -> None:
-        """Show what is known of the job now."""
-        loaded = self._load(self._job_id)
-        if loaded is None:
-            self.query_one("#details", Static).update(Text(f"There is no job {self._job_id} any more."))
-            return
-        details, lines = loaded
-        self.query_one("#details", Static).update(Text.from_ansi(details + "\n"))
-        log = Text("\n").join(Text.from_ansi(line) for line in lines) if lines else Text("no output", "dim")
-        self.query_one("#log", Static).update(log)
-        if self._follows:
-            self.query_one("#page", VerticalScroll).scroll_end(animate=False)
 
 
 class Top(App[None]):
@@ -101,16 +55,17 @@ class Top(App[None]):
     #log { padding: 1 0 0 2; border-top: solid $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help"),
         Binding("enter", "open", "Open", priority=False),
         Binding("slash", "filter", "Filter"),
         Binding("s", "sort", "Sort"),
         Binding("space", "freeze", "Freeze"),
         Binding("K", "act('cancel')", "Cancel"),
         Binding("R", "act('requeue')", "Requeue"),
-        Binding("H", "act('hold')", "Hold/release"),
-        Binding("P", "act('pause')", "Pause queue"),
-        Binding("question_mark", "help", "Help"),
+        Binding("H", "act('hold')", "Hold"),
+        Binding("P", "act('pause')", "Pause"),
         Binding("q,ctrl+c", "quit", "Quit"),
+        Binding("ctrl+z", "suspend_process", show=False),
         Binding("escape", "leave_filter", "No filter", show=False),
     ]
 
@@ -123,6 +78,7 @@ class Top(App[None]):
         self._beat = False
         self._shown: list[Job] = []
         self._help_on = False
+        self._asked: tuple[str, tuple[int, ...]] | None = None  # what the same key would do to several jobs
 
     def compose(self) -> ComposeResult:
         """Return the widgets."""
@@ -182,6 +138,8 @@ class Top(App[None]):
         cells = []
         for name in USUAL:
             text = COLUMNS[name].cell(job, around)[:LONGEST_CELL]
+            if name == "note" and len(text) > LONGEST_NOTE:
+                text = f"{text[: LONGEST_NOTE - 1]}…"
             if name == "state":
                 cells.append(Text(f"{glyph(job)} {text}", STYLES.get(job.state, "")))
             else:
@@ -197,7 +155,7 @@ class Top(App[None]):
             f"{running} running",
             f"{counts[State.QUEUED] + counts[State.HELD]} waiting",
             f"{failed} failed",
-            f"{len(around.workers)} worker{'s' * (len(around.workers) > 1)}, {slots} slots"
+            f"{len(around.workers)} worker{'s' * (len(around.workers) > 1)}, {slots} slot{'s' * (slots != 1)}"
             if around.workers
             else "no worker is running",
             f"by {SORTS[self._sort]}",
@@ -238,6 +196,9 @@ class Top(App[None]):
 
     def action_leave_filter(self) -> None:
         """Show all jobs again."""
+        if self._help_on:
+            self.action_help()
+            return
         field = self.query_one("#filter", Input)
         field.value = ""
         field.remove_class("on")
@@ -288,6 +249,12 @@ class Top(App[None]):
         jobs = self._shown if self._words else [job] if job is not None else []
         if not jobs or len(self.screen_stack) > 1:
             return
+        wanted = verb, tuple(job.id for job in jobs)
+        if len(jobs) > 1 and verb != "pause" and self._asked != wanted:
+            self._asked = wanted
+            self.notify(f"{verb} {len(jobs)} jobs: press the key again", severity="warning")
+            return
+        self._asked = None
         try:
             self.notify(safe(self._steering.act(verb, jobs)))
         except JobqError as e:

@@ -43,7 +43,6 @@ ROOT = os.geteuid() == 0
         (["cancel"], "no job is given"),
         (["worker", "-j", "0"], "-j"),
         (["wait", "--timeout", "x"], "not a duration"),
-        (["log", "1-2"], ""),
     ],
 )
 def test_usage_errors_exit_2_and_name_the_thing(cli: Cli, words: list[str], says: str) -> None:

@@ -229,7 +229,10 @@ def test_github_gets_groups_annotations_and_a_summary_without_a_flag(cli: Cli, t
     lines = "echo good\nprintf '50%%\\nlast | line'; exit 3 # a|b `c` <d>\n"
     done = cli("run", "--from", "-", stdin=lines, code=1)
     assert outputs(done)[:3] == ["::group::✓ job 1: echo good", "good", "::endgroup::"]
-    assert outputs(done)[-2:] == ["::endgroup::", "::error title=job 2 failed%3A exit 3::last | line"]
+    assert outputs(done)[-2:] == [
+        "::endgroup::",
+        "::error title=printf '50%25%25\\nlast | line'; exit 3 # a|b `c` <d> failed%3A exit 3::last | line",
+    ]
     assert "::group::✗ job 2: printf '50%25%25\\nlast" in done.stdout
     text = summary.read_text()
     assert text.startswith("### jobq: 1 of 2 succeeded\n\n| job | result |")
@@ -242,7 +245,7 @@ def test_a_single_failure_is_an_annotation_and_its_output_is_untouched(cli: Cli)
     cli.env["GITHUB_ACTIONS"] = "true"
     done = cli("run", "sh", "-c", "printf 'a\\nb'; exit 3", code=3)
     assert done.stdout == "a\nb"
-    assert "::error title=job 1 failed%3A exit 3::b\n" in done.stderr
+    assert "::error title=sh -c 'printf '\"'\"'a\\nb'\"'\"'; exit 3' failed%3A exit 3::b\n" in done.stderr
 
 
 def test_gitlab_gets_sections(cli: Cli) -> None:

@@ -54,7 +54,7 @@ def test_what_is_sent_is_typed(cli: Cli) -> None:
     wait_until(lambda: "hello big world" in cli("log", "1").stdout)
     cli("send", "1", "-", stdin="a\\b\n")
     assert cli("log", "-f", "1").stdout.endswith("got a\\b\n")
-    assert "does not run: it is succeeded" in cli("send", "1", "x", code=1).stderr
+    assert "does not run: its state is succeeded" in cli("send", "1", "x", code=1).stderr
 
 
 def test_a_key_is_sent_alone_and_interrupts(cli: Cli) -> None:

@@ -97,6 +97,8 @@ def test_the_filter_is_the_selection(jobs: Cli) -> None:
         assert [row[0] for row in rows(app)] == ["3", "4"]
         assert "filter: gpu (2)" in status_of(app)
         await pilot.press("K")
+        assert jobs.queue.job(3).state is State.QUEUED, "more than one: it wants the key again"
+        await pilot.press("K")
         assert rows(app) == [] or {row[1] for row in rows(app)} == {"⊘ cancelled"}
         await pilot.press("escape")
         assert len(rows(app)) == 4

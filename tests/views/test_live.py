@@ -20,9 +20,10 @@ from jobq.rules.serving import LiveWorker
 from jobq.store.state import StoreState
 from jobq.views.closing import closing
 from jobq.views.columns import Layout, cut_middle
-from jobq.views.console import PLAIN
+from jobq.views.console import PLAIN, Stream
 from jobq.views.live import Overview, finished, frame
 from jobq.views.tally import Tally
+from jobq.views.terminal import Region
 
 FRAMES = Path(__file__).parent.parent / "data" / "frames"
 NOW = Moment(10_000.0, 500.0, "boot")
@@ -186,3 +187,42 @@ def test_a_job_that_is_requeued_and_succeeds_is_no_failure() -> None:
     assert not tally.report(again._replace(history=(Step("claim", 0.0),)))
     tally.report(ended(1, 1))
     assert (len(tally.failed), tally.succeeded, tally.work) == (0, 1, 2)
+
+
+# -- the region --------------------------------------------------------------------------------------------
+
+
+class Written(Stream):
+    """A stream that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__(1, raw=True)
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        """Keep the text."""
+        self.text += text
+        return len(text)
+
+
+def test_only_lines_that_wrap_take_more_rows_in_a_narrower_terminal() -> None:
+    """Else a drawing would begin too far up, and erase finished jobs."""
+    stream = Written()
+    region = Region(stream)
+    region.draw(["short", "\x1b[31m" + "x" * 60 + "\x1b[0m", ""], 80, above=[])
+    stream.text = ""
+    region.draw(["now"], 40, above=["done"])
+    assert stream.text.startswith("\x1b[?25l\r\x1b[4A")
+
+
+def test_a_frame_that_is_the_same_is_not_written_again() -> None:
+    stream = Written()
+    region = Region(stream)
+    region.draw(["one", "two"], 80, above=[])
+    stream.text = ""
+    region.draw(["one", "2"], 80, above=[])
+    assert "one" not in stream.text
+    assert "2" in stream.text
+    stream.text = ""
+    region.draw(["one", "2"], 80, above=[], whole=True)
+    assert "one" in stream.text
