@@ -546,6 +546,8 @@ _TURN = (
     "                    changes.put(job)\n"
     "                    moved.append(job)\n"
     "            free = self._claiming.free(changes.state, context.runner.busy)\n"
+    "            if context.enough is not None and context.enough(moved):\n"
+    "                free = 0  # only hooks, which take no slot\n"
     "            for handle, claim in self._claiming.claims(changes.state, handles, free, now):\n"
     "                changes.put(claim)\n"
 )

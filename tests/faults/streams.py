@@ -169,7 +169,7 @@ def drain_late(fd: int, until: Path | None, got: list[bytes]) -> None:
 
 SEEDS = [
     Seed(harness="stdout-error-command", fault="every error of stdout counts as a reader that has left", file="views/console.py", old="            except BrokenPipeError:\n", new="            except OSError:\n", caught_by="stdout-error-command"),
-    Seed(harness="stdout-error-command", fault="run ends a job whose output can't be written", file="commands/run.py", old="            self._has_read(self._job_id, self._n, None)\n", new="            self._nobody_reads()\n", caught_by="stdout-error-command"),
+    Seed(harness="stdout-error-command", fault="run ends a job whose output can't be written", file="views/passthrough.py", old="            self._has_read(self._job_id, self._n, None)\n", new="            self._nobody_reads()\n", caught_by="stdout-error-command"),
     Seed(harness="stdout-error-command", fault="a failed acknowledgement is a failed command", file="views/console.py", old="        info(f\"added {ids}; {e}\")\n", new="        raise\n", caught_by="stdout-error-command"),
     Seed(harness="output-error-worker", fault="a worker prints nothing more after the first line that can't be written", file="views/watch.py", old="                except OutputFailed as e:", new="                except ValueError as e:", caught_by="tests/screens/test_streams.py::test_a_worker_prints_again_once_there_is_room"),
     Seed(harness="pipe-reader-slow", fault="a full non-blocking pipe is an error", file="views/console.py", old="            except BlockingIOError:\n                wait_until_writable(self.fd)\n", new="", caught_by="pipe-reader-slow"),
