@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -30,12 +31,14 @@ from jobq.views.lines import what
 from jobq.views.logs import ErrorPrinter, last_line
 from jobq.views.masking import hide, secrets_of
 from jobq.views.passthrough import PassThrough
+from jobq.views.run_output import is_one_place
 from jobq.views.terminal import size_of
 from jobq.views.text import command_line
 from jobq.views.watch import Speaker
 
 if TYPE_CHECKING:
     from jobq.command import Command
+    from jobq.engine import Runner
     from jobq.worker.loop import Worker
     from jobq.worker.signals import StopSignals
 
@@ -73,9 +76,9 @@ def run(
 ) -> None:
     """Run a command through the queue, here and now.
 
-    It prints the output of the command and exits with its exit code; of several (::: or --from), it exits with 0 if all
-    succeed, else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them TERM,
-    then KILL after their grace (2 s after a second ^C); then jobq ends by the same signal.
+    The command has jobq's own input and outputs, and jobq exits with its exit code; of several (::: or --from), with 0
+    if all succeed, else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them
+    TERM, then KILL after their grace (2 s after a second ^C); then jobq ends by the same signal.
 
     Examples: jobq run make test; jobq run -j 4 --from jobs.txt --halt soon,fail=1 --junit report.xml
     """
@@ -121,10 +124,11 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     since = clock.now()
+    options = {**options, **apart_if_they_are(options)}
     with StopSignals() as signals, Speaker() as speaker:
         notices = Notices(signals, speaker)
         work = queue.worker(
-            slots=1, drain=True, own_jobs=True, followed=True, report=notices.report,
+            slots=1, drain=True, own_jobs=True, followed=True, report=notices.report, make_runner=runner_with_input,
             idle=lambda: notices.look(why_held_up(work, queue_name(options), job_id)),  # type: ignore[has-type]
         )  # fmt: skip
         job_id = queue.enqueue([command], lambda: queue.spec(**options, runner=work.token)).ids[0]
@@ -145,6 +149,22 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
 
         write_junit(queue, [job], clock.now().boot - since.boot, junit)
     return code, signals.last
+
+
+def apart_if_they_are(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option that keeps its streams apart, if ours go to different places; else their order counts."""
+    has_own = options.get("stderr") is not None or options.get("pty")
+    return {} if has_own or is_one_place() else {"stderr": APART}
+
+
+def runner_with_input(folder: str, bound: bool) -> Runner:
+    """Return what runs the job with our own standard input."""
+    from jobq.engine.local.engine import LocalEngine  # noqa: PLC0415  # the code that runs jobs
+
+    try:
+        return LocalEngine(folder, bound=bound, stdin=os.dup(0))
+    except OSError:  # it is closed
+        return LocalEngine(folder, bound=bound)
 
 
 def outputs_of(
@@ -170,8 +190,9 @@ def conclude(queue: Queue, job: Job, failure: OutputFailed | None) -> int:
     if job.state is not State.SUCCEEDED:
         info(f"{what(job, clock.now())}  {command_line(job.command)}")
         if job.state is State.FAILED:
-            told = ci.system().failure(job, last_line(queue.log_path(job.id, len(job.attempts))))
-            if told:
+            n = len(job.attempts)
+            last = last_line(queue.log_path(job.id, n, stderr=True)) or last_line(queue.log_path(job.id, n))
+            if told := ci.system().failure(job, last):
                 to_stderr(told)
     if failure is not None:
         error(str(failure), f"'jobq log {job.id}' shows all its output; the job ran to its end")

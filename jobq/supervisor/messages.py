@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         env: str  # the file with the environment
         set: dict[str, str]  # variables on top of it
         log: str
-        stdin: str | None  # the file that it reads from; none: it has no input
+        stdin: str | None  # the file that it reads from, or INHERITED and a descriptor; none: it has no input
         stderr: str | None  # the file that its stderr is appended to; none: the log
         apart: bool  # that file is a log, too, and limited like the other
         timeout: float | None
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         log_dropped: int
         counted: bool
         permanent: bool
+
+
+INHERITED = "fd:"  # before the number of a descriptor that the supervisor got; no path of a job begins so
 
 
 class Order:

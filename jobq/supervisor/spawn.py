@@ -10,6 +10,7 @@ import signal
 import stat
 
 from jobq.sealed import sha256
+from jobq.supervisor.messages import INHERITED
 from jobq.system import PLANTED, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
@@ -80,6 +81,10 @@ class Spawner:
 
 def open_input(path: str) -> int:
     """Open a file for a job to read from; return the descriptor. Raises ValueError, for a FIFO too: it would block."""
+    if path.startswith(INHERITED):
+        number = int(path[len(INHERITED) :])
+        os.set_inheritable(number, False)  # the job gets it as its input, and only so
+        return os.dup(number)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as e:

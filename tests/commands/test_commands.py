@@ -130,8 +130,8 @@ def test_run_and_wait_of_one_job_exit_as_it_did(cli: Cli, command: str, code: in
 
 def test_run_passes_output_through_and_keeps_quiet(cli: Cli) -> None:
     done = cli("run", "--", "sh", "-c", "printf 'a\\033[1m\\0b'; echo err >&2")
-    assert done.stdout == "a\033[1m\0berr\n"
-    assert done.stderr == ""
+    assert done.stdout == "a\033[1m\0b"
+    assert done.stderr == "err\n"
     failed = cli("run", "echo before; exit 4", code=4)
     assert failed.stdout == "before\n"
     assert "failed: exit 4" in failed.stderr

@@ -39,15 +39,14 @@ class LocalEngine:
 
     outlives = True
 
-    def __init__(self, folder: str, *, bound: bool = False) -> None:
-        """`folder` is the worker's own; `bound`: jobs end with the worker instead of outliving it."""
+    def __init__(self, folder: str, *, bound: bool = False, stdin: int | None = None) -> None:
+        """`folder`: the worker's own; `bound`: jobs end with the worker and do not outlive it; `stdin`: see `Slot`."""
         self._folder = folder
-        self._bound = bound
+        self._bound, self._stdin = bound, stdin
         self._slots: list[Slot] = []
         self._idle: list[Slot] = []
-        self._started = 0
+        self._started = self._failed_starts = 0
         self._start_again_at = float("-inf")
-        self._failed_starts = 0
         self._no_start = ""  # why the latest start of a supervisor failed
         tree.become_subreaper()  # processes that a killed supervisor leaves become our children
         self._ended: list[Ended] = []
@@ -79,7 +78,7 @@ class LocalEngine:
         if missing > 0 and time.monotonic() >= self._start_again_at:
             try:
                 for _ in range(missing):
-                    slot = Slot(self._folder, self._started, bound=self._bound)
+                    slot = Slot(self._folder, self._started, bound=self._bound, stdin=self._stdin)
                     self._started += 1
                     self._selector.register(slot.stdout, selectors.EVENT_READ, slot)
                     self._slots.append(slot)

@@ -15,6 +15,7 @@ from jobq.engine.task import Key, Task
 from jobq.store.journal import decode_line
 from jobq.supervisor import SCRIPT
 from jobq.supervisor.endings import ENCODER
+from jobq.supervisor.messages import INHERITED
 from jobq.system import open_plain, utf8
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ LOADED_STAMP = script_stamp()  # of the version that this process runs: taken at
 class Slot:
     """A process that runs one job after the other. `keys`: its attempts that have not ended, in order."""
 
-    def __init__(self, folder: str, number: int, *, bound: bool) -> None:
-        """Start it, with its files in `folder`; `bound`: its job ends with the worker. Raises OSError."""
+    def __init__(self, folder: str, number: int, *, bound: bool, stdin: int | None = None) -> None:
+        """Start it, with its files in `folder`; `bound`: its job ends with the worker. Raises OSError.
+
+        `stdin`: the descriptor that jobs get which ask for no other input; None: they have none.
+        """
+        self._stdin = stdin
         self.supervision = SupervisorFiles(folder, str(number))
         self.ready = False  # it has sent its hello
         self.keys: list[Key] = []
@@ -58,6 +63,7 @@ class Slot:
                 stderr=errors,
                 bufsize=0,
                 start_new_session=True,
+                pass_fds=() if stdin is None else (stdin,),
             )
         finally:
             os.close(errors)
@@ -79,7 +85,7 @@ class Slot:
         self.keys = [task.trace.key for task in tasks]
         self.heard_at, self.asked_back = time.monotonic(), False
         self.stuck = None
-        self.unsent = b"".join(_message(task, first=task is tasks[0]) for task in tasks)
+        self.unsent = b"".join(_message(task, self._stdin, first=task is tasks[0]) for task in tasks)
         self.send()
 
     def send(self) -> bool:
@@ -157,8 +163,9 @@ def _options() -> list[str]:
     return options
 
 
-def _message(task: Task, *, first: bool) -> bytes:
+def _message(task: Task, stdin: int | None, *, first: bool) -> bytes:
     trace = task.trace
+    inherited = None if stdin is None else f"{INHERITED}{stdin}"
     message: JobMessage = {
         "id": trace.key.job_id,
         "n": trace.key.n,
@@ -168,7 +175,7 @@ def _message(task: Task, *, first: bool) -> bytes:
         "env": task.env_file,
         "set": task.variables,
         "log": utf8(trace.log),
-        "stdin": task.stdin,
+        "stdin": task.stdin or inherited,
         "stderr": task.stderr,
         "apart": task.apart,
         "timeout": task.timeout,
