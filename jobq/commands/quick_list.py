@@ -5,7 +5,7 @@ What is not plain (an unknown option, a help text) is left to the full command l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -136,9 +136,17 @@ def jobs_to_list(queue: Queue, wanted: Wanted, look: Look) -> list[Job]:
     filters = wanted.filters
     if wanted.words:
         return queue.jobs_of(queue.select(wanted).ids)
-    whole = look.everything or look.most is not None or filters != NO_FILTERS._replace(queues=filters.queues)
+    narrowed = filters != NO_FILTERS._replace(queues=filters.queues)
+    if look.most is not None and look.sort is None and filters == NO_FILTERS:
+        return jobs_in_order(queue, islice(queue.finished(), look.most), filters)
+    whole = look.everything or look.most is not None or narrowed
     worth = (job for job in queue.finished() if not is_hook(job) or job.is_open_failure)
     finished = queue.finished() if whole else islice(worth, LAST_FINISHED)
+    return jobs_in_order(queue, finished, filters)
+
+
+def jobs_in_order(queue: Queue, finished: Iterable[Job], filters: Filters) -> list[Job]:
+    """Return these finished jobs, by their ends, and all others, in the order in which they start, if they match."""
     waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
     jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
     return [job for job in jobs if filters.match(job)]
