@@ -136,7 +136,7 @@ class Display:
             self._stale = self._elsewhere = False
         foreground = in_foreground(self._stream.fileno())
         if resting or elsewhere or not foreground:
-            self._region.leave()
+            self._region.leave(surely=resting and not self._rested.is_set())
             fresh = True
         if not resting and (over or (foreground and time.monotonic() >= self._next)):  # the end is told anyway
             self._draw(None if over else overview, fresh=fresh)

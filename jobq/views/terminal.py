@@ -100,9 +100,12 @@ class Region:
         self._stream.write(f"{HIDE}\r{self._to_top(columns)}{text}{cleared}{'' if lines else SHOW}")
         self._lines, self._columns = lines, columns
 
-    def leave(self) -> None:
-        """Leave the lines on the screen and show the cursor; the next drawing starts below."""
-        if self._lines:
+    def leave(self, *, surely: bool = False) -> None:
+        """Leave the lines on the screen and show the cursor; the next drawing starts below.
+
+        `surely`: show the cursor even if there are no lines, as the process is about to stop or to end.
+        """
+        if self._lines or surely:
             self._stream.write(SHOW)
         self._lines = []
 

@@ -226,3 +226,12 @@ def test_a_frame_that_is_the_same_is_not_written_again() -> None:
     stream.text = ""
     region.draw(["one", "2"], 80, above=[], whole=True)
     assert "one" in stream.text
+
+
+def test_the_cursor_is_shown_before_a_stop_even_if_nothing_was_drawn() -> None:
+    stream = Written()
+    region = Region(stream)
+    region.leave()
+    assert stream.text == ""
+    region.leave(surely=True)
+    assert stream.text == "\x1b[?25h"
