@@ -95,6 +95,9 @@ def tell(e: Exception) -> int:
     if short := shortage(e):
         error(f"the machine is short of {short}", "try again later, or raise the limit that 'ulimit -a' shows")
         return TRY_AGAIN
+    if isinstance(e, ImportError) and (e.name or "").partition(".")[0] == "jobq":
+        error(f"jobq's own files can't be read: {e}", "try again; if it stays so, install jobq again")
+        return TRY_AGAIN
     if isinstance(e, OSError):
         error(
             f"{e.filename or 'the store'}: {e.strerror or e}",

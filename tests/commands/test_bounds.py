@@ -15,6 +15,7 @@ import pytest
 from jobq.__main__ import tell
 from jobq.api import Queue
 from jobq.errors import UsageError
+from jobq.exit_codes import BUG, TRY_AGAIN
 from jobq.store import environment
 from tests.conftest import Cli
 
@@ -175,3 +176,12 @@ def test_too_little_memory_is_never_reported_as_a_bug(cli: Cli) -> None:
             codes.add(done.returncode)
             assert "bug" not in done.stderr, done.stderr
     assert codes <= {0, 74, 75}
+
+
+def test_files_of_jobq_that_can_not_be_read_are_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("jobq.__main__.error", lambda sentence, _hint: told.append(sentence))
+    assert tell(ImportError("cannot import name 'presence' from 'jobq.store'", name="jobq.store")) == TRY_AGAIN
+    assert tell(ImportError("cannot import name 'x' from 'rich'", name="rich")) == BUG
+    assert told[0].startswith("jobq's own files can't be read: ")
+    assert "bug in jobq" in told[1]
