@@ -34,8 +34,11 @@ def main() -> "NoReturn":
 def outcome(words: list[str]) -> int:
     """Run the command and print its error, if any. Return the exit code. An interrupted process ends here."""
     try:
-        if wants_json(words):
-            print_errors_as_json()
+        if "--json" in words:
+            from jobq.commands.words import wants_json  # noqa: PLC0415
+
+            if wants_json(words):
+                print_errors_as_json()
         return run(words)
     except JobqError as e:
         error(str(e), e.hint)
@@ -47,27 +50,6 @@ def outcome(words: list[str]) -> int:
     except Exception as e:  # the traceback is never the user's answer
         show_if_debugging(e)
         return tell(e)
-
-
-def wants_json(words: list[str]) -> bool:
-    """Return True if --json is an option of jobq, and not a word of a command that it is to run."""
-    if "--json" not in words:
-        return False
-    verb = next((word for word in words if not word.startswith("-")), "")
-    if verb not in {"add", "call", "run"}:
-        return True
-    from jobq.options.table import OPTIONS  # noqa: PLC0415
-
-    values = {flag for option in OPTIONS if option.kind.metavar for flag in option.flags} | {"--jobs", "-j"}
-    rest = iter(words[words.index(verb) + 1 :])
-    for word in rest:
-        if word == "--json":
-            return True
-        if not word.startswith("-") or word == "--":
-            return False
-        if word in values:
-            next(rest, None)
-    return False
 
 
 SHORT = {  # errno -> the resource that the machine has too little of

@@ -202,8 +202,10 @@ class Queue:
         """Return the job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
         return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
 
-    def wait_all(self, job_ids: Sequence[int], timeout: float | None = None, **options: Any) -> list[Job]:
-        """Return the jobs once all are finished. `options`, and what it raises: as `waiting.wait_all`."""
+    def wait_all(
+        self, job_ids: Sequence[int], timeout: float | None = None, **options: Unpack[waiting.WaitOptions]
+    ) -> list[Job]:
+        """Return the jobs once all are finished, or enough of them. Raises NotFound, WaitTimeout."""
         return waiting.wait_all(self._store, job_ids, timeout, **options)
 
     def poll(self) -> waiting.Poll:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobq.commands.words import own_options
 from jobq.errors import UsageError
 from jobq.exit_codes import USAGE
 from jobq.version import VERSION
@@ -162,14 +163,11 @@ ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
 GROUPS = {name.split()[0] for name in MODULES if " " in name}
 
 
-def own_options(words: Sequence[str]) -> list[str]:
-    """Return the words before the command: options of jobq itself."""
-    at = 0
-    while at < len(words) and words[at].startswith("--"):
-        if words[at] not in {"--store", "--color", "--quiet"} and not words[at].startswith(("--store=", "--color=")):
-            break
-        at += 2 if words[at] in {"--store", "--color"} else 1
-    return list(words[:at])
+def is_topic(name: str) -> bool:
+    """Return True if `jobq help` has a text of that name."""
+    from jobq.commands.topics import TOPICS  # noqa: PLC0415
+
+    return name in TOPICS
 
 
 def translated(words: Sequence[str]) -> list[str]:
@@ -179,13 +177,13 @@ def translated(words: Sequence[str]) -> list[str]:
     match rest:
         case ["help"] | ["help", "help" | "status" | "version", *_]:
             rest = ["--help"]
-        case ["help", "selectors" | "environment" | "exit-codes" | "agents"]:
-            pass  # a topic
+        case ["help", name] if is_topic(name):
+            pass
         case ["help", name, second, *_] if f"{name} {second}" in MODULES:
             rest = [name, second, "--help"]
         case ["help", name, *_]:
-            known = [*ELSEWHERE.get(name, [name])[:1]]
-            rest = [*known, "--help"] if known[0] in MODULES else rest
+            known = (ELSEWHERE.get(name) or [name])[0]
+            rest = [known, "--help"] if known in MODULES else rest
         case ["-V"]:
             rest = ["--version"]
         case [name, *others] if name in ELSEWHERE:

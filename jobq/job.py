@@ -117,6 +117,13 @@ class Ending(NamedTuple):
     extra: Record | None = None
 
     @property
+    def seconds(self) -> float | None:
+        """The time that it ran; None if that is not known."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return max(0.0, self.ended_at - self.started_at)
+
+    @property
     def never_started(self) -> bool:
         """True if the attempt never started, for reasons that are not the job's own."""
         return not self.counted and self.started_at is None
@@ -157,6 +164,18 @@ class Attempt(NamedTuple):
     ending: Ending | None = None
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()  # indices of the resources that it needs
     extra: Record | None = None
+
+    @property
+    def began_at(self) -> float:
+        """The time of its start; of its claim, as long as no more is known."""
+        known = self.ending.started_at if self.ending is not None else None
+        return self.claimed_at if known is None else known
+
+    def ended_at(self, now: float) -> float:
+        """Return the time of its end; `now` if it runs."""
+        if self.ending is None:
+            return max(now, self.began_at)
+        return self.began_at if self.ending.ended_at is None else max(self.ending.ended_at, self.began_at)
 
     @property
     def handle(self) -> str:
@@ -250,6 +269,11 @@ class Job(NamedTuple):
             if attempt.ending is not None:
                 return attempt.ending
         return None
+
+    @property
+    def seconds(self) -> float | None:
+        """The run time of the latest finished attempt; None if it is not known."""
+        return self.ending.seconds if self.ending is not None else None
 
     @property
     def exit_code(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypedDict, Unpack
 
 from jobq import clock
 from jobq.errors import NotFound, WaitTimeout
@@ -22,6 +23,12 @@ class Poll:
         self._store = store
         self._seconds = FIRST_POLL
         self._checked_at = float("-inf")
+        self._seq = -1  # of the store, at the last look
+
+    def has_changed(self) -> bool:
+        """Return True at first, and whenever the store is not as it was at the last call."""
+        before, self._seq = self._seq, self._store.read().seq
+        return self._seq != before
 
     def sleep(self, *, news: bool = False, at_most: float = LAST_POLL) -> None:
         """Sleep until the next look; `at_most`: seconds."""
@@ -56,29 +63,30 @@ def recover(store: Store) -> None:
     rescue(store, clock.now())
 
 
-def wait_all(
-    store: Store,
-    job_ids: Sequence[int],
-    timeout: float | None = None,
-    *,
-    enough: int | None = None,
-    meanwhile: Callable[[list[int]], None] = lambda _open: None,
-) -> list[Job]:
-    """Return the jobs once all are finished, or those that are once there are `enough` of them.
+class WaitOptions(TypedDict, total=False):
+    """The options of a wait for several jobs."""
 
-    `meanwhile` gets the ids of the unfinished ones about once a second. Raises NotFound, WaitTimeout.
-    """
+    enough: int  # return those that are finished once there are so many
+    meanwhile: Callable[[list[int]], None]  # gets the ids of the unfinished ones about once a second
+
+
+def wait_all(
+    store: Store, job_ids: Sequence[int], timeout: float | None = None, **options: Unpack[WaitOptions]
+) -> list[Job]:
+    """Return the jobs once all are finished, or enough of them. Raises NotFound, WaitTimeout."""
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     poll = Poll(store)
-    open_ids = list(job_ids)
+    job_ids = list(dict.fromkeys(job_ids))
+    enough = options.get("enough", len(job_ids))
+    open_ids = job_ids
     while True:
         store.read()
         open_ids = [job_id for job_id, job in find_all(store, open_ids).items() if not job.state.final]
-        done = len(job_ids) - len(open_ids)
-        if not open_ids or (enough is not None and done >= enough):
+        if not open_ids or len(job_ids) - len(open_ids) >= enough:
             return [job for job in find_all(store, job_ids).values() if job.state.final]
         if poll.is_time_to_check():
-            meanwhile(open_ids)
+            if "meanwhile" in options:
+                options["meanwhile"](open_ids)
             if poll.recover(open_ids):
                 continue
         if time.monotonic() >= deadline:

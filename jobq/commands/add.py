@@ -106,12 +106,12 @@ def commands_of(
             raise UsageError("no command is given", f"give one, as in: jobq {typed} 'sleep 10 && echo done'")
         if is_line:
             template = [" ".join(template)]
-        exactly = is_line is False
+        if is_line is None and len(template) > 1 and " " in template[0] and not os.path.exists(template[0]):
+            raise UsageError(
+                f"'{template[0]:.60}' is no program, and more words follow it",
+                "options go before the command; quote all of it, or none; --exec if a program has that name",
+            )
         is_line = len(template) == 1 if is_line is None else is_line
-        if len(template) > 1 and " " in template[0] and not os.path.exists(template[0]):
-            hint = "options go before the command; quote all of it, or none; --exec if a program has that name"
-            if is_line is False and not exactly:
-                raise UsageError(f"'{template[0]:.60}' is no program, and more words follow it", hint)
         if not lists:
             return [template[0] if is_line else tuple(template)], []
         commands, numbers = list(expand(template, lists, is_line=is_line)), list[int]()

@@ -15,7 +15,6 @@ from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import Job, State
 from jobq.options.selectors import NO_FILTERS, Filters, Wanted
-from jobq.rules.forecast import seconds_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
@@ -168,7 +167,7 @@ SORTING: dict[str, Callable[[Job], Any]] = {
     "priority": lambda job: (job.spec.priority, job.id),
     "added": lambda job: (job.added_at, job.id),
     "finished": lambda job: (job.finished_at or float("inf"), job.id),
-    "time": lambda job: (seconds_of(job) or 0.0, job.id),
+    "time": lambda job: (job.seconds or 0.0, job.id),
     "command": lambda job: (command_line(job.command), job.id),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,16 +14,15 @@ from jobq import clock
 from jobq.api import Queue
 from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
 from jobq.commands.common import Json, exit_with, queue_name, queue_of
-from jobq.commands.files import check_place, replace_file
+from jobq.commands.files import check_place
 from jobq.commands.options import takes_job_options
-from jobq.commands.run_many import Many, check_mode, run_many
+from jobq.commands.run_many import Many, PauseNote, check_mode, leave_reports, run_many, write_junit
 from jobq.environ import environment
 from jobq.errors import Interrupted, NotFound, OutputFailed, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
 from jobq.options.kinds import APART
 from jobq.rules.halt import parse_halt
-from jobq.rules.serving import paused_note
 from jobq.store.making import temporary
 from jobq.views import ci
 from jobq.views.console import advise, error, info, stdout, to_stderr
@@ -76,21 +75,20 @@ def run(
 ) -> None:
     """Run a command through the queue, here and now.
 
-    The command has jobq's own input and outputs, and jobq exits with its exit code; of several (::: or --from), with 0
-    if all succeed, else 1. No worker is needed, none takes these jobs, and they end if jobq is killed. ^C sends them
-    TERM, then KILL after their grace (2 s after a second ^C); then jobq ends by the same signal.
+    The command has jobq's own outputs, and its input unless that is a terminal; jobq exits with its exit code; of
+    several (::: or --from), with 0 if all succeed, else 1. No worker is needed, none takes these jobs, and they end if
+    jobq is killed. ^C sends them TERM, then KILL after their grace (2 s after a second ^C); then jobq ends by the same
+    signal.
 
     Examples: jobq run make test; jobq run -j 4 --from jobs.txt --halt soon,fail=1 --junit report.xml
     """
     if junit is not None:
         check_place("--junit", junit)
-    many = Many(at_once, parse_halt(halt), check_mode(output), keep_order, not ephemeral, json, junit)
+    many = Many(
+        at_once=at_once, halt=parse_halt(halt), mode=check_mode(output), in_order=keep_order, kept=not ephemeral,
+        json=json, junit=junit,
+    )  # fmt: skip
     commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
-    if not commands:
-        info("no jobs to run: there are no lines and no items")
-        if junit is not None:
-            replace_file(junit, [no_jobs()])
-        return
     if ephemeral and context.find_root().obj is not None:
         raise UsageError("both --store and --ephemeral are given", "give one of them")
     single = not from_ and len(commands) == 1 and not json
@@ -101,6 +99,10 @@ def run(
         options["env"] = {"LINES": str(rows), "COLUMNS": str(columns), **options.get("env", {})}
     with temporary() if ephemeral else nullcontext() as path:
         queue = queue_of(context) if path is None else Queue(path)
+        if not commands:
+            info("no jobs to run: there are no lines and no items")
+            leave_reports(queue, [], 0.0, junit)
+            return
         if single:
             code, number = run_one(queue, commands[0], options, junit)
         else:
@@ -127,9 +129,15 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
     options = {**options, **apart_if_they_are(options)}
     with StopSignals() as signals, Speaker() as speaker:
         notices = Notices(signals, speaker)
+        pause = PauseNote(queue_name(options), lambda note: speaker.add(advise, note))
+
+        def idle() -> None:
+            pause.look(work, [job_id])
+            notices.look()
+
         work = queue.worker(
             slots=1, drain=True, own_jobs=True, followed=True, report=notices.report, make_runner=runner_with_input,
-            idle=lambda: notices.look(why_held_up(work, queue_name(options), job_id)),  # type: ignore[has-type]
+            idle=idle,
         )  # fmt: skip
         job_id = queue.enqueue([command], lambda: queue.spec(**options, runner=work.token)).ids[0]
         outputs = outputs_of(queue, work, job_id, signals, options)
@@ -145,8 +153,6 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
         return NOT_ITS_OWN, signals.last
     code = conclude(queue, job, outputs[0].failure)
     if junit is not None:
-        from jobq.commands.run_many import write_junit  # noqa: PLC0415
-
         write_junit(queue, [job], clock.now().boot - since.boot, junit)
     return code, signals.last
 
@@ -158,13 +164,17 @@ def apart_if_they_are(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def runner_with_input(folder: str, bound: bool) -> Runner:
-    """Return what runs the job with our own standard input."""
+    """Return what runs the job with our own standard input, unless that is a terminal.
+
+    The job is in a session of its own, so no job control would keep it from reading what is typed for the shell.
+    """
     from jobq.engine.local.engine import LocalEngine  # noqa: PLC0415  # the code that runs jobs
 
     try:
-        return LocalEngine(folder, bound=bound, stdin=os.dup(0))
+        stdin = None if os.isatty(0) else os.dup(0)
     except OSError:  # it is closed
-        return LocalEngine(folder, bound=bound)
+        stdin = None
+    return LocalEngine(folder, bound=bound, stdin=stdin)
 
 
 def outputs_of(
@@ -176,13 +186,6 @@ def outputs_of(
         path, mark_read = partial(queue.log_path, stderr=True), partial(work.mark_read, stderr=True)
         outputs.append(PassThrough(path, job_id, signals.ask, mark_read, ErrorPrinter()))
     return outputs
-
-
-def why_held_up(work: Worker, queue: str, job_id: int) -> str:
-    """Return the note that the queue is paused, if that keeps the job from starting; else ""."""
-    note = paused_note(queue, work.state.pauses())
-    job = work.state.jobs.get(job_id) if note else None
-    return note if job is not None and job.state is State.QUEUED else ""
 
 
 def conclude(queue: Queue, job: Job, failure: OutputFailed | None) -> int:
@@ -199,33 +202,21 @@ def conclude(queue: Queue, job: Job, failure: OutputFailed | None) -> int:
     return job.exit_code or (failure.exit_code if failure else 0)
 
 
-def no_jobs() -> bytes:
-    """Return a JUnit report of no jobs."""
-    from jobq.views.junit import junit  # noqa: PLC0415  # xml
-
-    return junit([], 0.0, lambda _job, _n: "")
-
-
 class Notices:
-    """Prints a line when the process is asked to stop for the first time, when its queue is paused, and for retries."""
+    """Prints a line when the process is asked to stop for the first time, and when the job is going to be retried."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
-        self._say: Callable[..., None] = speaker.add
+        self._speaker = speaker
         self._told = False
-        self._paused = ""
 
     def report(self, job: Job) -> None:
         """Print that the job is going to be retried; its output speaks for itself."""
         if job.state is State.QUEUED and job.due is not None:
-            self._say(to_stderr, f"jobq: {what(job, clock.now())}")
+            self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}")
 
-    def look(self, paused: str) -> None:
-        """Print what is new; `paused`: the note about the queue. The worker calls this before each sleep."""
-        if paused != self._paused:
-            self._paused = paused
-            if paused:
-                self._say(advise, paused)
+    def look(self) -> None:
+        """Print that it is stopping. The worker calls this before each sleep."""
         if self._signals.last and not self._told:  # without a signal, the reader of stdout has gone, as head(1) does
             self._told = True
-            self._say(to_stderr, "jobq: stopping; press ^C again to end it now")
+            self._speaker.add(to_stderr, "jobq: stopping; press ^C again to end it now")

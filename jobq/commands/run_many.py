@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobq import clock
@@ -16,7 +16,7 @@ from jobq.rules.hooks import is_hook
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import paused_note
 from jobq.views import ci
-from jobq.views.console import error, info, out, stderr
+from jobq.views.console import error, for_our_store, info, out, stderr
 from jobq.views.data import job_data
 from jobq.views.envelope import envelope
 from jobq.views.logs import plain_lines
@@ -88,13 +88,14 @@ def run_many(
         )
         with view:
             halting = Halting(queue, many.halt, len(commands), view)
+            pause = PauseNote(queue_name(options), lambda note: view.remark(for_our_store(note)))
 
             def idle() -> float | None:
                 halting.look()
                 waits_for = output.waits_for
                 if waits_for is not None and has_ended_unseen(work, waits_for, halting.over):
                     output.pass_over(waits_for)
-                halting.tell_pause(work, queue_name(options))
+                pause.look(work, halting.ids)
                 return view.refresh(work, stops=signals.count)
 
             enough = None if many.halt is None else halting.enough
@@ -150,6 +151,25 @@ def write_junit(queue: Queue, jobs: Sequence[Job], seconds: float, path: str) ->
     replace_file(path, [junit(jobs, seconds, output)])
 
 
+class PauseNote:
+    """Prints once that the queue is paused, if that keeps a job from starting."""
+
+    def __init__(self, queue: str, say: Callable[[str], None]) -> None:
+        self._queue = queue
+        self._say = say
+        self._told = ""
+
+    def look(self, work: Worker, ids: Sequence[int]) -> None:
+        """Print the note if it is new. The worker calls this before each sleep."""
+        note = paused_note(self._queue, work.state.pauses())
+        jobs = (work.state.jobs.get(job_id) for job_id in ids if note)
+        if not any(job is not None and job.state is State.QUEUED for job in jobs):
+            note = ""
+        if note != self._told and note:
+            self._say(note)
+        self._told = note
+
+
 class Halting:
     """Stops early if too many jobs fail: it cancels those that wait, retries too, and if asked those that run."""
 
@@ -163,7 +183,6 @@ class Halting:
         self._failed: set[int] = set()
         self._reached = False
         self._due = False  # something may wait, or run, that has to be cancelled
-        self._paused = ""
 
     def report(self, job: Job) -> None:
         """Pass on the latest event of the job, and count failures."""
@@ -198,13 +217,3 @@ class Halting:
             self.over |= {job.id for job in over}
             if over:
                 self._view.remark(f"cancelled: {', '.join(ranges(sorted(job.id for job in over)))}")
-
-    def tell_pause(self, work: Worker, queue: str) -> None:
-        """Print that the queue is paused, if that keeps a job from starting."""
-        note = paused_note(queue, work.state.pauses())
-        if note and not any((job := work.state.jobs.get(i)) and job.state is State.QUEUED for i in self.ids):
-            note = ""
-        if note != self._paused:
-            self._paused = note
-            if note:
-                self._view.remark(note)

@@ -11,9 +11,9 @@ from jobq.commands.quick_list import Look, jobs_to_list
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import Wanted
 from jobq.rules.statistics import by_command, by_queue
+from jobq.views.aligned import aligned
 from jobq.views.console import info, out
 from jobq.views.envelope import envelope
-from jobq.views.plain_table import aligned
 from jobq.views.statistics import group_data, rows, totals
 
 MOST = 20  # commands

@@ -63,7 +63,7 @@ def wait(
     limit = None if timeout is None else value_of("--timeout", duration, timeout)
     notes = Notes(queue, ids)
     try:
-        finished = queue.wait_all(ids, limit, enough=1 if any_ else None, meanwhile=notes.tell)
+        finished = queue.wait_all(ids, limit, enough=1 if any_ else len(ids), meanwhile=notes.tell)
     except NotFound as e:
         notes.line.clear()
         error(f"{e} any more: it was removed while jobq waited for it")

@@ -28,14 +28,6 @@ def shape_of(job: Job) -> Shape:
     return (*map(str, words[:2]), job.spec.cwd)
 
 
-def seconds_of(job: Job) -> float | None:
-    """Return the run time of the last attempt; None if it is not known."""
-    ending = job.ending
-    if ending is None or ending.started_at is None or ending.ended_at is None:
-        return None
-    return max(0.0, ending.ended_at - ending.started_at)
-
-
 class Forecast:
     """The run times of commands. All times are seconds."""
 
@@ -45,7 +37,7 @@ class Forecast:
 
     def learn(self, job: Job) -> None:
         """Learn from a job that has succeeded; others say nothing about how long it takes."""
-        seconds = seconds_of(job)
+        seconds = job.seconds
         if job.state is not State.SUCCEEDED or seconds is None:
             return
         shape = shape_of(job)
@@ -81,25 +73,21 @@ class Forecast:
         `more`: jobs that wait behind those of `waiting`, and are taken to be like them.
         """
         usual = self._sum / self._count if self._count >= ENOUGH else None
-        rests: list[float] = []
-        work = unknown = known = 0.0
-        for job in running:
-            expected = self.expected(job)
-            elapsed = now.wall - job.attempts[-1].claimed_at
-            about = expected if expected is not None else usual
-            unknown, known = unknown + (about is None), known + (about is not None)
-            rests.append(max(0.0, (about or 0.0) - elapsed))
-        ahead = []
-        for job in waiting:
-            expected = self.expected(job)
-            about = expected if expected is not None else usual
-            unknown, known = unknown + (about is None), known + (about is not None)
-            ahead.append(about or 0.0)
-        if unknown >= max(known, 1):
+
+        def expected(job: Job) -> float | None:
+            known = self.expected(job)
+            return usual if known is None else known
+
+        now_running = [(now.wall - job.attempts[-1].claimed_at, expected(job)) for job in running]
+        ahead = list(map(expected, waiting))
+        known = [one for one in (*ahead, *(one for _, one in now_running)) if one is not None]
+        if len(known) <= (len(ahead) + len(now_running)) // 2:
             return None
-        mean = sum(ahead) / len(ahead) if ahead else 0.0
-        work = sum(rests) + sum(ahead) + more * mean
-        return max([work / max(slots, 1), *rests, *ahead])
+        rests = [max(0.0, (about or 0.0) - elapsed) for elapsed, about in now_running]
+        times = [about or 0.0 for about in ahead]
+        mean = sum(times) / len(times) if times else 0.0
+        work = sum(rests) + sum(times) + more * mean
+        return max([work / max(slots, 1), *rests, *times])
 
 
 def about(seconds: float) -> str:

@@ -85,8 +85,8 @@ def _spec_of(job: Job, event: str) -> Spec:
     if job.state.final:
         told["JOBQ_JOB_EXIT_CODE"] = str(job.exit_code)
         told["JOBQ_JOB_OUTCOME"] = str(ending)[:LONGEST].replace("\0", "") if ending is not None else ""
-        if ending is not None and ending.started_at is not None and ending.ended_at is not None:
-            told["JOBQ_JOB_SECONDS"] = f"{max(0.0, ending.ended_at - ending.started_at):.3f}"
+        if job.seconds is not None:
+            told["JOBQ_JOB_SECONDS"] = f"{job.seconds:.3f}"
     # A lock of its own, which nobody can name: a short job must not be told of as ended before it has begun.
     return spec_for(
         job.spec, dict(job.spec.vars) | told, runner=job.runner, locks=(f"{HOOKS} {job.id}",) * bool(job.spec.ping)

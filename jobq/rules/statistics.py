@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jobq.job import Job, State
-from jobq.rules.forecast import seconds_of, shape_of
+from jobq.rules.forecast import shape_of
 
 
 class Spread(NamedTuple):
@@ -57,7 +57,7 @@ def group(name: str, jobs: Sequence[Job]) -> Group:
         failed,
         len(jobs) - succeeded - failed,
         sum(max(0, len(job.attempts) - 1) for job in jobs),
-        spread([seconds for job in jobs if job.state.final and (seconds := seconds_of(job)) is not None]),
+        spread([seconds for job in jobs if job.state.final and (seconds := job.seconds) is not None]),
         spread([wait for job in jobs if (wait := first_wait(job)) is not None]),
         cpu,
         max(job.finished_at or job.added_at for job in jobs),
@@ -66,11 +66,7 @@ def group(name: str, jobs: Sequence[Job]) -> Group:
 
 def first_wait(job: Job) -> float | None:
     """Return the seconds between the add and the first start; None if it has not started."""
-    if not job.attempts:
-        return None
-    ending = job.attempts[0].ending
-    started = ending.started_at if ending is not None and ending.started_at is not None else job.attempts[0].claimed_at
-    return max(0.0, started - job.added_at)
+    return max(0.0, job.attempts[0].began_at - job.added_at) if job.attempts else None
 
 
 def by_queue(jobs: Iterable[Job]) -> list[Group]:

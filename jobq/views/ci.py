@@ -14,7 +14,6 @@ from jobq import clock
 from jobq.durations import span
 from jobq.environ import variable
 from jobq.job import Job, Outcome, State
-from jobq.rules.forecast import seconds_of
 from jobq.views.marks import GLYPHS
 from jobq.views.text import command_line, safe
 
@@ -149,7 +148,7 @@ def _why(job: Job) -> str:
 
 
 def _took(job: Job) -> str:
-    seconds = seconds_of(job)
+    seconds = job.seconds
     return "" if seconds is None else span(seconds)
 
 

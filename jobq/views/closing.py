@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from jobq.durations import span
 from jobq.job import Job
-from jobq.rules.forecast import seconds_of
 from jobq.store.state import StoreState
 from jobq.views.lines import why_ended
 from jobq.views.marks import GLYPHS, STYLES
 from jobq.views.tally import Tally
-from jobq.views.text import command_line
+from jobq.views.text import command_line, safe, shortened
 
 MOST_FAILURES = 5
 SHORT = 40  # columns of a command among the slowest
@@ -53,10 +52,10 @@ def closing(
     ]
     lines = [Line(f"{start}{' · '.join(counts)} in {span(seconds)}", "bold")]
     if tally.work >= WORTH_A_SPEEDUP:
-        lines.append(Line(effort(tally, seconds, slots)))
-    slowest = [job for job in tally.slowest() if (seconds_of(job) or 0.0) >= WORTH_A_SPEEDUP]
+        lines.append(Line(f"{effort(tally.work, seconds, slots)}; CPU {span(tally.cpu)}"))
+    slowest = [job for job in tally.slowest() if (job.seconds or 0.0) >= WORTH_A_SPEEDUP]
     if slowest and tally.done > 1:
-        names = [f"{job.id} {shortened(job)} {span(seconds_of(job) or 0.0)}" for job in slowest]
+        names = [f"{job.id} {short_name(job)} {span(job.seconds or 0.0)}" for job in slowest]
         lines.append(Line(f"slowest: {' · '.join(names)}"))
     failures = tally.failures(state)
     lines += [failure_line(job, kept=kept) for job in failures[-MOST_FAILURES:]]
@@ -66,11 +65,10 @@ def closing(
     return lines
 
 
-def effort(tally: Tally, seconds: float, slots: int) -> str:
-    """Return the work that was done in that time: "14m02s of work in 3m41s on 4 slots, 3.8x; CPU 12m01s"."""
-    speedup = f", {tally.work / seconds:.1f}x" if slots > 1 and seconds > 0 else ""
-    on = f" on {slots} slot{'' if slots == 1 else 's'}"
-    return f"{span(tally.work)} of work in {span(seconds)}{on}{speedup}; CPU {span(tally.cpu)}"
+def effort(work: float, seconds: float, slots: int) -> str:
+    """Return the work that was done in that time: "14m02s of work in 3m41s on 4 slots, 3.8x"."""
+    speedup = f", {work / seconds:.1f}x" if slots > 1 and seconds > 0 else ""
+    return f"{span(work)} of work in {span(seconds)} on {slots} slot{'' if slots == 1 else 's'}{speedup}"
 
 
 def failure_line(job: Job, *, kept: bool) -> Line:
@@ -78,10 +76,9 @@ def failure_line(job: Job, *, kept: bool) -> Line:
     more = f"  jobq log {job.id}" if kept else ""
     attempts = f", {len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
     glyph = GLYPHS[job.state]
-    return Line(f"{glyph} {job.id} {why_ended(job)}{attempts}  {shortened(job)}{more}", STYLES[job.state])
+    return Line(f"{glyph} {job.id} {why_ended(job)}{attempts}  {short_name(job)}{more}", STYLES[job.state])
 
 
-def shortened(job: Job) -> str:
+def short_name(job: Job) -> str:
     """Return the name or the command in few characters."""
-    text = command_line(job.command) if job.spec.name is None else job.spec.name
-    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+    return shortened(command_line(job.command) if job.spec.name is None else safe(job.spec.name), SHORT)

@@ -52,9 +52,8 @@ def job_line(job: Job, around: Situation, layout: Layout, *, time: str | None = 
     width = max(room - for_note - (2 if for_note else 0), 0)
     line.append(cut_middle(command, width))
     if for_note:
-        is_dim = job.state is not State.FAILED and not (word and word == note)
         line.append("  ")
-        line.append(cut(note, for_note), "dim" if is_dim or word else style)
+        line.append(cut(note, for_note), style if job.state is State.FAILED else "dim")
     return line
 
 

@@ -127,10 +127,11 @@ def set_store_option(store: str) -> None:
 
 def advise(text: str) -> None:
     """Print a line to stderr that names commands of jobq, as in 'jobq worker'."""
-    info(_for_our_store(text))
+    info(for_our_store(text))
 
 
-def _for_our_store(advice: str) -> str:
+def for_our_store(advice: str) -> str:
+    """Return advice whose commands name the store that was given by --store."""
     if _store is None:
         return advice
     from shlex import quote  # noqa: PLC0415
@@ -209,12 +210,12 @@ def error(sentence: str, hint: str = "") -> None:
     if _json_errors:
         from jobq.views.envelope import envelope  # noqa: PLC0415
 
-        told = {"message": _for_our_store(sentence), "hint": _for_our_store(hint) or None}
+        told = {"message": for_our_store(sentence), "hint": for_our_store(hint) or None}
         to_stderr(envelope(error=told))
         return
-    to_stderr(f"error: {_for_our_store(sentence)}")
+    to_stderr(f"error: {for_our_store(sentence)}")
     if hint:
-        to_stderr(f"hint: {_for_our_store(hint)}")
+        to_stderr(f"hint: {for_our_store(hint)}")
 
 
 def is_terminal() -> bool:

@@ -130,10 +130,10 @@ def _attempt_lines(attempt: Attempt, log: str, now: float) -> Iterator[str]:
         yield f"attempt {attempt.n}: running since {clock_time(attempt.claimed_at)}, for {elapsed}"
     else:
         yield f"attempt {attempt.n}: {safe(str(ending))}"
-        if ending.started_at is not None and ending.ended_at is not None:
+        if ending.seconds is not None:
             memory = f", {size(1024 * ending.max_rss_kib)}" if ending.max_rss_kib else ""
             yield (
-                f"  started {clock_time(ending.started_at)}, took {span(ending.ended_at - ending.started_at)}"
+                f"  started {clock_time(ending.started_at)}, took {span(ending.seconds)}"
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}{memory})"
             )
     if not os.path.exists(log):

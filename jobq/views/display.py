@@ -73,13 +73,13 @@ class Display:
         self._thread = threading.Thread(target=self._run, name="display", daemon=True)
         self._thread.start()
 
-    def add(self, entry: Job | list[Line]) -> None:
-        """Print a finished job, or some lines, once; they stay."""
+    def add(self, job: Job) -> None:
+        """Print a finished job, once; it stays."""
         with self._news:
             if len(self._pending) >= MOST_PENDING:
                 self._skipped += 1
                 return
-            self._pending.append(entry)
+            self._pending.append(job)
             self._news.notify()
 
     def offer(self, overview: Callable[[], Overview]) -> float | None:

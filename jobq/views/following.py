@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from jobq import clock
 from jobq.job import Job, State
+from jobq.views.changed import Changed
 from jobq.views.console import info, stdout_closed
 from jobq.views.lines import what
 from jobq.views.logs import LogPath, Printer, Tail
@@ -97,19 +97,14 @@ class Attempts:
         self.any_failed = False
         self._queue = queue
         self._ids = ids
+        self._changed = Changed(queue)
         self._since = clock.now().wall
         self._seen: dict[int, int] = {}  # job -> the last attempt that is over and was yielded
-        self._over: set[int] = set()
+        self._over: set[int] = set()  # of `ids`
 
     def look(self) -> Iterator[tuple[Job, int]]:
         """Yield each attempt that runs, and once each that is over and was not yielded since it is."""
-        jobs = self._jobs()
-        self.ended = [job for job in jobs if job.state.final and job.id not in self._over]
-        self._over |= {job.id for job in self.ended}
-        if self._ids is not None:
-            self.is_over = len(self._over) >= len(set(self._ids))
-            self.any_failed |= any(job.state is not State.SUCCEEDED for job in self.ended)
-        for job in jobs:
+        for job in self._all_that_runs() if self._ids is None else self._those(self._ids):
             last = len(job.attempts)
             first = self._seen[job.id] + 1 if job.id in self._seen else last  # earlier attempts are not followed
             for n in range(max(first, 1), last + 1):
@@ -119,9 +114,21 @@ class Attempts:
                     self._seen.setdefault(job.id, n - 1)
                 yield job, n
 
-    def _jobs(self) -> list[Job]:
-        if self._ids is not None:
-            return list(self._queue.jobs_of(self._ids))
-        unfinished = [job for job in self._queue.jobs() if job.state is State.RUNNING or job.id in self._seen]
-        ended = takewhile(lambda job: (job.finished_at or 0.0) >= self._since, self._queue.finished())
-        return [*unfinished, *(job for job in ended if job.id not in self._over)]
+    def _those(self, ids: Sequence[int]) -> list[Job]:
+        """Return the jobs of these ids, and note which have ended."""
+        jobs = self._queue.jobs_of(ids)
+        self.ended = [job for job in jobs if job.state.final and job.id not in self._over]
+        self._over |= {job.id for job in self.ended}
+        self.is_over = len(self._over) >= len(set(ids))
+        self.any_failed |= any(job.state is not State.SUCCEEDED for job in self.ended)
+        return jobs
+
+    def _all_that_runs(self) -> list[Job]:
+        """Return the jobs that run, and those that have stopped running since the last look."""
+        stopped = [job for job, _ in self._changed.look().values() if job.running is None and self._ran_lately(job)]
+        self.ended = [job for job in stopped if job.state.final]
+        return [*stopped, *self._changed.running.values()]
+
+    def _ran_lately(self, job: Job) -> bool:
+        """Return True if the last attempt was seen running, or began since then."""
+        return job.id in self._seen or (bool(job.attempts) and job.attempts[-1].claimed_at >= self._since)

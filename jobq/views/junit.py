@@ -43,7 +43,7 @@ def _case(job: Job, output: Output) -> ElementTree.Element:
     text = job.spec.name or command_line(job.command)[:LONGEST_NAME]
     case = ElementTree.Element(
         "testcase",
-        {"classname": f"jobq.{_legal(job.spec.queue)}", "name": _legal(text), "time": f"{_time(job.attempts):.3f}"},
+        {"classname": f"jobq.{_legal(job.spec.queue)}", "name": _legal(text), "time": f"{job.seconds or 0.0:.3f}"},
     )
     last = job.attempts[-1] if job.attempts else None
     earlier = [attempt for attempt in job.attempts[:-1] if attempt.ending is not None and attempt.ending.counted]
@@ -84,13 +84,6 @@ def _make_names_unique(cases: Sequence[ElementTree.Element], jobs: Sequence[Job]
     for case, job in zip(cases, jobs, strict=True):
         if counts[case.get("name", "")] > 1:
             case.set("name", f"{case.get('name')} (job {job.id})")
-
-
-def _time(attempts: Sequence[Attempt]) -> float:
-    ending = attempts[-1].ending if attempts else None
-    if ending is None or ending.started_at is None or ending.ended_at is None:
-        return 0.0
-    return max(0.0, ending.ended_at - ending.started_at)
 
 
 def _legal(text: str) -> str:

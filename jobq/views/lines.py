@@ -34,12 +34,9 @@ def _what(job: Job, now: Moment) -> str:
         n = len(job.attempts)
         verb = "adopted" if event == "adopt" else "started"
         return f"job {job.id} {verb}" + (f", attempt {n}" if n > 1 else "")
-    ending = job.ending
     ended = why_ended(job)
     why = f": {ended}" if ended and ended != job.state and job.state is not State.SUCCEEDED else ""
-    took = ""
-    if ending is not None and ending.started_at is not None and ending.ended_at is not None:
-        took = f", {span(ending.ended_at - ending.started_at)}"
+    took = f", {span(job.seconds)}" if job.seconds is not None else ""
     if event == "retry" and job.due is not None:
         return f"job {job.id} will be retried in {span(retry.wait(job, now))}{why}{took}"
     if event == "hand back":

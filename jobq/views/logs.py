@@ -251,9 +251,9 @@ class Tail:
         """Release the descriptor until there is more to print: many logs must not take all that there are."""
         self._parked = self._fd >= 0 or self._parked
         self.close()
-        self._fd = -1
 
     def close(self) -> None:
         """Release the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1

@@ -76,19 +76,19 @@ def masked_data(value: Any) -> Any:
 
 
 _secrets: list[str] = []
-_masker = Masker(())
+_masker: Masker | None = None  # of whole texts
 
 
 def hide(secrets: Iterable[str]) -> None:
     """Hide these in everything of jobs that this process shows from now on."""
     global _secrets, _masker  # noqa: PLW0603
     _secrets = list(secrets)
-    _masker = Masker(_secrets)
+    _masker = new_masker()
 
 
 def masked(text: str) -> str:
     """Return the text without what has to be hidden."""
-    return _masker.text(text) if _secrets else text
+    return text if _masker is None else _masker.text(text)
 
 
 def new_masker() -> Masker | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jobq.queues import QueueSettings
+from jobq.views.aligned import aligned
 from jobq.views.console import out
 from jobq.views.text import safe
 
@@ -25,12 +26,7 @@ class QueueRow(NamedTuple):
 
 def print_queues(rows: Sequence[QueueRow]) -> None:
     """Print a line for each queue."""
-    lines = [HEADERS, *map(_cells, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS))]
-    for line in lines:
-        name, *numbers, note = line
-        cells = [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=False))]
-        out("  ".join([*cells, note]).rstrip())
+    out(*aligned([HEADERS, *map(_cells, rows)], right=range(1, len(HEADERS) - 1)))
 
 
 def _cells(row: QueueRow) -> tuple[str, ...]:

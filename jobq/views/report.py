@@ -12,10 +12,10 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobq.durations import span
-from jobq.job import Attempt, Job, State
+from jobq.job import Job, State
 from jobq.rules.reasons import Situation
 from jobq.version import VERSION
+from jobq.views.closing import effort
 from jobq.views.detail import REASONS
 from jobq.views.table import reason
 from jobq.views.text import clock_time, command_line, safe
@@ -55,7 +55,7 @@ def page(
             "first job added": clock_time(start),
         },
     }
-    # "<" could end the script element, and the separators are newlines for JavaScript.
+    # "<" could end the script element.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     with open(TEMPLATE, encoding="utf-8") as f:
         template = f.read()
@@ -72,10 +72,11 @@ class _Rows:
 
     def row(self, job: Job, waits: dict[str, float], tail: str) -> list[Any]:
         """Return what the page knows of one job; the order is that of the script."""
-        start, attempts = self._start, []
-        for attempt in job.attempts:
-            begun, ended = _span(attempt, self._around.now.wall)
-            attempts.append([round(begun - start, 3), round(ended - start, 3), self._slots[attempt.handle]])
+        start, now = self._start, self._around.now.wall
+        attempts = [
+            [round(one.began_at - start, 3), round(one.ended_at(now) - start, 3), self._slots[one.handle]]
+            for one in job.attempts
+        ]
         endings = [attempt.ending for attempt in job.attempts if attempt.ending is not None]
         return [
             job.id,
@@ -100,20 +101,11 @@ def _slots(jobs: Sequence[Job]) -> dict[str, int]:
     return {name: lane for lane, name in enumerate(names)}
 
 
-def _span(attempt: Attempt, now: float) -> tuple[float, float]:
-    ending = attempt.ending
-    begun = ending.started_at if ending is not None and ending.started_at is not None else attempt.claimed_at
-    ended = now if ending is None else ending.ended_at if ending.ended_at is not None else begun
-    return begun, max(begun, ended)
-
-
 def _effort(jobs: Sequence[Job], now: float, slots: int) -> str:
     """Return the work and its time: "14m02s of work in 3m41s on 4 slots, 3.8x; 2 failed"."""
-    spans = [_span(attempt, now) for job in jobs for attempt in job.attempts]
-    if not spans:
+    attempts = [attempt for job in jobs for attempt in job.attempts]
+    if not attempts:
         return "nothing has run"
-    work = sum(ended - begun for begun, ended in spans)
-    wall = max(ended for _, ended in spans) - min(begun for begun, _ in spans)
-    failed = sum(job.state is State.FAILED for job in jobs)
-    speedup = f", {work / wall:.1f}x" if slots > 1 and wall > 0 else ""
-    return f"{span(work)} of work in {span(wall)} on {slots} slots{speedup}; {failed} failed"
+    work = sum(attempt.ended_at(now) - attempt.began_at for attempt in attempts)
+    wall = max(attempt.ended_at(now) for attempt in attempts) - min(attempt.began_at for attempt in attempts)
+    return f"{effort(work, wall, slots)}; {sum(job.state is State.FAILED for job in jobs)} failed"

@@ -16,6 +16,7 @@ from jobq.rules.reasons import day_and_time
 from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
 from jobq.scheduling import NONSENSE
+from jobq.views.aligned import aligned
 from jobq.views.console import out
 from jobq.views.detail import options_of
 from jobq.views.lines import why_ended
@@ -26,10 +27,7 @@ HEADERS = ("NAME", "WHEN", "NEXT", "LAST", "NOTE", "COMMAND")
 
 def print_schedules(schedules: Sequence[Schedule], last: Mapping[int, Job], now: float) -> None:
     """Print a line for each schedule. `last`: the jobs that they have added last, by id; `now`: wall clock."""
-    lines = [HEADERS, *(_cells(schedule, last, now) for schedule in schedules)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS) - 1)]
-    for *cells, command in lines:
-        out("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), command]).rstrip())
+    out(*aligned([HEADERS, *(_cells(schedule, last, now) for schedule in schedules)]))
 
 
 def _cells(schedule: Schedule, last: Mapping[int, Job], now: float) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from jobq.durations import span
 from jobq.job import Job, State
 from jobq.rules.statistics import Group, Spread, group
-from jobq.views.text import iso_time, safe
+from jobq.views.text import iso_time, safe, shortened
 
 LONGEST_NAME = 40  # characters
 HEADS = ("JOBS", "OK", "FAILED", "OTHER", "RETRIES", "RUN p50", "p90", "MAX", "WAIT p50", "p90")
@@ -20,11 +20,13 @@ def rows(head: str, groups: Sequence[Group]) -> list[list[str]]:
 
 
 def _row(one: Group) -> list[str]:
-    name = safe(one.name)
     counts = one.jobs, one.succeeded, one.failed, one.other, one.retries
     times = one.run.p50, one.run.p90, one.run.longest, one.wait.p50, one.wait.p90
-    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    return [shown, *map(str, counts), *("-" if seconds is None else span(seconds) for seconds in times)]
+    return [
+        shortened(safe(one.name), LONGEST_NAME),
+        *map(str, counts),
+        *("-" if seconds is None else span(seconds) for seconds in times),
+    ]
 
 
 def totals(jobs: Sequence[Job]) -> str:

@@ -10,10 +10,10 @@ from jobq.durations import span
 from jobq.errors import UsageError
 from jobq.job import Job, Outcome, State
 from jobq.moment import Moment
-from jobq.rules.forecast import seconds_of
 from jobq.rules.hooks import note_of
 from jobq.rules.order import is_paused
 from jobq.rules.reasons import Situation, why_waiting
+from jobq.views.aligned import aligned
 from jobq.views.console import coloured, drawing, is_terminal, out, stdout
 from jobq.views.lines import why_ended
 from jobq.views.marks import STYLES
@@ -42,7 +42,7 @@ def took(job: Job, now: Moment) -> str:
     """Return the duration of the current or last attempt, in words; "" if there is none to show."""
     if job.state is State.RUNNING:
         return span(now.wall - job.attempts[-1].claimed_at)
-    seconds = seconds_of(job) if job.state.final else None
+    seconds = job.seconds if job.state.final else None
     return "" if seconds is None else span(seconds)
 
 
@@ -72,13 +72,8 @@ def _has_code(job: Job) -> bool:
 
 
 def note(job: Job, situation: Situation) -> str:
-    """Return why the job is in its state, in words, without what the state says by its exit code."""
-    text = reason(job, situation)
-    ending = job.ending
-    if not _has_code(job) or ending is None or not text.startswith(f"exit {ending.status}"):
-        return text
-    text = text.removeprefix(f"exit {ending.status}").strip(" :,")
-    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
+    """Return why the job is in its state, in words; not the exit code, which stands in the cell of the state."""
+    return reason(job, situation, with_code=False)
 
 
 def named_command(job: Job) -> str:
@@ -132,12 +127,16 @@ def columns_of(text: str) -> tuple[str, ...]:
     return names
 
 
-def reason(job: Job, situation: Situation) -> str:
-    """Return why the job is in its state, in words; what it is for, if it is a hook."""
-    return ", ".join(filter(None, (safe(note_of(job)), _reason(job, situation))))
+def reason(job: Job, situation: Situation, *, with_code: bool = True) -> str:
+    """Return why the job is in its state, in words; what it is for, if it is a hook.
+
+    `with_code`: name a plain exit code of a failure, too.
+    """
+    why = _why_over(job, with_code=with_code) if job.state.final else _why_not_over(job, situation)
+    return ", ".join(filter(None, (safe(note_of(job)), why)))
 
 
-def _reason(job: Job, situation: Situation) -> str:
+def _why_not_over(job: Job, situation: Situation) -> str:
     if job.state is State.RUNNING:
         owner = job.attempts[-1].owner
         notes = [f"attempt {len(job.attempts)}"] if len(job.attempts) > 1 else []
@@ -151,15 +150,21 @@ def _reason(job: Job, situation: Situation) -> str:
         elif (silent := situation.silent.get(job.id, 0.0)) >= QUIET_S:
             notes.append(f"quiet {span(silent)}")
         return ", ".join(notes)
-    if not job.state.final:
-        return safe(why_waiting(job, situation))
+    return safe(why_waiting(job, situation))
+
+
+def _why_over(job: Job, *, with_code: bool) -> str:
     if job.skipped_for is not None:
         return f"because of job {job.skipped_for}"
-    if job.ending is None:
+    tries = f"{len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
+    if job.ending is None or not (job.state is State.FAILED or tries):
         return ""
-    tries = f" ({len(job.attempts)} attempts)" if len(job.attempts) > 1 else ""
-    known = ", acknowledged" if job.state is State.FAILED and not job.is_open_failure else ""
-    return why_ended(job) + tries + known if job.state is State.FAILED or tries else ""
+    why = why_ended(job)
+    if not with_code and job.state is State.FAILED and why == f"exit {job.ending.status}":
+        why = ""
+    text = f"{why} ({tries})" if why and tries else why or tries
+    known = job.state is State.FAILED and not job.is_open_failure
+    return ", ".join(filter(None, (text, "acknowledged" if known else "")))
 
 
 NO_FRAMES: Mapping[int, Frame] = MappingProxyType({})
@@ -192,14 +197,7 @@ def print_jobs(
         console = Console(file=drawing, width=columns, no_color=not has_colours, force_terminal=has_colours)  # type: ignore[arg-type]
         console.print(rich_table(rows, styles, columns, names))
         return
-    lines = [[COLUMNS[name].head for name in names], *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names) - 1)]
-    out(
-        *(
-            "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
-            for line in lines
-        )
-    )
+    out(*aligned([[COLUMNS[name].head for name in names], *rows]))
 
 
 def rich_table(rows: Sequence[Sequence[str]], styles: Sequence[str], columns: int, names: Sequence[str]) -> Table:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from heapq import heappush, heappushpop
 
 from jobq.job import Job, State
-from jobq.rules.forecast import seconds_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.lifecycle import Event
 from jobq.store.state import StoreState
@@ -27,7 +25,7 @@ class Tally:
         self.cpu = 0.0  # seconds
         self._handed_back: dict[int, Job] = {}
         self._failures: deque[Job] = deque(maxlen=LAST_FAILURES)
-        self._slowest: list[tuple[float, int, Job]] = []
+        self._slowest: dict[int, Job] = {}  # the last attempts that took longest, by job
 
     @property
     def done(self) -> int:
@@ -64,14 +62,15 @@ class Tally:
 
     def _measure(self, job: Job) -> None:
         """Add what the last attempt took; every event but a start is the end of one."""
-        seconds, ending = seconds_of(job), job.ending
-        if seconds is None or ending is None:
+        ending = job.ending
+        if ending is None or ending.seconds is None:
             return
-        self.work += seconds
+        self.work += ending.seconds
         self.cpu += ending.user_s + ending.system_s
         if job.state.final:
-            entry = seconds, -job.id, job
-            heappush(self._slowest, entry) if len(self._slowest) < SLOWEST else heappushpop(self._slowest, entry)
+            self._slowest[job.id] = job
+            if len(self._slowest) > SLOWEST:
+                del self._slowest[self.slowest()[-1].id]
 
     def failures(self, state: StoreState) -> list[Job]:
         """Return the last failures that nobody has dealt with, in the order in which they finished."""
@@ -80,7 +79,7 @@ class Tally:
 
     def slowest(self) -> list[Job]:
         """Return the jobs whose last attempt took longest, the slowest first."""
-        return [job for _, _, job in sorted(self._slowest, reverse=True)]
+        return sorted(self._slowest.values(), key=lambda job: (-(job.seconds or 0.0), job.id))
 
     def handed_back(self, state: StoreState) -> list[Job]:
         """Return the jobs that were stopped and wait again, by id."""

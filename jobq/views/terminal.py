@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import termios
 from typing import Any
 
 from jobq.environ import variable
 from jobq.views.console import Stream
+from jobq.views.output import COLOUR
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 CLEAR_BELOW = "\x1b[J"
 CLEAR_LINE = "\x1b[K"
-SGR = re.compile(r"\x1b\[[0-9;:]*m")
 USUAL_SIZE = 80, 24  # if the terminal does not report its size
 
 
@@ -75,7 +74,7 @@ def width_of(line: str) -> int:
     """Return the columns of a rendered line."""
     from rich.cells import cell_len  # noqa: PLC0415
 
-    return cell_len(SGR.sub("", line))
+    return cell_len(COLOUR.sub("", line))
 
 
 class Region:

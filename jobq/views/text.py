@@ -69,6 +69,11 @@ def command_line(command: Command) -> str:
     return safe(masked(as_typed(command)))
 
 
+def shortened(text: str, most: int) -> str:
+    """Return at most so many characters of a text; "…" stands for its end."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def size(count: int) -> str:
     """Return a number of bytes in few characters: 17 B, 64.0 KiB, 1.5 GiB."""
     number = float(count)

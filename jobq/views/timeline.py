@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from jobq.durations import span
-from jobq.job import Attempt, Job, State
+from jobq.job import Job, State
 from jobq.views.console import painted
 from jobq.views.marks import STYLES, glyph
-from jobq.views.text import command_line, safe
+from jobq.views.text import command_line, safe, shortened
 
 LABEL = 24  # columns of a name or command, at most
 LEAST_BARS = 8  # columns
@@ -20,7 +20,7 @@ WAITS, RUNS, TRIED = "·", "━", "╍"
 def timeline_lines(jobs: Sequence[Job], now: float, columns: int) -> list[str]:
     """Return a scale and a line for each job; harmless text, with colours where stdout gets them."""
     first = min(job.added_at for job in jobs)
-    ends = [_span_of(attempt, now)[1] for job in jobs for attempt in job.attempts]
+    ends = [attempt.ended_at(now) for job in jobs for attempt in job.attempts]
     last = max(ends, default=now)  # what only waits has no end that could be drawn
     length = max(last - first, 1e-3)
     id_width = max(len(str(job.id)) for job in jobs)
@@ -32,10 +32,10 @@ def timeline_lines(jobs: Sequence[Job], now: float, columns: int) -> list[str]:
     lines = [f"{indent}{scale}  {span(length)}"]
     for job in jobs:
         name = safe(job.spec.name) if job.spec.name else command_line(job.command)
-        name = name if len(name) <= label else f"{name[: label - 1]}…"
+        name = shortened(name, label)
         style = STYLES.get(job.state, "")
         bar = _bar(job, first, length, bars, now)
-        took = sum(_seconds(attempt, now) for attempt in job.attempts)
+        took = sum(attempt.ended_at(now) - attempt.began_at for attempt in job.attempts)
         sign = painted(glyph(job), style)
         lines.append(
             f"{job.id:>{id_width}}  {name:<{label}}  {bar} {sign} {span(took) if job.attempts else ''}".rstrip()
@@ -53,25 +53,12 @@ def _bar(job: Job, first: float, length: float, bars: int, now: float) -> str:
     for at in range(place(job.added_at), place(_end_of(job, now)) + 1):
         cells[at] = WAITS
     for attempt in reversed(job.attempts):  # where two share a place, the one that failed is seen
-        start, end = _span_of(attempt, now)
         good = attempt is job.attempts[-1] and job.state in {State.SUCCEEDED, State.RUNNING}
-        for at in range(place(start), place(end) + 1):
+        for at in range(place(attempt.began_at), place(attempt.ended_at(now)) + 1):
             cells[at] = RUNS if good else TRIED
     text = "".join(cells)
     start = next((at for at, cell in enumerate(cells) if cell in {RUNS, TRIED}), bars)
     return text[:start] + painted(text[start:], STYLES.get(job.state, ""))
-
-
-def _span_of(attempt: Attempt, now: float) -> tuple[float, float]:
-    ending = attempt.ending
-    start = ending.started_at if ending is not None and ending.started_at is not None else attempt.claimed_at
-    end = now if ending is None else ending.ended_at if ending.ended_at is not None else start
-    return start, end
-
-
-def _seconds(attempt: Attempt, now: float) -> float:
-    start, end = _span_of(attempt, now)
-    return max(0.0, end - start)
 
 
 def _end_of(job: Job, now: float) -> float:

@@ -18,13 +18,12 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from jobq.errors import JobqError
 from jobq.job import Job, State
-from jobq.rules.forecast import seconds_of
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
 from jobq.views.job_page import EVERY, JobPage
 from jobq.views.marks import STYLES, glyph
 from jobq.views.table import COLUMNS, USUAL, named_command
-from jobq.views.text import safe
+from jobq.views.text import safe, shortened
 
 LOG_LINES = 200
 SORTS = ("order", "id", "state", "time", "queue", "command")
@@ -137,9 +136,7 @@ class Top(App[None]):
     def _cells(self, job: Job, around: Situation) -> list[Text]:
         cells = []
         for name in USUAL:
-            text = COLUMNS[name].cell(job, around)[:LONGEST_CELL]
-            if name == "note" and len(text) > LONGEST_NOTE:
-                text = f"{text[: LONGEST_NOTE - 1]}…"
+            text = shortened(COLUMNS[name].cell(job, around), LONGEST_NOTE if name == "note" else LONGEST_CELL)
             if name == "state":
                 cells.append(Text(f"{glyph(job)} {text}", STYLES.get(job.state, "")))
             else:
@@ -175,7 +172,7 @@ class Top(App[None]):
         keys: dict[str, Callable[[Job], Any]] = {
             "id": lambda job: job.id,
             "state": lambda job: (list(State).index(job.state), job.id),
-            "time": lambda job: -(seconds_of(job) or 0.0),
+            "time": lambda job: -(job.seconds or 0.0),
             "queue": lambda job: (job.spec.queue, job.id),
             "command": lambda job: (named_command(job), job.id),
         }

@@ -128,8 +128,8 @@ class Claiming:
         """Learn how long jobs take, and how many slots the machine can serve; return what it was short of, or ""."""
         endings = [end.ending for end in ended]
         for ending in endings:
-            if ending.started_at is not None and ending.ended_at is not None:
-                self.pace.learn(ending.ended_at - ending.started_at)
+            if ending.seconds is not None:
+                self.pace.learn(ending.seconds)
         refused = [ending for ending in endings if ending.never_started and ending.outcome is Outcome.SPAWN_ERROR]
         if refused:
             self.width.narrow(now.boot)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from jobq.cli import app_for
+from jobq.commands.words import ENDING_OPTIONS, WITH_VALUE, wants_json
+from jobq.options.table import OPTIONS
 from jobq.views.table import ago
 from tests.conftest import Cli
 from tests.helpers.terminal import Terminal
@@ -73,6 +78,33 @@ def test_errors_are_json_where_json_is_asked_for(cli: Cli) -> None:
     )
     assert cli("add", "-q", "@", "echo", "--json", code=2).stderr.startswith("error: "), "it is a word of the command"
     assert json.loads(cli("add", "-q", "@", "--json", "echo", code=2).stderr)["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("list --json", True),
+        ("--store add show 7 --json", True),
+        ("--color never --store x add echo --json", False),
+        ("run --halt never --json true", True),
+        ("run -j 2 --halt soon,fail=1 echo --json", False),
+        ("add -q gpu -- --json", False),
+        ("schedule add n @hourly -- ls --json", False),
+        ("schedule --json", True),
+        ("call --json f", True),
+    ],
+)
+def test_json_is_an_option_or_a_word_of_the_command(words: str, wanted: bool) -> None:
+    assert wants_json(words.split()) == wanted
+
+
+def test_all_options_with_a_value_are_known_without_the_parser() -> None:
+    group: Any = get_command(app_for([]))
+    for name in ENDING_OPTIONS:
+        options = [one for one in group.commands[name].params if one.param_type_name == "option"]
+        with_value = {flag for one in options if not one.is_flag for flag in one.opts}
+        of_jobs = {flag for option in OPTIONS for flag in option.flags}
+        assert with_value - of_jobs <= WITH_VALUE, name
 
 
 def test_notes_are_left_out_if_nobody_wants_them(cli: Cli) -> None:

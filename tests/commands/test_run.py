@@ -337,6 +337,27 @@ def test_a_report_that_can_not_be_written_is_told_before_anything_runs(cli: Cli)
     assert not (cli.cwd / "ran").exists()
 
 
+def test_a_report_may_go_to_what_is_no_file(cli: Cli) -> None:
+    cli("run", "--junit", "/dev/null", "true")
+    assert cli("run", "--junit", "/dev/stdout", "true").stdout.startswith("<?xml")
+    assert "can't be written" in cli("run", "--junit", ".", "true", code=2).stderr
+
+
+def test_no_jobs_are_a_report_too(cli: Cli) -> None:
+    cli("run", "--junit", "r.xml", "--from", "/dev/null")
+    assert JUnitXml.fromfile(str(cli.cwd / "r.xml")).tests == 0
+
+
+def test_a_pause_that_holds_up_is_told_with_the_store_in_the_hint(cli: Cli) -> None:
+    cli("pause", "--reason", "why")
+    for words in (["true"], ["true", ":::", "1", "2"]):
+        process = cli.start("--store", str(cli.store), "run", *words)
+        assert process.stderr is not None
+        assert f"why; 'jobq --store {cli.store} resume' starts" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+
 # -- secrets -----------------------------------------------------------------------------------------------
 
 

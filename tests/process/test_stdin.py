@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobq.job import State
-from tests.conftest import Cli
+from tests.conftest import Cli, wait_until
+from tests.helpers.terminal import Terminal
 
 
 def test_a_job_reads_from_the_file_that_was_named_where_it_was_added(cli: Cli) -> None:
@@ -90,3 +91,18 @@ def test_the_streams_of_run_keep_their_order_in_one_place(cli: Cli) -> None:
     assert done.stdout.split() == [f"{e}{n}" for n in range(1, 6) for e in ("", "e")]
     done = cli("run", line)
     assert (done.stdout.split(), done.stderr.split()) == (list("12345"), [f"e{n}" for n in range(1, 6)])
+
+
+def test_a_job_of_run_takes_nothing_that_is_typed_for_the_shell(cli: Cli) -> None:
+    terminal = Terminal(cli, 80, "-i", program=("/bin/sh",))
+    terminal.shows("$")
+    terminal.type(
+        f"{sys.executable} -m jobq run 'cat; touch over; while ! [ -e go ]; do sleep 0.02; done' &\r".encode()
+    )
+    wait_until((cli.cwd / "over").exists)
+    terminal.type(b"echo for the ''shell\r")
+    terminal.shows("for the shell")
+    (cli.cwd / "go").touch()
+    cli("wait", "1")
+    terminal.type(b"exit\r")
+    terminal.end()

@@ -189,6 +189,15 @@ def test_a_job_that_is_requeued_and_succeeds_is_no_failure() -> None:
     assert (len(tally.failed), tally.succeeded, tally.work) == (0, 1, 2)
 
 
+def test_a_job_is_once_among_the_slowest() -> None:
+    tally = Tally()
+    for seconds in (9, 9, 8):
+        tally.report(ended(1, seconds, status=1))
+    for number in range(2, 6):
+        tally.report(ended(number, number))
+    assert [job.id for job in tally.slowest()] == [1, 5, 4]
+
+
 # -- the region --------------------------------------------------------------------------------------------
 
 

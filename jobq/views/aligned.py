@@ -1,0 +1,24 @@
+"""Aligned columns of text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def aligned(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Return a line for each row, its cells in columns; those with the numbers of `right` end in line.
+
+    The last cell is not filled up: a command may be very long.
+    """
+    rows = list(rows)
+    last = len(rows[0]) - 1 if rows else 0
+    widths = [
+        max(map(len, column)) if at < last or at in right else 0 for at, column in enumerate(zip(*rows, strict=True))
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip(" ")
+        for row in rows
+    ]
