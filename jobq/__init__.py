@@ -9,9 +9,13 @@ from jobq.version import VERSION
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes as long as half a bare Python
 if TYPE_CHECKING:
-    from jobq.api import Queue
+    from typing import Any
 
-__all__ = ["Queue", "__version__"]
+    from jobq.api import Queue
+    from jobq.python.handles import JobHandle
+    from jobq.python.inside import Fail, Handler, Retry, Snooze, current_job, handler
+
+__all__ = ["Fail", "Handler", "JobHandle", "Queue", "Retry", "Snooze", "__version__", "current_job", "handler"]
 __version__ = VERSION
 
 
@@ -20,4 +24,19 @@ def __getattr__(name: str) -> object:
         from jobq.api import Queue  # noqa: PLC0415
 
         return Queue
+    if name == "JobHandle":
+        from jobq.python.handles import JobHandle  # noqa: PLC0415
+
+        return JobHandle
+    if name in __all__:
+        from jobq.python import inside  # noqa: PLC0415
+
+        inside.enqueue_call = _enqueue
+        return getattr(inside, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _enqueue(handler: Handler[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> JobHandle[Any]:
+    from jobq.api import enqueue  # noqa: PLC0415
+
+    return enqueue(handler, args, kwargs)

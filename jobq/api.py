@@ -3,37 +3,35 @@
 from jobq import Queue
 
 job = Queue().add("ffmpeg -i a.mov a.mp4", priority=10)
-job = Queue().wait(job.id, timeout=60)
+job.wait(timeout=60)
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from jobq import adding, changes, clock, waiting
+from jobq.calls import Target, call_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.copies import Copies
-from jobq.errors import UsageError
 from jobq.intake import Added, Request
 from jobq.job import Job, Spec
+from jobq.looking import Looking
 from jobq.options.lines import JobLine
-from jobq.options.request import JobOptions, call_command, check_command, of_add
-from jobq.options.selectors import Selected, Wanted, parse
-from jobq.python.results import LARGEST, Result, result_of, returned
+from jobq.options.request import JobOptions, check_command, of_add
+from jobq.python.handles import JobHandle
+from jobq.python.inside import HANDLERS, Handler
+from jobq.python.results import returned
 from jobq.rules import lifecycle
-from jobq.rules.dependencies import parents_of
-from jobq.rules.reasons import Situation
-from jobq.rules.waits import time_waited
 from jobq.scheduling import Schedules
 from jobq.settings.stores import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store.place import hide_from_git
-from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
-from jobq.store.surroundings import survey
 from jobq.store.usage import Usage, usage_of
 from jobq.tables import Queues, Resources
 from jobq.workers import Workers
@@ -43,27 +41,62 @@ if TYPE_CHECKING:
     from jobq.store.repair import Loss
     from jobq.worker.loop import Worker
 
+R = TypeVar("R")
 
-class Queue:
-    """One store, seen as a queue. `path` None: JOBQ_STORE, else the user's state directory."""
+
+class Queue(Looking):
+    """One store, seen as a queue, in any thread. `path` None: JOBQ_STORE, else the user's state directory."""
 
     def __init__(self, path: str | None = None) -> None:
-        self._store = Store(store_path(path))
-        self.queues = Queues(self._store)
-        self.resources = Resources(self._store)
-        self.schedules = Schedules(self._store)
-        self.workers = Workers(self._store)
-        self.copies = Copies(self._store)
+        self._path = os.path.abspath(store_path(path))
+        self._of_thread = threading.local()
+
+    def __repr__(self) -> str:
+        return f"Queue({self.path!r})"
+
+    @property
+    def _store(self) -> Store:
+        """The store as this thread has it open: what one thread does never disturbs another."""
+        try:
+            store: Store = self._of_thread.store
+        except AttributeError:
+            store = self._of_thread.store = Store(self._path)
+        return store
 
     @property
     def path(self) -> str:
         """The directory of the store."""
-        return self._store.path
+        return self._path
 
     @property
     def store(self) -> Store:
         """The files of the queue, for code that extends jobq; the commands need none of it."""
         return self._store
+
+    @property
+    def queues(self) -> Queues:
+        """The settings of its queues."""
+        return Queues(self._store)
+
+    @property
+    def resources(self) -> Resources:
+        """The resources that jobs may need."""
+        return Resources(self._store)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules."""
+        return Schedules(self._store)
+
+    @property
+    def workers(self) -> Workers:
+        """The live workers."""
+        return Workers(self._store)
+
+    @property
+    def copies(self) -> Copies:
+        """Copies of the store, to and from other machines."""
+        return Copies(self._store)
 
     def spec(self, *, runner: str | None = None, **options: Unpack[JobOptions]) -> Spec:
         """Return the spec that these options ask for, with this process's directory, umask and environment captured.
@@ -87,120 +120,60 @@ class Queue:
         """
         return adding.add(self._store, lambda: make_requests(self._store, jobs))
 
-    def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> Job:
+    def add(self, command: str | Sequence[str], **options: Unpack[JobOptions]) -> JobHandle[Any]:
         """Enqueue one job: a string is a shell line, a sequence an exact argv; `options`: see `JobOptions`.
 
         With `key`, `once` or `unique` it may return the job that is this work already. Raises UsageError, Refused (the
         name is taken), NotFound, NotSaved.
         """
         words = command if isinstance(command, str) or not isinstance(command, Sequence) else tuple(command)
-        return adding.job_of(self._store, self.enqueue([words], lambda: self.spec(**options), **of_add(options)))
+        return self._add_one(words, options)
 
     def call(
         self,
-        function: str,
+        function: Target,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
         python: str | None = None,
+        check: bool = True,
         **options: Unpack[JobOptions],
-    ) -> Job:
-        """Enqueue a call of `function` ("module:function") with JSON arguments, by this interpreter or `python`.
+    ) -> JobHandle[Any]:
+        """Enqueue a call of a function, a handler, "module:function" or "FILE.py:function".
 
-        `options` as for `add`. Raises UsageError, Refused, NotSaved.
+        Arguments are values that JSON can hold, and dataclasses, dates and the like (python/conversion.py). The call is
+        made by this interpreter, or `python`. `check`: refuse arguments that do not fit, as far as the function is
+        known here. `options` as for `add`; those of a handler hold unless others are given. Raises UsageError, Refused,
+        NotSaved.
         """
-        if isinstance(args, str) or not isinstance(args, Sequence):
-            raise UsageError(f"args is a list of arguments, not {args!r:.60}")
-        command = call_command(function, list(args), dict(kwargs or {}), python or sys.executable)
-        return adding.job_of(self._store, self.enqueue([command], lambda: self.spec(**options), **of_add(options)))
+        command = call_of(function, args, kwargs or {}, python, check=check)
+        known = HANDLERS.get(function) if isinstance(function, str) else function
+        own = known.options if isinstance(known, Handler) else {}
+        merged = {**{name: value for name, value in own.items() if name not in {"store", "python"}}, **options}
+        return self._add_one(command, merged, known)
 
-    def result(self, job: int | Job) -> Any:
+    def _add_one(self, command: Command, options: Mapping[str, Any], function: object = None) -> JobHandle[Any]:
+        added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))
+        function = function.function if isinstance(function, Handler) else function
+        return JobHandle(self, adding.job_of(self._store, added), None if isinstance(function, str) else function)
+
+    def get(self, job: int | str) -> JobHandle[Any]:
+        """Return a handle of the job with this id, or of the latest one with this name. Raises NotFound."""
+        return JobHandle(self, self.named(job) if isinstance(job, str) else self.job(job))
+
+    def result(self, job: int | Job | JobHandle[R]) -> Any:
         """Return what the function of a finished job (or the one of that id) returned.
 
         Raises NotFound, Refused if it is not finished or no Python job, CallFailed with what it raised.
         """
-        job = self.job(job.id if isinstance(job, Job) else job)
-        return returned(job, self.result_of(job, len(job.attempts)))
-
-    # -- looking -------------------------------------------------------------------------------------
-
-    def exists(self) -> bool:
-        """Return True if there is a store already; the first add makes it."""
-        return self._store.read() is not None and self._store.header is not None
-
-    def select(self, wanted: Wanted) -> Selected:
-        """Return the jobs that words name (ids, ranges, names, "@", "@failed"; no words: all), as far as they match.
-
-        Raises NotFound, UsageError.
-        """
-        selectors = list(map(parse, wanted.words))
-        self._store.read()
-        named = resolve(self._store, selectors) if selectors else None
-        return narrowed(self._store, named, wanted.filters)
-
-    def with_ancestors(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return these jobs, which were just read, and all that they are after, directly or through others."""
-        return with_ancestors(self._store, jobs)
-
-    def job(self, job_id: int) -> Job:
-        """Return the job of that id. Raises NotFound."""
-        self._store.read()
-        return self._store.get(job_id)
-
-    def named(self, name: str) -> Job:
-        """Return the unfinished job of that name, else the latest finished one. Raises NotFound."""
-        self._store.read()
-        return find_named(self._store, name)
-
-    def jobs_of(self, job_ids: Sequence[int]) -> list[Job]:
-        """Return the jobs of these ids, in this order. Raises NotFound."""
-        self._store.read()
-        return list(waiting.find_all(self._store, job_ids).values())
-
-    def known(self, job_ids: Collection[int]) -> dict[int, Job]:
-        """Return those of these jobs that exist, by id."""
-        self._store.read()
-        return self._store.find_all(job_ids)
-
-    def jobs(self) -> list[Job]:
-        """Return the unfinished jobs, by id."""
-        return sorted(self._store.read().unfinished(), key=lambda job: job.id)
-
-    def finished(self) -> Iterator[Job]:
-        """Yield the finished jobs, the last one first; reads no more than is asked for."""
-        self._store.read()
-        return self._store.finished_jobs()
-
-    def open_failures(self, most: int = 20) -> tuple[int, list[Job]]:
-        """Return the number of open failures (not requeued, removed or acknowledged), and the last, newest first."""
-        self._store.read()
-        return open_failures(self._store, most)
-
-    def situation(self, jobs: Iterable[Job]) -> Situation:
-        """Return the facts beside these jobs, which were just read: workers, pauses, the time."""
-        return survey(self._store, jobs, clock.now())
-
-    def time_waited(self, job: Job) -> dict[str, float]:
-        """Return the seconds that a job, which was just read, has waited, by reason (`rules.waits.REASONS`)."""
-        return time_waited(job, self._store.find_all(parents_of(job.spec)).values(), clock.now().wall)
-
-    def log_path(self, job_id: int, attempt: int, *, stderr: bool = False) -> str:
-        """Return the file with the output of an attempt (or its `stderr`, if that is apart), if it exists or not."""
-        return (self._store.logs.error_path if stderr else self._store.logs.path)(job_id, attempt)
-
-    def result_of(self, job: Job, attempt: int, most: int = LARGEST) -> Result | None:
-        """Return what a Python function returned or raised, without values of more than `most` bytes; None: nothing."""
-        return result_of(job, attempt, self._store.logs, most)
-
-    def environment_of(self, job: Job) -> dict[str, str]:
-        """Return the variables of a job: those that were captured, and those in its spec. Raises StoreDamaged."""
-        return {**self._store.load_environment(job.spec.env), **dict(job.spec.vars)}
+        found = self.job(job if isinstance(job, int) else job.id)
+        return returned(found, self.result_of(found, len(found.attempts)))
 
     # -- waiting -------------------------------------------------------------------------------------
 
-    def wait(self, job: int | Job, timeout: float | None = None) -> Job:
+    def wait(self, job: int | Job | JobHandle[Any], timeout: float | None = None) -> Job:
         """Return the job (or the one of that id) once it is finished. Raises NotFound, WaitTimeout."""
-        return self.wait_all([job.id if isinstance(job, Job) else job], timeout)[0]
+        return self.wait_all([job if isinstance(job, int) else job.id], timeout)[0]
 
     def wait_all(
         self, job_ids: Sequence[int], timeout: float | None = None, **options: Unpack[waiting.WaitOptions]
@@ -297,3 +270,11 @@ class Queue:
     def worker(self, **settings: Any) -> Worker:
         """Return a worker of this queue, with the settings of `worker.loop.Worker`."""
         return self.workers.make(**settings)
+
+
+def enqueue(handler: Handler[Any, R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobHandle[R]:
+    """Enqueue a call of a handler, in the store and with the options that it names. Raises as `Queue.call`."""
+    options = dict(handler.options)
+    store, python = options.pop("store", None), options.pop("python", None)
+    queue = store if isinstance(store, Queue) else Queue(store)
+    return queue.call(handler.function, args, kwargs, python=python, **options)

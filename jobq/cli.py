@@ -75,6 +75,7 @@ def jobq(
 MODULES = {  # command -> module and function; imported when needed
     "add": "add.add",
     "call": "call.call",
+    "result": "result.result",
     "run": "run.run",
     "worker": "worker.worker",
     **{f"worker {name}": f"workers.{name}" for name in ("stop", "log")},

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
@@ -28,6 +30,7 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Record
     python: str
+    path: str | None = None  # the directory that its module is in, or its file; None: the working directory
     extra: Record | None = None  # keys of later versions
 
     def __hash__(self) -> int:
@@ -35,7 +38,7 @@ class Call(NamedTuple):
 
 
 Command = str | tuple[str, ...] | Call
-CALL_KEYS = frozenset({"call", "python", "args", "kwargs"})
+CALL_KEYS = frozenset({"call", "python", "args", "kwargs", "path"})
 
 
 def names_function(text: str) -> bool:
@@ -69,6 +72,8 @@ def to_record(command: Command) -> object:
             record["args"] = command.args
         if command.kwargs:
             record["kwargs"] = command.kwargs
+        if command.path is not None:
+            record["path"] = command.path
         return record | (command.extra or {})
     return command
 
@@ -80,16 +85,17 @@ def from_record(value: object) -> Command:
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
         return tuple(value)
     if isinstance(value, dict):
-        match {"args": [], "kwargs": {}, **value}:
+        match {"args": [], "kwargs": {}, "path": None, **value}:
             case {
                 "call": str() as function,
                 "python": str() as python,
                 "args": list() as args,
                 "kwargs": dict() as kwargs,
+                "path": str() | None as path,
             }:
                 named = names_function(function) or FUNCTION.fullmatch(function)
                 if named and depth([args, kwargs]) <= MOST_DEPTH:
-                    return Call(function, tuple(args), kwargs, python, unknown_keys(value, CALL_KEYS))
+                    return Call(function, tuple(args), kwargs, python, path, unknown_keys(value, CALL_KEYS))
     raise BadRecord(f"a command can't be {value!r:.60}")
 
 
@@ -102,23 +108,30 @@ def stored_size(command: Command) -> int:
     return sum(len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4 for word in words)
 
 
-def to_run(command: Command, script: str = "", result: str = "") -> str | tuple[str, ...]:
+def to_run(
+    command: Command, script: str = "", result: str = "", rules: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> str | tuple[str, ...]:
     """Return what the system is given to run: a line for the shell, or a program and its arguments.
 
-    A call is made by `script`, which leaves at `result` what the function returns.
+    A call is made by `script`, which leaves at `result` what the function returns. `rules`: see python/child.py.
     """
     if not isinstance(command, Call):
         return command
-    arguments = json.dumps({"args": command.args, "kwargs": command.kwargs}, separators=(",", ":"), allow_nan=False)
+    path = {} if command.path is None else {"path": command.path}
+    call = {"args": command.args, "kwargs": command.kwargs, **path, **rules}
+    arguments = json.dumps(call, separators=(",", ":"), allow_nan=False)
     return (command.python, "-u", script, command.function, arguments, result)
 
 
 def as_typed(command: Command) -> str:
     """Return the command as one would type it in a shell, or write it in Python. It may hold any character."""
     if isinstance(command, Call):
+        function = command.function
+        if command.path is not None and command.path.endswith(".py"):
+            function = f"{command.path}:{function.partition(':')[2]}"
         words = [json.dumps(arg, ensure_ascii=False) for arg in command.args]
         words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in command.kwargs.items()]
-        return f"{command.function}({', '.join(words)})"
+        return f"{function}({', '.join(words)})"
     return command if isinstance(command, str) else shlex.join(command)
 
 

@@ -114,6 +114,8 @@ class Ending(NamedTuple):
     log_dropped: int = 0
     counted: bool = True  # uses up a retry
     permanent: bool = False  # the same call can only end the same way: it is not retried, and `error` says why
+    wanted: bool = False  # it asked for another attempt itself
+    after: float | None = None  # seconds that it wants to wait before that
     extra: Record | None = None
 
     @property
@@ -129,6 +131,11 @@ class Ending(NamedTuple):
         return not self.counted and self.started_at is None
 
     @property
+    def snoozed(self) -> bool:
+        """True if it asked to be started again later, which is no failure."""
+        return self.wanted and not self.counted
+
+    @property
     def exit_code(self) -> int:
         """The exit code that a shell would report; 124 for a timeout as in timeout(1), 125 where jobq is the cause."""
         match self.outcome:
@@ -142,6 +149,8 @@ class Ending(NamedTuple):
                 return NOT_ITS_OWN
 
     def __str__(self) -> str:
+        if self.snoozed:
+            return f"snoozed: {self.error}"
         match self.outcome:
             case Outcome.EXIT:
                 return f"exit {self.status}: {self.error}" if self.error else f"exit {self.status}"

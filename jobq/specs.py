@@ -25,6 +25,7 @@ from jobq.options.request import (
 )
 from jobq.options.selectors import Selector, parse
 from jobq.options.table import BY_NAME
+from jobq.python.handles import JobHandle
 from jobq.rules.dependencies import parents_of
 from jobq.rules.lifecycle import WrongState
 from jobq.settings.levels import job_defaults
@@ -145,7 +146,7 @@ def parents(store: Store, options: Mapping[str, Any]) -> dict[str, tuple[int, ..
 
 
 def _as_word(name: str, word: object) -> str:
-    if isinstance(word, Job):
+    if isinstance(word, (Job, JobHandle)):
         return str(word.id)
     if isinstance(word, (str, int)) and not isinstance(word, bool):
         return str(word)

@@ -32,8 +32,12 @@ class Poll:
 
     def sleep(self, *, news: bool = False, at_most: float = LAST_POLL) -> None:
         """Sleep until the next look; `at_most`: seconds."""
+        time.sleep(max(0.0, min(self.next(news=news), at_most)))
+
+    def next(self, *, news: bool = False) -> float:
+        """Return the seconds until the next look."""
         self._seconds = FIRST_POLL if news else min(self._seconds * 1.5, LAST_POLL)
-        time.sleep(max(0.0, min(self._seconds, at_most)))
+        return self._seconds
 
     def is_time_to_check(self) -> bool:
         """Return True about once a second."""

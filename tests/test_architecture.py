@@ -32,6 +32,7 @@ LAYERS = [
     ["intake"],
     ["worker"],
     ["waiting"],
+    ["looking", "calls"],
     ["changes", "adding", "tables", "workers", "services", "copies"],
     ["specs"],
     ["scheduling"],
@@ -46,11 +47,18 @@ POWERS = {
     "posix_spawn": {"supervisor/spawn.py"},
     "killpg": {"supervisor/tree.py"},
     "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
-    "Popen": {"engine/local/slots.py"},
+    "Popen": {"engine/local/slots.py", "python/checking.py"},
     "fork": {"worker/background.py", "supervisor/terminal.py"},
-    "environ": {"environ.py", "presets.py", "startup.py", "views/console.py", "supervisor/terminal.py"},
+    "environ": {
+        "environ.py",
+        "python/inside.py",
+        "presets.py",
+        "startup.py",
+        "views/console.py",
+        "supervisor/terminal.py",
+    },
     "fdatasync": {"system.py"},
-    "flock": {"store/lock.py", "system.py"},
+    "flock": {"python/inside.py", "store/lock.py", "system.py"},
     "pwrite": {"store/folder.py", "store/hint.py"},
 }
 IMPORTS = {
@@ -58,9 +66,9 @@ IMPORTS = {
     "rich": ("views/",),
     "textual": ("views/top.py", "views/job_page.py"),
     "platformdirs": ("environ.py",),
-    "subprocess": ("engine/", "commands/editor.py", "presets.py", "services.py"),
+    "subprocess": ("engine/", "commands/editor.py", "presets.py", "python/checking.py", "services.py"),
     "cronsim": ("rules/rhythm.py",),
-    "fcntl": ("store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
+    "fcntl": ("python/inside.py", "store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
     "ctypes": ("supervisor/tree.py", "system.py"),
 }
 WRITERS = (
@@ -68,6 +76,7 @@ WRITERS = (
     "store/",
     "supervisor/",
     "python/child.py",
+    "python/inside.py",
     "engine/local/slots.py",
     "system.py",
     "commands/editor.py",
@@ -110,7 +119,10 @@ WALL_CLOCK = {
     "store/registration.py",
 } | {"supervisor/supervisor.py"}
 MODULE_LINES = 300
-ONE_SCRIPT = {"python/child.py"}  # other interpreters run it by path, and each worker keeps a copy of it
+ONE_SCRIPT = {
+    "python/child.py",
+    "python/inside.py",
+}  # other interpreters run it by path, and each worker keeps a copy of it
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -13,6 +13,7 @@ import typer
 from jobq import clock
 from jobq.api import Queue
 from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
+from jobq.commands.call import NoCheck, Python, called
 from jobq.commands.common import Json, exit_with, queue_name, queue_of
 from jobq.commands.files import check_place
 from jobq.commands.options import takes_job_options
@@ -51,6 +52,9 @@ def run(
     *,
     exec_: Exec = False,
     shell: Shell = False,
+    call: Annotated[bool, typer.Option("--call", help="Call a function: the words are those of 'jobq call'.")] = False,
+    no_check: NoCheck = False,
+    python: Python = None,
     halt: Annotated[
         str, typer.Option("--halt", metavar="WHEN", help="Stop early: soon,fail=1, now,fail=3, soon,fail=10%.")
     ] = "never",
@@ -88,7 +92,19 @@ def run(
         at_once=at_once, halt=parse_halt(halt), mode=check_mode(output), in_order=keep_order, kept=not ephemeral,
         json=json, junit=junit,
     )  # fmt: skip
-    commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
+    commands: list[Command]
+    lines: list[int]
+    if call:
+        if from_ or exec_ or shell or not command:
+            raise UsageError(
+                "--call needs a function, and goes with no --from, --exec or --shell", "see 'jobq help call'"
+            )
+        function, own = called(command, python, options, check=not no_check)
+        commands, lines, options = [function], [], {**own, **options}
+    else:
+        if python is not None or no_check:
+            raise UsageError("--python and --no-check are for calls", "give --call, too")
+        commands, lines = commands_of(command, from_, options, "run", is_line=form_of(exec_=exec_, shell=shell))
     if ephemeral and context.find_root().obj is not None:
         raise UsageError("both --store and --ephemeral are given", "give one of them")
     single = not from_ and len(commands) == 1 and not json

@@ -8,7 +8,11 @@ from __future__ import annotations
 from jobq.durations import duration, exact
 from jobq.errors import UsageError
 from jobq.options.values import Kind, Rule
-from jobq.rules.policies import SEPARATORS, seconds_of
+from jobq.rules.policies import SEPARATORS, is_exception, seconds_of
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_DELAY = 3e8  # seconds, nine years: a retry is due at a time that can be stored
 MOST_DELAYS = 100  # in a list
@@ -97,7 +101,7 @@ WORDS = frozenset({"timeout", "idle_timeout"})  # endings that have no number
 
 
 class Codes(Kind):
-    """The ends of attempts: exit codes and ranges of them, and for retries also signals and `timeout`."""
+    """The ends of attempts: exit codes and ranges of them, and for retries also signals, `timeout` and exceptions."""
 
     metavar = "CODES"
 
@@ -111,8 +115,17 @@ class Codes(Kind):
         except UsageError:
             return False
 
+    def of_value(self, value: Any) -> Any:
+        """Return the text for classes of exceptions, or a list of them."""
+        if isinstance(value, (list, tuple)):
+            return ",".join(str(self.of_value(one)) for one in value)
+        if isinstance(value, type):
+            plain = value.__module__ in {"builtins", "__main__"}
+            return value.__qualname__ if plain else f"{value.__module__}.{value.__qualname__}"
+        return value
+
     def parse(self, text: str) -> str:
-        """Return the list in one spelling: "1,3-5,SIGKILL,timeout". Raises UsageError."""
+        """Return the list in one spelling: "1,3-5,SIGKILL,timeout,ValueError". Raises UsageError."""
         return ",".join(dict.fromkeys(self._one(word.strip()) for word in text.split(",")))
 
     def check(self, value: str) -> None:
@@ -131,7 +144,11 @@ class Codes(Kind):
             name = f"SIG{word.upper().removeprefix('SIG')}"
             if name in signal.Signals.__members__:
                 return signal.Signals[name].name  # not an alias
-        more = "" if self.statuses_only else ", signals as in SIGKILL, timeout or idle_timeout"
+            if is_exception(word):
+                return word
+        more = (
+            "" if self.statuses_only else ", signals as in SIGKILL, timeout, idle_timeout, exceptions as in ValueError"
+        )
         raise UsageError(f"{word!r} is not how a job ends", f"give exit codes from 0 to 255, as in 1,3-5{more}")
 
 

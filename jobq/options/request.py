@@ -20,8 +20,12 @@ MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON re
 MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the journal
 
 
-def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str) -> Call:
-    """A command that calls a function. Raises UsageError for what is no function's name, or no JSON."""
+def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python: str, path: str | None = None) -> Call:
+    """A command that calls a function: "module:function", or "FILE.py:function". `path`: see `Call`.
+
+    Raises UsageError for what is no function's name, or no JSON.
+    """
+    function, path = in_file(function, path)
     function = function_name(function)
     try:
         copied = json.loads(json.dumps({"args": args, "kwargs": kwargs}, allow_nan=False))
@@ -34,7 +38,25 @@ def call_command(function: str, args: list[Any], kwargs: dict[str, Any], python:
     if copied["kwargs"].keys() != kwargs.keys():
         raise UsageError(f"the names of {function}'s arguments must be text")
     named = {identifier(name): value for name, value in copied["kwargs"].items()}
-    return Call(function, tuple(copied["args"]), named, utf8(os.path.abspath(python)))
+    return Call(function, tuple(copied["args"]), named, utf8(os.path.abspath(python)), path)
+
+
+def in_file(function: object, path: str | None) -> tuple[Any, str | None]:
+    """Return "module:function" and the path of the file for "FILE.py:function". Raises UsageError."""
+    file, colon, name = str(function).rpartition(":")
+    if path is not None or not colon or not file.endswith(".py") or ("/" not in file and not os.path.isfile(file)):
+        return function, path
+    full = os.path.abspath(os.path.expanduser(file))
+    if not os.path.isfile(full):
+        raise UsageError(f"there is no file {full}", "write MODULE:FUNCTION or ./FILE.py:FUNCTION")
+    return f"{module_of(full)}:{name}", utf8(full)
+
+
+def module_of(file: str) -> str:
+    """Return the name under which the module in this file is loaded."""
+    stem = os.path.basename(file).removesuffix(".py")
+    name = "".join(c if f"x{c}".isidentifier() else "_" for c in stem)
+    return name if name.isidentifier() else f"_{name}"
 
 
 def function_name(text: object) -> str:
@@ -46,11 +68,6 @@ def function_name(text: object) -> str:
         raise UsageError(
             f"{text} can't be called: a job has another __main__ than the script that adds it",
             f"name the script: SCRIPT:{name} for SCRIPT.py",
-        )
-    if name.isidentifier() and module.endswith(".py") and os.path.isfile(module):
-        script = os.path.basename(module).removesuffix(".py")
-        raise UsageError(
-            f"{module} is a file, and a function is found by its module", f"write {script}:{name}, in its directory"
         )
     if not names_function(text):
         raise UsageError(f"{text!r} does not name a function", "write MODULE:FUNCTION, as in reports.daily:build")
@@ -66,6 +83,9 @@ def identifier(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+Endings = str | type[BaseException] | Sequence[str | type[BaseException]]
+
+
 class JobOptions(TypedDict, total=False):
     """The options of a job, all of them optional; the same as the options of `jobq add`. Times are seconds."""
 
@@ -74,8 +94,8 @@ class JobOptions(TypedDict, total=False):
     retries: int  # attempts after the first; 0: never started twice
     backoff: str  # "exp:1s..1h", "linear:5s..5m", "const:5s", "list:1s,5s,1m"
     jitter: str  # "10%", "full", "none"
-    retry_on: str | None  # "1,75-78,SIGKILL,timeout"
-    no_retry_on: str | None
+    retry_on: Endings | None  # "1,75-78,SIGKILL,timeout", or what a function raises
+    no_retry_on: Endings | None
     success_codes: str  # "0,3"
     max_lost: int  # attempts that may lose their supervisor
     timeout: float | str | None  # or "10m"
@@ -112,6 +132,13 @@ class JobOptions(TypedDict, total=False):
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
     env_file: str | Sequence[str]  # files that set more of them
+
+
+class HandlerOptions(JobOptions, total=False):
+    """The options of the jobs of a handler: those of a job, and where they go."""
+
+    store: Any  # a Queue, or the path of one
+    python: str  # the interpreter that calls it
 
 
 def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:

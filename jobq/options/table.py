@@ -97,8 +97,7 @@ class JobOption:
             return None
         if isinstance(self.kind, (Locks, Pairs)):
             return self._collected(self.kind, value)
-        if isinstance(self.kind, Meta):
-            value = self.kind.of_value(value)
+        value = self.kind.of_value(value)
         if isinstance(value, str) and self.kind.from_text:
             return self._storable(self.name, self._named(self.name, self.kind.parse, value))
         if not self.kind.stored.allows(value):

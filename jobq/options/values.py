@@ -60,6 +60,10 @@ class Kind:
         self.check(text)
         return text
 
+    def of_value(self, value: Any) -> Any:
+        """Return the value, or the text of one, for what Python or JSON gives. Raises UsageError."""
+        return value
+
     def check(self, value: Any) -> None:
         """Raise UsageError if a value of a right type is not possible."""
 

@@ -1,15 +1,18 @@
 """Call one Python function for a job, in the interpreter that the job was added from.
 
-Run by path as `python -u child.py MODULE:FUNCTION ARGUMENTS RESULT`: ARGUMENTS is JSON, {"args": [], "kwargs": {}},
-RESULT the file that gets {"result": ...} or {"error": {"type", "message", "traceback"}}, as JSON. `"retry": false`
-beside an error means that the same call can only end the same way. The output of the function and its traceback go to
-the output of the job. A coroutine is run to its end. TERM raises SystemExit in the function, so that its `finally`
-blocks and context managers run; if that ends the function, this process dies of TERM.
+Run by path as `python -u child.py MODULE:FUNCTION ARGUMENTS RESULT`. ARGUMENTS is JSON: {"args": [], "kwargs": {}}, and
+perhaps "path", the directory that the module is in, or its file, "retry_on" and "no_retry_on", names of exceptions.
+RESULT is the file that gets {"result": ...} or {"error": {"type", "message", "traceback"}}, as JSON. Beside an error,
+`"retry": false` means that the same call can only end the same way, `true` that another one is asked for, "after" so
+many seconds; `"counted": false` that it is no failure. The output of the function and its traceback go to the output of
+the job. A coroutine is run to its end. TERM raises SystemExit in the function, so that its `finally` blocks and context
+managers run; if that ends the function, this process dies of TERM.
 
 Exit status: 0 the function returned; 1 it raised, or its result can't be stored; 74 the result file can never be saved;
-127 there is no such module or function, it does not take these arguments, or this Python is too old; any other status
-is the function's own. This file uses only the standard library: the interpreter need not have jobq. Oldest Python: 3.7;
-older ones must still parse this file, to report that they are too old, so its types are comments.
+75 it is to be called again later; 127 there is no such module or function, it does not take these arguments, or this
+Python is too old; any other status is the function's own. This file and its neighbours use only the standard library:
+the interpreter need not have jobq. Oldest Python: 3.7; older ones must still parse this file, to report that they are
+too old, so its types are comments.
 """
 
 import os
@@ -18,6 +21,7 @@ import sys
 USERS_PATH = sys.path[:]
 LOADED_BEFORE = set(sys.modules)
 LIBRARY = os.path.dirname(os.__file__)
+HERE = os.path.dirname(os.path.abspath(__file__))
 if __name__ == "__main__":
     sys.path[:] = [place for place in sys.path if place.startswith(LIBRARY)]  # modules in PYTHONPATH would hide it
 
@@ -64,12 +68,17 @@ def main():  # type: () -> int
     function, arguments, path = sys.argv[1:4]
     result = ResultFile(path, function)
     if sys.version_info < (3, 7):
+        if function == "--check":
+            return reply(path, {"refused": "functions need Python 3.7 or newer; %s is older" % sys.executable})
         document, status = describe(impossible("functions need Python 3.7 or newer; %s is older" % sys.executable))
         return result.save(json.dumps(document), status)
     function = result.function = os.fsencode(function).decode("utf-8", "surrogateescape")  # whatever the locale
     call = json.loads(arguments)
     termination = Termination()
-    use_the_users_modules()
+    load_neighbours()
+    use_the_users_modules(call.get("path"))
+    if function == "--check":
+        return reply(path, import_module("jobq_child.describing").answer(sys.modules[__name__], call))
     sys.argv[:] = [function]
     try:
         return result.save(*outcome(function, call))
@@ -78,14 +87,26 @@ def main():  # type: () -> int
         raise
 
 
+def reply(number, document):  # type: (str, dict[str, Any]) -> int
+    """Write the answer to a question to that descriptor, and return the exit status."""
+    data = memoryview(json.dumps(document).encode("ascii") + b"\n")
+    while data:
+        data = data[os.write(int(number), data) :]
+    os.close(int(number))
+    os._exit(0)  # whatever the import has left running
+
+
 def outcome(function, call):  # type: (str, dict[str, Any]) -> tuple[str, int]
     """Make the call; return the text for the result file, and the exit status. Raises Terminated."""
     try:
-        return as_json(run(find(function), call, function), function), 0
+        return as_json(run(find(function, call.get("path")), call, function), function), 0
     except Terminated:
         raise
     except BaseException as e:  # any exception is a result
         document, status = describe(e)
+        if status == 1 and "retry" not in document:
+            document.update(wish_of(e, call.get("retry_on"), call.get("no_retry_on")))
+            status = 1 if document.get("counted", True) else 75
         return json.dumps(document), status
 
 
@@ -132,19 +153,50 @@ class Termination:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def use_the_users_modules():  # type: () -> None
+conversion = plain = None  # type: Any  # modules; a Python that is too old can't load them
+
+
+def load_neighbours():  # type: () -> None
+    """Load the modules beside this file, which no module of the user can hide yet, as a package of their own."""
+    global conversion, plain  # noqa: PLW0603
+    package = type(sys)("jobq_child")
+    package.__path__ = [HERE]
+    sys.modules["jobq_child"] = package
+    plain = import_module("jobq_child.plain")
+    conversion = import_module("jobq_child.conversion")
+
+
+class OurJobq:
+    """Finder of the module `jobq` for functions where jobq is not installed. It comes last."""
+
+    @staticmethod
+    def find_spec(name, _path=None, _target=None):  # type: (str, object, object) -> Any
+        """Return where the module is."""
+        if name != "jobq":
+            return None
+        from importlib.machinery import ModuleSpec, SourceFileLoader
+
+        path = os.path.join(HERE, "inside.py")
+        return ModuleSpec(name, SourceFileLoader(name, path), origin=path)
+
+
+def use_the_users_modules(path=None):  # type: (str | None) -> None
     """Let imports find what `python -m` would find here: the job's directory first, then PYTHONPATH, then the rest.
 
-    If a module of the user has the name of one that this file has loaded, all that it has loaded is unloaded. With
-    PYTHONSAFEPATH, the directory must not hide other modules: it comes last.
+    Before all comes `path`, the directory of the module, or the file that it is. If a module of the user has the name
+    of one that this file has loaded, all that it has loaded is unloaded. With PYTHONSAFEPATH, the directories must not
+    hide other modules: they come last.
     """
     from importlib.machinery import PathFinder
 
-    here = os.getcwd()
+    places = [os.getcwd()]
+    if path is not None:
+        places.insert(0, os.path.dirname(path) if path.endswith(".py") else path)
     if getattr(sys.flags, "safe_path", False):
-        sys.path[:] = USERS_PATH + [here]
+        sys.path[:] = USERS_PATH + places
     else:
-        sys.path[:] = [here] + USERS_PATH[1:]  # the first entry is the directory of this file
+        sys.path[:] = places + USERS_PATH[1:]  # the first entry is the directory of this file
+    sys.meta_path.append(OurJobq)
     first = []
     for place in sys.path:
         if place.startswith(LIBRARY):
@@ -160,13 +212,19 @@ def use_the_users_modules():  # type: () -> None
 # -- the call --------------------------------------------------------------------------------------
 
 
-def find(function):  # type: (str) -> Callable[..., Any]
-    """Return what "module:name" or "module:name.name" names. Raises Final, and what the import raises."""
+def find(function, path=None):  # type: (str, str | None) -> Callable[..., Any]
+    """Return what "module:name" or "module:name.name" names; of a handler, its function.
+
+    `path`: the directory of the module, or its file. A module that is not there is looked for in src/, too. Raises
+    Final, and what the import raises.
+    """
     module_name, _, names = function.partition(":")
     if module_name == "__main__":
         raise impossible("a job can't import __main__; name the file: SCRIPT:FUNCTION for SCRIPT.py")
+    if path is not None and not os.path.exists(path):
+        raise impossible("%s, where %s was, is gone" % (path, module_name))
     try:
-        found = import_module(module_name)  # type: Any
+        found = load(module_name, path)  # type: Any
     except ImportError as e:
         if not isinstance(e, ModuleNotFoundError) or not (module_name + ".").startswith("%s." % e.name):
             raise  # the module exists, but its own imports fail
@@ -175,10 +233,40 @@ def find(function):  # type: (str) -> Callable[..., Any]
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise impossible("%s has no %s" % (module_name, names))
+            raise impossible("%s has no %s%s" % (module_name, names, like(name, dir(found))))
     if not callable(found):
         raise impossible("%s can't be called" % function)
     return found  # type: ignore[no-any-return]
+
+
+def load(name, path=None):  # type: (str, str | None) -> Any
+    """Import the module; from its file, if `path` is one. Raises what the import raises."""
+    if path is not None and path.endswith(".py"):
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        spec = spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    top = name.partition(".")[0]
+    try:
+        return import_module(name)
+    except ImportError as e:
+        source = os.path.join(os.getcwd(), "src")
+        is_there = os.path.isdir(os.path.join(source, top)) or os.path.isfile(os.path.join(source, top + ".py"))
+        if e.name != top or source in sys.path or not is_there:
+            raise
+        sys.path.insert(1, source)
+        return import_module(name)
+
+
+def like(name, names):  # type: (str, list[str]) -> str
+    """Return a hint at the name that was probably meant; "" if there is none."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [n for n in names if not n.startswith("_")], 1)
+    return "; did you mean %s?" % near[0] if near else ""
 
 
 def impossible(sentence, status=127):  # type: (str, int) -> Final
@@ -191,8 +279,13 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
 
     Only the call itself shows which arguments it takes: a decorator may add some, or remove some.
     """
+    target = inside_handler(target)
     try:
-        result = target(*call["args"], **call["kwargs"])
+        args, kwargs = conversion.convert_arguments(target, call["args"], call["kwargs"])
+    except plain.Mismatch as e:
+        raise impossible("%s does not take these arguments: %s" % (function, e))
+    try:
+        result = target(*args, **kwargs)
     except TypeError as e:
         if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # no code of it has run
             raise impossible("%s does not take these arguments: %s" % (function, words(e)))
@@ -204,13 +297,18 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
     return result
 
 
+def inside_handler(target):  # type: (Any) -> Any
+    """Return the function of a handler; anything else as it is."""
+    return target.function if type(target).__name__ == "Handler" and hasattr(target, "function") else target
+
+
 def as_json(result, function):  # type: (object, str) -> str
     """Return a result as JSON. Raises Final if that is not possible: the function has run, and must not run again."""
     kind = type(result).__name__
     if kind in ("generator", "async_generator"):
         raise Final("%s returned a generator, whose code has not run; let it return a list" % function, 1, "TypeError")
     try:
-        text = json.dumps({"result": result}, allow_nan=False)
+        text = '{"result": %s}' % plain.dumps(result, "the result")
         check_readable(text)
     except Exception as e:  # a user's own kind of dict may raise anything
         sentence = "%s has run, but what it returned (a %s) is not JSON: %s" % (function, kind, words(e))
@@ -262,7 +360,8 @@ def describe(error):  # type: (BaseException) -> tuple[dict[str, Any], int]
     text = traceback_of(error.with_traceback(frames))
     what = {"type": name, "message": clip(words(error), MOST_MESSAGE), "traceback": clip(text, MOST_TEXT)}
     if not isinstance(error, SystemExit):
-        say(text)
+        is_plan = getattr(kind, "jobq_wish", None) in ("retry", "snooze")  # no failure that anybody has to look into
+        say("%s: %s\n" % (kind.__name__, words(error)) if is_plan else text)
         return {"error": what}, 1
     if error.code is None or error.code == 0:
         return {"result": None}, 0
@@ -270,6 +369,37 @@ def describe(error):  # type: (BaseException) -> tuple[dict[str, Any], int]
         return {"error": what}, error.code & 255 or 1  # 256 is no success
     say("%s\n" % words(error))
     return {"error": what}, 1
+
+
+def wish_of(error, retry_on, no_retry_on):  # type: (BaseException, list[str] | None, list[str] | None) -> dict[str, Any]
+    """Return what an exception, or the options of the job, ask for beside another attempt as usual."""
+    wish = getattr(type(error), "jobq_wish", None)
+    if wish == "fail":
+        return {"retry": False}
+    if wish in ("retry", "snooze"):
+        after = seconds_of(getattr(error, "after", None))
+        found = {"retry": True} if after is None else {"retry": True, "after": after}  # type: dict[str, Any]
+        return found if wish == "retry" else dict(found, counted=False, after=after or 0.0)
+    if any(is_named(error, name) for name in no_retry_on or ()):
+        return {"retry": False}
+    if retry_on:
+        return {"retry": any(is_named(error, name) for name in retry_on)}
+    return {}
+
+
+def seconds_of(wanted):  # type: (Any) -> float | None
+    """Return a time span as seconds; None if it is none."""
+    wanted = wanted.total_seconds() if hasattr(wanted, "total_seconds") else wanted
+    is_number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
+    return float(wanted) if is_number and 0 <= wanted < 1e9 else None
+
+
+def is_named(error, name):  # type: (BaseException, str) -> bool
+    """Return True if a class of the exception has this name, with its module or without."""
+    return any(
+        name in (kind.__name__, kind.__qualname__, "%s.%s" % (kind.__module__, kind.__qualname__))
+        for kind in type(error).__mro__
+    )
 
 
 def traceback_of(error):  # type: (BaseException) -> str

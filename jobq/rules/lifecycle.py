@@ -158,11 +158,13 @@ def finish(job: Job, ending: Ending, now: Moment, chance: float) -> Job:
         return _move(job, Event.CANCEL if ours else Event.FAIL, now, **ended)
     # Cut short by jobq, or never started: with retries left it uses none. Without, a job that has run never runs again.
     full = len(job.attempts) >= retry.MOST_ATTEMPTS
+    if ending.snoozed and not full:
+        return _move(job, Event.HAND_BACK, now, **ended, due=Due.after(now, ending.after or 0.0))
     if ending.never_started or (not ending.counted and not full and left):
         return _move(job, Event.HAND_BACK, now, **ended)
     if left and not retry.why_hopeless(job.spec, ending, lost):
         used = job.retries_used + 1
-        due = Due.after(now, retry.backoff(job.spec, used, chance))
+        due = Due.after(now, ending.after if ending.after is not None else retry.backoff(job.spec, used, chance))
         return _move(job, Event.RETRY, now, **ended, retries_used=used, due=due)
     return _move(job, Event.FAIL, now, **ended)
 

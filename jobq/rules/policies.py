@@ -49,6 +49,18 @@ def has_status(codes: str, status: int) -> bool:
     return False
 
 
+def exceptions_in(codes: str | None) -> list[str]:
+    """Return the names of exceptions that the codes list: "ConnectionError", "requests.exceptions.Timeout"."""
+    words = (codes or "").split(",")
+    return [word for word in words if is_exception(word)]
+
+
+def is_exception(word: str) -> bool:
+    """Return True if a code is written as a class of Python is: not all of it is in capitals, as SIGKILL is."""
+    last = word.rpartition(".")[2]
+    return all(part.isidentifier() for part in word.split(".")) and last[:1].isupper() and not last.isupper()
+
+
 def has_word(codes: str, words: Collection[str]) -> bool:
     """Return True if the codes list one of these words."""
     return any(word in words for word in codes.split(","))

@@ -45,11 +45,13 @@ def why_waiting(job: Job, around: Situation) -> str:
         return after(*blocking)
     again = ""
     if (wait := retry.wait(job, around.now)) > 0:
+        snoozed = job.ending is not None and job.ending.snoozed
+        number = "again" if snoozed else f"retry {job.retries_used}/{job.spec.retries}"
         again = (
-            f"retry {job.retries_used}/{job.spec.retries} in {wait:.0f} s"
-            if job.due
-            else scheduled(job, around.now, wait)
+            f"{number} in {span(wait) if snoozed else f'{wait:.0f} s'}" if job.due else scheduled(job, around.now, wait)
         )
+        if snoozed and job.due and job.ending is not None:
+            again = f"{job.ending}; {again}"
     if job.runner is not None and job.runner in around.dead:
         return "its jobq run is over; the next worker cancels it"
     others = [] if job.runner is not None else [why_unserved(job.spec.queue, around.workers)]

@@ -44,6 +44,8 @@ def why_hopeless(spec: Spec, ending: Ending, lost: int = 0) -> str:
     """
     if ending.permanent:
         return str(ending)
+    if ending.wanted:
+        return ""
     if ending.outcome is Outcome.LOST:
         return f"its supervisor died {lost} times" if lost >= spec.max_lost else ""
     if ending.outcome in {Outcome.SPAWN_ERROR, Outcome.CANCELLED}:
@@ -81,7 +83,10 @@ def wait(job: Job, now: Moment) -> float:
     due = job.not_before
     if due is None:
         return 0.0
-    return due.wait(now, backoff(job.spec, job.retries_used, 1.0) if job.due is not None else job.spec.delay or 0.0)
+    if job.due is None:
+        return due.wait(now, job.spec.delay or 0.0)
+    asked = job.ending.after if job.ending is not None else None
+    return due.wait(now, backoff(job.spec, job.retries_used, 1.0) if asked is None else asked)
 
 
 def left(job: Job, now: Moment) -> float:

@@ -1,4 +1,4 @@
-"""The output and results of attempts: runs/<id // 1000>/<id>.<n>.log, .err, .result.json, .tty"""
+"""The files of jobs, runs/<id // 1000>/<id>.steps, and of attempts: <id>.<n>.log .err .result.json .progress .tty"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jobq.store.folder import make_private_dir
 BUCKET = 1000  # jobs per folder
 LONGEST_ID = 18  # digits
 BLOCK = 512  # bytes of st_blocks (stat(2))
+KINDS = frozenset({"log", "err", "result.json", "result.json.tmp", "tty", "progress"})
 
 
 class Logs:
@@ -23,21 +24,33 @@ class Logs:
     def __init__(self, store: str) -> None:
         self._root = f"{store}/{self.NAME}"
 
+    def prefix(self, job_id: int) -> str:
+        """Return what the paths of all files of a job begin with."""
+        return f"{self._root}/{job_id // BUCKET}/{job_id}"
+
     def path(self, job_id: int, attempt: int) -> str:
         """Return the path of that attempt's log, whether it exists or not."""
-        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.log"
+        return f"{self.prefix(job_id)}.{attempt}.log"
 
     def result_path(self, job_id: int, attempt: int) -> str:
         """Return the path of the file with the result or the exception of a Python function."""
-        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.result.json"
+        return f"{self.prefix(job_id)}.{attempt}.result.json"
 
     def error_path(self, job_id: int, attempt: int) -> str:
         """Return the path of the log of stderr, if that attempt keeps it apart."""
-        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.err"
+        return f"{self.prefix(job_id)}.{attempt}.err"
 
     def inbox_path(self, job_id: int, attempt: int) -> str:
         """Return the path of the FIFO of that attempt's terminal, if it has one."""
-        return f"{self._root}/{job_id // BUCKET}/{job_id}.{attempt}.tty"
+        return f"{self.prefix(job_id)}.{attempt}.tty"
+
+    def progress_path(self, job_id: int, attempt: int) -> str:
+        """Return the path of the latest report of that attempt's progress."""
+        return f"{self.prefix(job_id)}.{attempt}.progress"
+
+    def steps_path(self, job_id: int) -> str:
+        """Return the path of the record of the job's steps."""
+        return f"{self.prefix(job_id)}.steps"
 
     def type_in(self, job_id: int, attempt: int, data: bytes) -> None:
         """Write to the FIFO of that attempt's terminal. Raises Refused if nobody reads it, or it is none."""
@@ -65,12 +78,8 @@ class Logs:
         """Return the id of the job that a log or result of this name belongs to; None for any other name."""
         number, _, rest = name.partition(".")
         attempt, _, kind = rest.partition(".")
-        ours = (
-            number.isdecimal()
-            and len(number) <= LONGEST_ID
-            and attempt.isdecimal()
-            and kind in {"log", "err", "result.json", "result.json.tmp", "tty"}
-        )
+        of_attempt = attempt.isdecimal() and (kind in KINDS or kind.startswith("progress."))
+        ours = number.isdecimal() and len(number) <= LONGEST_ID and (of_attempt or rest == "steps")
         return int(number) if ours else None
 
     def make_folder(self, job_id: int) -> None:

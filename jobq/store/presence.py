@@ -6,7 +6,7 @@
                              {"queues":null|[...],"slots":4,"pid":7,"since":1.5,"stopping":false}
     workers/<token>/slots, stop   what it was told: {"order":8}, {"order":"leave"}, sealed
     workers/<token>/<k>.*    files of its supervisors (see jobq/supervisor)
-    workers/<token>/child.py  its copy of the script that calls functions (see jobq/engine/local/caller.py)
+    workers/<token>/child.py  its copies of this and other scripts that call functions (see jobq/engine/local/caller.py)
 
 Workers of older versions have no `serves`. A worker whose `serves` can't be read counts as serving every queue.
 A token starts with "w" for a worker that takes any job, with "r" for one that only works for its own `jobq run`.

@@ -68,6 +68,8 @@ ENDING_FIELDS = {
     "log_dropped": COUNT,
     "counted": Rule((bool,)),
     "permanent": Rule((bool,)),
+    "wanted": Rule((bool,)),
+    "after": SPAN.or_none,
 }
 ATTEMPT_FIELDS = {
     "n": ID,

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         log_dropped: int
         counted: bool
         permanent: bool
+        wanted: bool
+        after: float
 
 
 INHERITED = "fd:"  # before the number of a descriptor that the supervisor got; no path of a job begins so

@@ -1,4 +1,4 @@
-"""The verdict of a called function, beside its exit status: the same call can only end in the same way."""
+"""The verdict of a called function, beside its exit status: if another attempt is any use, and when."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20  # bytes; an error takes less, and only errors hold a verdict
 MOST_SAID = 200  # characters of why
+LONGEST_WAIT = 1e9  # seconds
 
 
 def verdict(path: str) -> dict[str, Any]:
-    """Return what the result file at `path` adds to the ending of a failed call: {}, or why it is permanent."""
+    """Return what the result file at `path` adds to the ending of a failed call: {} if it is one like any other."""
     try:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             document = json.loads(f.read(LONGEST))
-        if document["retry"] is not False:
-            return {}
-        why = str(document["error"]["message"])
+        again = document["retry"]
+        why = str(document["error"]["message"])[:MOST_SAID].encode("utf-8", "backslashreplace").decode()
+        after = document.get("after")
+        found: dict[str, Any] = {} if after is None else {"after": min(max(float(after), 0.0), LONGEST_WAIT)}
+        if document.get("counted") is False:
+            found["counted"] = False
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-    return {"permanent": True, "error": why[:MOST_SAID].encode("utf-8", "backslashreplace").decode()}
+    return {"permanent": True, "error": why} if again is False else {"wanted": True, "error": why, **found}

@@ -12,6 +12,7 @@ from jobq.job import Job
 from jobq.moment import Moment
 from jobq.options.kinds import APART
 from jobq.rules.hooks import is_hook
+from jobq.rules.policies import exceptions_in
 from jobq.rules.retry import attempts_left
 from jobq.rules.sharing import variable_of
 from jobq.store import environment
@@ -45,6 +46,7 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         "JOBQ_JOB_ID": str(job.id),
         "JOBQ_JOB_ATTEMPT": str(attempt.n),
         "JOBQ_STORE": utf8(store.path),
+        "JOBQ_JOB_FILES": utf8(store.logs.prefix(job.id)),
         VARIABLE: f"{trace.mark:x}:{store.uuid}",
     }
     if spec.name is not None:
@@ -64,7 +66,9 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     cwd = spec.cwd if not is_hook(job) or os.path.isdir(spec.cwd) else "/"
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     apart = spec.stderr == APART
-    to_start = to_run(job.command, utf8(script), utf8(result or ""))
+    named = {name: exceptions_in(getattr(spec, name)) for name in ("retry_on", "no_retry_on")}
+    rules = {name: exceptions for name, exceptions in named.items() if exceptions}
+    to_start = to_run(job.command, utf8(script), utf8(result or ""), rules)
     return Task(
         trace,
         in_terminal(to_start, store.logs.inbox_path(job.id, attempt.n)) if spec.pty else to_start,

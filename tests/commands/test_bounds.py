@@ -53,7 +53,7 @@ def test_the_largest_accepted_environment_can_be_read(cli: Cli) -> None:
             assert rest > spare
         else:
             assert rest == spare
-            assert len(cli.queue.store.load_environment(job.spec.env)["REST"]) == spare
+            assert len(cli.queue.store.load_environment(job.job.spec.env)["REST"]) == spare
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="MAX_ARG_STRLEN is a limit of Linux")

@@ -515,7 +515,7 @@ def test_a_job_that_is_gone_or_unknown_is_exit_125(cli: Cli, words: tuple[str, .
 
 def test_show_has_the_result_of_a_function(cli: Cli) -> None:
     cli("call", "json:dumps", ":=[1]")
-    cli("call", "-r", "0", "json:loads", "x")
+    cli("call", "--no-check", "-r", "0", "json:loads", "x")
     cli("worker", "--drain", code=1)
     good, bad = json.loads(cli("show", "1-2", "--json").stdout)["jobs"]
     assert (good["result"], good["raised"]) == ("[1]", None)

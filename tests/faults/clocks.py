@@ -182,7 +182,7 @@ def decided_to_retry(bench: Bench, clocks: Clocks) -> Job:
     cli, queue = clocks.cli, clocks.queue
     ready = bench.folder / f"{cli.store.name}.ready"
     while True:
-        job = queue.add(f"[ -e '{ready}' ]", retries=9, env=cli.env, cwd=str(bench.folder))
+        job = queue.add(f"[ -e '{ready}' ]", retries=9, env=cli.env, cwd=str(bench.folder)).job
         worker = clocks.worker()
         wait_until(lambda: queue.job(job.id).retries_used)  # noqa: B023
         worker.kill()

@@ -685,7 +685,7 @@ def chatter(bench: Bench, folder: Path, figures: Figures, name: str) -> int:
     cli.cwd = folder
     cli.worker("-j", "1")
     command = [sys.executable, "-S", str(script), str(burst), str(turns), str(pause)]
-    job = cli.queue.add(command, log_max=most, cwd=str(folder), retries=0)
+    job = cli.queue.add(command, log_max=most, cwd=str(folder), retries=0).job
     log = Path(cli.queue.store.logs.path(job.id, 1))
     wait_until(log.exists)
     heard = bench.folder / f"{name}.followed"  # not on the small disk

@@ -239,7 +239,7 @@ def names(bench: Bench) -> Figures:
         figures.check(not name.replace("-", "").isdecimal() and name[0] not in "@-", f"{text!r} is accepted")
         figures.check(unicodedata.is_normalized("NFC", name), f"{text!r} is kept as {name!r}")
     for text in ("e\u0301", "é", "日本", "../../x", "%s{}*", "a b"):
-        job = cli.queue.add("true", name=text, env=cli.env)
+        job = cli.queue.add("true", name=text, env=cli.env).job
         figures.n += 1
         figures.check(
             unicodedata.is_normalized("NFC", job.spec.name or ""), f"{text!r} from Python is kept as {job.spec.name!r}"
@@ -387,7 +387,7 @@ def nothing_is_evaluated(bench: Bench) -> Figures:
             if "importlib" in names:
                 figures.check(path.name == "child.py", f"{path.name} imports by name")
     cli = bench.cli()
-    record = job_record(cli.queue.call("json:dumps", [1], env=cli.env))
+    record = job_record(cli.queue.call("json:dumps", [1], env=cli.env).job)
     for function in (
         "os",
         "os:system;x",

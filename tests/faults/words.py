@@ -69,7 +69,7 @@ def impossible(bench: Bench) -> Figures:
     for what, (command, asked) in refused.items():
         figures.n += 1
         try:
-            job = cli.queue.add(command, **{"cwd": str(folder), **asked})  # type: ignore[arg-type]
+            job = cli.queue.add(command, **{"cwd": str(folder), **asked}).job  # type: ignore[arg-type]
             figures.bad.append(f"{what}: accepted, as job {job.id}")
         except UsageError:
             continue

@@ -159,15 +159,15 @@ def test_python_stores_the_value_and_takes_text_if_the_option_has_a_text_form(cl
     cli.queue.add("true")
     job = cli.queue.add("true", **{option.name: value})
     if option.name == "env":
-        assert cli.queue.store.load_environment(job.spec.env)["SAMPLE"] == "1"
+        assert cli.queue.store.load_environment(job.job.spec.env)["SAMPLE"] == "1"
         return
-    assert getattr(job.spec, option.name) == value
+    assert getattr(job.job.spec, option.name) == value
     cli.queue.cancel([job.id])
     if not option.kind.from_text:
         with pytest.raises(UsageError, match=option.name):
             cli.queue.add("true", **{option.name: text})  # type: ignore[arg-type]
     else:
-        assert getattr(cli.queue.add("true", **{option.name: text}).spec, option.name) == value  # type: ignore[arg-type]
+        assert cli.queue.add("true", **{option.name: text}).job.spec._asdict()[option.name] == value  # type: ignore[arg-type]
 
 
 @rows

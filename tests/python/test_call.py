@@ -31,7 +31,7 @@ def report(year, *more, draft=False, title="none"):
 def fail(message): raise Odd(message)
 def leave(): os._exit(3)
 def quit(): sys.exit(4)
-def odd(): return {1, 2}
+def odd(): return [object()]
 def infinite(): return float("inf")
 def deep(): return [[None]]
 async def later(): return "later"
@@ -50,7 +50,7 @@ def tasks(cli: Cli) -> Cli:
 
 
 def run(cli: Cli, *words: str) -> Job:
-    job_id = int(cli("call", "--retries", "0", *words).stdout)
+    job_id = int(cli("call", "--no-check", "--retries", "0", *words).stdout)
     cli("worker", "--drain", code=None)
     return cli.queue.job(job_id)
 
@@ -76,7 +76,7 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("tasks:fail", 1, "tasks.Odd: why"),
         ("tasks:leave", 3, ""),
         ("tasks:quit", 4, ""),
-        ("tasks:odd", 1, "tasks:odd has run, but what it returned (a set) is not JSON"),
+        ("tasks:odd", 1, "tasks:odd has run, but what it returned (a list) is not JSON: the result[0] is an object"),
         ("tasks:infinite", 1, "what it returned (a float) is not JSON"),
         (
             "tasks:deep",
@@ -104,7 +104,7 @@ def test_the_error_of_a_function_is_kept_and_shown(tasks: Cli, function: str, co
 
 
 def test_a_missing_function_is_not_retried_and_a_failing_one_is(tasks: Cli) -> None:
-    tasks("call", "--retries", "1", "tasks:missing")
+    tasks("call", "--no-check", "--retries", "1", "tasks:missing")
     tasks("call", "--retries", "1", "tasks:fail", "x")
     tasks("worker", "--drain", code=1)
     assert [len(tasks.queue.job(n).attempts) for n in (1, 2)] == [1, 2]
@@ -151,7 +151,10 @@ def test_an_environment_in_a_cache_is_not_used(tmp_path: Path) -> None:
 
 def test_a_python_that_is_too_old_is_reported_and_not_retried(tasks: Cli) -> None:
     for python in [path for version in ("2.7", "3.6") for path in PYENV.glob(f"{version}.*/bin/python")]:
-        job_id = int(tasks("call", "--python", str(python), "tasks:which").stdout)
+        assert "needs Python 3.7" in tasks("call", "--python", str(python), "tasks:which", code=2).stderr.replace(
+            "need P", "needs P"
+        )
+        job_id = int(tasks("call", "--no-check", "--python", str(python), "tasks:which").stdout)
         tasks("worker", "--drain", code=1)
         assert "need Python 3.7 or newer" in tasks("log", str(job_id)).stdout
         assert len(tasks.queue.job(job_id).attempts) == 1
@@ -174,7 +177,7 @@ def test_an_older_python_runs_functions(tasks: Cli, python: Path | None) -> None
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["no-colon"], "does not name a function"),
+        (["no-colon"], "has no handler no-colon"),
         (["os:system; x"], "does not name a function"),
         (["m:f", "a:=nope"], "is not JSON"),
         (["m:f", ":=" + "[" * 100_000], "is not JSON"),
@@ -197,14 +200,14 @@ def test_functions_can_be_called_from_python(tasks: Cli, monkeypatch: pytest.Mon
     tasks("worker", "--drain")
     assert tasks.queue.result(job.id)["title"] == "é"
     assert tasks.queue.wait(job).spec.priority == 5
-    spec = tasks.queue.add("true", priority="high", timeout="10m").spec
+    spec = tasks.queue.add("true", priority="high", timeout="10m").job.spec
     assert (spec.priority, spec.retries, spec.timeout) == (10, 3, 600.0)
     for function, args in ((len, []), ("tasks:report", "abc")):
         with pytest.raises(UsageError):
-            tasks.queue.call(function, args)  # type: ignore[arg-type]
+            tasks.queue.call(function, args)
     with pytest.raises(Refused, match="is a command"):
         tasks.queue.result(tasks.queue.add("true").id)
-    for no_json in ([{1}], [float("nan")]):
+    for no_json in ([object()], [float("nan")]):
         with pytest.raises(UsageError, match="not JSON"):
             tasks.queue.call("tasks:report", no_json)
     with pytest.raises(UsageError, match="must be text"):

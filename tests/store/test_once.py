@@ -122,11 +122,11 @@ def test_the_same_work_is_the_same_command_in_the_same_directory(queue: Queue) -
 def test_a_conflict_is_skipped_or_edits_the_waiting_job_or_fails(queue: Queue) -> None:
     first = queue.add("true", key="k")
     edited = queue.add("echo other", key="k", on_conflict="replace", priority=7)
-    assert (edited.id, edited.command, edited.spec.priority) == (first.id, "echo other", 7)
+    assert (edited.id, edited.job.command, edited.job.spec.priority) == (first.id, "echo other", 7)
     with pytest.raises(Refused, match="job 1 is the same work"):
         queue.add("true", key="k", on_conflict="fail")
     end(queue.store, first.id)
-    assert queue.add("third", key="k", on_conflict="replace").command == "echo other"  # it is done
+    assert queue.add("third", key="k", on_conflict="replace").job.command == "echo other"  # it is done
 
 
 def test_a_requeue_does_not_make_two_of_the_same_work(queue: Queue) -> None:

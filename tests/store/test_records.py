@@ -35,10 +35,16 @@ SPECS = st.builds(
 ENDINGS = st.builds(
     Ending, st.sampled_from(Outcome), status=BYTE, signal=BYTE, error=st.none() | TEXT,
     started_at=st.none() | TIME, ended_at=st.none() | TIME, user_s=SPAN,
-    system_s=SPAN, max_rss_kib=COUNT, log_bytes=COUNT, log_dropped=COUNT, counted=st.booleans(), extra=EXTRA,
+    system_s=SPAN, max_rss_kib=COUNT, log_bytes=COUNT, log_dropped=COUNT, counted=st.booleans(), after=st.none() | SPAN, extra=EXTRA,
 )  # fmt: skip
 CALLS = st.builds(
-    Call, st.sampled_from(["m:f", "a.b:C.d"]), st.lists(TEXT).map(tuple), st.dictionaries(TEXT, TEXT), TEXT, EXTRA
+    Call,
+    st.sampled_from(["m:f", "a.b:C.d"]),
+    st.lists(TEXT).map(tuple),
+    st.dictionaries(TEXT, TEXT),
+    TEXT,
+    st.none() | TEXT,
+    EXTRA,
 )
 
 

@@ -60,7 +60,7 @@ def test_a_replacement_is_checked_as_an_edit_is(queue: Queue) -> None:
     with pytest.raises(Refused, match=f"after job {failed.id}"):
         queue.add("true", key="k", on_conflict="replace", after=failed.id)
     held = queue.add("other", key="k", on_conflict="replace", hold=True)
-    assert (held.id, held.state.value, held.command) == (first.id, "held", "other")
+    assert (held.id, held.state.value, held.job.command) == (first.id, "held", "other")
 
 
 def test_no_circle_is_closed_through_a_skipped_job(queue: Queue) -> None:
@@ -103,18 +103,18 @@ def test_one_expiry_that_skips_another_leaves_one_story(cli: Cli) -> None:
 
 
 def test_the_time_to_start_begins_anew_with_a_requeue(queue: Queue) -> None:
-    job = lifecycle.cancel(queue.add("true", expires=60.0), NOW)
+    job = lifecycle.cancel(queue.add("true", expires=60.0).job, NOW)
     later = Moment(NOW.wall + 1e6, NOW.boot + 1e6, NOW.boot_id)
     assert retry.left(lifecycle.requeue(job, later), later) == 60
-    skipped = lifecycle.skip(queue.add("true", expires=60.0), NOW, 1)
+    skipped = lifecycle.skip(queue.add("true", expires=60.0).job, NOW, 1)
     assert retry.left(lifecycle.rearm(skipped, later), later) == 60
 
 
 def test_the_time_to_start_counts_from_when_it_may_start(queue: Queue) -> None:
-    job = queue.add("true", delay=100.0, expires=10.0)
+    job = queue.add("true", delay=100.0, expires=10.0).job
     assert job.spec.asked is not None
     assert retry.left(job, job.spec.asked) == pytest.approx(110)
-    at = queue.add("true", at=NOW.wall + 100, expires=10.0)
+    at = queue.add("true", at=NOW.wall + 100, expires=10.0).job
     assert retry.left(at, NOW) == 110
 
 

@@ -306,8 +306,8 @@ def count_marks(path: Path) -> dict[str, int]:
 
 def test_keys_of_a_later_version_survive_everywhere(cli: Cli) -> None:
     (cli.cwd / "tasks.py").write_text("def f(): pass\n")
-    cli("call", "tasks:f", ":=1")  # fails: it takes no argument
-    cli("call", "--queue", "other", "tasks:f")
+    cli("call", "--no-check", "tasks:f", ":=1")  # fails: it takes no argument
+    cli("call", "--no-check", "--queue", "other", "tasks:f")
     cli("add", "--retries", "1", "exit 1")
     cli("cancel", "3")
     cli("worker", "--drain", "-q", "default", code=1)

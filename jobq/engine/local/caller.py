@@ -1,4 +1,4 @@
-"""The script that calls functions. Each worker keeps it as it was when the worker started."""
+"""The scripts that call functions. Each worker keeps them as they were when the worker started."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from jobq.errors import NotSaved, PythonGone
 from jobq.store.folder import Folder
 
 NAME = "child.py"
-SCRIPT = f"{os.path.dirname(python.__file__)}/{NAME}"
+NAMES = ("inside.py", "plain.py", "kinds.py", "conversion.py", NAME)  # the one that is run comes last
+FOLDER = os.path.dirname(python.__file__)
 
 
 class Caller:
-    """A worker's own copy of the script: jobq may be upgraded, moved or removed while the worker runs."""
+    """A worker's own copy of the scripts: jobq may be upgraded, moved or removed while the worker runs."""
 
     def __init__(self, folder: str) -> None:
-        """Read the script. `folder` is the worker's; the copy is written there for the first call. Raises OSError."""
+        """Read the scripts. `folder` is the worker's; they are copied there for the first call. Raises OSError."""
         self.path = f"{folder}/{NAME}"
         self._folder = folder
-        with open(SCRIPT, "rb") as f:
-            self._source = f.read()
+        self._sources: dict[str, bytes] = {}
+        for name in NAMES:
+            with open(f"{FOLDER}/{name}", "rb") as f:
+                self._sources[name] = f.read()
 
     def make(self, call: Call) -> None:
-        """Ensure that the copy exists. Raises NotSaved, StoreForbidden; PythonGone if `call` needs our Python."""
+        """Ensure that the copies exist. Raises NotSaved, StoreForbidden; PythonGone if `call` needs our Python."""
         is_beside_ours = os.path.dirname(call.python) == os.path.dirname(sys.executable)
         in_our_venv = sys.prefix != sys.base_prefix and is_beside_ours
         if (in_our_venv or call.python == sys.executable) and not os.path.exists(call.python):
@@ -36,6 +39,7 @@ class Caller:
         if folder is None:
             raise NotSaved(self.path, FileNotFoundError(2, "the worker's folder is gone"))
         try:
-            folder.write_new(NAME, self._source)
+            for name, source in self._sources.items():
+                folder.write_new(name, source)
         finally:
             folder.close()

@@ -1,0 +1,299 @@
+"""For the code of a job: handlers, what they may raise, their progress, and their steps.
+
+`jobq` exports these names. In an interpreter that has no jobq, this file itself is the module `jobq` of the functions
+that run there. So it uses only the standard library, imports little, and talks to jobq by variables and files alone.
+Oldest Python: 3.7.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # as in `typing`, whose import takes as long as half a bare Python
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
+
+    from jobq.options.request import HandlerOptions
+    from jobq.python.handles import JobHandle
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class _Typed(Generic[P, R]):
+        """A function with these parameters, and this result."""
+else:
+
+    class _Typed:
+        """A base that takes parameters and forgets them."""
+
+        def __class_getitem__(cls, _parameters):
+            return cls
+
+    def overload(function):
+        """Return the function."""
+        return function
+
+
+PROGRESS_EVERY = 0.1  # seconds between two reports that are written
+MOST_TEXT = 200  # characters of a report
+MOST_OUTPUT = 64 << 10  # bytes of the output of a step that are kept
+
+
+# -- what a function may raise ---------------------------------------------------------------------
+
+
+class Fail(Exception):
+    """The job has failed, and another attempt would fail as well: it is not retried."""
+
+    jobq_wish = "fail"
+
+
+class Retry(Exception):
+    """The job wants another attempt, `after` so many seconds (None: as its backoff says), if it has retries left."""
+
+    jobq_wish = "retry"
+
+    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+        Exception.__init__(self, reason or "it asked for another attempt")
+        self.after = after
+
+
+class Snooze(Exception):
+    """The job can't do its work yet, and is to be started again in so many seconds. This uses up no retry."""
+
+    jobq_wish = "snooze"
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        Exception.__init__(self, reason or "it is not time yet")
+        self.after = seconds
+
+
+# -- handlers --------------------------------------------------------------------------------------
+
+enqueue_call: Callable[[Handler[Any, Any], tuple[Any, ...], dict[str, Any]], JobHandle[Any]] | None = None
+"""Enqueues a call of a handler; set by the package, which this file does not need."""
+HANDLERS: dict[str, Handler[Any, Any]] = {}
+"""The handlers of this process, by name."""
+
+
+class Handler(_Typed["P", "R"]):
+    """A function with options for its jobs. To call it runs it here and now; `enqueue` makes a job of the call."""
+
+    __name__: str
+
+    def __init__(self, function: Callable[P, R], name: str | None, options: dict[str, Any]) -> None:
+        self.function = function
+        self.name = name
+        self.options = options
+        self.__wrapped__ = function
+        source: Any = function
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, attribute, getattr(source, attribute, None))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return "<handler %s>" % (self.name or getattr(self.function, "__qualname__", "of a function"))
+
+    def using(self, **options: Unpack[HandlerOptions]) -> Handler[P, R]:
+        """Return the same handler with other options: those of `jobq add`, and `store` (a Queue, or a path)."""
+        return Handler(self.function, self.name, {**self.options, **options})
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """Enqueue a call with these arguments. Raises UsageError if they do not fit, and as `Queue.add`."""
+        if enqueue_call is None:
+            raise RuntimeError("jobq is not installed in this environment, so nothing can be enqueued here")
+        return enqueue_call(self, args, kwargs)
+
+
+@overload
+def handler(target: Callable[P, R], **options: Unpack[HandlerOptions]) -> Handler[P, R]: ...
+@overload
+def handler(
+    target: str | None = None, **options: Unpack[HandlerOptions]
+) -> Callable[[Callable[P, R]], Handler[P, R]]: ...
+def handler(target: Any = None, **options: Any) -> Any:
+    """Make a handler of a function: `@handler`, `@handler("send-email", retries=5)`, `handler(function)`.
+
+    The name is another word for it on the command line; `options` are those of its jobs, unless a job has others.
+    """
+
+    def decorate(function: Callable[P, R]) -> Handler[P, R]:
+        made = Handler(function, name, options)
+        if name is not None:
+            HANDLERS[name] = made
+        return made
+
+    name = target if isinstance(target, str) else None
+    if target is None or name is not None:
+        return decorate
+    if not callable(target):
+        raise TypeError("handler() takes a function or a name, not %r" % (target,))
+    return decorate(target)
+
+
+# -- the job that runs -----------------------------------------------------------------------------
+
+
+def current_job() -> CurrentJob:
+    """Return the job that this code runs in. Outside of a job its `id` is None, and nothing is reported anywhere."""
+    return CurrentJob()
+
+
+class CurrentJob:
+    """The job that runs. `attempt` counts from 1."""
+
+    _reported_at = float("-inf")  # monotonic seconds
+
+    def __init__(self) -> None:
+        number = os.environ.get("JOBQ_JOB_ID", "")
+        self.id = int(number) if number.isdecimal() else None
+        attempt = os.environ.get("JOBQ_JOB_ATTEMPT", "")
+        self.attempt = int(attempt) if attempt.isdecimal() else 1
+        self.name = os.environ.get("JOBQ_JOB_NAME")
+        self._files = os.environ.get("JOBQ_JOB_FILES") if self.id is not None else None
+
+    def __repr__(self) -> str:
+        return "<no job>" if self.id is None else "<job %d, attempt %d>" % (self.id, self.attempt)
+
+    def progress(self, fraction: float | None, text: str = "") -> None:
+        """Tell how much is done, from 0 to 1 (None: unknown), and what is being done.
+
+        Of reports in quick succession some are left out, but never one of 1. Raises ValueError.
+        """
+        from json import dumps
+        from time import monotonic, time
+
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError("progress is from 0 to 1, not %r" % (fraction,))
+        now = monotonic()
+        if self._files is None or (now < CurrentJob._reported_at + PROGRESS_EVERY and fraction != 1):
+            return
+        CurrentJob._reported_at = now
+        path = "%s.%d.progress" % (self._files, self.attempt)
+        report = dumps({"fraction": fraction, "text": str(text)[:MOST_TEXT], "at": time()})
+        new = "%s.%d.tmp" % (path, os.getpid())
+        try:
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
+                f.write(report)
+            os.rename(new, path)
+        except OSError:
+            pass  # a full disk must not end the job
+
+    @overload
+    def step(self, name: str) -> Step: ...
+    @overload
+    def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def step(self, name: str, function: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Run a step of the job once: later attempts get the result that it had, which is JSON.
+
+        `step("fetch", f, 1)` returns what `f(1)` returns. `with step("fetch") as s:` runs its block in each attempt:
+        `s.done` tells that the step is done, and `s.result`, which the block sets, is what it was.
+        """
+        if function is None:
+            return Step(name, self._files, self.attempt)
+        from json import dumps
+
+        digest = digest_of(dumps([getattr(function, "__qualname__", ""), args, kwargs], default=repr))
+        with Step(name, self._files, self.attempt, digest) as step:
+            if not step.done:
+                step.result = function(*args, **kwargs)
+        return step.result
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+class Step:
+    """One step of a job, recorded once it has succeeded."""
+
+    def __init__(self, name: str, files: str | None, attempt: int, digest: str | None = None) -> None:
+        """`digest` tells what it runs: done is only the same. `files`: None outside of a job. Raises ValueError."""
+        if not isinstance(name, str) or not name.strip() or len(name) > MOST_TEXT or not name.isprintable():
+            raise ValueError("a step has a name of 1 to %d printable characters, not %r" % (MOST_TEXT, name))
+        self.name = name
+        self.digest = digest
+        self.attempt = attempt
+        self.path = files and steps_path(files)
+        known = read_steps(self.path).get(name, {}) if self.path else {}
+        self.changed = digest is not None and known.get("digest") not in (None, digest)
+        self.done = known.get("status") == 0 and not self.changed
+        self.result: Any = known.get("result") if self.done else None
+        self.output: str = known.get("output", "") if self.done else ""
+        self._began = 0.0
+
+    def __enter__(self) -> Step:
+        from time import monotonic
+
+        self._began = monotonic()
+        return self
+
+    def __exit__(self, kind: object, _error: object, _traceback: object) -> None:
+        if not self.done:
+            self.record(status=0 if kind is None else 1, result=self.result if kind is None else None)
+
+    def record(self, *, status: int, **more: Any) -> None:
+        """Record how the step has ended. Raises OSError, TypeError or ValueError for a result that is not JSON."""
+        from time import monotonic, time
+
+        if self.path is None:
+            return
+        line = {"step": self.name, "n": self.attempt, "digest": self.digest, "status": status, "at": time()}
+        append_line(self.path, {**line, "seconds": round(monotonic() - self._began, 3), **more})
+
+
+def steps_path(files: str) -> str:
+    """Return the file of the steps of the job with these files."""
+    return files + ".steps"
+
+
+def digest_of(text: str) -> str:
+    """Return a short name for what a step runs."""
+    from hashlib import sha256
+
+    return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def read_steps(path: str) -> dict[str, dict[str, Any]]:
+    """Return the last record of each step, in the order in which they were first run."""
+    from json import loads
+
+    try:
+        with open(path, "rb") as f:
+            lines = f.read().split(b"\n")
+    except OSError:
+        return {}
+    steps: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        try:
+            record = loads(line)
+        except ValueError:
+            continue  # an empty one, or one that a power cut has torn
+        if isinstance(record, dict) and isinstance(record.get("step"), str):
+            steps[record["step"]] = record
+        elif isinstance(record, dict) and record.get("from") in steps:
+            names = list(steps)
+            for name in names[names.index(record["from"]) :]:
+                del steps[name]
+    return steps
+
+
+def append_line(path: str, record: dict[str, Any]) -> None:
+    """Append the record to a file of lines, durably; other processes may do so at the same time. Raises OSError."""
+    import fcntl
+    from json import dumps
+
+    data = dumps(record, allow_nan=False).encode("ascii") + b"\n"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            data = b"\n" + data  # a power cut has torn the line before
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,168 @@
+"""The classes that values of JSON are read as, one by one. `where`, everywhere, names the value in sentences.
+
+This file uses only the standard library and runs in the interpreter of the job. Oldest Python: 3.7.
+"""
+
+from __future__ import annotations
+
+from .plain import Mismatch, fields_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+YES = ("true", "yes", "on", "1")
+NO = ("false", "no", "off", "0")
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text", complex: "a number"}
+LISTS = {"deque", "list", "List", "Sequence", "MutableSequence", "Iterable", "Collection", "Reversible", "Container"}
+SEQUENCES = {
+    "set": set, "Set": set, "AbstractSet": set, "MutableSet": set, "frozenset": frozenset, "FrozenSet": frozenset,
+    "tuple": tuple, "Tuple": tuple,
+}  # fmt: skip
+DICTS = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict", "defaultdict", "DefaultDict"}
+
+
+def wrong(value: Any, wanted: str, where: str) -> Mismatch:
+    """Return the error for a value that is not what is wanted."""
+    return Mismatch("%s is %s, and must be %s" % (where, shown(value), wanted))
+
+
+def name_of(wanted: Any) -> str:
+    """Return the name of a type as people write it."""
+    if wanted is type(None):
+        return "null"
+    return wanted.__name__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")
+
+
+def literal(value: Any, choices: Sequence[Any], where: str, lax: bool) -> Any:
+    """Return the choice that the value is."""
+    for choice in choices:
+        same = type(choice) is type(value) and choice == value
+        if same or (lax and isinstance(value, str) and value == str(choice) and choice is not None):
+            return choice
+    raise wrong(value, "one of " + ", ".join(map(shown, choices)), where)
+
+
+def member_of(value: Any, kind: Any, where: str, lax: bool) -> Any:
+    """Return the member of an enum with this value, or this name."""
+    for member in kind:
+        if member.value == value or (isinstance(value, str) and value in (member.name, lax and str(member.value))):
+            return member
+    raise wrong(value, "one of " + ", ".join(shown(member.value) for member in kind), where)
+
+
+def is_container(kind: type) -> bool:
+    """Return True for the classes of lists, tuples, sets and dicts that annotations name."""
+    known = kind.__module__ in ("builtins", "collections", "collections.abc", "typing", "_collections_abc")
+    return known and (kind.__name__ in LISTS or kind.__name__ in SEQUENCES or kind.__name__ in DICTS)
+
+
+def fields_to_read(kind: Any) -> tuple[dict[str, Any], list[str]] | None:
+    """Return the types of the fields of a class, and the names of those without a default; None: it has no fields."""
+    if hasattr(kind, "__dataclass_fields__"):
+        fields = {name: field for name, field in fields_of(kind).items() if field.init}
+        needed = [name for name, field in fields.items() if field.default is field.default_factory]  # both missing
+        return {name: field.type for name, field in fields.items()}, needed
+    if issubclass(kind, dict) and hasattr(kind, "__total__"):  # TypedDict
+        return of_typed_dict(kind)
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        types = {name: getattr(kind, "__annotations__", {}).get(name, object) for name in kind._fields}
+        return types, [name for name in types if name not in getattr(kind, "_field_defaults", {})]
+    return None
+
+
+def of_typed_dict(kind: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the types of the keys of a TypedDict, and those that it must have."""
+    import typing
+
+    types = dict(kind.__annotations__)
+    needed = set(getattr(kind, "__required_keys__", types if kind.__total__ else ()))
+    try:
+        types.update(typing.get_type_hints(kind, include_extras=True))
+    except Exception:  # a name that can't be evaluated, or an old Python
+        return types, sorted(needed)
+    for name, wanted in types.items():  # __required_keys__ does not see through annotations that are text
+        label = getattr(getattr(wanted, "__origin__", None), "_name", "")
+        needed = needed | {name} if label == "Required" else needed - {name} if label == "NotRequired" else needed
+    return types, sorted(needed)
+
+
+def by_itself(make: Callable[[], Any], where: str) -> Any:
+    """Return what the class itself makes of it."""
+    try:
+        return make()
+    except Exception as e:  # of the user's class
+        raise Mismatch("%s: %s" % (where, " ".join(str(e).split()) or type(e).__name__)) from None
+
+
+def plain_value(value: Any, kind: type, where: str, lax: bool) -> Any:
+    """Return a bool, a number or text."""
+    if type(value) is kind or (kind in (float, complex) and type(value) in (int, float)):
+        return float(value) if kind is float else value
+    if kind is int and type(value) is float and value.is_integer():
+        return int(value)
+    if lax and isinstance(value, str):
+        text = value.strip().lower()
+        if kind is bool and text in YES + NO:
+            return text in YES
+        if kind not in (bool, str):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+    raise wrong(value, PLAIN[kind], where)
+
+
+MODULES = ("datetime", "pathlib", "pathlib._local", "uuid", "decimal", "_decimal", "builtins", "os", "fractions")
+
+
+def makers() -> dict[str, Callable[[Any], Any]]:
+    """Return what makes values of the standard library from text or a number."""
+    import datetime
+    import decimal
+    import pathlib
+    import uuid
+
+    def instant(text: str) -> datetime.datetime:
+        return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+
+    def data(text: str) -> bytes:
+        import base64
+
+        return base64.b64decode(text, validate=True)
+
+    paths = {name: getattr(pathlib, name) for name in ("Path", "PosixPath", "PurePath", "PurePosixPath")}
+    return {
+        "datetime": instant,
+        "date": datetime.date.fromisoformat,
+        "time": datetime.time.fromisoformat,
+        "timedelta": lambda value: datetime.timedelta(seconds=float(value)),
+        "UUID": uuid.UUID,
+        "Decimal": lambda value: decimal.Decimal(str(value)),
+        "bytes": data,
+        "bytearray": lambda text: bytearray(data(text)),
+        "PathLike": pathlib.Path,
+        **paths,
+    }
+
+
+def of_library(value: Any, kind: Any, where: str) -> Any:
+    """Return a value of the standard library from the text, or number, that stands for it; others are it already."""
+    make = makers().get(kind.__name__) if kind.__module__ in MODULES else None
+    if make is None:
+        try:
+            if isinstance(value, kind) or getattr(kind, "__abstractmethods__", None):
+                return value
+        except TypeError:  # a Protocol
+            return value
+        raise Mismatch("%s is annotated as %s, which can't be made from JSON" % (where, name_of(kind)))
+    if isinstance(value, str) or (kind.__name__ in ("timedelta", "Decimal") and type(value) in (int, float)):
+        try:
+            return make(value)
+        except (ValueError, TypeError, ArithmeticError):
+            pass
+    example = {"datetime": " such as 2026-12-24T18:00", "date": " such as 2026-12-24", "time": " such as 18:00"}
+    what = {"timedelta": "seconds", "Decimal": "a number", "bytes": "base64", "bytearray": "base64"}
+    raise wrong(value, what.get(kind.__name__, "a " + kind.__name__ + example.get(kind.__name__, "")), where)

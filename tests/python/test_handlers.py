@@ -1,0 +1,367 @@
+"""Handlers, handles of jobs, and what a function may raise, as Python code uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import json
+import subprocess
+import sys
+import threading
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobq import Fail, Handler, JobHandle, Queue, Retry, Snooze, current_job, handler
+from jobq.errors import CallFailed, NotFound, Refused, UsageError, WaitTimeout
+from jobq.job import State
+from jobq.python.inside import HANDLERS
+from tests.conftest import Cli, wait_until
+
+
+@dataclasses.dataclass
+class Email:
+    to: str
+    day: datetime.date = datetime.date(2026, 12, 24)
+
+
+@handler("test-send", retries=5, timeout="2m", priority="high")
+def send(mail: Email, copies: int = 1) -> list[Email]:
+    """Send it."""
+    return [mail] * copies
+
+
+@handler
+def double(n: int) -> int:
+    return 2 * n
+
+
+def plain(key: str, delay: int = 0) -> str:
+    return f"{key} {delay}"
+
+
+class Tools:
+    @staticmethod
+    def build(x: int) -> int:
+        return x
+
+    def method(self) -> None: ...
+
+
+def drain(cli: Cli, code: int | None = 0) -> None:
+    cli("worker", "--drain", code=code)
+
+
+@pytest.fixture
+def here(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("JOBQ_STORE", str(cli.store))
+    return cli
+
+
+# -- handlers --------------------------------------------------------------------------------------
+
+
+def test_a_plain_call_runs_inline(here: Cli) -> None:
+    assert double(4) == 8
+    assert send(Email("a@b.c"), 2) == [Email("a@b.c")] * 2
+    assert send.__doc__ == "Send it."
+    assert send.__name__ == "send"
+    assert repr(send) == "<handler test-send>"
+    assert HANDLERS["test-send"] is send
+    assert not here.queue.exists()
+
+
+def test_enqueue_makes_a_job_and_its_result_has_the_class_of_the_annotation(here: Cli) -> None:
+    job = send.enqueue(Email("a@b.c"), copies=2)
+    assert repr(job) == f"<job {job.id}: queued>"
+    spec = job.job.spec
+    assert (spec.retries, spec.timeout, spec.priority) == (5, 120.0, 10)
+    assert job.job.call is not None
+    assert job.job.call.args == ({"to": "a@b.c", "day": "2026-12-24"},)
+    with pytest.raises(Refused, match="no result yet"):
+        _ = job.result
+    drain(here)
+    assert job.state is State.QUEUED, "attributes look at nothing"
+    assert job.refresh().state is State.SUCCEEDED
+    assert job.result == [Email("a@b.c")] * 2
+    assert (job.finished, job.exit_code, len(job.attempts)) == (True, 0, 1)
+
+
+def test_using_takes_options_that_never_mix_with_arguments(here: Cli) -> None:
+    keyed = handler(plain).using(key="welcome:42", delay="1m", queue="mail")
+    job = keyed.enqueue("k", delay=3)
+    assert (job.job.spec.key, job.job.spec.delay, job.job.spec.queue) == ("welcome:42", 60.0, "mail")
+    assert keyed.enqueue("k", delay=3) == job, "the key keeps it from being added twice"
+    other = send.using(retries=0)
+    assert (other.options["retries"], send.options["retries"]) == (0, 5)
+
+
+def test_a_handler_goes_to_the_store_that_it_names(here: Cli, tmp_path: Path) -> None:
+    job = double.using(store=tmp_path / "other").enqueue(1)
+    assert Queue(str(tmp_path / "other")).get(job.id) == job
+    assert double.using(store=Queue(str(tmp_path / "other"))).enqueue(1).id == job.id + 1
+    assert not here.queue.exists()
+
+
+@pytest.mark.parametrize("wrong", [lambda: send.enqueue("x"), lambda: double.enqueue("x"), lambda: double.enqueue(*[])])  # type: ignore[arg-type]
+def test_arguments_that_do_not_fit_are_refused_when_enqueued(here: Cli, wrong: Any) -> None:
+    with pytest.raises(UsageError, match="does not take these arguments"):
+        wrong()
+    assert not here.queue.exists()
+
+
+def test_handler_refuses_what_is_no_function() -> None:
+    with pytest.raises(TypeError, match="takes a function or a name"):
+        handler(7)  # type: ignore[call-overload]
+
+
+# -- Queue.call ------------------------------------------------------------------------------------
+
+
+def test_functions_handlers_and_names_can_be_called(here: Cli) -> None:
+    queue = here.queue
+    jobs = [
+        queue.call(plain, ["k"], {"delay": 1}), queue.call(double, [2]), queue.call("test-send", [Email("x")]),
+        queue.call(Tools.build, [3]), queue.call(f"{__name__}:plain", ["s"]), queue.call(json.dumps, [[1]]),
+        queue.call(datetime.date.fromisoformat, ["2026-12-24"]),
+    ]  # fmt: skip
+    assert [job.job.spec.retries for job in jobs[:3]] == [3, 3, 5]
+    drain(here)
+    results = [job.refresh().result for job in jobs]
+    assert results == ["k 1", 4, [Email("x")], 3, "s 0", "[1]", "2026-12-24"]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (lambda: None, "inside another function"),
+        (Tools().method, "belongs to an object"),
+        (f"{__name__}:missing", "has no missing"),
+        (f"{__name__}:Email.to", "has no Email.to"),
+        (f"{__name__}:__name__", "can't be called"),
+        ("no colon", "does not name a function"),
+        ([].append, "belongs to an object"),
+    ],
+)
+def test_what_no_job_can_find_is_refused(here: Cli, target: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        here.queue.call(target)
+    assert not here.queue.exists()
+
+
+def test_a_check_can_be_left_out(here: Cli) -> None:
+    job = here.queue.call(double, ["x"], check=False, retries=0)
+    drain(here, code=1)
+    assert job.refresh().state is State.FAILED
+    with pytest.raises(CallFailed, match="must be a whole number"):
+        _ = job.result
+
+
+def test_a_script_enqueues_its_own_functions(here: Cli) -> None:
+    (here.cwd / "my-script.py").write_text(
+        "from jobq import handler\n@handler(retries=0)\ndef f(n: int) -> int: return n + 1\n"
+        "if __name__ == '__main__':\n    print(f.enqueue(1).id)"
+    )
+    other = here.cwd / "elsewhere"
+    other.mkdir()
+    script = [sys.executable, "../my-script.py"]
+    done = subprocess.run(script, cwd=other, env=here.env, capture_output=True, text=True, check=True)
+    drain(here)
+    assert here.queue.get(int(done.stdout)).result == 2
+
+
+def test_a_module_is_found_where_it_was_imported_from(here: Cli) -> None:
+    place = here.cwd / "library"
+    (place / "pack").mkdir(parents=True)
+    (place / "pack" / "__init__.py").write_text("")
+    (place / "pack" / "tasks.py").write_text("def f(): return __name__")
+    code = f"import sys; sys.path.insert(0, {str(place)!r})\nimport pack.tasks\nfrom jobq import Queue\nprint(Queue().call(pack.tasks.f).id)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=here.cwd, env=here.env, capture_output=True, text=True, check=True
+    )
+    drain(here)
+    assert here.queue.get(int(done.stdout)).result == "pack.tasks"
+
+
+# -- handles ---------------------------------------------------------------------------------------
+
+
+def test_a_handle_waits_cancels_and_requeues(here: Cli) -> None:
+    queue = here.queue
+    job = queue.add("exit 3", retries=0, name="three")
+    assert queue.get("three") == job
+    assert hash(queue.get(job.id)) == hash(job)
+    with pytest.raises(WaitTimeout):
+        job.wait(timeout=0)
+    assert job.cancel().state is State.CANCELLED
+    with pytest.raises(Refused, match="it can't be cancelled"):
+        job.cancel()
+    assert job.requeue().state is State.QUEUED
+    drain(here, code=1)
+    assert job.wait(timeout=5).exit_code == 3
+    assert job.ending is not None
+    assert job.ending.status == 3
+    with pytest.raises(Refused, match="is a command"):
+        _ = job.result
+    queue.remove([job.id])
+    with pytest.raises(NotFound):
+        job.refresh()
+    with pytest.raises(NotFound):
+        queue.get("three")
+
+
+def test_a_handle_can_be_awaited(here: Cli) -> None:
+    jobs = [double.enqueue(n) for n in range(3)]
+
+    async def everything() -> list[JobHandle[int]]:
+        worker = asyncio.create_task(asyncio.to_thread(drain, here))
+        async with asyncio.timeout(30):
+            done = [await job for job in jobs]
+        await worker
+        return done
+
+    assert [job.result for job in asyncio.run(everything())] == [0, 2, 4]
+
+    async def too_long() -> None:
+        async with asyncio.timeout(0.01):
+            await here.queue.add("true")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(too_long())
+
+
+def test_a_queue_serves_many_threads(here: Cli) -> None:
+    queue, ids, errors = here.queue, list[int](), list[BaseException]()
+
+    def add() -> None:
+        try:
+            for _ in range(10):
+                job = queue.add("true")
+                assert queue.get(job.id) == job
+                ids.append(job.id)
+        except BaseException as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(ids) == list(range(1, 81))
+
+
+# -- what a function may raise, in an environment without jobq ---------------------------------------
+
+TASKS = """
+import os, datetime
+from jobq import Fail, Handler, Retry, Snooze, current_job, handler
+
+class Broken(OSError): pass
+
+@handler(retries=5)
+def fails(): raise Fail("the card was refused")
+def retries(after=None):
+    job = current_job()
+    if job.attempt < 3:
+        raise Retry("not yet", after=after)
+    return [job.id, job.attempt, job.name]
+def snoozes(times):
+    job = current_job()
+    if job.attempt <= times:
+        raise Snooze(datetime.timedelta(milliseconds=1), "no data")
+    return job.attempt
+def raises(kind):
+    raise {"broken": Broken, "value": ValueError, "key": KeyError}[kind]("why")
+def enqueues():
+    fails.enqueue()
+"""
+
+
+@pytest.fixture
+def bare(here: Cli, tmp_path: Path) -> Cli:
+    """Jobs run by a Python that has no jobq."""
+    venv.create(tmp_path / "env", with_pip=False)
+    here.env["VIRTUAL_ENV"] = str(tmp_path / "env")
+    (here.cwd / "tasks.py").write_text(TASKS)
+    return here
+
+
+def run(cli: Cli, *words: str) -> JobHandle[Any]:
+    job_id = int(cli("call", "--backoff", "const:0", *words).stdout)
+    drain(cli, code=None)
+    return cli.queue.get(job_id)
+
+
+def test_fail_is_not_retried(bare: Cli) -> None:
+    job = run(bare, "tasks:fails")
+    assert (job.state, len(job.attempts), job.exit_code) == (State.FAILED, 1, 1)
+    assert "not retried: exit 1: the card was refused" in bare("show", str(job.id)).stdout
+    assert "the card was refused" in bare("list", "--all").stdout
+    with pytest.raises(CallFailed, match="the card was refused"):
+        _ = job.result
+
+
+def test_retry_asks_for_another_attempt(bare: Cli) -> None:
+    job = run(bare, "-n", "again", "-r", "2", "tasks:retries")
+    assert job.result == [job.id, 3, "again"]
+    assert run(bare, "-r", "1", "tasks:retries").state is State.FAILED
+    later = bare.queue.get(int(bare("call", "-r", "1", "--retry-on", "75", "tasks:retries", "after:=1000").stdout))
+    bare.start("worker")
+    wait_until(lambda: later.refresh().attempts and later.state is State.QUEUED)
+    assert later.job.due is not None, "it asked itself, whatever --retry-on says"
+    assert "retry 1/1 in" in bare("list").stdout
+
+
+def test_snooze_uses_no_retry_and_is_no_failure(bare: Cli) -> None:
+    job = run(bare, "-r", "0", "tasks:snoozes", ":=4")
+    assert (job.result, len(job.attempts), job.job.retries_used) == (5, 5, 0)
+    (bare.cwd / "tasks.py").write_text(TASKS.replace("milliseconds=1", "hours=3"))
+    waiting = bare.queue.get(int(bare("call", "tasks:snoozes", ":=1").stdout))
+    bare.start("worker")
+    wait_until(lambda: waiting.refresh().attempts and waiting.state is State.QUEUED)
+    assert "snoozed: no data; again in 3h00m" in bare("list").stdout
+    assert "Traceback" not in bare("log", str(waiting.id)).stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "kind", "attempts"),
+    [
+        (["--retry-on", "OSError"], "broken", 3),  # a class of it
+        (["--retry-on", "tasks.Broken"], "broken", 3),
+        (["--retry-on", "OSError"], "value", 1),
+        (["--retry-on", "OSError,1"], "value", 1),
+        (["--no-retry-on", "ValueError"], "value", 1),
+        (["--no-retry-on", "LookupError,75"], "key", 1),
+        (["--no-retry-on", "LookupError"], "value", 3),
+    ],
+)
+def test_exceptions_decide_about_retries(bare: Cli, option: list[str], kind: str, attempts: int) -> None:
+    assert len(run(bare, "-r", "2", *option, "tasks:raises", kind).attempts) == attempts
+
+
+def test_nothing_can_be_enqueued_there(bare: Cli) -> None:
+    job = run(bare, "-r", "0", "tasks:enqueues")
+    with pytest.raises(CallFailed, match="jobq is not installed in this environment"):
+        _ = job.result
+
+
+def test_outside_of_a_job_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JOBQ_JOB_ID", "JOBQ_JOB_FILES"):
+        monkeypatch.delenv(name, raising=False)
+    job = current_job()
+    assert (job.id, job.attempt, repr(job)) == (None, 1, "<no job>")
+    job.progress(0.5, "half")
+    assert job.step("fetch", lambda: 5) == 5
+    with job.step("load") as step:
+        assert not step.done
+
+
+def test_exceptions_carry_what_they_ask_for() -> None:
+    assert (Retry(after=3).after, str(Retry())) == (3, "it asked for another attempt")
+    assert (Snooze(60).after, str(Snooze(60, "why"))) == (60, "why")
+    assert issubclass(Fail, Exception)
+    assert isinstance(double, Handler)
