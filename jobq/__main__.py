@@ -91,7 +91,7 @@ def tell(e: Exception) -> int:
 
 
 def run(words: list[str]) -> int:
-    """Print the version, run a plain `add` or `list` without typer, all else by it. Return the exit code."""
+    """Print the version, run plain commands of a few kinds without typer, all else by it. Return the exit code."""
     if words in (["--version"], ["-V"]):
         out(f"jobq {VERSION}")
         return 0
@@ -103,6 +103,11 @@ def run(words: list[str]) -> int:
 
     if quick_list.read(words):
         return 0
+    if words[:1] in (["progress"], ["step"]):
+        from jobq.commands import inside_job  # noqa: PLC0415
+
+        if (code := inside_job.quick(words)) is not None:
+            return code
     from jobq import cli  # noqa: PLC0415
 
     return cli.run(words)

@@ -198,8 +198,13 @@ class Queue(Looking):
         """Type in the terminal of a running job with `pty`. Raises Refused."""
         self._store.logs.type_in(job.id, len(job.attempts), data)
 
-    def requeue(self, job_ids: Sequence[int]) -> Changed:
-        """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved."""
+    def requeue(self, job_ids: Sequence[int], from_step: str | None = None) -> Changed:
+        """Give finished jobs another turn, with all their retries. Raises NotFound, NotSaved.
+
+        `from_step`: this step and those behind it are run again. Raises UsageError if a job has no such step.
+        """
+        if from_step is not None:
+            changes.forget_steps(self._store, self.jobs_of(job_ids), from_step)
         if any(job_id in self._store.read().running for job_id in job_ids):
             waiting.recover(self._store)
         return changes.change(self._store, sorted(job_ids), lifecycle.requeue)

@@ -13,9 +13,10 @@ from jobq.errors import JobqError, NotFound, Refused, StoreDamaged, UsageError
 from jobq.exit_codes import TRY_AGAIN
 from jobq.job import Job, State
 from jobq.moment import Moment
+from jobq.python.inside import append_line, read_steps
 from jobq.rules import lifecycle, retry
 from jobq.rules.dependencies import WAITING
-from jobq.rules.lifecycle import Event, IllegalMove, WrongState
+from jobq.rules.lifecycle import MOVES, Event, IllegalMove, WrongState
 from jobq.rules.ranks import claim_key, places_before
 from jobq.store import cleaning, compaction
 from jobq.store.environment import EnvironmentGone
@@ -155,6 +156,22 @@ def _forget_unused(store: Store, digests: set[str]) -> None:
         cleaning.forget_environments(store, digests)
     except (JobqError, OSError):
         pass  # the change is durable; a later cleanup removes them
+
+
+def forget_steps(store: Store, jobs: Sequence[Job], name: str) -> None:
+    """Record that this step of jobs and those behind it are not done. Raises UsageError if a job has no such step.
+
+    Jobs that can't be requeued now are left as they are.
+    """
+    paths = {job.id: store.logs.steps_path(job.id) for job in jobs}
+    for job_id, path in paths.items():
+        steps = read_steps(path)
+        if name not in steps:
+            known = f"it has {', '.join(steps)}" if steps else "it has none"
+            raise UsageError(f"job {job_id} has no step {name!r:.60}", known)
+    for job in jobs:
+        if (job.state, Event.REQUEUE) in MOVES:
+            append_line(paths[job.id], {"from": name})
 
 
 def move(store: Store, job_ids: Sequence[int], before: int | None) -> Changed:

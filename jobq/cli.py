@@ -76,6 +76,8 @@ MODULES = {  # command -> module and function; imported when needed
     "add": "add.add",
     "call": "call.call",
     "result": "result.result",
+    "progress": "progress.progress",
+    "step": "step.step",
     "run": "run.run",
     "worker": "worker.worker",
     **{f"worker {name}": f"workers.{name}" for name in ("stop", "log")},

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from jobq import clock, waiting
 from jobq.job import Job
 from jobq.options.selectors import Selected, Wanted, parse
+from jobq.python.inside import read_steps
 from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules.dependencies import parents_of
+from jobq.rules.progress import Progress
 from jobq.rules.reasons import Situation
 from jobq.rules.waits import time_waited
 from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.store import Store
-from jobq.store.surroundings import survey
+from jobq.store.surroundings import progress_of, survey
 
 
 class Looking:
@@ -86,6 +89,14 @@ class Looking:
     def log_path(self, job_id: int, attempt: int, *, stderr: bool = False) -> str:
         """Return the file with the output of an attempt (or its `stderr`, if that is apart), if it exists or not."""
         return (self._store.logs.error_path if stderr else self._store.logs.path)(job_id, attempt)
+
+    def progress_of(self, job: Job) -> Progress | None:
+        """Return the latest report of a job's last attempt; None if it has told nothing."""
+        return progress_of(self._store, job)
+
+    def steps_of(self, job_id: int) -> dict[str, dict[str, Any]]:
+        """Return what is recorded of the steps of a job, by name, in order."""
+        return read_steps(self._store.logs.steps_path(job_id))
 
     def result_of(self, job: Job, attempt: int, most: int = LARGEST) -> Result | None:
         """Return what a Python function returned or raised, without values of more than `most` bytes; None: nothing."""

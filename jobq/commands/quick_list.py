@@ -104,7 +104,7 @@ def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
         shown = shown[max(0, len(shown) - look.most) :]
     tell_pauses(queue)
     if look.json:
-        out(envelope(jobs=[job_data(job, reason(job, around)) for job in shown]))
+        out(envelope(jobs=[job_data(job, reason(job, around), around.progress.get(job.id)) for job in shown]))
     elif look.format is not None:
         from jobq.views.formats import Form  # noqa: PLC0415  # re
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from jobq.commands.common import Verbose, exit_with, queue_of, report, resolve
@@ -11,10 +13,20 @@ from jobq.options.selectors import Wanted
 
 
 @selects_jobs
-def requeue(context: typer.Context, jobs: Wanted, *, verbose: Verbose = False) -> None:
+def requeue(
+    context: typer.Context,
+    jobs: Wanted,
+    *,
+    from_step: Annotated[
+        str | None,
+        typer.Option("--from-step", metavar="NAME", help="Run this step and those behind it again."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
     """Requeue finished jobs that did not succeed.
 
-    Each job gets all its retries again. In a range or a state, jobs that can't be requeued are left alone.
+    Each job gets all its retries again, and skips its steps that are done (see 'jobq help step'). In a range or a
+    state, jobs that can't be requeued are left alone.
 
     Examples: jobq requeue 7; jobq requeue 11-110; jobq requeue @failed
     """
@@ -22,7 +34,7 @@ def requeue(context: typer.Context, jobs: Wanted, *, verbose: Verbose = False) -
     selected = resolve(queue, jobs, "'jobq requeue 7', or 'jobq requeue @failed'")
     if not selected.ids:
         return
-    done = queue.requeue(selected.ids)
+    done = queue.requeue(selected.ids, from_step=from_step)
     code = report(done, selected, lambda _: "requeued", lambda job: f"job {job.id} {job.state}", verbose=verbose)
     if done.jobs:
         warn_unserved(queue, {job.spec.queue for job in done.jobs})

@@ -8,7 +8,7 @@ from jobq.commands.common import Json, queue_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import Wanted
 from jobq.views.console import draw, info, out
-from jobq.views.data import job_data, result_data
+from jobq.views.data import job_data, result_data, steps_data
 from jobq.views.detail import describe
 from jobq.views.envelope import envelope
 from jobq.views.table import reason
@@ -29,8 +29,8 @@ def show(context: typer.Context, jobs: Wanted, *, json: Json = False) -> None:
         out(
             envelope(
                 jobs=[
-                    job_data(job, reason(job, around))
-                    | {"waited": queue.time_waited(job)}
+                    job_data(job, reason(job, around), around.progress.get(job.id))
+                    | {"waited": queue.time_waited(job), "steps": steps_data(queue.steps_of(job.id))}
                     | result_data(queue.result_of(job, len(job.attempts)))
                     for job in found
                 ]

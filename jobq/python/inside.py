@@ -193,14 +193,18 @@ class CurrentJob:
         `s.done` tells that the step is done, and `s.result`, which the block sets, is what it was.
         """
         if function is None:
-            return Step(name, self._files, self.attempt)
+            return self.step_of(name)
         from json import dumps
 
         digest = digest_of(dumps([getattr(function, "__qualname__", ""), args, kwargs], default=repr))
-        with Step(name, self._files, self.attempt, digest) as step:
+        with self.step_of(name, digest) as step:
             if not step.done:
                 step.result = function(*args, **kwargs)
         return step.result
+
+    def step_of(self, name: str, digest: str | None = None) -> Step:
+        """Return a step of the job, with a short name for what it runs. Raises ValueError for a bad name."""
+        return Step(name, self._files, self.attempt, digest)
 
 
 # -- steps -----------------------------------------------------------------------------------------
@@ -220,14 +224,18 @@ class Step:
         known = read_steps(self.path).get(name, {}) if self.path else {}
         self.changed = digest is not None and known.get("digest") not in (None, digest)
         self.done = known.get("status") == 0 and not self.changed
-        self.result: Any = known.get("result") if self.done else None
-        self.output: str = known.get("output", "") if self.done else ""
+        self.known: dict[str, Any] = known if self.done else {}
+        self.result: Any = self.known.get("result")
         self._began = 0.0
 
-    def __enter__(self) -> Step:
+    def begin(self) -> None:
+        """Take the time from now on."""
         from time import monotonic
 
         self._began = monotonic()
+
+    def __enter__(self) -> Step:
+        self.begin()
         return self
 
     def __exit__(self, kind: object, _error: object, _traceback: object) -> None:
@@ -238,10 +246,9 @@ class Step:
         """Record how the step has ended. Raises OSError, TypeError or ValueError for a result that is not JSON."""
         from time import monotonic, time
 
-        if self.path is None:
-            return
-        line = {"step": self.name, "n": self.attempt, "digest": self.digest, "status": status, "at": time()}
-        append_line(self.path, {**line, "seconds": round(monotonic() - self._began, 3), **more})
+        if self.path is not None:
+            line = {"step": self.name, "n": self.attempt, "digest": self.digest, "status": status, "at": time()}
+            append_line(self.path, {**line, "seconds": round(monotonic() - self._began, 3), **more})
 
 
 def steps_path(files: str) -> str:

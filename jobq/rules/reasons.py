@@ -11,6 +11,7 @@ from jobq.durations import span
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import retry
+from jobq.rules.progress import Progress
 from jobq.rules.serving import LiveWorker, why_paused, why_unserved
 
 MOST_NAMED = 3  # jobs in a reason
@@ -30,6 +31,7 @@ class Situation(NamedTuple):
     lacking: Mapping[int, str] = MappingProxyType({})  # waiting job -> what it lacks, in words
     stopped: frozenset[str] = frozenset()  # paused queues whose running jobs are stopped
     silent: Mapping[int, float] = MappingProxyType({})  # running job -> seconds since it printed something
+    progress: Mapping[int, Progress] = MappingProxyType({})  # running job -> its latest report
 
 
 def why_waiting(job: Job, around: Situation) -> str:

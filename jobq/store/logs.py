@@ -82,6 +82,13 @@ class Logs:
         ours = number.isdecimal() and len(number) <= LONGEST_ID and (of_attempt or rest == "steps")
         return int(number) if ours else None
 
+    def forget_steps(self, job_id: int) -> None:
+        """Delete the record of steps of another job that had this id, before a backup was restored."""
+        try:
+            os.unlink(self.steps_path(job_id))
+        except OSError:
+            pass
+
     def make_folder(self, job_id: int) -> None:
         """Make the folder of the job's logs, if it is missing. Raises NotSaved, StoreForbidden."""
         folder = f"{self._root}/{job_id // BUCKET}"

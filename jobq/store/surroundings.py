@@ -10,12 +10,14 @@ from heapq import nsmallest
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.options.kinds import APART
+from jobq.rules.progress import Progress
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import MOST_NAMED, Situation
 from jobq.rules.serving import LiveWorker, why_too_wide
 from jobq.rules.sharing import why_lacking
 from jobq.store import presence
 from jobq.store.format import FORMAT
+from jobq.store.progress import read_progress
 from jobq.store.store import Store
 
 
@@ -30,13 +32,20 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     dead = frozenset(owner for owner in owners if not presence.is_alive(root, owner))
     copied = frozenset(owner for owner in dead if presence.is_copied(root, owner))
     silent = {job.id: now.wall - at for job in jobs if job.running is not None and (at := _last_output(store, job))}
+    progress = {job.id: told for job in jobs if job.running is not None and (told := progress_of(store, job))}
     blocking = {job.id: first for job in jobs if not job.state.final and (first := _blocking(store, job))}
     shared = store.state.waiting.shared
     queued = [job for job in jobs if job.state is State.QUEUED and (job.spec.locks or job.spec.needs)]
     lacking = {job.id: why for job in queued if (why := why_lacking(job, shared, store.state.jobs, now))}
     workers = tuple(presence.live(root))
     lacking |= _too_wide(store, jobs, workers) | _limited(store, jobs)
-    return Situation(now, workers, dead, copied, store.state.pauses(), blocking, lacking, store.state.stopped(), silent)
+    pauses, stopped = store.state.pauses(), store.state.stopped()
+    return Situation(now, workers, dead, copied, pauses, blocking, lacking, stopped, silent, progress)
+
+
+def progress_of(store: Store, job: Job) -> Progress | None:
+    """Return the latest report of the job's last attempt; None if it has told nothing."""
+    return read_progress(store.logs.progress_path(job.id, len(job.attempts)))
 
 
 def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:

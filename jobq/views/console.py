@@ -14,7 +14,7 @@ from jobq.errors import OutputFailed
 from jobq.views import ENCODING, ERRORS
 
 PLAIN = str.maketrans(
-    "…·━╍└├─│●○⏸✓✗⊘↻", "~-=:`|-|*o=+#/~"
+    "…·━╍└├─│●○⏸✓✗⊘↻█░", "~-=:`|-|*o=+#/~#."
 )  # for encodings without these characters; the width is the same
 
 

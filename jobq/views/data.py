@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jobq.command import to_record
 from jobq.job import Attempt, Job, State
 from jobq.options.table import OPTIONS
 from jobq.python.results import Result
+from jobq.rules.progress import Progress
 from jobq.views.text import iso_time
 
 
-def job_data(job: Job, reason: str = "") -> dict[str, Any]:
-    """Return the data of one job. Times are UTC, durations are seconds."""
+def job_data(job: Job, reason: str = "", progress: Progress | None = None) -> dict[str, Any]:
+    """Return the data of one job. Times are UTC, durations are seconds. `progress`: its latest report, if it runs."""
     return {
         "id": job.id,
         "name": job.spec.name,
         "state": job.state,
         "reason": reason or None,
+        "progress": progress_data(progress) if progress is not None and job.state is State.RUNNING else None,
         "command": to_record(job.command),
         "cwd": job.spec.cwd,
         **{option.name: option.as_json(getattr(job.spec, option.name)) for option in OPTIONS if option.in_spec},
@@ -35,9 +38,23 @@ def job_data(job: Job, reason: str = "") -> dict[str, Any]:
     }
 
 
+def progress_data(progress: Progress) -> dict[str, Any]:
+    """Return the latest report of a job."""
+    return {"fraction": progress.fraction, "text": progress.text, "at": iso_time(progress.at)}
+
+
 def result_data(found: Result | None) -> dict[str, Any]:
     """Return what a Python function returned, or raised (type, message, traceback), the last time; null for neither."""
     return {"result": found.value if found else None, "raised": found.error if found else None}
+
+
+def steps_data(steps: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the steps of a job, in the order in which they were first run."""
+    return [
+        {"name": name, "attempt": step.get("n"), "status": step.get("status"), "at": iso_time(step.get("at")),
+         "seconds": step.get("seconds")}
+        for name, step in steps.items()
+    ]  # fmt: skip
 
 
 def attempt_data(attempt: Attempt) -> dict[str, Any]:

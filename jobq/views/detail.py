@@ -59,7 +59,20 @@ def describe(job: Job, situation: Situation, queue: Queue) -> str:
         if os.path.exists(errors := queue.log_path(job.id, attempt.n, stderr=True)):
             lines.append(f"  stderr {safe(errors)}")
         lines += _result_lines(job, queue.result_of(job, attempt.n, MOST_SHOWN))
-    return "\n".join([*lines, *_last_words(job, queue)])
+    return "\n".join([*lines, *_step_lines(job, queue), *_last_words(job, queue)])
+
+
+def _step_lines(job: Job, queue: Queue) -> Iterator[str]:
+    """Yield the steps of a job, and how they have ended."""
+    steps = queue.steps_of(job.id)
+    if steps:
+        yield from ("", "steps:")
+    width = max((len(safe(name)) for name in steps), default=0)
+    for name, step in steps.items():
+        ended = "done" if step.get("status") == 0 else f"failed: exit {step.get('status')}"
+        seconds = step.get("seconds")
+        took = f", {span(seconds)}" if isinstance(seconds, (int, float)) else ""
+        yield f"  {safe(name).ljust(width)}  {safe(ended)} in attempt {safe(str(step.get('n')))}{took}"
 
 
 def _last_words(job: Job, queue: Queue) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -170,13 +170,14 @@ class Display:
             if isinstance(job, Job):
                 self._layout = self._layout.fitted(columns, job)
         self._layout = self._layout._replace(columns=columns)
-        words: Mapping[int, str] = self._words.of(shown_jobs(overview, rows - 2)[0]) if overview else {}
-        made_of = (overview, int(now.wall), columns, rows, words)
+        running = shown_jobs(overview, rows - 2)[0] if overview else []
+        words, told = self._words.of(running), self._words.told(running)
+        made_of = (overview, int(now.wall), columns, rows, words, told)
         if not entries and not fresh and made_of == self._drawn:
             return
         self._drawn = made_of
         above = [line for entry in entries for line in self._lines_of(entry, now)]
-        lines = frame(overview, now, self._layout, max(rows - 1, 1), words) if overview else []
+        lines = frame(overview, now, self._layout, max(rows - 1, 1), words=words, told=told) if overview else []
         self._region.draw(self._rendered(lines, columns), columns, above=self._rendered(above, columns), whole=fresh)
         if overview:
             self._signs.show(overview)

@@ -27,7 +27,7 @@ class Form:
     def lines(self, jobs: Sequence[Job], situation: Situation) -> Iterator[str]:
         """Yield the text for each job. Raises UsageError for a name that there is not."""
         for job in jobs:
-            data = job_data(job, reason(job, situation))
+            data = job_data(job, reason(job, situation), situation.progress.get(job.id))
             data["command"] = command_line(job.command)
             yield NAME.sub(lambda found, job=job, data=data: self._value(found, job, situation, data), self._text)  # type: ignore[misc]
 

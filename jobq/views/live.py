@@ -18,6 +18,8 @@ from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules.forecast import about, time_left
 from jobq.rules.hooks import is_hook
+from jobq.rules.progress import Progress
+from jobq.rules.progress import words as in_words
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import why_paused, why_unserved
@@ -37,6 +39,7 @@ HINTS = {
 }
 NOTHING: Mapping[int, str] = MappingProxyType({})
 UNKNOWN: Mapping[int, float] = MappingProxyType({})
+UNTOLD: Mapping[int, Progress] = MappingProxyType({})
 
 
 class Overview(NamedTuple):
@@ -59,12 +62,18 @@ class Overview(NamedTuple):
 
 
 def frame(
-    overview: Overview, now: Moment, layout: Layout, height: int | None = None, words: Mapping[int, str] = NOTHING
+    overview: Overview,
+    now: Moment,
+    layout: Layout,
+    height: int | None = None,
+    *,
+    words: Mapping[int, str] = NOTHING,
+    told: Mapping[int, Progress] = UNTOLD,
 ) -> list[Text]:
     """Return the lines of the live view: what runs, what is next, and the totals.
 
     `height`: the lines that fit; the totals come first, then what runs, then what waits. `words`: the last line of
-    output of running jobs.
+    output of running jobs; `told`: what they tell of their progress, which is shown instead.
     """
     totals = footer(overview, now, layout.columns)[:height]
     last = below(overview, layout.columns)
@@ -74,7 +83,7 @@ def frame(
     running, waiting = shown_jobs(overview, None if height is None else height - len(last))
     around = overview.around._replace(now=now)
     lines = [
-        job_line(job, around, layout, time=elapsed(job, now), word=word_of(job, overview, words, now))
+        job_line(job, around, layout, time=elapsed(job, now), word=word_of(job, overview, words, told, now))
         for job in running
     ]
     return [*lines, *(job_line(job, around, layout) for job in waiting), *last]
@@ -95,8 +104,11 @@ def elapsed(job: Job, now: Moment) -> str:
     return f"{seconds // 1:.0f} s" if seconds < 60 else span(seconds // 1)
 
 
-def word_of(job: Job, overview: Overview, words: Mapping[int, str], now: Moment) -> str:
-    """Return what is known of a running job's work: the time that it is going to take yet, and its last output."""
+def word_of(job: Job, overview: Overview, words: Mapping[int, str], told: Mapping[int, Progress], now: Moment) -> str:
+    """Return what is known of a running job's work: what it tells, or the time to go yet and its last output."""
+    progress = told.get(job.id)
+    if progress is not None:
+        return f"{progress.bar} {safe(in_words(progress, job.attempts[-1].began_at, now.wall))}".strip()
     rest = overview.rests.get(job.id)
     rest = None if rest is None else rest - (now.wall - overview.around.now.wall)
     return "  ".join(filter(None, (f"~{about(rest)} left" if rest and rest >= 1 else "", words.get(job.id, ""))))

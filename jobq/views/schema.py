@@ -88,6 +88,7 @@ def _job() -> dict[str, Any]:
         "name": TEXT,
         "state": {"enum": [str(state) for state in State]},
         "reason": TEXT,
+        "progress": {"type": ["object", "null"], "properties": {"fraction": SECONDS, "text": TEXT, "at": TIME}},
         "command": {"type": ["string", "array", "object"]},
         "cwd": {"type": "string"},
         **{option.name: _option(option) for option in OPTIONS if option.in_spec and option.name != "name"},
@@ -106,8 +107,16 @@ def _job() -> dict[str, Any]:
         "waited": {"type": "object", "additionalProperties": {"type": "number"}},
         "result": {},
         "raised": {"type": ["object", "null"]},
+        "steps": {
+            "type": "array",
+            "items": _closed(name={"type": "string"}, attempt=ID, status=COUNT, at=TIME, seconds=SECONDS),
+        },
     }
     return {"type": "object", "properties": {**own, **optional}, "required": list(own)}
+
+
+def _step() -> dict[str, Any]:
+    return _closed(name={"type": "string"}, attempt=ID, status=COUNT, at=TIME, seconds=SECONDS)
 
 
 def _attempt() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jobq.job import Job, Outcome, State
 from jobq.moment import Moment
 from jobq.rules.hooks import note_of
 from jobq.rules.order import is_paused
+from jobq.rules.progress import words
 from jobq.rules.reasons import Situation, why_waiting
 from jobq.views.aligned import aligned
 from jobq.views.console import coloured, drawing, is_terminal, out, stdout
@@ -147,6 +148,8 @@ def _why_not_over(job: Job, situation: Situation) -> str:
             notes.append("no worker")
         if is_paused(job.spec.queue, situation.stopped):
             notes.append("stopped by the pause")
+        elif (told := situation.progress.get(job.id)) is not None:
+            notes.append(safe(words(told, job.attempts[-1].began_at, situation.now.wall)))
         elif (silent := situation.silent.get(job.id, 0.0)) >= QUIET_S:
             notes.append(f"quiet {span(silent)}")
         return ", ".join(notes)

@@ -143,7 +143,12 @@ class Screen:
         self._queue = queue
         self._settings = Settings(fd)
         self._display = Display(
-            stream, clock.now, LastWords(queue.log_path), self._last_lines, Signs(stream, queue.log_path), kept=kept
+            stream,
+            clock.now,
+            LastWords(queue.log_path, queue.progress_of),
+            self._last_lines,
+            Signs(stream, queue.log_path),
+            kept=kept,
         )
         self._heard: list[int] = []  # signals
         self._since = clock.now()

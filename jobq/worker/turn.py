@@ -140,6 +140,8 @@ class Turn:
                 self._context.runner.withdraw(Key(job.id, job.attempts[-1].n))
                 self._context.pause_after(now, e)
                 continue
+            if len(job.attempts) == 1:
+                self._context.store.logs.forget_steps(job.id)
             tasks.append(task_of(self._context.store, job, now, self._caller.path, followed=self.followed))
         if tasks:
             self._context.runner.submit(handle, tasks)

@@ -101,11 +101,11 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     (job,) = document["jobs"]
     assert document["jobq"] == 1
     assert list(job) == [
-        "id", "name", "state", "reason", "command", "cwd", "queue", "priority", "retries", "backoff",
+        "id", "name", "state", "reason", "progress", "command", "cwd", "queue", "priority", "retries", "backoff",
         "jitter", "retry_on", "no_retry_on", "success_codes", "max_lost", "timeout", "idle_timeout", "grace", "log_max",
         "at", "delay", "expires", "after", "after_any", "after_fail",
         "locks", "needs", "slots", "labels", "meta", "key", "once", "unique", "key_ttl", "on_success", "on_failure", "on_finish", "notify", "ping", "stdin", "pty", "stderr", "retries_used", "added_at", "finished_at", "place", "skipped_for", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
-        "waited", "result", "raised",
+        "waited", "steps", "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
         "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
@@ -114,7 +114,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
     assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)
     listed = json.loads(cli("list", "--json").stdout)["jobs"][0]
-    assert {**listed, "waited": job["waited"], "result": None, "raised": None} == job
+    assert {**listed, "waited": job["waited"], "steps": [], "result": None, "raised": None} == job
 
 
 @pytest.mark.parametrize(

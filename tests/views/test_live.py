@@ -91,7 +91,7 @@ def test_the_frames_are_as_they_were(columns: int) -> None:
         *finished(ended(7, 0.123, "gzip -k 'a b.txt'"), around, layout, []),
         *finished(ended(8, 75, "pytest -q", 3), around, layout, ["E   assert 1 == 2", "\x1b[31m1 failed\x1b[0m"]),
     ]
-    lines = lines_of([*above, *frame(overview(), NOW, layout, None, words)], columns)
+    lines = lines_of([*above, *frame(overview(), NOW, layout, words=words)], columns)
     assert max(map(cell_len, lines)) <= columns
     text = "\n".join(line.rstrip() for line in lines) + "\n"
     path = FRAMES / f"live-{columns}.txt"

@@ -1,0 +1,23 @@
+"""The reports of progress that running jobs leave beside their logs (python/inside.py writes them)."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from jobq.rules.progress import Progress
+from jobq.system import open_plain
+
+LARGEST = 4096  # bytes
+
+
+def read_progress(path: str) -> Progress | None:
+    """Return the report in this file; None if there is none, or something else."""
+    try:
+        with open(open_plain(path, os.O_RDONLY), "rb") as f:
+            found = json.loads(f.read(LARGEST))
+        fraction, text, at = found["fraction"], found["text"], float(found["at"])
+        fraction = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return Progress(fraction, str(text), at) if abs(at) < 1e11 else None
