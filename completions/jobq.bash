@@ -15,13 +15,13 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--grace|--grep|--halt|--idle-timeout|--in|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--from-step|--grace|--grep|--halt|--idle-timeout|--in|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
                     command="${COMP_WORDS[i]}"
                 else
-                    case "$command" in add|run) COMPREPLY=($(compgen -f -- "$cur")); return ;; esac
+                    case "$command" in add|step|run) COMPREPLY=($(compgen -f -- "$cur")); return ;; esac
                 fi
                 ;;
         esac
@@ -132,6 +132,7 @@ _jobq() {
         "call --env-file") _jobq_files; return ;;
         "run --from") _jobq_files; return ;;
         "run --jobs"|"run -j") return ;;
+        "run --python") return ;;
         "run --halt") return ;;
         "run --output") return ;;
         "run --junit") return ;;
@@ -208,6 +209,7 @@ _jobq() {
         "cancel --grep") return ;;
         "cancel --since") return ;;
         "cancel --until") return ;;
+        "requeue --from-step") return ;;
         "requeue --queue"|"requeue -q") return ;;
         "requeue --label") return ;;
         "requeue --grep") return ;;
@@ -373,10 +375,13 @@ _jobq() {
         "clean --keep") return ;;
     esac
     case "$command" in
-        "") words="add call run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help --store --color --quiet --version -V --help -h" ;;
+        "") words="add call result progress step run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help --store --color --quiet --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "call") words="--python --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "run") words="--from --jobs -j --exec --shell --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "call") words="--python --no-check --list --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "result") words="--wait --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "progress") words="--help -h" ;;
+        "step") words="--help -h" ;;
+        "run") words="--from --jobs -j --exec --shell --call --no-check --python --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --follow -f --json" ;;
         "service") words="--name --help -h --jobs -j --queue -q --print @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "slots") words="--pid --help -h" ;;
@@ -386,7 +391,7 @@ _jobq() {
         "send") words="--no-newline -n --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "requeue") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "requeue") words="--from-step --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
@@ -417,6 +422,6 @@ _jobq() {
     esac
     _jobq_words "$words"
     [ "${cur#-}" = "$cur" ] || return
-    case "$command" in add|run) COMPREPLY=($(compgen -c -- "$cur")) ;; esac
+    case "$command" in add|step|run) COMPREPLY=($(compgen -c -- "$cur")) ;; esac
 }
 complete -F _jobq jobq

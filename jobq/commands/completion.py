@@ -13,6 +13,8 @@ from jobq.views.console import out
 TAKES = {
     "add": "command",
     "call": "",
+    "progress": "",
+    "step": "command",
     "run": "command",
     "worker": "words",
     "slots": "",
