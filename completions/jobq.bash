@@ -15,7 +15,7 @@ _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--from-step|--grace|--grep|--halt|--idle-timeout|--in|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
+            --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--from-step|--grace|--grep|--halt|--idle-timeout|--in|--isolation|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
             -*) ;;
             *)
                 if [ -z "$command" ]; then
@@ -91,6 +91,7 @@ _jobq() {
         "add --name"|"add -n") return ;;
         "add --stdin") _jobq_files; return ;;
         "add --stderr") _jobq_files; return ;;
+        "add --isolation") return ;;
         "add --cwd"|"add -C") _jobq_files; return ;;
         "add --env"|"add -e") return ;;
         "add --env-file") _jobq_files; return ;;
@@ -127,6 +128,7 @@ _jobq() {
         "call --name"|"call -n") return ;;
         "call --stdin") _jobq_files; return ;;
         "call --stderr") _jobq_files; return ;;
+        "call --isolation") return ;;
         "call --cwd"|"call -C") _jobq_files; return ;;
         "call --env"|"call -e") return ;;
         "call --env-file") _jobq_files; return ;;
@@ -166,6 +168,7 @@ _jobq() {
         "run --name"|"run -n") return ;;
         "run --stdin") _jobq_files; return ;;
         "run --stderr") _jobq_files; return ;;
+        "run --isolation") return ;;
         "run --cwd"|"run -C") _jobq_files; return ;;
         "run --env"|"run -e") return ;;
         "run --env-file") _jobq_files; return ;;
@@ -245,6 +248,7 @@ _jobq() {
         "again --name"|"again -n") return ;;
         "again --stdin") _jobq_files; return ;;
         "again --stderr") _jobq_files; return ;;
+        "again --isolation") return ;;
         "again --cwd"|"again -C") _jobq_files; return ;;
         "again --env"|"again -e") return ;;
         "again --env-file") _jobq_files; return ;;
@@ -290,6 +294,7 @@ _jobq() {
         "edit --name"|"edit -n") return ;;
         "edit --stdin") _jobq_files; return ;;
         "edit --stderr") _jobq_files; return ;;
+        "edit --isolation") return ;;
         "edit --cwd"|"edit -C") _jobq_files; return ;;
         "edit --env"|"edit -e") return ;;
         "edit --env-file") _jobq_files; return ;;
@@ -331,6 +336,7 @@ _jobq() {
         "schedule --ping") return ;;
         "schedule --stdin") _jobq_files; return ;;
         "schedule --stderr") _jobq_files; return ;;
+        "schedule --isolation") return ;;
         "schedule --cwd"|"schedule -C") _jobq_files; return ;;
         "schedule --env"|"schedule -e") return ;;
         "schedule --env-file") _jobq_files; return ;;
@@ -376,12 +382,12 @@ _jobq() {
     esac
     case "$command" in
         "") words="add call result progress step run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help --store --color --quiet --version -V --help -h" ;;
-        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
-        "call") words="--python --no-check --list --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h" ;;
+        "call") words="--python --no-check --list --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h" ;;
         "result") words="--wait --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "progress") words="--help -h" ;;
         "step") words="--help -h" ;;
-        "run") words="--from --jobs -j --exec --shell --call --no-check --python --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h" ;;
+        "run") words="--from --jobs -j --exec --shell --call --no-check --python --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --follow -f --json" ;;
         "service") words="--name --help -h --jobs -j --queue -q --print @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "slots") words="--pid --help -h" ;;
@@ -392,15 +398,15 @@ _jobq() {
         "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "cancel") words="--wait -w --verbose -v --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "requeue") words="--from-step --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
-        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
+        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "move") words="--top --before --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "pause") words="--reason --running --for --help -h" ;;
         "resume") words="--help -h" ;;
         "queue") words="set rm --json --help -h --limit --capacity" ;;
-        "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --stdin --pty --stderr --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
+        "schedule") words="add show update pause resume rm run next why import --json --help -h --tz --missed --overlap --exec --shell --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --expires --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --when -n --system --dry-run" ;;
         "config") words="--json --help -h --project @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "init") words="--trust --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;
         "top") words="--help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired" ;;

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from jobq import adding, changes, clock, waiting
-from jobq.calls import Target, call_of
+from jobq.calls import Target, call_of, options_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.copies import Copies
@@ -148,9 +148,8 @@ class Queue(Looking):
         """
         command = call_of(function, args, kwargs or {}, python, check=check)
         known = HANDLERS.get(function) if isinstance(function, str) else function
-        own = known.options if isinstance(known, Handler) else {}
-        merged = {**{name: value for name, value in own.items() if name not in {"store", "python"}}, **options}
-        return self._add_one(command, merged, known)
+        own = known.options if isinstance(known, Handler) else None
+        return self._add_one(command, options_of(own, options), known)
 
     def _add_one(self, command: Command, options: Mapping[str, Any], function: object = None) -> JobHandle[Any]:
         added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))

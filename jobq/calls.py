@@ -13,6 +13,7 @@ from jobq.errors import UsageError
 from jobq.options.request import call_command, module_of
 from jobq.python import conversion, plain
 from jobq.python.inside import HANDLERS, Handler
+from jobq.settings.levels import job_defaults
 from jobq.system import utf8
 
 Target = str | Callable[..., Any]
@@ -44,6 +45,18 @@ def call_of(
         except plain.Mismatch as e:
             raise UsageError(f"{shown} does not take these arguments: {e}", "nothing was added") from None
     return call_command(name, positional, named, python or sys.executable, path)
+
+
+def options_of(handler: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a job: those that are given, and else those of its handler, if it has one (not None).
+
+    Handlers are made to be called again and again: if nobody says otherwise, warm processes call them.
+    """
+    if handler is None:
+        return dict(given)
+    own = {name: value for name, value in handler.items() if name not in {"store", "python"}}
+    usual = {} if "isolation" in job_defaults() else {"isolation": "warm"}
+    return {**usual, **own, **given}
 
 
 def as_json(value: Any, name: str) -> Any:

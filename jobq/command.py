@@ -117,10 +117,19 @@ def to_run(
     """
     if not isinstance(command, Call):
         return command
-    path = {} if command.path is None else {"path": command.path}
-    call = {"args": command.args, "kwargs": command.kwargs, **path, **rules}
-    arguments = json.dumps(call, separators=(",", ":"), allow_nan=False)
+    arguments = json.dumps(call_record(command, rules), separators=(",", ":"), allow_nan=False)
     return (command.python, "-u", script, command.function, arguments, result)
+
+
+def call_record(call: Call, rules: Mapping[str, Sequence[str]]) -> Record:
+    """Return what the script needs to know of a call, as JSON values (python/child.py)."""
+    path = {} if call.path is None else {"path": call.path}
+    return {"args": call.args, "kwargs": call.kwargs, **path, **rules}
+
+
+def to_host(call: Call, script: str) -> tuple[str, ...]:
+    """Return what the system is given to run for a process that makes such calls, one after the other."""
+    return (call.python, "-u", script, "--host", json.dumps({} if call.path is None else {"path": call.path}), "")
 
 
 def as_typed(command: Command) -> str:

@@ -93,6 +93,7 @@ class Spec(NamedTuple):
     pty: bool = False  # it has a terminal
     stderr: str | None = None  # a file, or "apart": a log of its own; None: the log of stdout
     name: str | None = None
+    isolation: str = "process"  # a call: a process of its own, or a "warm" one
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
     extra: Record | None = None  # keys of later versions
@@ -116,6 +117,7 @@ class Ending(NamedTuple):
     permanent: bool = False  # the same call can only end the same way: it is not retried, and `error` says why
     wanted: bool = False  # it asked for another attempt itself
     after: float | None = None  # seconds that it wants to wait before that
+    result: str | None = None  # of a call, as JSON: {"result": ...}; None: it is in a file, if there is one
     extra: Record | None = None
 
     @property

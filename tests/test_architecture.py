@@ -51,6 +51,7 @@ POWERS = {
     "fork": {"worker/background.py", "supervisor/terminal.py"},
     "environ": {
         "environ.py",
+        "python/host.py",
         "python/inside.py",
         "presets.py",
         "startup.py",
@@ -84,6 +85,7 @@ WRITERS = (
     "supervisor/",
     "python/child.py",
     "python/inside.py",
+    "python/host.py",
     "engine/local/slots.py",
     "system.py",
     "commands/editor.py",

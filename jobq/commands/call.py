@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobq.calls import options_of
 from jobq.command import Call
 from jobq.commands.common import Json, acknowledge_all, queue_of
 from jobq.commands.options import takes_job_options
@@ -70,15 +71,15 @@ def call(
     if function is None:
         raise UsageError("no function is given", "give one, as in: jobq call reports:build 2026")
     command, own = called([function, *(arguments or [])], python, options, check=not no_check)
-    options = {**own, **options}
+    options = options_of(own, options)
     added = queue.enqueue([command], lambda: queue.spec(**options), **of_add(options))
     acknowledge_all(queue, added, options, json=json)
 
 
 def called(
     words: Sequence[str], python: str | None, options: Mapping[str, Any], *, check: bool
-) -> tuple[Call, dict[str, Any]]:
-    """Return the call that the words name, and the options of its handler. Raises UsageError.
+) -> tuple[Call, dict[str, Any] | None]:
+    """Return the call that the words name, and the options of its handler, if it has one. Raises UsageError.
 
     `options`: those that were given, of which the directory and the variables count for the check.
     """
@@ -91,7 +92,7 @@ def called(
         check_command(call_command(name, args, kwargs, program, path), 0)
     if not check and is_handler:
         raise UsageError(f"{name} is a handler, which only a check finds", "write MODULE:FUNCTION with --no-check")
-    own: dict[str, Any] = {}
+    own: dict[str, Any] | None = None
     if check:
         question = {"function": name, "args": args, "kwargs": kwargs, "path": path}
         try:

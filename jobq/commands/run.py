@@ -12,6 +12,7 @@ import typer
 
 from jobq import clock
 from jobq.api import Queue
+from jobq.calls import options_of
 from jobq.commands.add import Exec, From, Shell, Words, commands_of, form_of
 from jobq.commands.call import NoCheck, Python, called
 from jobq.commands.common import Json, exit_with, queue_name, queue_of
@@ -100,7 +101,7 @@ def run(
                 "--call needs a function, and goes with no --from, --exec or --shell", "see 'jobq help call'"
             )
         function, own = called(command, python, options, check=not no_check)
-        commands, lines, options = [function], [], {**own, **options}
+        commands, lines, options = [function], [], options_of(own, options)
     else:
         if python is not None or no_check:
             raise UsageError("--python and --no-check are for calls", "give --call, too")

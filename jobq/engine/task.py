@@ -47,6 +47,7 @@ class Task(NamedTuple):
     boot_id: str
     once: bool  # it must not be started again, whatever happens
     result: str | None  # where a function leaves what it returned
+    call: dict[str, object] | None  # what a warm process is given; the command starts that process then
     followed: bool  # a reader follows the log, and must miss nothing
 
 

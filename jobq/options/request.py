@@ -129,6 +129,7 @@ class JobOptions(TypedDict, total=False):
     stdin: str | None  # a file
     pty: bool  # in a terminal
     stderr: str | None  # a file, or "apart"
+    isolation: str  # of a call: "process", "warm"
     cwd: str | None
     env: Mapping[str, str]  # on top of the environment of this process
     env_file: str | Sequence[str]  # files that set more of them

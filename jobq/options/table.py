@@ -214,6 +214,8 @@ OPTIONS = (
     JobOption("stderr", ("--stderr",), ErrorFile(), None,
               "Append its stderr to this file; apart: keep it in a log of its own ('jobq log --stderr').",
               since=4, alone=False),
+    JobOption("isolation", ("--isolation",), Choice("process", "warm"), "process",
+              "A call: in a process of its own, or in a warm one, which makes many calls.", setting=PROJECT),
     JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
     JobOption("env", ("--env", "-e"), Variable(), (),
               "Set a variable on top of the captured environment.", many=True),

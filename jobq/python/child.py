@@ -1,6 +1,7 @@
 """Call one Python function for a job, in the interpreter that the job was added from.
 
-Run by path as `python -u child.py MODULE:FUNCTION ARGUMENTS RESULT`. ARGUMENTS is JSON: {"args": [], "kwargs": {}}, and
+Run by path as `python -u child.py MODULE:FUNCTION ARGUMENTS RESULT` (or with --host or --check in the place of the
+function: see host.py, describing.py). ARGUMENTS is JSON: {"args": [], "kwargs": {}}, and
 perhaps "path", the directory that the module is in, or its file, "retry_on" and "no_retry_on", names of exceptions.
 RESULT is the file that gets {"result": ...} or {"error": {"type", "message", "traceback"}}, as JSON. Beside an error,
 `"retry": false` means that the same call can only end the same way, `true` that another one is asked for, "after" so
@@ -66,7 +67,7 @@ class Terminated(SystemExit):
 def main():  # type: () -> int
     """Call the function and save its result; return the exit status."""
     function, arguments, path = sys.argv[1:4]
-    result = ResultFile(path, function)
+    result = ResultFile(path, function)  # before anything uses up all descriptors
     if sys.version_info < (3, 7):
         if function == "--check":
             return reply(path, {"refused": "functions need Python 3.7 or newer; %s is older" % sys.executable})
@@ -77,6 +78,13 @@ def main():  # type: () -> int
     termination = Termination()
     load_neighbours()
     use_the_users_modules(call.get("path"))
+    if function == "--host":
+        try:
+            import_module("jobq_child.host").serve(sys.modules[__name__], termination)
+        except Terminated:
+            termination.is_fatal = True
+            raise
+        return 0
     if function == "--check":
         return reply(path, import_module("jobq_child.describing").answer(sys.modules[__name__], call))
     sys.argv[:] = [function]
@@ -96,10 +104,10 @@ def reply(number, document):  # type: (str, dict[str, Any]) -> int
     os._exit(0)  # whatever the import has left running
 
 
-def outcome(function, call):  # type: (str, dict[str, Any]) -> tuple[str, int]
+def outcome(function, call, finder=None):  # type: (str, dict[str, Any], Callable[..., Any] | None) -> tuple[str, int]
     """Make the call; return the text for the result file, and the exit status. Raises Terminated."""
     try:
-        return as_json(run(find(function, call.get("path")), call, function), function), 0
+        return as_json(run((finder or find)(function, call.get("path")), call, function), function), 0
     except Terminated:
         raise
     except BaseException as e:  # any exception is a result
@@ -450,6 +458,12 @@ class ResultFile:
         self.function = function
         self.owner = os.getpid()
         self.spare = os.open(os.devnull, os.O_RDONLY)  # closed to free a descriptor if the function has used up all
+
+    def close(self):  # type: () -> None
+        """Give up the spare descriptor."""
+        if self.spare >= 0:
+            os.close(self.spare)
+            self.spare = -1
 
     def save(self, text, status):  # type: (str, int) -> int
         """Save the text, and wait as long as the disk is full: what has run must not run again. Return the exit status.

@@ -56,7 +56,8 @@ def checked(child: Any, request: dict[str, Any]) -> dict[str, Any]:
         fitting = json.loads(plain.dumps({"args": args, "kwargs": kwargs}, "the arguments"))
     except plain.Mismatch as e:
         raise child.impossible("%s%s does not take these arguments: %s" % (name, signature(target), e)) from None
-    return {"function": name, "path": path, "options": options_of(found), **fitting}
+    own = options_of(found) if type(found).__name__ == "Handler" else None
+    return {"function": name, "path": path, "options": own, **fitting}
 
 
 def by_name(child: Any, name: str) -> str:

@@ -31,6 +31,9 @@ def result_of(job: Job, attempt: int, logs: Logs, most: int = LARGEST) -> Result
     if not isinstance(job.command, Call):
         return None
     path = logs.result_path(job.id, attempt)
+    ending = next((one.ending for one in job.attempts if one.n == attempt), None)
+    if ending is not None and ending.result is not None:
+        return _read(ending.result, path)
     try:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             size = os.fstat(f.fileno()).st_size
@@ -38,10 +41,18 @@ def result_of(job: Job, attempt: int, logs: Logs, most: int = LARGEST) -> Result
                 return _broken(f"{path} has {size} bytes, more than any result")
             if size > most:
                 return Result(unread=size)
-            document = json.loads(f.read(LARGEST))
+            text = f.read(LARGEST)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as e:
+    except OSError as e:
+        return _broken(f"{path} can't be read: {e}")
+    return _read(text, path)
+
+
+def _read(text: str | bytes, path: str) -> Result:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as e:
         return _broken(f"{path} can't be read: {e}")
     match document:
         case {"result": value}:

@@ -70,6 +70,7 @@ ENDING_FIELDS = {
     "permanent": Rule((bool,)),
     "wanted": Rule((bool,)),
     "after": SPAN.or_none,
+    "result": TEXT.or_none,
 }
 ATTEMPT_FIELDS = {
     "n": ID,

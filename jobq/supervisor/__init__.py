@@ -28,10 +28,11 @@ Every line of K.ends and of standard output is JSON that ends in the CRC-32 of t
     running      one job while it runs: its limits, and how it is ended
     mark         a number that only the processes of one attempt carry
     logs         output: the cap, and empty files passed on
+    host         the warm process of a slot: it makes one call after the other
     verdict      the result file of a function that failed: is another try of use?
     tree         processes: what is left of a tree, and how it is ended
     filters      processes that write the rest of the output
 """
 
-PROTOCOL = 4
+PROTOCOL = 5
 SCRIPT = f"{__path__[0]}/__main__.py"

@@ -79,7 +79,7 @@ class Channel:
                     self.give_back(lambda _job: True)
             elif fd == self.ctl:
                 self.orders = (self.orders + os.read(self.ctl, 4096))[-8192:]
-            else:
+            elif fd == self.woken:
                 os.read(self.woken, 4096)
 
     def take_job(self) -> JobMessage | None:

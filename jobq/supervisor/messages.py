@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         followed: bool  # a reader follows the log: drop nothing that it has not read
         mark: int
         result: str | None  # the file that gets the result of a function
+        call: dict[str, object] | None  # for a warm process: the function, the call and the file for the result
         first: bool  # the endings of all jobs before it are recorded
 
     class Ending(TypedDict, total=False):
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         permanent: bool
         wanted: bool
         after: float
+        result: str
 
 
 INHERITED = "fd:"  # before the number of a descriptor that the supervisor got; no path of a job begins so

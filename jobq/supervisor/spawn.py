@@ -37,8 +37,11 @@ class Spawner:
     def __init__(self) -> None:
         self.environments: dict[str, dict[str, str]] = {}
 
-    def spawn(self, job: JobMessage) -> int:
-        """Start the job in its session, directory, umask, environment; return its pid. Raises OSError, ValueError."""
+    def spawn(self, job: JobMessage, replies: int = -1) -> int:
+        """Start the job in its session, directory, umask, environment; return its pid. Raises OSError, ValueError.
+
+        `replies`: a descriptor that it gets as its descriptor 3; -1: none.
+        """
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
@@ -51,7 +54,9 @@ class Spawner:
             environment["PWD"] = job["cwd"]
             program = find_program(argv[0], environment.get("PATH", "/usr/bin:/bin"))
             try:
-                return spawn_in_session(program, argv, environment, job["log"], stdin=stdin, stderr=stderr)
+                return spawn_in_session(
+                    program, argv, environment, job["log"], stdin=stdin, stderr=stderr, replies=replies
+                )
             except OSError as e:
                 if e.errno != errno.ENOEXEC:
                     if os.path.exists(job["log"]) and (why := trouble_with_script(program, e.errno or 0)):
@@ -195,11 +200,11 @@ def ignored_signals() -> list[int]:
 
 
 def spawn_in_session(
-    program: str, argv: list[str], environment: dict[str, str], log: str, *, stdin: int, stderr: int
+    program: str, argv: list[str], environment: dict[str, str], log: str, *, stdin: int, stderr: int, replies: int = -1
 ) -> int:
     """Call posix_spawn(3): a session of its own, default signals, empty mask, both outputs into the log.
 
-    `stderr`: the descriptor that it gets in the place of the log; -1: none.
+    `stderr`: the descriptor that it gets in the place of the log; `replies`: one that it gets as its third; -1: none.
 
     The job opens the log itself, so that `is_open_nowhere_else` can tell its descriptors from the supervisor's.
     """
@@ -211,6 +216,7 @@ def spawn_in_session(
             (os.POSIX_SPAWN_DUP2, stdin, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, LOG_FLAGS, 0),
             (os.POSIX_SPAWN_DUP2, 1 if stderr < 0 else stderr, 2),
+            *([(os.POSIX_SPAWN_DUP2, replies, 3)] if replies >= 0 else []),
         ],
         setsid=True,
         setsigmask=[],

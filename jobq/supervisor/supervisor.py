@@ -11,13 +11,13 @@ import time
 from jobq.supervisor import PROTOCOL
 from jobq.supervisor.channel import Channel
 from jobq.supervisor.endings import Endings, line_of
+from jobq.supervisor.host import Warm
 from jobq.supervisor.logs import Logs
 from jobq.supervisor.mark import wear
 from jobq.supervisor.messages import Order
 from jobq.supervisor.running import TOLD_TO_END, Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import (
-    become_subreaper,
     kill_all,
     kill_children,
     signal_group,
@@ -55,6 +55,7 @@ class Supervisor:
         self.channel = Channel(f"{folder}/{slot}.ctl", self.ends)
         self.spawner = Spawner()
         self.logs = Logs()
+        self.warm = Warm(self.spawner, self.channel)
 
     def mend(self) -> None:
         """Make the slot's files again if a cleaner of old files removed them: workers find and reach us by them."""
@@ -81,6 +82,7 @@ class Supervisor:
             if job is None:
                 break
             self.run(job)
+        self.warm.retire()
         self.channel.send_endings()
         self.ends.save_rest()
 
@@ -90,7 +92,7 @@ class Supervisor:
             self.channel.send_endings()
             if self.channel.hung_up or self.leaving:
                 return None
-            self.channel.wait(None)
+            self.channel.wait(self.warm.tend())
         if job["first"]:
             self.logs.forget()
             self.ends.recorded()
@@ -115,7 +117,11 @@ class Supervisor:
         try:
             log = self.logs.make(job)
             wear(job["mark"])
-            pid = self.spawner.spawn(job)
+            if job.get("call"):
+                pid = self.warm.begin(job, log)
+            else:
+                self.warm.retire()
+                pid = self.spawner.spawn(job)
         except (OSError, ValueError) as e:
             if log is not None:
                 self.logs.close(log)
@@ -124,17 +130,19 @@ class Supervisor:
         running = Running(job, pid, log)
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
-        end = self.reap(running)
+        end = self.warm.end(running) or self.reap(running)
         if end.get("status"):
             end.update(verdict(job["result"]) if job["result"] else what_status_says(job, end))
-        self.end_leftovers(running)
+        if self.warm.host is None:
+            self.end_leftovers(running)
         # By the boot clock: it goes on while the machine sleeps, and nobody sets it, unlike the wall clock.
         ended_at = begun + (boot_time() - clock)
-        self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **self.logs.close(running.log)})
+        sizes = self.logs.close(running.log, warm=self.warm.host is not None)
+        self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **sizes})
 
     def watch(self, job: Running) -> None:
         """Return when the main process has ended, or when its grace after TERM is over."""
-        while not self.has_ended(job.pid):
+        while not self.warm.is_over(job) and not self.has_ended(job.pid):
             now = time.monotonic()
             self.carry_out_orders(job)
             self.watch_the_worker()
@@ -277,23 +285,3 @@ class Supervisor:
         """Report to the worker, once, that the end of the job may never come: one of its processes can't die."""
         if job.is_stuck(dying=dying):
             self.channel.tell(line_of({"event": "stuck", "id": job.id, "n": job.n, "pids": job.left()[:10]}))
-
-
-def main() -> None:
-    """Serve as the supervisor of one slot until there is nothing more to do."""
-    folder, slot, bound = sys.argv[1:4]
-    os.umask(0o077)
-    os.chdir("/")
-    become_subreaper()
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGPIPE, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent if a process opens a log while we have a lease on it
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    supervisor = Supervisor(folder, slot, bound == "1")
-
-    def leave(_number: int, _frame: object) -> None:
-        supervisor.leaving = True
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    supervisor.serve()

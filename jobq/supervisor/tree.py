@@ -119,6 +119,19 @@ def own_children() -> set[Process]:
     return {(pid, stat[1]) for pid, stat in stats if stat is not None}
 
 
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # Python 3.8
+def _children_file(pid: int) -> int:
+    return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY)
+
+
+def has_other_children(pid: int) -> bool:
+    """Return True if there are children beside this one, dead unreaped ones included; False if that can't be seen."""
+    try:
+        return os.pread(_children_file(os.getpid()), 1 << 12, 0).split() not in ([], [b"%d" % pid])
+    except OSError:
+        return False
+
+
 def signal_group(leader: int, number: int) -> bool:
     """Signal the group of an unreaped child. Return False if we may not: all of it belongs to another user now."""
     try:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from jobq import supervisor
-from jobq.command import to_run
+from jobq.command import Call, call_record, to_host, to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job
 from jobq.moment import Moment
@@ -21,6 +21,12 @@ from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, mark_of
 from jobq.system import utf8
 
 TERMINAL = os.path.join(os.path.dirname(supervisor.__file__), "terminal.py")
+
+
+def is_warm(job: Job) -> bool:
+    """Return True if the call is made by a process that makes others, too: nothing else about it is special."""
+    spec = job.spec
+    return spec.isolation == "warm" and not spec.pty and spec.stdin is None and spec.stderr is None
 
 
 def trace_of(store: Store, job: Job) -> Trace:
@@ -69,6 +75,10 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     named = {name: exceptions_in(getattr(spec, name)) for name in ("retry_on", "no_retry_on")}
     rules = {name: exceptions for name, exceptions in named.items() if exceptions}
     to_start = to_run(job.command, utf8(script), utf8(result or ""), rules)
+    warm: dict[str, object] | None = None
+    if isinstance(job.command, Call) and is_warm(job):
+        warm = {"function": job.command.function, "call": call_record(job.command, rules), "result": utf8(result or "")}
+        to_start = to_host(job.command, utf8(script))
     return Task(
         trace,
         in_terminal(to_start, store.logs.inbox_path(job.id, attempt.n)) if spec.pty else to_start,
@@ -86,5 +96,6 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
         now.boot_id,
         not attempts_left(job),
         result,
+        warm,
         followed,
     )

@@ -104,7 +104,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
         "id", "name", "state", "reason", "progress", "command", "cwd", "queue", "priority", "retries", "backoff",
         "jitter", "retry_on", "no_retry_on", "success_codes", "max_lost", "timeout", "idle_timeout", "grace", "log_max",
         "at", "delay", "expires", "after", "after_any", "after_fail",
-        "locks", "needs", "slots", "labels", "meta", "key", "once", "unique", "key_ttl", "on_success", "on_failure", "on_finish", "notify", "ping", "stdin", "pty", "stderr", "retries_used", "added_at", "finished_at", "place", "skipped_for", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
+        "locks", "needs", "slots", "labels", "meta", "key", "once", "unique", "key_ttl", "on_success", "on_failure", "on_finish", "notify", "ping", "stdin", "pty", "stderr", "isolation", "retries_used", "added_at", "finished_at", "place", "skipped_for", "cancel_asked_at", "acknowledged", "exit_code", "attempts", "history",
         "waited", "steps", "result", "raised",
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [

@@ -37,7 +37,7 @@ class Rig:
         return Task(
             Trace(Key(job_id, n), attempt, mark_of((1, 2), handle, job_id, n, 1.0), str(self.folder / f"{job_id}.log")),
             f"{trap} while ! [ -e {self.folder}/end{job_id} ]; do sleep 0.02; done",
-            "/", 0o022, self.env_file, {}, None, None, False, None, None, 5.0, 1 << 20, clock.now().boot_id, False, None, False,
+            "/", 0o022, self.env_file, {}, None, None, False, None, None, 5.0, 1 << 20, clock.now().boot_id, False, None, None, False,
         )  # fmt: skip
 
     def reserve(self, count: int) -> list[str]:

@@ -99,7 +99,7 @@ class Peer:
                 "id": job_id, "n": 1, "command": command, "cwd": str(self.elsewhere), "umask": 0o22, "set": {},
                 "timeout": None, "stdin": None, "stderr": None, "apart": False, "idle_timeout": None, "env": str(self.environment), "log": str(self.elsewhere / f"{job_id}.log"),
                 "grace": 1, "log_max": 1 << 20, "once": False, "claim": 1.0, "mark": 1 << 60 | job_id, "first": job_id == first_id,
-                "boot": "", "followed": False, "result": None,
+                "boot": "", "followed": False, "result": None, "call": None,
             }  # fmt: skip
             lines += json.dumps(job).encode() + b"\n"
         assert self.process.stdin is not None

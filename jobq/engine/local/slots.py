@@ -187,6 +187,7 @@ def _message(task: Task, stdin: int | None, *, first: bool) -> bytes:
         "followed": task.followed,
         "mark": trace.mark,
         "result": task.result and utf8(task.result),
+        "call": task.call,
         "claim": trace.attempt.claimed_at,
         "first": first,
     }
