@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from jobq import adding, changes, clock, waiting
@@ -18,6 +19,7 @@ from jobq.calls import Target, call_of, options_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
 from jobq.copies import Copies
+from jobq.embedded import working
 from jobq.intake import Added, Request
 from jobq.job import Job, Spec
 from jobq.looking import Looking
@@ -270,6 +272,15 @@ class Queue(Looking):
         from jobq.store.repair import repair  # noqa: PLC0415
 
         return repair(self._store, clock.now().wall)
+
+    def working(
+        self, slots: int = 1, queues: Sequence[str] = (), stop_after: float = 30.0
+    ) -> AbstractContextManager[None]:
+        """Run a worker process beside this one while a `with` block runs, and stop it gracefully at its end.
+
+        `stop_after`: the seconds that it then waits for running jobs; the rest is handed back. Raises EngineBroken.
+        """
+        return working(self.path, lambda: self.workers.all(), slots, queues, stop_after)  # noqa: PLW0108  # any thread
 
     def worker(self, **settings: Any) -> Worker:
         """Return a worker of this queue, with the settings of `worker.loop.Worker`."""

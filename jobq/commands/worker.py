@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from jobq.api import Queue
     from jobq.worker.stopping import OnStop
+
+LOOK_S = 1.0  # seconds between two looks whether the parent lives
 
 
 def worker(  # noqa: PLR0917  # an option a parameter
@@ -59,6 +62,7 @@ def worker(  # noqa: PLR0917  # an option a parameter
             help="Then leave running jobs alone, or hand them back.  [default: leave; for TERM hand-back]",
         ),
     ] = None,
+    parent: Annotated[int, typer.Option("--parent", hidden=True)] = 0,
 ) -> None:
     """Run the jobs of the queue.
 
@@ -84,20 +88,26 @@ def worker(  # noqa: PLR0917  # an option a parameter
     if parting is not None and parting.pid:
         tell_started(parting)
     else:
-        exit_with(serve(queue, settings, parting))
+        exit_with(serve(queue, settings, parting, parent))
 
 
-def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None) -> int:
-    """Run a worker until it is stopped or done; `parting`: it is in the background. Return the exit code."""
+def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None, parent: int) -> int:
+    """Run a worker until it is stopped or done; `parting`: it is in the background. Return the exit code.
+
+    `parent`: the process that must live for it to go on; 0: none.
+    """
     manager = ServiceManager()
     with StopSignals() as signals, Screen(queue) if is_terminal() else Lines() as watch:
 
         def idle() -> float | None:
             if parting is not None:
                 queue.workers.keep_log_short()
+            if parent and os.getppid() != parent and not signals.count:
+                signals.ask()
             if signals.count:
                 manager.tell("STOPPING=1")
-            return watch.refresh(work, stops=signals.count)
+            wanted = watch.refresh(work, stops=signals.count)
+            return min(wanted or LOOK_S, LOOK_S) if parent else wanted
 
         work = queue.worker(**settings, report=watch.report, idle=idle)
         if parting is not None:

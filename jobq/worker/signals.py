@@ -81,6 +81,10 @@ class StopSignals:
             signal.signal(number, signal.SIG_IGN)  # it exits already: another signal must not change the exit code
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(self._old_wakeup)
+        self.close()
+
+    def close(self) -> None:
+        """Give up the descriptors."""
         os.close(self.fd)
         os.close(self._wake)
 
