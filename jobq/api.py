@@ -103,7 +103,7 @@ class Queue(Looking):
     def spec(self, *, runner: str | None = None, **options: Unpack[JobOptions]) -> Spec:
         """Return the spec that these options ask for, with this process's directory, umask and environment captured.
 
-        Raises UsageError, NotSaved, TypeError for an option that there is not.
+        Raises UsageError, NotSaved.
         """
         return make_spec(self._store, options, runner)
 

@@ -12,7 +12,7 @@ from jobq.command import Call
 from jobq.errors import UsageError
 from jobq.options.request import call_command, module_of
 from jobq.python import conversion, plain
-from jobq.python.inside import HANDLERS, Handler
+from jobq.python.inside import HANDLERS, Handler, current_job
 from jobq.settings.levels import job_defaults
 from jobq.system import utf8
 
@@ -102,9 +102,17 @@ def reference_of(function: Callable[..., Any]) -> tuple[str, str | None]:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is None:
-        raise UsageError(f"{module_name} has no {name}, so no job could find it", TOP_LEVEL)
+    if not is_of(found, function):
+        other = next((attribute for attribute, value in vars(module).items() if is_of(value, function)), None)
+        if other is None:
+            raise UsageError(f"{module_name} has no {name}, so no job could find it", TOP_LEVEL)
+        name = other
     spec = getattr(module, "__spec__", None)
+    if module_name != "__main__" and getattr(spec, "_initializing", False) and current_job().id is not None:
+        raise UsageError(
+            f"{module_name}, imported by a job, enqueues another one: put that under if __name__ == '__main__':",
+            "only what stands there is left out when a job imports the script",
+        )
     if module_name == "__main__" and spec is not None:  # python -m
         module_name = spec.name
     elif module_name == "__main__":
@@ -114,6 +122,11 @@ def reference_of(function: Callable[..., Any]) -> tuple[str, str | None]:
         full = os.path.abspath(file)
         return f"{module_of(full)}:{name}", utf8(full)
     return f"{module_name}:{name}", root_of(module, module_name)
+
+
+def is_of(found: object, function: object) -> bool:
+    """Return True if this is the function, or a handler of it. Methods are made anew by each look."""
+    return found == function or (isinstance(found, Handler) and found.function is function)
 
 
 def root_of(module: Any, name: str) -> str | None:

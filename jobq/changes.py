@@ -164,13 +164,13 @@ def forget_steps(store: Store, jobs: Sequence[Job], name: str) -> None:
     Jobs that can't be requeued now are left as they are.
     """
     paths = {job.id: store.logs.steps_path(job.id) for job in jobs}
-    for job_id, path in paths.items():
-        steps = read_steps(path)
-        if name not in steps:
-            known = f"it has {', '.join(steps)}" if steps else "it has none"
-            raise UsageError(f"job {job_id} has no step {name!r:.60}", known)
+    steps = {job_id: read_steps(path) for job_id, path in paths.items()}
+    if not any(name in known for known in steps.values()):
+        others = sorted({step for known in steps.values() for step in known})
+        which = f"job {jobs[0].id} has no step" if len(jobs) == 1 else "none of these jobs has a step"
+        raise UsageError(f"{which} {name!r:.60}", f"there are: {', '.join(others)}" if others else "there are none")
     for job in jobs:
-        if (job.state, Event.REQUEUE) in MOVES:
+        if name in steps[job.id] and (job.state, Event.REQUEUE) in MOVES:
             append_line(paths[job.id], {"from": name})
 
 

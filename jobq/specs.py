@@ -38,8 +38,7 @@ from jobq.system import current_umask, utf8
 def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = None) -> Spec:
     """Return the spec that these options and the settings ask for.
 
-    The directory, umask and environment are those of this process. Raises UsageError, NotSaved, TypeError for an option
-    that there is not.
+    The directory, umask and environment are those of this process. Raises UsageError, NotSaved.
     """
     defaults = job_defaults()
     if runner is not None:  # of `jobq run`, which tries once unless it is told otherwise

@@ -46,7 +46,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 POWERS = {
     "posix_spawn": {"supervisor/spawn.py"},
-    "killpg": {"supervisor/tree.py"},
+    "killpg": {"python/checking.py", "supervisor/tree.py"},
     "pidfd_send_signal": {"supervisor/tree.py", "engine/local/evidence.py"},
     "Popen": {"commands/inside_job.py", "embedded.py", "engine/local/slots.py", "python/checking.py"},
     "fork": {"worker/background.py", "supervisor/terminal.py"},
@@ -81,7 +81,7 @@ IMPORTS = {
     ),
     "cronsim": ("rules/rhythm.py",),
     "fcntl": ("python/inside.py", "store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
-    "ctypes": ("supervisor/tree.py", "system.py"),
+    "ctypes": ("python/host.py", "supervisor/tree.py", "system.py"),
 }
 WRITERS = (
     "settings/",
@@ -90,6 +90,7 @@ WRITERS = (
     "python/child.py",
     "python/inside.py",
     "python/host.py",
+    "testing.py",
     "engine/local/slots.py",
     "system.py",
     "commands/editor.py",

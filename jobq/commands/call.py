@@ -97,7 +97,7 @@ def called(
         question = {"function": name, "args": args, "kwargs": kwargs, "path": path}
         try:
             answer = check_call(program, question, *place_of(options))
-            name, args, kwargs, own = (answer[key] for key in ("function", "args", "kwargs", "options"))
+            name, own = answer["function"], answer["options"]
         except Unanswered as e:
             if is_handler:
                 raise UsageError(f"the handler {name} is not found: {e}", "write MODULE:FUNCTION") from None
@@ -114,9 +114,11 @@ def place_of(options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 def show_handlers(modules: list[str], python: str | None, options: Mapping[str, Any], *, json: bool) -> None:
     """Print the handlers that the interpreter knows. Raises UsageError."""
     try:
-        found = handlers_of(interpreter(python), [utf8(module) for module in modules], *place_of(options))
+        found, broken = handlers_of(interpreter(python), [utf8(module) for module in modules], *place_of(options))
     except Unanswered as e:
         raise UsageError(f"the handlers are not known: {e}", "name the modules that have some") from None
+    for sentence in broken:
+        info(f"note: {safe(sentence)}")
     if json:
         out(envelope(handlers=found))
         return
@@ -131,13 +133,17 @@ def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """Return the positional and the keyword arguments. Raises UsageError."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    from_file: set[str] = set()  # names of arguments, which words may override
     for word in words:
         keyword = KEYWORD.fullmatch(word)
         if word.startswith("@") and not word.startswith("@@"):
-            _add_file(word[1:], args, kwargs)
+            from_file |= _add_file(word[1:], args, kwargs)
         elif keyword is not None and keyword[1].isidentifier():
             name, equals, text = keyword.groups()
-            _add_named({name: _json(text, word) if equals == ":=" else text}, kwargs)
+            if name in kwargs and name not in from_file:
+                raise UsageError(f"the argument {name} is given twice")
+            kwargs[name] = _json(text, word) if equals == ":=" else text
+            from_file.discard(name)
         elif kwargs:
             raise UsageError(f"{word!r} comes after a named argument", "put positional arguments first")
         else:
@@ -146,14 +152,8 @@ def parse(words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     return args, kwargs
 
 
-def _add_named(found: Mapping[str, Any], kwargs: dict[str, Any]) -> None:
-    for name, value in found.items():
-        if name in kwargs:
-            raise UsageError(f"the argument {name} is given twice")
-        kwargs[name] = value
-
-
-def _add_file(path: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+def _add_file(path: str, args: list[Any], kwargs: dict[str, Any]) -> set[str]:
+    """Add the arguments in a file of JSON; return the names of those that it names. Raises UsageError."""
     try:
         with open(path, "rb") as f:
             value = json.loads(f.read())
@@ -164,13 +164,16 @@ def _add_file(path: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     except (ValueError, RecursionError) as e:
         raise UsageError(f"@{path} is not JSON: {e}", "write a list of arguments, or an object of named ones") from None
     if isinstance(value, dict):
-        _add_named(value, kwargs)
-    elif isinstance(value, list) and not kwargs:
+        if twice := value.keys() & kwargs.keys():
+            raise UsageError(f"the argument {min(twice)} is given twice", f"put words that change it behind @{path}")
+        kwargs.update(value)
+        return set(value)
+    if isinstance(value, list):
+        if kwargs:
+            raise UsageError(f"@{path} comes after a named argument", "put positional arguments first")
         args.extend(value)
-    elif isinstance(value, list):
-        raise UsageError(f"@{path} comes after a named argument", "put positional arguments first")
-    else:
-        raise UsageError(f"@{path} is {value!r:.60}", "write a list of arguments, or an object of named ones")
+        return set()
+    raise UsageError(f"@{path} is {value!r:.60}", "write a list of arguments, or an object of named ones")
 
 
 def _json(text: str, word: str) -> Any:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 from jobq.errors import UsageError
-from jobq.exit_codes import BY_SIGNAL
+from jobq.exit_codes import BY_SIGNAL, NOT_SAVED
 from jobq.python.inside import MOST_OUTPUT, current_job, digest_of
 from jobq.system import utf8
 from jobq.views.console import info
@@ -67,33 +67,49 @@ def run_step(name: str, words: Sequence[str]) -> int:
         raise UsageError(str(e), "jobq step fetch -- curl -fsSO https://example.org/data") from None
     if step.done:
         info(f"step {name} is done already, in attempt {step.known['n']}")
-        pass_on(str(step.known.get("output", "")).encode("utf-8", "surrogateescape"))
+        output = Output()
+        output.put(str(step.known.get("output", "")).encode("utf-8", "surrogateescape"))
         if step.known.get("cut"):
             info(f"step {name}: only the first {MOST_OUTPUT} bytes of its output were kept")
-        return 0
+        return output.tell_trouble(name, 0)
     if step.changed:
         info(f"step {name} runs again: its command has changed")
     step.begin()
-    status, output = run(argv, keep=job.id is not None)
-    kept = output[:MOST_OUTPUT].decode("utf-8", "surrogateescape")
+    output = Output()
+    status, kept_bytes = run(argv, output, keep=job.id is not None)
+    kept = kept_bytes[:MOST_OUTPUT].decode("utf-8", "surrogateescape")
     try:
-        step.record(status=status, output=kept, cut=len(output) > MOST_OUTPUT)
+        step.record(status=status, output=kept, cut=len(kept_bytes) > MOST_OUTPUT)
     except OSError as e:
         info(f"step {name} is not recorded, and would run again: {e.strerror}")
-    return status
+    return output.tell_trouble(name, status)
 
 
-def pass_on(data: bytes) -> bool:
-    """Write the bytes to stdout, unchanged. Return False if its reader has gone."""
-    try:
-        while data:
-            data = data[os.write(1, data) :]
-    except BrokenPipeError:
-        return False
-    return True
+class Output:
+    """Our own stdout, to which the output of a step is passed on unchanged."""
+
+    def __init__(self) -> None:
+        self.trouble = ""  # why it takes no more
+        self.reader_is_gone = False
+
+    def put(self, data: bytes) -> None:
+        """Write the bytes, unless it takes no more."""
+        try:
+            while data and not self.trouble:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            self.reader_is_gone = True
+        except OSError as e:
+            self.trouble = e.strerror or str(e)
+
+    def tell_trouble(self, name: str, status: int) -> int:
+        """Print what went wrong with the output of the step; return its exit code, 74 in the place of 0 then."""
+        if self.trouble:
+            info(f"step {name}: stdout takes no output: {self.trouble}")
+        return status or (NOT_SAVED if self.trouble else 0)
 
 
-def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
+def run(argv: list[str], output: Output, *, keep: bool) -> tuple[int, bytes]:
     """Run a command; return its exit code, and if it is to be kept, a bit more than MOST_OUTPUT bytes of its stdout."""
     command = ["/bin/sh", "-c", argv[0]] if len(argv) == 1 else argv
     kept = b""
@@ -101,7 +117,8 @@ def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
         with subprocess.Popen(command, stdout=subprocess.PIPE if keep else None) as process:
             while process.stdout is not None and (data := os.read(process.stdout.fileno(), 1 << 16)):
                 kept = (kept + data)[: MOST_OUTPUT + 1]
-                if not pass_on(data):
+                output.put(data)
+                if output.reader_is_gone:
                     break  # as in a pipeline, the command gets SIGPIPE
     except OSError as e:
         if e.filename is None:

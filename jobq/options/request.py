@@ -143,9 +143,8 @@ class HandlerOptions(JobOptions, total=False):
 
 
 def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a Spec that these options set. Raises UsageError, TypeError for an option there is not."""
-    if unknown := options.keys() - BY_NAME.keys():
-        raise TypeError(f"a job can't ask for {min(unknown)}")
+    """Return the fields of a Spec that these options set. Raises UsageError."""
+    check_names(options)
     if options.get("once") and options.get("unique"):
         raise UsageError("both once (--once) and unique (--unique) are given", "give one of them")
     if options.get("at") is not None and options.get("delay") is not None:
@@ -161,8 +160,20 @@ def spec_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def check_names(options: Mapping[str, Any]) -> None:
+    """Raise UsageError if there is no option of such a name."""
+    if unknown := options.keys() - BY_NAME.keys():
+        from difflib import get_close_matches  # noqa: PLC0415  # only for a mistake
+
+        near = get_close_matches(min(unknown), BY_NAME, 1)
+        raise UsageError(
+            f"a job has no option {min(unknown)}", f"did you mean {near[0]}?" if near else "'jobq add --help' shows all"
+        )
+
+
 def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options that are about the adding, and no part of the job. Raises UsageError."""
+    check_names(options)
     return {name: BY_NAME[name].take(value) for name, value in options.items() if BY_NAME[name].of_add}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +18,6 @@ from jobq.errors import UsageError
 
 SCRIPT = f"{os.path.dirname(python.__file__)}/child.py"
 LONGEST = 20.0  # seconds that the import of a module may take
-NO_CHECK = "--no-check adds the job all the same"
 
 
 class Unanswered(Exception):
@@ -29,29 +30,33 @@ def ask(interpreter: str, question: Record, cwd: str, environ: Mapping[str, str]
     Raises Unanswered if there is none: the module does not end its import, or ends the process.
     """
     to_read, to_write = os.pipe()
-    argv = [interpreter, "-u", SCRIPT, "--check", json.dumps(question), str(to_write)]
+    argv = [interpreter, "-u", SCRIPT, "--check", "{}", str(to_write)]
+    asked = tempfile.TemporaryFile()  # noqa: SIM115  # an argument has a limit, and is seen by others
+    asked.write(json.dumps(question).encode("ascii"))
+    asked.seek(0)
     try:
         process = subprocess.Popen(
             argv, cwd=cwd, env=dict(environ), pass_fds=[to_write], start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError as e:
         os.close(to_read)
         raise UsageError(f"{interpreter} can't be started: {e.strerror}", "name a Python with --python") from None
     finally:
+        asked.close()
         os.close(to_write)
     with process:
         try:
             text = read_line(to_read, time.monotonic() + LONGEST)
         finally:
             os.close(to_read)
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # whatever the import has started
     try:
         answer: Record = json.loads(text)
     except ValueError:
         raise Unanswered("its import ends the process") from None
     if "refused" in answer:
-        raise UsageError(str(answer["refused"]), NO_CHECK if "function" in question else "name modules that it has")
+        raise UsageError(str(answer["refused"]), str(answer.get("hint", "")))
     return answer
 
 
@@ -69,13 +74,19 @@ def read_line(fd: int, until: float) -> bytes:
 
 
 def check_call(interpreter: str, call: Mapping[str, Any], cwd: str, environ: Mapping[str, str]) -> Record:
-    """Return the call as that interpreter understands it: function, path, args, kwargs, and the options of its handler.
+    """Return the call as that interpreter finds it: function, path, and the options of its handler, if it has one.
 
     Raises as `ask`.
     """
     return ask(interpreter, {"args": [], "kwargs": {}, "path": None, **call}, cwd, environ)
 
 
-def handlers_of(interpreter: str, modules: list[str], cwd: str, environ: Mapping[str, str]) -> list[Record]:
-    """Return the handlers of these modules; of none: those of all packages that it has. Raises as `ask`."""
-    return list(ask(interpreter, {"modules": modules}, cwd, environ)["handlers"])
+def handlers_of(
+    interpreter: str, modules: list[str], cwd: str, environ: Mapping[str, str]
+) -> tuple[list[Record], list[str]]:
+    """Return the handlers of these modules; of none: those of all packages that it has, and what can't be loaded.
+
+    Raises as `ask`.
+    """
+    answer = ask(interpreter, {"modules": modules}, cwd, environ)
+    return answer["handlers"], answer["broken"]

@@ -58,6 +58,7 @@ class Final(Exception):
         Exception.__init__(self, sentence)
         self.status = status
         self.kind = kind
+        self.hint = ""  # what to do about it, where a person is told at once
 
 
 class Terminated(SystemExit):
@@ -77,6 +78,11 @@ def main():  # type: () -> int
     call = json.loads(arguments)
     termination = Termination()
     load_neighbours()
+    if function == "--check":
+        with os.fdopen(os.dup(0), "rb") as f:
+            call = json.loads(f.read())
+        os.dup2(result.spare, 0)
+        describing = import_module("jobq_child.describing")  # before a module of the user can hide what it needs
     use_the_users_modules(call.get("path"))
     if function == "--host":
         try:
@@ -86,7 +92,7 @@ def main():  # type: () -> int
             raise
         return 0
     if function == "--check":
-        return reply(path, import_module("jobq_child.describing").answer(sys.modules[__name__], call))
+        return reply(path, describing.answer(sys.modules[__name__], call))
     sys.argv[:] = [function]
     try:
         return result.save(*outcome(function, call))
@@ -210,7 +216,7 @@ def use_the_users_modules(path=None):  # type: (str | None) -> None
         if place.startswith(LIBRARY):
             break
         first.append(place)
-    ours = set(sys.modules) - LOADED_BEFORE
+    ours = {name for name in set(sys.modules) - LOADED_BEFORE if not name.startswith("jobq_child")}
     specs = [PathFinder.find_spec(name, first) for name in ours if "." not in name]
     if any(spec is not None and spec.loader is not None for spec in specs):
         for name in ours:
@@ -255,7 +261,12 @@ def load(name, path=None):  # type: (str, str | None) -> Any
         spec = spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(module)
+        state = spec  # type: Any
+        state._initializing = True  # as importlib does, by which jobq knows a script that enqueues itself
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            state._initializing = False
         return module
     top = name.partition(".")[0]
     try:
@@ -307,7 +318,7 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
 
 def inside_handler(target):  # type: (Any) -> Any
     """Return the function of a handler; anything else as it is."""
-    return target.function if type(target).__name__ == "Handler" and hasattr(target, "function") else target
+    return target.function if getattr(type(target), "jobq_handler", False) else target
 
 
 def as_json(result, function):  # type: (object, str) -> str
@@ -319,7 +330,7 @@ def as_json(result, function):  # type: (object, str) -> str
         text = '{"result": %s}' % plain.dumps(result, "the result")
         check_readable(text)
     except Exception as e:  # a user's own kind of dict may raise anything
-        sentence = "%s has run, but what it returned (a %s) is not JSON: %s" % (function, kind, words(e))
+        sentence = "%s has run, but its result is not JSON: %s" % (function, words(e))
         raise Final(sentence, 1, type(e).__name__)
     if len(text) > MOST_RESULT:
         sentence = "%s has run, but returned %d bytes of JSON; the limit is %d" % (function, len(text), MOST_RESULT)
@@ -358,13 +369,15 @@ def describe(error):  # type: (BaseException) -> tuple[dict[str, Any], int]
     if isinstance(error, Final):
         say("%s\n" % error)
         what = {"type": error.kind, "message": clip(str(error), MOST_MESSAGE), "traceback": ""}
-        return {"retry": False, "error": what}, error.status
+        return {"retry": False, "error": dict(what, sentence=True)}, error.status
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     kind = type(error)
     plain = kind.__module__ in ("builtins", "__main__")
     name = kind.__qualname__ if plain else "%s.%s" % (kind.__module__, kind.__qualname__)
+    if kind.__module__ == "jobq.python.inside":
+        name = "jobq.%s" % kind.__qualname__
     text = traceback_of(error.with_traceback(frames))
     what = {"type": name, "message": clip(words(error), MOST_MESSAGE), "traceback": clip(text, MOST_TEXT)}
     if not isinstance(error, SystemExit):
@@ -385,9 +398,9 @@ def wish_of(error, retry_on, no_retry_on):  # type: (BaseException, list[str] | 
     if wish == "fail":
         return {"retry": False}
     if wish in ("retry", "snooze"):
-        after = seconds_of(getattr(error, "after", None))
+        after = getattr(error, "after", None)  # it has checked that it is a number
         found = {"retry": True} if after is None else {"retry": True, "after": after}  # type: dict[str, Any]
-        return found if wish == "retry" else dict(found, counted=False, after=after or 0.0)
+        return found if wish == "retry" else dict(found, counted=False)
     if any(is_named(error, name) for name in no_retry_on or ()):
         return {"retry": False}
     if retry_on:
@@ -395,15 +408,13 @@ def wish_of(error, retry_on, no_retry_on):  # type: (BaseException, list[str] | 
     return {}
 
 
-def seconds_of(wanted):  # type: (Any) -> float | None
-    """Return a time span as seconds; None if it is none."""
-    wanted = wanted.total_seconds() if hasattr(wanted, "total_seconds") else wanted
-    is_number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
-    return float(wanted) if is_number and 0 <= wanted < 1e9 else None
-
-
 def is_named(error, name):  # type: (BaseException, str) -> bool
     """Return True if a class of the exception has this name, with its module or without."""
+    import builtins
+
+    known = getattr(builtins, name, None)  # IOError is another name of OSError
+    if isinstance(known, type) and isinstance(error, known):
+        return True
     return any(
         name in (kind.__name__, kind.__qualname__, "%s.%s" % (kind.__module__, kind.__qualname__))
         for kind in type(error).__mro__

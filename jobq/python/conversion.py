@@ -21,7 +21,9 @@ from .kinds import (
     literal,
     member_of,
     name_of,
+    of_json_text,
     of_library,
+    owner_of,
     plain_value,
     wrong,
 )
@@ -31,6 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    Fields = tuple[dict[str, Any], list[str], set[str]]
 
 
 def convert_arguments(
@@ -121,8 +125,10 @@ def convert(value: Any, wanted: Any, where: str, names: Mapping[str, Any], *, la
 class Reader:
     """Reads JSON values by annotations. `where`, in its methods, names the value in sentences."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
+    def __init__(self, names: Mapping[str, Any], failed: dict[Any, Mismatch] | None = None) -> None:
+        """`failed`: what is known not to fit, of all parts of one value."""
         self.names = names
+        self.failed = {} if failed is None else failed
 
     def read(self, value: Any, wanted: Any, where: str, lax: bool) -> Any:
         """Return the value as an annotation has it. Raises Mismatch."""
@@ -167,13 +173,19 @@ class Reader:
 
     def union(self, value: Any, parts: Sequence[Any], where: str, lax: bool) -> Any:
         """Return the value as the first member that takes it as it is, else as the first that can convert it."""
+        parts = [self.resolved(part) for part in parts]
+        if type(value) in (str, int, float, bool) and type(value) in parts:
+            return value
         problems = {}
         for is_lax in (False, True) if lax else (False,):
             for place, part in enumerate(parts):
+                key = id(value), id(part), is_lax  # classes that hold each other are tried once, not at each level
                 try:
-                    return self.read(value, part, where, is_lax)
+                    if key not in self.failed:
+                        return self.read(value, part, where, is_lax)
+                    problems[place] = self.failed[key]
                 except Mismatch as e:
-                    problems[place] = e
+                    problems[place] = self.failed[key] = e
         others = [place for place, part in enumerate(parts) if part is not type(None)]
         if len(others) == 1:
             raise problems[others[0]]
@@ -181,6 +193,7 @@ class Reader:
 
     def mapping(self, value: Any, kind: type, parts: Sequence[Any], where: str, lax: bool) -> Any:
         """Return a dict with its keys and members converted; keys of JSON are always text."""
+        value = of_json_text(value, dict, lax)
         if not isinstance(value, dict):
             raise wrong(value, "an object", where)
         key, member = parts if len(parts) == 2 else (object, object)
@@ -192,6 +205,7 @@ class Reader:
 
     def sequence(self, value: Any, kind: type, parts: Sequence[Any], where: str, lax: bool) -> Any:
         """Return a list, tuple or set with its members converted."""
+        value = of_json_text(value, list, lax)
         if not isinstance(value, list):
             raise wrong(value, "a list", where)
         members = list(parts[:1] or [object]) * len(value)
@@ -229,21 +243,28 @@ class Reader:
             return self.record(value, kind, fields, where, lax)
         return of_library(value, kind, where)
 
-    def record(self, value: Any, kind: Any, fields: tuple[dict[str, Any], list[str]], where: str, lax: bool) -> Any:
+    def record(
+        self, value: Any, kind: Any, fields: tuple[dict[str, Any], list[str], set[str]], where: str, lax: bool
+    ) -> Any:
         """Return a dataclass, a named tuple or a TypedDict; fields that are missing or unknown are refused."""
-        types, needed = fields
+        types, needed, ignored = fields
+        value = of_json_text(value, dict, lax)
         if isinstance(value, list) and issubclass(kind, tuple):
             if len(value) > len(types):
                 raise wrong(value, "a list of %d" % len(types), where)
             value = dict(zip(types, value))
         if not isinstance(value, dict):
             raise wrong(value, "an object with the fields of %s" % kind.__name__, where)
+        value = {name: one for name, one in value.items() if name not in ignored}
         for name in value:
             if name not in types:
                 raise Mismatch("%s has no field %s; %s has %s" % (where, shown(name), kind.__name__, ", ".join(types)))
         for name in needed:
             if name not in value:
                 raise Mismatch("%s lacks the field %s of %s" % (where, name, kind.__name__))
-        inner = Reader({**names_of(kind), kind.__name__: kind})
-        found = {name: inner.read(one, types[name], "%s.%s" % (where, name), lax) for name, one in value.items()}
+        found = {}
+        for name, one in value.items():
+            owner = owner_of(kind, name)
+            inner = Reader({**names_of(owner), kind.__name__: kind}, self.failed)
+            found[name] = inner.read(one, types[name], "%s.%s" % (where, name), lax)
         return found if issubclass(kind, dict) else by_itself(lambda: kind(**found), where)

@@ -6,8 +6,6 @@ Loaded by `child.py --check`, so the same holds as there: standard library only,
 from __future__ import annotations
 
 import inspect
-import json
-import os
 import sys
 
 from . import conversion, plain
@@ -25,10 +23,12 @@ def answer(child: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a question of `python.checking`: {"refused": sentence} if it is no."""
     try:
         if "modules" in request:
-            return {"handlers": [described(*one) for one in handlers(child, request["modules"])]}
+            broken: list[str] = []
+            found = [described(*one) for one in handlers(child, request["modules"], broken)]
+            return {"handlers": found, "broken": broken}
         return checked(child, request)
     except child.Final as e:
-        return {"refused": str(e)}
+        return {"refused": str(e), "hint": e.hint}
     except BaseException as e:  # an import may raise anything
         what = request.get("function") or ", ".join(request["modules"]) or "a package with handlers"
         return {"refused": "the import of %s fails: %s" % (what, one_line(e))}
@@ -44,7 +44,7 @@ def one_line(error: BaseException) -> str:
 
 
 def checked(child: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the function, its arguments as the annotations read them, and the options of its jobs. Raises Final."""
+    """Return the function and the options of its jobs, if it takes these arguments. Raises Final."""
     name, path = request["function"], request.get("path")
     if ":" not in name:
         name = by_name(child, name)
@@ -52,27 +52,40 @@ def checked(child: Any, request: dict[str, Any]) -> dict[str, Any]:
     target = child.inside_handler(found)
     try:
         conversion.bind(target, request["args"], request["kwargs"])
-        args, kwargs = conversion.convert_arguments(target, request["args"], request["kwargs"])
-        fitting = json.loads(plain.dumps({"args": args, "kwargs": kwargs}, "the arguments"))
+        conversion.convert_arguments(target, request["args"], request["kwargs"])
     except plain.Mismatch as e:
-        raise child.impossible("%s%s does not take these arguments: %s" % (name, signature(target), e)) from None
-    own = options_of(found) if type(found).__name__ == "Handler" else None
-    return {"function": name, "path": path, "options": own, **fitting}
+        raise misfit(child, "%s%s does not take these arguments: %s" % (name, signature(target), e), request) from None
+    own = options_of(found) if getattr(type(found), "jobq_handler", False) else None
+    return {"function": name, "path": path, "options": own}
+
+
+def misfit(child: Any, sentence: str, request: dict[str, Any]) -> Any:
+    """Return the error for arguments that do not fit."""
+    error = child.impossible(sentence)
+    if any(isinstance(word, str) and word.startswith("--") for word in request["args"]):
+        error.hint = "options of jobq go before the function"
+    else:
+        error.hint = "text, NAME=text and NAME:=JSON are possible; --no-check adds the job all the same"
+    return error
 
 
 def by_name(child: Any, name: str) -> str:
     """Return "module:function" of the handler of that name. Raises Final."""
-    known = {handler_name: function for handler_name, function, _ in handlers(child, [])}
-    if name not in known:
-        what = "its handlers are %s" % ", ".join(sorted(known)) if known else "no package there registers handlers"
-        raise child.impossible("%s has no handler %s; %s" % (sys.executable, name, what))
-    return known[name]
+    broken: list[str] = []
+    known = {handler_name: function for handler_name, function, _ in handlers(child, [], broken)}
+    if name in known:
+        return known[name]
+    near = child.like(name, list(known))
+    what = "its handlers are %s" % ", ".join(sorted(known)) if known else "no package there registers handlers"
+    error = child.impossible("%s has no handler %s; %s" % (sys.executable, name, "; ".join([what, *broken]) + near))
+    error.hint = "a function is named as MODULE:FUNCTION, as in %s" % (name if ":" in name else "%s:main" % name)
+    raise error
 
 
-def handlers(child: Any, modules: list[str]) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, "module:function" and object of the handlers in these modules, and of installed packages.
+def handlers(child: Any, modules: list[str], broken: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, "module:function" and object of the handlers in these modules, and of installed packages, each once.
 
-    Raises what an import raises, and Final.
+    `broken` gets a sentence for each entry point that can't be loaded. Raises what the import of a named module raises.
     """
     for module in modules:
         yield from in_module(child.load(module))
@@ -84,17 +97,24 @@ def handlers(child: Any, modules: list[str]) -> Iterator[tuple[str, str, Any]]:
         return
     everything: Any = entry_points()
     chosen = everything.select(group=GROUP) if hasattr(everything, "select") else everything.get(GROUP, ())
+    told = set()
     for entry in sorted(chosen, key=lambda entry: entry.name):
-        if ":" in entry.value:
-            yield entry.name, entry.value.replace(" ", ""), child.find(entry.value.replace(" ", ""))
-        else:
-            yield from in_module(child.load(entry.value))
+        value = entry.value.replace(" ", "")
+        try:
+            found = [(entry.name, value, child.find(value))] if ":" in value else list(in_module(child.load(value)))
+        except Exception as e:
+            broken.append("its entry point %s = %s can't be loaded: %s" % (entry.name, value, one_line(e)))
+            continue
+        for one in found:
+            if one[:2] not in told:
+                told.add(one[:2])
+                yield one
 
 
 def in_module(module: ModuleType) -> Iterator[tuple[str, str, Any]]:
     """Yield the handlers that a module has made."""
     for attribute, found in sorted(vars(module).items()):
-        if type(found).__name__ == "Handler" and hasattr(found, "function"):
+        if getattr(type(found), "jobq_handler", False):
             reference = "%s:%s" % (found.__module__, attribute)
             yield found.name or reference, reference, found
 
@@ -122,7 +142,7 @@ def signature(target: Any) -> str:
 
 def options_of(found: Any) -> dict[str, Any]:
     """Return the options of the jobs of a handler, as JSON values."""
-    options = getattr(found, "options", None) if type(found).__name__ == "Handler" else None
+    options = getattr(found, "options", None) if getattr(type(found), "jobq_handler", False) else None
 
     def as_text(value: Any) -> Any:
         if isinstance(value, type):
@@ -131,6 +151,8 @@ def options_of(found: Any) -> dict[str, Any]:
             )
         if isinstance(value, (list, tuple, set, frozenset)):
             return [as_text(one) for one in value]
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+        if isinstance(value, dict):
+            return {str(name): as_text(one) for name, one in value.items()}
+        return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
     return {name: as_text(value) for name, value in (options or {}).items() if name not in ("store", "python")}

@@ -143,9 +143,9 @@ class JobHandle(Generic[R]):
 
         poll = self._queue.poll()
         while not self.refresh().finished:
-            if poll.is_time_to_check():
-                poll.recover([self.id])
-            while not poll.has_changed() and not poll.is_time_to_check():
+            while not poll.has_changed():
+                if poll.is_time_to_check() and poll.recover([self.id]):
+                    break
                 await asyncio.sleep(poll.next())
         return self
 

@@ -11,7 +11,8 @@ import os
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes as long as half a bare Python
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from datetime import timedelta
     from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
     from jobq.options.request import HandlerOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    S = TypeVar("S")
 
     class _Typed(Generic[P, R]):
         """A function with these parameters, and this result."""
@@ -37,6 +39,8 @@ else:
 
 PROGRESS_EVERY = 0.1  # seconds between two reports that are written
 MOST_TEXT = 200  # characters of a report
+LONGEST_WAIT = 1e9  # seconds
+MOST_STEPS = 64 << 20  # bytes of their records
 MOST_OUTPUT = 64 << 10  # bytes of the output of a step that are kept
 
 
@@ -54,9 +58,10 @@ class Retry(Exception):
 
     jobq_wish = "retry"
 
-    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+    def __init__(self, reason: str = "", *, after: float | timedelta | None = None) -> None:
+        """`after`: seconds, or a timedelta. Raises ValueError."""
         Exception.__init__(self, reason or "it asked for another attempt")
-        self.after = after
+        self.after = None if after is None else seconds_of(after)
 
 
 class Snooze(Exception):
@@ -64,9 +69,23 @@ class Snooze(Exception):
 
     jobq_wish = "snooze"
 
-    def __init__(self, seconds: float, reason: str = "") -> None:
+    def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
+        """`seconds` may also be a timedelta. Raises ValueError."""
         Exception.__init__(self, reason or "it is not time yet")
-        self.after = seconds
+        self.after = seconds_of(seconds)
+
+
+def seconds_of(wanted: Any) -> float:
+    """Return a time span as seconds, at most LONGEST_WAIT. Raises ValueError if it is none."""
+    try:
+        if isinstance(wanted, str):
+            raise TypeError
+        seconds = float(wanted.total_seconds() if hasattr(wanted, "total_seconds") else wanted)
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1.0
+    if not seconds >= 0:  # NaN is neither
+        raise ValueError("a time is given in seconds, as in 600, or as a timedelta, not as %r" % (wanted,))
+    return min(seconds, LONGEST_WAIT)
 
 
 # -- handlers --------------------------------------------------------------------------------------
@@ -80,6 +99,7 @@ HANDLERS: dict[str, Handler[Any, Any]] = {}
 class Handler(_Typed["P", "R"]):
     """A function with options for its jobs. To call it runs it here and now; `enqueue` makes a job of the call."""
 
+    jobq_handler = True  # by which it is known, whichever copy of this file has made it
     __name__: str
 
     def __init__(self, function: Callable[P, R], name: str | None, options: dict[str, Any]) -> None:
@@ -101,7 +121,11 @@ class Handler(_Typed["P", "R"]):
         """Return the same handler with other options: those of `jobq add`, and `store` (a Queue, or a path)."""
         return Handler(self.function, self.name, {**self.options, **options})
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+    @overload
+    def enqueue(self: Handler[P, Coroutine[Any, Any, S]], *args: P.args, **kwargs: P.kwargs) -> JobHandle[S]: ...
+    @overload
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]: ...
+    def enqueue(self, *args: Any, **kwargs: Any) -> Any:
         """Enqueue a call with these arguments. Raises UsageError if they do not fit, and as `Queue.add`."""
         if enqueue_call is None:
             raise RuntimeError("jobq is not installed in this environment, so nothing can be enqueued here")
@@ -146,6 +170,7 @@ class CurrentJob:
     """The job that runs. `attempt` counts from 1."""
 
     _reported_at = float("-inf")  # monotonic seconds
+    _reported = ""
 
     def __init__(self) -> None:
         number = os.environ.get("JOBQ_JOB_ID", "")
@@ -161,19 +186,21 @@ class CurrentJob:
     def progress(self, fraction: float | None, text: str = "") -> None:
         """Tell how much is done, from 0 to 1 (None: unknown), and what is being done.
 
-        Of reports in quick succession some are left out, but never one of 1. Raises ValueError.
+        Of reports in quick succession with the same text some are left out, but never one of 1. Raises ValueError.
         """
         from json import dumps
         from time import monotonic, time
 
+        fraction = None if fraction is None else float(fraction)
         if fraction is not None and not 0 <= fraction <= 1:
-            raise ValueError("progress is from 0 to 1, not %r" % (fraction,))
-        now = monotonic()
-        if self._files is None or (now < CurrentJob._reported_at + PROGRESS_EVERY and fraction != 1):
+            raise ValueError("progress is from 0 to 1, as in 0.4 for 40 %%, not %r" % (fraction,))
+        now, text = monotonic(), str(text)[:MOST_TEXT]
+        is_news = fraction == 1 or text != CurrentJob._reported
+        if self._files is None or (now < CurrentJob._reported_at + PROGRESS_EVERY and not is_news):
             return
-        CurrentJob._reported_at = now
+        CurrentJob._reported_at, CurrentJob._reported = now, text
         path = "%s.%d.progress" % (self._files, self.attempt)
-        report = dumps({"fraction": fraction, "text": str(text)[:MOST_TEXT], "at": time()})
+        report = dumps({"fraction": fraction, "text": text, "at": time()})
         new = "%s.%d.tmp" % (path, os.getpid())
         try:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
@@ -196,7 +223,10 @@ class CurrentJob:
             return self.step_of(name)
         from json import dumps
 
-        digest = digest_of(dumps([getattr(function, "__qualname__", ""), args, kwargs], default=repr))
+        try:
+            digest = digest_of(dumps([getattr(function, "__qualname__", ""), args, kwargs]))
+        except (TypeError, ValueError):
+            digest = None  # arguments that are no JSON can't be compared
         with self.step_of(name, digest) as step:
             if not step.done:
                 step.result = function(*args, **kwargs)
@@ -224,6 +254,8 @@ class Step:
         known = read_steps(self.path).get(name, {}) if self.path else {}
         self.changed = digest is not None and known.get("digest") not in (None, digest)
         self.done = known.get("status") == 0 and not self.changed
+        if known.get("status") == 0 and known.get("n") == attempt:
+            raise ValueError("the step %s was run in this attempt already: give each its own name" % name)
         self.known: dict[str, Any] = known if self.done else {}
         self.result: Any = self.known.get("result")
         self._began = 0.0
@@ -239,8 +271,16 @@ class Step:
         return self
 
     def __exit__(self, kind: object, _error: object, _traceback: object) -> None:
-        if not self.done:
-            self.record(status=0 if kind is None else 1, result=self.result if kind is None else None)
+        from json import dumps, loads
+
+        if self.done:
+            return
+        if kind is None:
+            try:
+                self.result = loads(dumps(self.result, allow_nan=False))  # as later attempts get it
+            except (TypeError, ValueError) as e:
+                raise TypeError("the step %s has run, but its result is not JSON: %s" % (self.name, e)) from None
+        self.record(status=0 if kind is None else 1, result=self.result if kind is None else None)
 
     def record(self, *, status: int, **more: Any) -> None:
         """Record how the step has ended. Raises OSError, TypeError or ValueError for a result that is not JSON."""
@@ -263,28 +303,55 @@ def digest_of(text: str) -> str:
     return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def read_steps(path: str) -> dict[str, dict[str, Any]]:
-    """Return the last record of each step, in the order in which they were first run."""
-    from json import loads
+def open_plain(path: str, flags: int) -> int:
+    """Open a regular file, never a link or a FIFO. Raises OSError."""
+    from stat import S_ISREG
 
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(22, "it is no regular file", path)
+    return fd
+
+
+def read_steps(path: str) -> dict[str, dict[str, Any]]:
+    """Return the last record of each step, in the order in which they were first run. What is none is passed over."""
     try:
-        with open(path, "rb") as f:
-            lines = f.read().split(b"\n")
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as f:
+            lines = f.read(MOST_STEPS).split(b"\n")
     except OSError:
         return {}
     steps: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        try:
-            record = loads(line)
-        except ValueError:
-            continue  # an empty one, or one that a power cut has torn
-        if isinstance(record, dict) and isinstance(record.get("step"), str):
+    for record in map(record_of, lines):
+        if isinstance(record.get("step"), str):
             steps[record["step"]] = record
-        elif isinstance(record, dict) and record.get("from") in steps:
+        elif isinstance(record.get("from"), str) and record["from"] in steps:
             names = list(steps)
             for name in names[names.index(record["from"]) :]:
                 del steps[name]
     return steps
+
+
+def record_of(line: bytes) -> dict[str, Any]:
+    """Return the record in a line; {} for an empty one, one that a power cut has torn, or anything else."""
+    from json import loads
+
+    try:
+        record = loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    kinds: dict[str, Any] = {
+        "step": str,
+        "from": str,
+        "n": int,
+        "status": int,
+        "at": (int, float),
+        "seconds": (int, float),
+    }
+    if not isinstance(record, dict) or not all(isinstance(record[k], kinds[k]) for k in kinds if k in record):
+        return {}
+    sane = all(0 <= record.get(name, 0) < 1e11 for name in ("at", "seconds", "n", "status"))  # no NaN, no infinity
+    return record if sane else {}
 
 
 def append_line(path: str, record: dict[str, Any]) -> None:
@@ -293,7 +360,7 @@ def append_line(path: str, record: dict[str, Any]) -> None:
     from json import dumps
 
     data = dumps(record, allow_nan=False).encode("ascii") + b"\n"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    fd = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         size = os.fstat(fd).st_size

@@ -5,6 +5,8 @@ This file uses only the standard library and runs in the interpreter of the job.
 
 from __future__ import annotations
 
+import json
+
 from .plain import Mismatch, fields_of, shown
 
 TYPE_CHECKING = False
@@ -39,7 +41,8 @@ def name_of(wanted: Any) -> str:
 def literal(value: Any, choices: Sequence[Any], where: str, lax: bool) -> Any:
     """Return the choice that the value is."""
     for choice in choices:
-        same = type(choice) is type(value) and choice == value
+        plain = getattr(choice, "value", choice)  # of a member of an enum
+        same = type(plain) is type(value) and plain == value
         if same or (lax and isinstance(value, str) and value == str(choice) and choice is not None):
             return choice
     raise wrong(value, "one of " + ", ".join(map(shown, choices)), where)
@@ -47,10 +50,17 @@ def literal(value: Any, choices: Sequence[Any], where: str, lax: bool) -> Any:
 
 def member_of(value: Any, kind: Any, where: str, lax: bool) -> Any:
     """Return the member of an enum with this value, or this name."""
+    if isinstance(value, str) and value in kind.__members__:
+        return kind.__members__[value]
     for member in kind:
-        if member.value == value or (isinstance(value, str) and value in (member.name, lax and str(member.value))):
+        if member.value == value or (lax and isinstance(value, str) and value == str(member.value)):
             return member
-    raise wrong(value, "one of " + ", ".join(shown(member.value) for member in kind), where)
+    try:
+        return kind(tuple(value) if isinstance(value, list) else value)  # flags, and what the class itself makes of it
+    except (ValueError, TypeError, KeyError):
+        pass
+    names = ", ".join("%s (%s)" % (shown(member.value), member.name) for member in kind)
+    raise wrong(value, "one of " + names, where)
 
 
 def is_container(kind: type) -> bool:
@@ -59,17 +69,37 @@ def is_container(kind: type) -> bool:
     return known and (kind.__name__ in LISTS or kind.__name__ in SEQUENCES or kind.__name__ in DICTS)
 
 
-def fields_to_read(kind: Any) -> tuple[dict[str, Any], list[str]] | None:
-    """Return the types of the fields of a class, and the names of those without a default; None: it has no fields."""
+def of_json_text(value: Any, kind: type, lax: bool) -> Any:
+    """Return the list or object that a text holds as JSON; any other value as it is."""
+    if lax and isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return found if isinstance(found, kind) else value
+    return value
+
+
+def owner_of(kind: Any, name: str) -> Any:
+    """Return the class in whose module the annotation of a field stands."""
+    return next((one for one in kind.__mro__ if name in vars(one).get("__annotations__", {})), kind)
+
+
+def fields_to_read(kind: Any) -> tuple[dict[str, Any], list[str], set[str]] | None:
+    """Return the types of the fields of a class, the names of those without a default, and of those to pass over.
+
+    None: it has no fields.
+    """
     if hasattr(kind, "__dataclass_fields__"):
         fields = {name: field for name, field in fields_of(kind).items() if field.init}
         needed = [name for name, field in fields.items() if field.default is field.default_factory]  # both missing
-        return {name: field.type for name, field in fields.items()}, needed
+        types = {name: field.type for name, field in fields.items()}
+        return types, needed, fields_of(kind).keys() - fields.keys()
     if issubclass(kind, dict) and hasattr(kind, "__total__"):  # TypedDict
-        return of_typed_dict(kind)
+        return (*of_typed_dict(kind), set())
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         types = {name: getattr(kind, "__annotations__", {}).get(name, object) for name in kind._fields}
-        return types, [name for name in types if name not in getattr(kind, "_field_defaults", {})]
+        return types, [name for name in types if name not in getattr(kind, "_field_defaults", {})], set()
     return None
 
 
@@ -100,7 +130,10 @@ def by_itself(make: Callable[[], Any], where: str) -> Any:
 def plain_value(value: Any, kind: type, where: str, lax: bool) -> Any:
     """Return a bool, a number or text."""
     if type(value) is kind or (kind in (float, complex) and type(value) in (int, float)):
-        return float(value) if kind is float else value
+        try:
+            return float(value) if kind is float else value
+        except OverflowError:
+            raise wrong(value, "a number that a float can hold", where) from None
     if kind is int and type(value) is float and value.is_integer():
         return int(value)
     if lax and isinstance(value, str):
@@ -110,49 +143,45 @@ def plain_value(value: Any, kind: type, where: str, lax: bool) -> Any:
         if kind not in (bool, str):
             try:
                 return kind(text)
-            except ValueError:
+            except (ValueError, OverflowError):
                 pass
     raise wrong(value, PLAIN[kind], where)
 
 
-MODULES = ("datetime", "pathlib", "pathlib._local", "uuid", "decimal", "_decimal", "builtins", "os", "fractions")
+MODULES = ("datetime", "pathlib", "pathlib._local", "uuid", "decimal", "_decimal", "builtins", "os")
 
 
-def makers() -> dict[str, Callable[[Any], Any]]:
-    """Return what makes values of the standard library from text or a number."""
-    import datetime
-    import decimal
-    import pathlib
-    import uuid
+def maker_of(kind: Any) -> Callable[[Any], Any] | None:
+    """Return what makes values of a class of the standard library from text or a number; None: nothing does."""
+    name = kind.__name__
+    if name in ("Path", "PosixPath", "PurePath", "PurePosixPath", "UUID"):
+        return kind  # type: ignore[no-any-return]
+    if name == "PathLike":
+        import pathlib
 
-    def instant(text: str) -> datetime.datetime:
-        return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-
-    def data(text: str) -> bytes:
+        return pathlib.Path
+    if name == "Decimal":
+        return lambda value: kind(str(value))
+    if name == "datetime":
+        return lambda text: kind.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+    if name in ("date", "time"):
+        return kind.fromisoformat  # type: ignore[no-any-return]
+    if name == "timedelta":
+        return lambda value: kind(seconds=float(value))
+    if name in ("bytes", "bytearray"):
         import base64
 
-        return base64.b64decode(text, validate=True)
-
-    paths = {name: getattr(pathlib, name) for name in ("Path", "PosixPath", "PurePath", "PurePosixPath")}
-    return {
-        "datetime": instant,
-        "date": datetime.date.fromisoformat,
-        "time": datetime.time.fromisoformat,
-        "timedelta": lambda value: datetime.timedelta(seconds=float(value)),
-        "UUID": uuid.UUID,
-        "Decimal": lambda value: decimal.Decimal(str(value)),
-        "bytes": data,
-        "bytearray": lambda text: bytearray(data(text)),
-        "PathLike": pathlib.Path,
-        **paths,
-    }
+        return lambda text: kind(base64.b64decode(text, validate=True))
+    return None
 
 
 def of_library(value: Any, kind: Any, where: str) -> Any:
     """Return a value of the standard library from the text, or number, that stands for it; others are it already."""
-    make = makers().get(kind.__name__) if kind.__module__ in MODULES else None
+    make = maker_of(kind) if kind.__module__ in MODULES else None
     if make is None:
         try:
+            if issubclass(kind, (str, int, float)) and isinstance(value, (str, int, float)):
+                return by_itself(lambda: kind(value), where)
             if isinstance(value, kind) or getattr(kind, "__abstractmethods__", None):
                 return value
         except TypeError:  # a Protocol

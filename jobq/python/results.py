@@ -57,8 +57,8 @@ def _read(text: str | bytes, path: str) -> Result:
     match document:
         case {"result": value}:
             return Result(value)
-        case {"error": {"type": str(), "message": str(), "traceback": str()} as error}:
-            return Result(error=error)
+        case {"error": {"type": str() as kind, "message": str() as message, "traceback": str() as trace}}:
+            return Result(error={"type": kind, "message": message, "traceback": trace})
     return _broken(f"{path} holds no result")
 
 

@@ -149,7 +149,7 @@ def finish(job: Job, ending: Ending, now: Moment, chance: float) -> Job:
     lost = job.lost + (ending.outcome is Outcome.LOST)
     left = retry.attempts_left(job)
     ended = {"attempts": (*job.attempts[:-1], job.attempts[-1]._replace(ending=ending)), "lost": lost}
-    if retry.is_success(job.spec, ending):
+    if retry.is_success(job.spec, ending) and not (ending.wanted or ending.permanent):
         return _move(job, Event.SUCCEED, now, **ended)
     if ending.outcome is Outcome.CANCELLED:
         return _move(job, Event.CANCEL, now, **ended)

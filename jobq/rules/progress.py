@@ -18,7 +18,7 @@ class Progress(NamedTuple):
 
     def rest(self, began_at: float, now: float) -> float | None:
         """Return the time until it is done, if it goes on as before; None if that can't be told yet."""
-        if not self.fraction or self.at <= began_at:
+        if not self.fraction or not began_at < self.at <= now + 1:
             return None
         whole = (self.at - began_at) / self.fraction
         return max(0.0, began_at + whole - now)

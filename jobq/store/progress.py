@@ -17,7 +17,8 @@ def read_progress(path: str) -> Progress | None:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             found = json.loads(f.read(LARGEST))
         fraction, text, at = found["fraction"], found["text"], float(found["at"])
-        fraction = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        fraction = None if fraction is None else float(fraction)
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
-    return Progress(fraction, str(text), at) if abs(at) < 1e11 else None
+    sane = 0 <= at < 1e11 and (fraction is None or 0 <= fraction <= 1)  # NaN is neither
+    return Progress(fraction, str(text), at) if sane else None

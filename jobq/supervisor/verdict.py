@@ -17,16 +17,24 @@ LONGEST_WAIT = 1e9  # seconds
 
 
 def verdict(path: str) -> dict[str, Any]:
-    """Return what the result file at `path` adds to the ending of a failed call: {} if it is one like any other."""
+    """Return what the result file at `path` adds to the ending of a failed call: why, and what is asked for."""
     try:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
             document = json.loads(f.read(LONGEST))
-        again = document["retry"]
-        why = str(document["error"]["message"])[:MOST_SAID].encode("utf-8", "backslashreplace").decode()
-        after = document.get("after")
-        found: dict[str, Any] = {} if after is None else {"after": min(max(float(after), 0.0), LONGEST_WAIT)}
-        if document.get("counted") is False:
-            found["counted"] = False
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        again, after = document.get("retry"), document.get("after")
+        error = document["error"]
+        kind, what = str(error["type"]), str(error["message"])
+        found: dict[str, Any] = {} if after is None else {"after": float(after)}
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, AttributeError):
         return {}
-    return {"permanent": True, "error": why} if again is False else {"wanted": True, "error": why, **found}
+    if not 0.0 <= found.get("after", 0.0) <= LONGEST_WAIT:  # NaN is not
+        return {}
+    if not error.get("sentence") and not kind.startswith("jobq."):
+        what = f"{kind}: {what}" if what else kind
+    why = {"error": what[:MOST_SAID].encode("utf-8", "backslashreplace").decode()}
+    if again is None:
+        return why
+    if again is False:
+        return {**why, "permanent": True}
+    counted = {} if document.get("counted") is not False else {"counted": False}
+    return {**why, "wanted": True, **found, **counted}

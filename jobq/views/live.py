@@ -81,7 +81,7 @@ def frame(
         last = last[: height - len(totals)]
     last += totals
     running, waiting = shown_jobs(overview, None if height is None else height - len(last))
-    around = overview.around._replace(now=now)
+    around = overview.around._replace(now=now, progress={})  # which `word_of` shows
     lines = [
         job_line(job, around, layout, time=elapsed(job, now), word=word_of(job, overview, words, told, now))
         for job in running

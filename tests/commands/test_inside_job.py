@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_a_report_that_is_none_is_passed_over(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         assert read_progress(str(path)) is None
-    path.write_text('{"fraction": 7, "text": "\\u001b[2J", "at": 5}')
+    path.write_text('{"fraction": 1, "text": "\\u001b[2J", "at": 5}')
     assert read_progress(str(path)) == Progress(1.0, "\x1b[2J", 5.0)
 
 
@@ -77,6 +78,7 @@ def test_the_time_left_follows_from_the_fraction() -> None:
     assert half.rest(100.0, 150.0) == 50
     assert half.rest(100.0, 190.0) == 10
     assert half.rest(100.0, 500.0) == 0
+    assert half.rest(100.0, 120.0) is None, "it is told in the future"
     assert Progress(None, "x", 150.0).rest(100.0, 150.0) is None
     assert Progress(0.0, "", 150.0).rest(100.0, 150.0) is None
     assert words(half, 100.0, 150.0) == "50% half, ~50 s left"
@@ -177,6 +179,31 @@ def test_a_step_has_the_exit_code_of_its_command(cli: Cli) -> None:
     assert "a step has a name" in cli("step", " ", "--", "true", code=2).stderr
 
 
+def test_a_step_is_recorded_whatever_becomes_of_its_output(cli: Cli) -> None:
+    job_id = add(
+        cli,
+        script(cli, f"{JOBQ} step a -- sh -c 'echo ran >> a; echo out' > /dev/full || echo code=$?", "exit 1"),
+        "--retries",
+        "1",
+        "--backoff",
+        "const:0",
+    )
+    cli("worker", "--drain", code=1)
+    assert count(cli, "a") == 1
+    assert (
+        "step a: stdout takes no output: No space left on device\ncode=74"
+        in cli("log", str(job_id), "--attempt", "1").stdout
+    )
+
+
+def test_a_name_is_used_once_in_an_attempt(cli: Cli) -> None:
+    job_id = add(
+        cli, script(cli, f"{JOBQ} step a -- sh -c 'echo one'", f"{JOBQ} step a -- sh -c 'echo two'"), "--retries", "0"
+    )
+    cli("worker", "--drain", code=1)
+    assert "the step a was run in this attempt already: give each its own name" in cli("log", str(job_id)).stdout
+
+
 def test_long_output_of_a_step_is_passed_on_whole_and_kept_in_part(cli: Cli) -> None:
     job_id = add(
         cli,
@@ -229,6 +256,17 @@ def test_a_torn_record_is_passed_over(tmp_path: Path) -> None:
     assert list(read_steps(path)) == ["a", "c"]
     append_line(path, {"from": "a"})
     assert read_steps(path) == {}
+    with open(path, "a") as f:
+        f.write(
+            '{"from": []}\n'
+            + "[" * 5000
+            + '\n{"step": "d", "n": NaN}\n{"step": "d", "seconds": 1e300}\n{"step": "d", "at": "x"}\n'
+        )
+    assert read_steps(path) == {}
+    os.mkfifo(tmp_path / "2.steps")
+    assert read_steps(str(tmp_path / "2.steps")) == {}
+    with pytest.raises(OSError, match="no regular file"):
+        append_line(str(tmp_path / "2.steps"), {})
     for name in ("", "x" * 201, "a\nb"):
         with pytest.raises(ValueError, match="a step has a name"):
             Step(name, None, 1)

@@ -76,8 +76,8 @@ def test_arguments_and_result_are_json(tasks: Cli) -> None:
         ("tasks:fail", 1, "tasks.Odd: why"),
         ("tasks:leave", 3, ""),
         ("tasks:quit", 4, ""),
-        ("tasks:odd", 1, "tasks:odd has run, but what it returned (a list) is not JSON: the result[0] is an object"),
-        ("tasks:infinite", 1, "what it returned (a float) is not JSON"),
+        ("tasks:odd", 1, "tasks:odd has run, but its result is not JSON: the result[0] is an object"),
+        ("tasks:infinite", 1, "its result is not JSON"),
         (
             "tasks:deep",
             127,

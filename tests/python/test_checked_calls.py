@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobq.job import State
-from tests.conftest import Cli
+from tests.conftest import Cli, wait_until
+from tests.helpers.processes import is_alive
 
 SHOP = '''
 import dataclasses, datetime, enum, os, sys
@@ -57,7 +58,7 @@ def test_words_are_converted_by_annotations(shop: Cli) -> None:
     assert shop("call", "shop:add", "2", "b=3").stdout == "1\n"
     job = shop.queue.job(1)
     assert job.call is not None
-    assert (job.call.args, job.call.kwargs) == ((2,), {"b": 3})
+    assert (job.call.args, job.call.kwargs) == (("2",), {"b": "3"}), "the check changes nothing"
     shop("worker", "--drain")
     assert shop("result", "1").stdout == "5\n"
     assert json.loads(shop("show", "1", "--json").stdout)["jobs"][0]["result"] == 5
@@ -65,9 +66,6 @@ def test_words_are_converted_by_annotations(shop: Cli) -> None:
 
 def test_objects_become_what_the_annotation_says_and_go_back(shop: Cli) -> None:
     shop("call", "shop:send", ':={"number": "7", "day": "2026-12-24"}', "size=LARGE")
-    job = shop.queue.job(1)
-    assert job.call is not None
-    assert job.call.args == ({"number": 7, "day": "2026-12-24"},)
     shop("worker", "--drain")
     assert json.loads(shop("result").stdout) == {"number": 8, "day": "2026-12-24"}
 
@@ -148,7 +146,8 @@ def test_arguments_come_from_a_file(shop: Cli) -> None:
     (shop.cwd / "a.json").write_text('{"a": 1, "b": 2}')
     (shop.cwd / "l.json").write_text("[1, 2]")
     assert call(shop, "shop:add", "@a.json") == call(shop, "shop:add", "a:=1", "b:=2")
-    assert call(shop, "shop:add", "@l.json") == call(shop, "shop:add", "1", "2")
+    assert call(shop, "shop:add", "@a.json", "b:=5") == call(shop, "shop:add", "a:=1", "b:=5")
+    assert call(shop, "shop:add", "@l.json") == call(shop, "shop:add", ":=1", ":=2")
     shop("call", "shop:wait_for", "@@at")
     job = shop.queue.jobs()[-1].call
     assert job is not None
@@ -216,10 +215,12 @@ def test_handlers_of_installed_packages_are_known_by_name(shop: Cli) -> None:
     info = shop.cwd / "shop-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[jobq.handlers]\nadd-up = shop:add\nall = shop\n")
+    (info / "entry_points.txt").write_text("[jobq.handlers]\nadd-up = shop:add\nall = shop\nbad = shop:nope\n")
     shop.env["PYTHONPATH"] = str(shop.cwd)
     listed = shop("call", "--list").stdout
     assert "add-up(a: int" in listed
+    assert "bad = shop:nope can't be loaded" in shop("call", "--list").stderr
+    assert "did you mean add-up?" in shop("call", "add-u", code=2).stderr
     assert "send-order(" in listed
     shop("call", "add-up", "1", "2")
     shop("call", "send-order", ':={"number": 7, "day": "2026-12-24"}')
@@ -247,3 +248,47 @@ def test_a_python_that_is_none_is_refused(shop: Cli) -> None:
     assert "no-such-python" in shop("call", "--python", "no-such-python", "shop:add", "1", code=2).stderr
     assert "was not checked" in shop("call", "--python", "/bin/true", "shop:add", "1").stderr
     assert shop("call", "--python", sys.executable, "shop:add", "1").stdout == "2\n"
+
+
+def test_the_hint_fits_the_mistake(shop: Cli) -> None:
+    assert (
+        "options of jobq go before the function" in shop("call", "shop:add", "1", "--retries", "0", "x", code=2).stderr
+    )
+    assert "a function is named as MODULE:FUNCTION, as in shop:main" in shop("call", "shop", code=2).stderr
+    assert "hint" not in shop("call", "shop:nope", code=2).stderr
+
+
+def test_lists_and_objects_may_be_text(shop: Cli) -> None:
+    (shop.cwd / "m.py").write_text("def f(xs: list[int], d: dict[str, int], *, t: str): return [xs, d, t]")
+    shop("call", "m:f", "[1, 2]", 'd={"a": 1}', "t=[1]")
+    shop("worker", "--drain")
+    assert json.loads(shop("result").stdout) == [[1, 2], {"a": 1}, "[1]"]
+
+
+def test_the_check_leaves_nothing_behind_and_takes_calls_of_any_size(shop: Cli) -> None:
+    (shop.cwd / "left.py").write_text(
+        "import subprocess\nopen('pid', 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\ndef f(x): return len(x)"
+    )
+    (shop.cwd / "big.json").write_text(json.dumps(["x" * 131_000]))
+    shop("call", "left:f", "@big.json")
+    wait_until(lambda: not is_alive(int((shop.cwd / "pid").read_text())))
+
+
+def test_wrong_options_of_a_handler_are_named(shop: Cli) -> None:
+    (shop.cwd / "h.py").write_text(
+        "import datetime\nfrom jobq import handler\n@handler(retires=3)\ndef f(): ...\n"
+        "@handler(timeout=datetime.timedelta(seconds=5))\ndef g(): ...\n"
+    )
+    assert "a job has no option retires" in shop("call", "h:f", code=2).stderr
+    assert "did you mean retries?" in shop("call", "h:f", code=2).stderr
+    assert "timeout" in shop("call", "h:g", code=2).stderr
+
+
+def test_modules_that_hide_those_of_python_do_not_hide_them_from_the_check(shop: Cli) -> None:
+    for name in ("json", "uuid", "decimal"):
+        (shop.cwd / f"{name}.py").write_text("")
+    (shop.cwd / "p.py").write_text("import pathlib\ndef f(p: pathlib.Path, n: int = 1): return [str(p), n]")
+    assert "must be a whole number" in shop("call", "p:f", "a", "x", code=2).stderr
+    shop("call", "p:f", "a/b", "2")
+    shop("worker", "--drain")
+    assert json.loads(shop("result").stdout) == ["a/b", 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import functools
 import json
 import subprocess
 import sys
@@ -41,6 +42,13 @@ def double(n: int) -> int:
 
 def plain(key: str, delay: int = 0) -> str:
     return f"{key} {delay}"
+
+
+def twice(function: Any) -> Any:
+    return functools.wraps(function)(lambda *args: [function(*args)] * 2)
+
+
+doubled = twice(plain)
 
 
 class Tools:
@@ -233,6 +241,24 @@ def test_a_handle_can_be_awaited(here: Cli) -> None:
         asyncio.run(too_long())
 
 
+def test_an_awaited_job_is_recovered_if_its_worker_dies(here: Cli) -> None:
+    job = here.queue.add("until [ -e go ]; do sleep 0.01; done", cwd=str(here.cwd))
+    worker = here.start("worker")
+
+    async def wait() -> State:
+        waiting = asyncio.ensure_future(job)
+        while job.state is not State.RUNNING:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.2)  # so that the first check for dead workers is over: it is the second that counts
+        worker.kill()
+        worker.wait()
+        (here.cwd / "go").touch()
+        async with asyncio.timeout(30):
+            return (await waiting).state
+
+    assert asyncio.run(wait()) is State.SUCCEEDED
+
+
 def test_a_queue_serves_many_threads(here: Cli) -> None:
     queue, ids, errors = here.queue, list[int](), list[BaseException]()
 
@@ -360,8 +386,50 @@ def test_outside_of_a_job_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -
         assert not step.done
 
 
+def test_a_wish_is_no_success_whatever_its_exit_code(bare: Cli) -> None:
+    assert run(bare, "--success-codes", "0,1,75", "-r", "0", "tasks:fails").state is State.FAILED
+    assert len(run(bare, "--success-codes", "0,1,75", "tasks:snoozes", ":=1").attempts) == 2
+
+
+def test_the_exception_stands_in_every_list(bare: Cli) -> None:
+    job = run(bare, "-r", "0", "tasks:raises", "value")
+    assert "exit 1: ValueError: why" in bare("list", "--all").stdout
+    assert job.ending is not None
+    assert job.ending.error == "ValueError: why"
+
+
+@pytest.mark.parametrize("after", ["NaN", "1e999", "1" + "0" * 400, "-1", '"x"'])
+def test_a_result_file_that_is_none_of_ours_is_passed_over(here: Cli, after: str) -> None:
+    (here.cwd / "m.py").write_text(
+        "import os\ndef f():\n    path = os.environ['JOBQ_JOB_FILES'] + '.1.result.json'\n"
+        f'    open(path, \'w\').write(\'{{"retry": true, "counted": false, "after": {after}, "error": {{"type": "x", "message": ""}}}}\')\n'
+        "    os.chmod(path, 0o600); os._exit(75)\n"
+    )
+    job = here.queue.call("m:f", retries=0, cwd=str(here.cwd))
+    drain(here, code=1)
+    assert (job.refresh().exit_code, len(job.attempts)) == (75, 1)
+
+
+def test_another_name_of_a_function_is_found(here: Cli) -> None:
+    job = here.queue.call(doubled, [3])
+    assert job.job.call is not None
+    assert job.job.call.function.endswith(":doubled")
+
+
+def test_a_script_that_enqueues_at_its_top_level_is_told(here: Cli) -> None:
+    (here.cwd / "top.py").write_text("from jobq import Queue\ndef f(): return 1\nQueue().call(f, retries=0)\n")
+    subprocess.run([sys.executable, "top.py"], cwd=here.cwd, env=here.env, capture_output=True, check=True)
+    drain(here, code=1)
+    assert "if __name__ == '__main__':" in here("show", "1").stdout
+    assert here.queue.jobs() == []
+
+
 def test_exceptions_carry_what_they_ask_for() -> None:
     assert (Retry(after=3).after, str(Retry())) == (3, "it asked for another attempt")
     assert (Snooze(60).after, str(Snooze(60, "why"))) == (60, "why")
     assert issubclass(Fail, Exception)
+    assert (Snooze(datetime.timedelta(minutes=1)).after, Retry(after=1e30).after) == (60, 1e9)
+    for wrong in ("10m", "60", -1, float("nan"), None, [1]):
+        with pytest.raises(ValueError, match="a time is given in seconds"):
+            Snooze(wrong)  # type: ignore[arg-type]
     assert isinstance(double, Handler)

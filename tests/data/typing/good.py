@@ -28,5 +28,13 @@ Queue().call(plain, ["k"], retries=0)
 Queue().call("module:function", [1], {"a": 2}, no_retry_on=(ValueError, "TypeError"))
 
 
+@handler
+async def later(n: int) -> str:
+    return str(n)
+
+
+assert_type(later.enqueue(1).result, str)
+
+
 async def wait() -> None:
     assert_type((await double.enqueue(1)).result, int)
