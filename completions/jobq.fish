@@ -109,6 +109,7 @@ complete -c jobq -n '__fish_seen_subcommand_from call' -l cwd -s C -r -F -d 'Run
 complete -c jobq -n '__fish_seen_subcommand_from call' -l env -s e -x -d 'Set a variable on top of the captured environment'
 complete -c jobq -n '__fish_seen_subcommand_from call' -l env-file -r -F -d 'Set the variables of a file of NAME=VALUE lines; --env goes before it'
 complete -c jobq -n '__fish_seen_subcommand_from call' -l help -s h -d 'Show the help'
+complete -c jobq -n '__fish_seen_subcommand_from call' -a "(jobq call --list 2>/dev/null | sed '1d;s/[( ].*//')"
 complete -c jobq -n "not __fish_seen_subcommand_from $jobq_commands" -a result -d 'Print what the function of a job returned, as JSON'
 complete -c jobq -n '__fish_seen_subcommand_from result' -l wait -d 'Wait until it is finished'
 complete -c jobq -n '__fish_seen_subcommand_from result' -l help -s h -d 'Show the help'

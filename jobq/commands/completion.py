@@ -12,7 +12,7 @@ from jobq.views.console import out
 
 TAKES = {
     "add": "command",
-    "call": "",
+    "call": "handlers",
     "progress": "",
     "step": "command",
     "run": "command",

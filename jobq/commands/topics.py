@@ -40,7 +40,7 @@ Variables that set what an option or the settings file would (jobq config shows 
 
 Variables that a job gets:
 
-  JOBQ_JOB_ID  JOBQ_JOB_NAME  JOBQ_JOB_ATTEMPT  JOBQ_STORE
+  JOBQ_JOB_ID  JOBQ_JOB_NAME  JOBQ_JOB_ATTEMPT  JOBQ_JOB_FILES  JOBQ_STORE
   JOBQ_NAME                 the indices of a resource that it needs (--need name=1); CUDA_VISIBLE_DEVICES for gpu
   JOBQ_HOOK, JOBQ_JOB_*     in hooks: the event, and the state, outcome, exit code, seconds, log of the job
 """

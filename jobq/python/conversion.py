@@ -10,6 +10,7 @@ This file uses only the standard library and runs in the interpreter of the job.
 from __future__ import annotations
 
 import json
+import sys
 
 from .kinds import (
     DICTS,
@@ -160,9 +161,14 @@ class Reader:
         import typing
 
         if isinstance(wanted, str) or type(wanted) is typing.ForwardRef:
-            text: Any = getattr(wanted, "__forward_arg__", wanted)
+            text = getattr(wanted, "__forward_arg__", wanted)
+
+            def stub() -> None: ...
+
+            stub.__annotations__ = {"x": text}
+            more: dict[str, Any] = {"include_extras": True} if sys.version_info >= (3, 9) else {}
             try:
-                wanted = eval(text, dict(self.names))  # the user's own code
+                wanted = typing.get_type_hints(stub, dict(self.names), **more)["x"]
             except Exception:
                 return object
         while hasattr(wanted, "__supertype__"):  # NewType

@@ -1,4 +1,7 @@
-"""Completion scripts for bash, zsh and fish, made from the commands. They are static: a TAB starts no Python."""
+"""Completion scripts for bash, zsh and fish, made from the commands.
+
+They are static: a TAB starts no Python, except where a handler stands.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
 VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}
 FILES = {"--from", "--jsonl", "--store", "--cwd", "--stdin", "--stderr", "--env-file"}
 JOBS = tuple(f"@{state}" for state in State)
+HANDLERS = "jobq call --list 2>/dev/null | sed '1d;s/[( ].*//'"  # the only words that a shell asks jobq for
 
 
 class Option(NamedTuple):
@@ -34,7 +38,7 @@ class Option(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "words" or ""."""
+    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "words", "handlers" or ""."""
 
     name: str
     help: str
@@ -58,6 +62,8 @@ def bash(commands: Sequence[Command]) -> str:
         )
         if command.takes == "words":
             offered = f"{' '.join(command.words)} {flags}"
+        if command.takes == "handlers":
+            offered = f"{flags} $({HANDLERS})"
         words.append(f'        "{command.name}") words="{offered}" ;;')
         for option in command.options:
             keys = "|".join(f'"{command.name} {flag}"' for flag in option.flags)
@@ -153,6 +159,7 @@ def zsh(commands: Sequence[Command]) -> str:
             "jobs": f"'*:job:({' '.join(JOBS)})'",
             "command": "'*::command:_normal'",
             "words": f"'1:word:({' '.join(command.words)})'",
+            "handlers": f"'1:function:{{compadd -- $({HANDLERS.replace(chr(39), chr(34))})}}' '*: :'",
             "": "'*: :'",
         }[command.takes]
         lines += [f"                        {words}", "                    ;;"]
@@ -204,6 +211,8 @@ def fish(commands: Sequence[Command]) -> str:
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(JOBS))}")
         elif command.takes == "words":
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(command.words))}")
+        elif command.takes == "handlers":
+            lines.append(f'complete -c jobq {condition} -a "({HANDLERS})"')
         elif command.takes == "command":
             lines.append(f"complete -c jobq {condition} -a '(__fish_complete_subcommand)'")
     return "\n".join([*lines, ""])

@@ -72,6 +72,31 @@ def put_function(path): tick(path)
 """,
     ),
     Peer(
+        "huey, SQLite", pypi="huey", worker="{V}/bin/huey_consumer app.app -k process -w 2 -q",
+        app="""
+from huey import SqliteHuey
+app = SqliteHuey(filename=W + "/huey.db", fsync=True)
+@app.task()
+def put_command(line): sh(line)
+@app.task()
+def put_function(path): tick(path)
+""",
+    ),
+    Peer(
+        "pebble, which keeps nothing", pypi="pebble", worker="{V}/bin/python -c 'import app; app.work()'",
+        app="""
+from pebble import ProcessPool
+def put(name, argument):
+    with open(W + "/list", "a") as f: f.write(json.dumps([name, argument]) + "\\n")
+def put_command(line): put("sh", line)
+def put_function(path): put("tick", path)
+def work():
+    with ProcessPool(2) as pool, open(W + "/list") as f:
+        for name, argument in map(json.loads, f): pool.schedule(globals()[name], args=[argument], timeout=60)
+        pool.close(); pool.join()
+""",
+    ),
+    Peer(
         "litequeue", pypi="litequeue",
         worker="{V}/bin/python -c 'import app; app.work()' & {V}/bin/python -c 'import app; app.work()'; wait",
         app="""

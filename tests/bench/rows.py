@@ -79,14 +79,14 @@ def drain_floor(count: int) -> Callable[[Path], float]:
     return lambda folder: timed(lambda: run(floor() or "", "spawn", str(count), f"echo >> {folder}/ticks"))
 
 
-def functions_jobq(count: int) -> Callable[[Path], float]:
+def functions_jobq(count: int, isolation: str) -> Callable[[Path], float]:
     """Calls per second of a drain."""
 
     def measure(folder: Path) -> float:
         (folder / "bench_tick.py").write_text(TICK)
         queue = Queue(f"{folder}/store")
         call = call_command("bench_tick:tick", [f"{folder}/ticks"], {}, sys.executable)
-        queue.add_many([call] * count, lambda: queue.spec(cwd=str(folder)))
+        queue.add_many([call] * count, lambda: queue.spec(cwd=str(folder), isolation=isolation))
         took = timed(lambda: jobq(folder, "worker", "--drain", "-j", "2"))
         assert size(folder / "ticks") == count
         return count / took
@@ -318,8 +318,9 @@ def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
             Contender(f"{n:,} of all kinds", lambda f, n=n: drain_rate(f, n, min(5.0, n / 2500))) for n in held
         ], runs=3),
         Row("functions of Python", "jobs/s", [
-            Contender("jobq (a new interpreter each)", functions_jobq(60)),
-            *of(functions_peer, lambda peer: peer.app, 2000),
+            Contender("jobq, warm processes", functions_jobq(10_000, "warm")),
+            Contender("jobq, a process each", functions_jobq(60, "process")),
+            *of(functions_peer, lambda peer: peer.app, 10_000),
         ], runs=3),
         Row("add one job, whole process", "ms", [
             Contender("jobq add, nothing held", add_jobq(0)),

@@ -29,7 +29,9 @@ def unlimited_stack() -> None:
     sys.platform != "linux" or resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY,
     reason="the system starts no program with so large an environment",
 )
-@pytest.mark.parametrize("words", [["add", "true"], ["add", "--", "a", "b"], ["run", "true"], ["call", "m:f"]])
+@pytest.mark.parametrize(
+    "words", [["add", "true"], ["add", "--", "a", "b"], ["run", "true"], ["call", "--no-check", "m:f"]]
+)
 def test_an_environment_that_could_not_be_read_back_is_refused(cli: Cli, words: list[str]) -> None:
     large = {f"LARGE_{number}": "x" * 100_000 for number in range(45)} | {"LARGEST": "x" * 110_000}
     done = subprocess.run(

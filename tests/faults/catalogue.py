@@ -29,6 +29,7 @@ from tests.faults import (
     supervision,
     unattended,
     unsynced,
+    warm,
     words,
     writes,
 )
@@ -295,6 +296,7 @@ SEEDS: list[Seed] = [
     *supervision.SEEDS,
     *unattended.SEEDS,
     *security.SEEDS,
+    *warm.SEEDS,
     *words.SEEDS,
     *crash_states.SEEDS,
     *damage.SEEDS,

@@ -458,7 +458,7 @@ def examine(path: Path, now: Moment) -> Examined:
             complaints.append(f"id {new.id} is given twice")
         if not compaction.compact(str(path), now):
             complaints.append("compaction gave up")
-        if view(store) != there | {new.id: new}:
+        if view(store) != there | {new.id: new.job}:
             complaints.append("an add and a compaction changed other jobs")
         complaints += check.problems(store)
         store.close()

@@ -612,8 +612,8 @@ SEEDS = [
         harness="history",
         fault="an end that is reported before the tree has ended",
         file="supervisor/supervisor.py",
-        old="        self.end_leftovers(running)\n",
-        new="",
+        old="            self.end_leftovers(running)\n",
+        new="            pass\n",
         caught_by="random-kills-history",
     ),
     Seed(

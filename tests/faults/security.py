@@ -27,6 +27,7 @@ from typing import NamedTuple, TypeVar
 
 from jobq import clock
 from jobq.command import BadRecord
+from jobq.engine.local.caller import NAMES
 from jobq.engine.local.evidence import kill_leftovers
 from jobq.errors import JobqError, NotFound, StoreForbidden, UsageError
 from jobq.moment import Moment
@@ -40,6 +41,7 @@ from tests.faults.case import ROOT, Bench, Figures, case, need_linux
 from tests.faults.seed import Seed
 from tests.helpers.processes import is_alive
 
+OF_CHILD = {f"workers/w*/{name}" for name in NAMES}  # Python itself opens them, in the private folder of the worker
 SUBJECT = "security"
 T = TypeVar("T")
 NOBODY = 65534
@@ -160,7 +162,7 @@ def check_open(text: str, store: str, who: str, figures: Figures) -> int:
     if not path.startswith(f"{store}/"):
         return 0
     short = re.sub(r"[0-9a-f]{12,}", "*", path.removeprefix(f"{store}/"))
-    if short == "workers/w*/child.py" and "O_RDWR" not in flags and "O_WRONLY" not in flags:
+    if short in OF_CHILD and "O_RDWR" not in flags and "O_WRONLY" not in flags:
         return 1  # the interpreter opens its script: in a folder that only the user can write to
     where = f"{short}, opened by '{who}' with {'|'.join(sorted(flags))}"
     removed = re.fullmatch(r"workers/\.\w\*", short)  # shutil.rmtree checks that it has opened the file that it saw
