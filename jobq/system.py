@@ -24,6 +24,8 @@ def utf8(text: str) -> str:
 
     Raises UnicodeEncodeError for half of a surrogate pair.
     """
+    if text.isascii():
+        return text
     try:
         return os.fsencode(text).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

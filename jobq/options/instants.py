@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from typing import Any
 
 DAY, WEEK = 86_400.0, 604_800.0  # seconds
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -27,6 +28,10 @@ class Instant(Kind):
         from datetime import datetime  # noqa: PLC0415
 
         return instant(text, datetime.now().astimezone())
+
+    def of_value(self, value: Any) -> Any:
+        """Return the instant of a datetime, local time if it has no zone; anything else as it is."""
+        return value.timestamp() if hasattr(value, "timestamp") else value
 
     def check(self, value: float) -> None:
         """Nothing more: the rule has the bounds."""

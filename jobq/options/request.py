@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import UsageError
@@ -14,6 +14,9 @@ from jobq.job import Job
 from jobq.options.kinds import APART
 from jobq.options.table import BY_NAME
 from jobq.system import utf8
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
 MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
@@ -98,13 +101,13 @@ class JobOptions(TypedDict, total=False):
     no_retry_on: Endings | None
     success_codes: str  # "0,3"
     max_lost: int  # attempts that may lose their supervisor
-    timeout: float | str | None  # or "10m"
-    idle_timeout: float | str | None  # without output
-    grace: float | str  # from TERM to KILL
+    timeout: float | str | timedelta | None  # or "10m"
+    idle_timeout: float | str | timedelta | None  # without output
+    grace: float | str | timedelta  # from TERM to KILL
     log_max: int | str  # bytes, or "64M": of longer output the beginning and the end are kept
-    at: float | str | None  # since 1970, or "tomorrow 9:00"
-    delay: float | str | None  # not before so much has passed
-    expires: float | str | None  # it leaves if it has not started by then
+    at: float | str | datetime | None  # since 1970, or "tomorrow 9:00"
+    delay: float | str | timedelta | None  # not before so much has passed
+    expires: float | str | timedelta | None  # it leaves if it has not started by then
     after: str | int | Sequence[str | int | Job]  # an id, a job, or what else names jobs on the command line
     after_any: str | int | Sequence[str | int | Job]
     after_fail: str | int | Sequence[str | int | Job]
@@ -116,10 +119,10 @@ class JobOptions(TypedDict, total=False):
     key: str | None
     once: bool  # only if no job with this key, or command and directory, is unfinished or has succeeded
     unique: bool  # ... is unfinished
-    key_ttl: float | str  # how long a success counts
+    key_ttl: float | str | timedelta  # how long a success counts
     on_conflict: str  # "skip", "replace", "fail"
     hold: bool
-    wait_room: float | str  # if its queue is full, wait so long
+    wait_room: float | str | timedelta  # if its queue is full, wait so long
     on_success: str | None  # a line for the shell, run when it has succeeded
     on_failure: str | None
     on_finish: str | None

@@ -116,6 +116,10 @@ class Duration(Kind):
         self.above_zero = above_zero
         self.stored = SPAN
 
+    def of_value(self, value: Any) -> Any:
+        """Return the seconds of a timedelta; anything else as it is."""
+        return value.total_seconds() if hasattr(value, "total_seconds") else value
+
     def parse(self, text: str) -> float:
         """Return the seconds of a text. Raises UsageError."""
         seconds = duration(text)

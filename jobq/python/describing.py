@@ -151,6 +151,9 @@ def options_of(found: Any) -> dict[str, Any]:
             )
         if isinstance(value, (list, tuple, set, frozenset)):
             return [as_text(one) for one in value]
+        for seconds in ("total_seconds", "timestamp"):  # of timedelta and datetime
+            if hasattr(value, seconds):
+                return getattr(value, seconds)()
         if isinstance(value, dict):
             return {str(name): as_text(one) for name, one in value.items()}
         return value if isinstance(value, (str, int, float, type(None))) else str(value)

@@ -51,8 +51,7 @@ def has_status(codes: str, status: int) -> bool:
 
 def exceptions_in(codes: str | None) -> list[str]:
     """Return the names of exceptions that the codes list: "ConnectionError", "requests.exceptions.Timeout"."""
-    words = (codes or "").split(",")
-    return [word for word in words if is_exception(word)]
+    return [word for word in codes.split(",") if is_exception(word)] if codes else []
 
 
 def is_exception(word: str) -> bool:

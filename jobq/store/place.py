@@ -28,6 +28,8 @@ def make_store(path: str, folder: Folder | None, lock_timeout: float) -> Folder:
     Raises StoreDamaged if there has been one, whose journal is missing.
     """
     names = set(folder.names()) if folder is not None else set()
+    if JOURNAL in names:
+        names = set()  # another process, or thread, has made it since the caller looked
     if names & {HINT, finished.FINISHED, Logs.NAME}:
         raise StoreDamaged(f"{path}/{JOURNAL}", 0, "the journal is missing")
     if strangers := {name for name in names - {StoreLock.NAME} if not _may_precede_journal(folder, name)}:

@@ -107,6 +107,14 @@ def test_using_takes_options_that_never_mix_with_arguments(here: Cli) -> None:
     assert (other.options["retries"], send.options["retries"]) == (0, 5)
 
 
+def test_options_may_be_values_of_python(here: Cli) -> None:
+    at = datetime.datetime(2096, 12, 24, 18, tzinfo=datetime.UTC)
+    job = double.using(at=at, timeout=datetime.timedelta(minutes=2)).enqueue(1)
+    assert (job.job.spec.at, job.job.spec.timeout) == (at.timestamp(), 120.0)
+    with pytest.raises(UsageError, match="a job has no option retires"):
+        double.using(retires=2).enqueue(1)  # type: ignore[call-arg]
+
+
 def test_a_handler_goes_to_the_store_that_it_names(here: Cli, tmp_path: Path) -> None:
     job = double.using(store=tmp_path / "other").enqueue(1)
     assert Queue(str(tmp_path / "other")).get(job.id) == job
