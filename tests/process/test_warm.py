@@ -238,9 +238,10 @@ def test_a_call_outlives_its_worker_and_a_dead_supervisor_leaves_nothing(warm: C
     assert second.wait(30) == 0
     assert job.refresh().result == pid
 
-    lost = call(warm, "hold", "gone", retries=1)
-    third = warm.start("worker", "--drain")
+    first, lost = call(warm, "pid"), call(warm, "hold", "gone", retries=1)
+    third = warm.start("worker", "--drain", "-j", "1")
     pid = int(wait_until(lambda: (warm.cwd / "gone.pid").exists() and (warm.cwd / "gone.pid").read_text()))
+    assert first.refresh().result == pid, "its environment has the mark of the first call, not of the one that runs"
     supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: len(lost.refresh().attempts) == 2)
