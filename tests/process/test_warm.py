@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from jobq import JobHandle
 from jobq.errors import CallFailed
 from jobq.job import Outcome, State
 from tests.conftest import Cli, wait_until
-from tests.helpers.processes import is_alive
+from tests.helpers.processes import is_alive, kill_both
 
 MODULE = """
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -242,12 +240,12 @@ def test_a_call_outlives_its_worker_and_a_dead_supervisor_leaves_nothing(warm: C
     third = warm.start("worker", "--drain", "-j", "1")
     pid = int(wait_until(lambda: (warm.cwd / "gone.pid").exists() and (warm.cwd / "gone.pid").read_text()))
     assert first.refresh().result == pid, "its environment has the mark of the first call, not of the one that runs"
-    supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(supervisor, signal.SIGKILL)
+    kill_both(warm.store, third)
+    fourth = warm.start("worker", "--drain", "-j", "1")
     wait_until(lambda: len(lost.refresh().attempts) == 2)
     assert not is_alive(pid)
     (warm.cwd / "gone").touch()
-    assert third.wait(30) == 0
+    assert fourth.wait(30) == 0
     assert [attempt.ending and attempt.ending.outcome for attempt in lost.refresh().attempts] == [
         Outcome.LOST,
         Outcome.EXIT,
