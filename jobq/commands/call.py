@@ -60,7 +60,8 @@ def call(
     """Enqueue a Python call and print the id of its job.
 
     The job imports the function from its working directory, with the Python of the environment in use here. Words are
-    converted by its annotations. The function is imported here first, so that a call that can't work is refused.
+    converted by its annotations. The function is imported here first, so that a call that can't work is refused. It has
+    a process of its own, as it may rely on that; handlers, made for it, are called by warm ones (--isolation).
 
     Examples: jobq call reports:build 2026 draft:=true; jobq call ./clean.py:main; jobq call --list
     """

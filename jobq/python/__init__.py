@@ -1,1 +1,1 @@
-"""Python functions as jobs: the script that calls one, and the result that it leaves."""
+"""Python functions as jobs: the scripts that call them in any interpreter, their values, and handles of their jobs."""
