@@ -65,8 +65,9 @@ def as_json(value: Any, name: str) -> Any:
         raise UsageError(f"the names of {name}'s arguments must be text")
     try:
         return json.loads(plain.dumps(value, "the argument"))
-    except plain.Mismatch as e:
-        raise UsageError(f"an argument of {name} is not JSON: {e}") from None
+    except (plain.Mismatch, RecursionError) as e:
+        why = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
+        raise UsageError(f"an argument of {name} is not JSON: {why}") from None
 
 
 def loaded(name: str) -> Callable[..., Any] | None:

@@ -25,13 +25,14 @@ def dumps(value: object, where: str) -> str:
         return json.dumps(value, allow_nan=False, default=plain)
     except (TypeError, ValueError, RecursionError):
         pass
-    return json.dumps(plain_all(value, where), allow_nan=False)
+    try:
+        return json.dumps(plain_all(value, where), allow_nan=False)
+    except RecursionError:
+        raise Mismatch("%s is nested too deep" % where) from None
 
 
-def plain_all(value: Any, where: str, level: int = 0) -> Any:
+def plain_all(value: Any, where: str) -> Any:
     """Return the value with all that it holds as JSON values. Raises Mismatch."""
-    if level > 900:
-        raise Mismatch("%s is nested too deep" % where)
     if isinstance(value, dict):
         found = {}
         for name, one in value.items():
@@ -40,16 +41,16 @@ def plain_all(value: Any, where: str, level: int = 0) -> Any:
             )
             if isinstance(key, (dict, list)):
                 raise Mismatch("a key of %s is %s, which is not JSON" % (where, shown(name)))
-            found[key] = plain_all(one, "%s[%s]" % (where, shown(name)), level + 1)
+            found[key] = plain_all(one, "%s[%s]" % (where, shown(name)))
         return found
     if isinstance(value, (list, tuple)):
-        return [plain_all(one, "%s[%d]" % (where, place), level + 1) for place, one in enumerate(value)]
+        return [plain_all(one, "%s[%d]" % (where, place)) for place, one in enumerate(value)]
     if isinstance(value, float) and repr(value) in ("nan", "inf", "-inf"):
         raise Mismatch("%s is %r, which is not JSON" % (where, value))
     if value is None or isinstance(value, (str, int, float)):
         return value
     try:
-        return plain_all(plain(value), where, level + 1)
+        return plain_all(plain(value), where)
     except TypeError as e:
         raise Mismatch("%s is %s, which is not JSON" % (where, e)) from None
 
