@@ -148,7 +148,7 @@ OPTIONS = (
     JobOption("jitter", ("--jitter",), Jitter(), "10%",
               "Chance in that time: up to so much more; full; none.", since=3, setting=PROJECT),
     JobOption("retry_on", ("--retry-on",), Codes(), None,
-              "Retry only after these: exit codes, signals, timeout, exceptions, as in 1,75-78,SIGKILL,OSError.",
+              "Retry only after these: codes, signals, timeout, exceptions: 1,75-78,SIGKILL,OSError.",
               since=3, setting=PROJECT),
     JobOption("no_retry_on", ("--no-retry-on",), Codes(), None, "Never retry after these.", since=3, setting=PROJECT),
     JobOption("success_codes", ("--success-codes",), Codes(statuses_only=True), "0",
