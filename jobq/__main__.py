@@ -95,7 +95,12 @@ def run(words: list[str]) -> int:
     if words in (["--version"], ["-V"]):
         out(f"jobq {VERSION}")
         return 0
-    from jobq.commands import quick_add  # noqa: PLC0415  # slow imports belong inside the handlers above
+    if words[:1] in (["progress"], ["step"]):
+        from jobq.commands import inside_job  # noqa: PLC0415  # slow imports belong inside the handlers above
+
+        if (code := inside_job.quick(words)) is not None:
+            return code
+    from jobq.commands import quick_add  # noqa: PLC0415
 
     if quick_add.add(words):
         return 0
@@ -103,11 +108,6 @@ def run(words: list[str]) -> int:
 
     if quick_list.read(words):
         return 0
-    if words[:1] in (["progress"], ["step"]):
-        from jobq.commands import inside_job  # noqa: PLC0415
-
-        if (code := inside_job.quick(words)) is not None:
-            return code
     from jobq import cli  # noqa: PLC0415
 
     return cli.run(words)
