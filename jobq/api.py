@@ -148,15 +148,15 @@ class Queue(Looking):
         known here. `options` as for `add`; those of a handler hold unless others are given. Raises UsageError, Refused,
         NotSaved.
         """
-        command = call_of(function, args, kwargs or {}, python, check=check)
-        known = HANDLERS.get(function) if isinstance(function, str) else function
-        own = known.options if isinstance(known, Handler) else None
-        return self._add_one(command, options_of(own, options), known)
+        target = HANDLERS.get(function, function) if isinstance(function, str) else function
+        command = call_of(target, args, kwargs or {}, python, check=check)
+        if isinstance(target, Handler):
+            return self._add_one(command, options_of(target.options, options), target.function)
+        return self._add_one(command, options, None if isinstance(target, str) else target)
 
     def _add_one(self, command: Command, options: Mapping[str, Any], function: object = None) -> JobHandle[Any]:
         added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))
-        function = function.function if isinstance(function, Handler) else function
-        return JobHandle(self, adding.job_of(self._store, added), None if isinstance(function, str) else function)
+        return JobHandle(self, adding.job_of(self._store, added), function)
 
     def get(self, job: int | str) -> JobHandle[Any]:
         """Return a handle of the job with this id, or of the latest one with this name. Raises NotFound."""
@@ -280,7 +280,7 @@ class Queue(Looking):
 
         `stop_after`: the seconds that it then waits for running jobs; the rest is handed back. Raises EngineBroken.
         """
-        return working(self.path, lambda: self.workers.all(), slots, queues, stop_after)  # noqa: PLW0108  # any thread
+        return working(self.path, self.workers, slots, queues, stop_after)
 
     def worker(self, **settings: Any) -> Worker:
         """Return a worker of this queue, with the settings of `worker.loop.Worker`."""
@@ -289,7 +289,6 @@ class Queue(Looking):
 
 def enqueue(handler: Handler[Any, R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JobHandle[R]:
     """Enqueue a call of a handler, in the store and with the options that it names. Raises as `Queue.call`."""
-    options = dict(handler.options)
-    store, python = options.pop("store", None), options.pop("python", None)
+    store = handler.options.get("store")
     queue = store if isinstance(store, Queue) else Queue(store)
-    return queue.call(handler.function, args, kwargs, python=python, **options)
+    return queue.call(handler, args, kwargs, python=handler.options.get("python"))

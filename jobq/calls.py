@@ -12,7 +12,7 @@ from jobq.command import Call
 from jobq.errors import UsageError
 from jobq.options.request import call_command, module_of
 from jobq.python import conversion, plain
-from jobq.python.inside import HANDLERS, Handler, current_job
+from jobq.python.inside import Handler, current_job
 from jobq.settings.levels import job_defaults
 from jobq.system import utf8
 
@@ -30,8 +30,6 @@ def call_of(
     if isinstance(args, str) or not isinstance(args, Sequence):
         raise UsageError(f"args is a list of arguments, not {args!r:.60}")
     if isinstance(target, str):
-        target = HANDLERS.get(target, target)
-    if isinstance(target, str):
         name, path, function = target, None, loaded(target)
     else:
         function = target.function if isinstance(target, Handler) else target
@@ -40,7 +38,6 @@ def call_of(
     positional, named = as_json(list(args), shown), as_json(dict(kwargs), shown)
     if function is not None and check:
         try:
-            conversion.bind(function, positional, named)
             conversion.convert_arguments(function, positional, named)
         except plain.Mismatch as e:
             raise UsageError(f"{shown} does not take these arguments: {e}", "nothing was added") from None

@@ -22,10 +22,9 @@ from jobq.api import Queue
 from jobq.calls import call_of
 from jobq.command import Call
 from jobq.engine.task import Ended, Key, Task, Trace
-from jobq.errors import CallFailed
-from jobq.job import Ending, Job, Outcome, State
+from jobq.job import Ending, Job, Outcome
 from jobq.moment import Moment
-from jobq.python import child, conversion, plain
+from jobq.python import child, conversion
 from jobq.python.handles import JobHandle
 from jobq.python.inside import Handler
 from jobq.supervisor.verdict import verdict
@@ -36,17 +35,20 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-child.conversion, child.plain = conversion, plain  # which it loads by itself where it is a program
 
 
 def call(handler: Handler[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a handler as a job would: its arguments and its result go through JSON, and are checked.
 
-    Raises UsageError for arguments that do not fit, CallFailed for a result that is not JSON, and what it raises.
+    Raises UsageError for arguments that do not fit, TypeError for a result that is not JSON, and what it raises.
     """
     function: Any = handler.function
     command = call_of(handler, args, kwargs, None)
-    text = child.as_json(child.run(function, {"args": command.args, "kwargs": command.kwargs}, command.function), "it")
+    returned = child.run(function, {"args": command.args, "kwargs": command.kwargs}, command.function)
+    try:
+        text = child.as_json(returned, command.function)
+    except child.Final as e:
+        raise TypeError(str(e)) from None
     annotation = getattr(function, "__annotations__", {}).get("return", object)
     result: R = conversion.convert(json.loads(text)["result"], annotation, "the result", conversion.names_of(function))
     return result
@@ -163,7 +165,9 @@ def called(task: Task) -> Ending:
     with variables(task.variables):
         text, status = child.outcome(function, found)
     path = str(task.result)
-    child.ResultFile(path, function).write(text)
+    file = child.ResultFile(path, function)
+    file.write(text)
+    file.close()
     if status == 0:
         return Ending(Outcome.EXIT, 0)
     return Ending(Outcome.EXIT, status, **verdict(path))
@@ -278,6 +282,4 @@ else:
             yield frozen
 
 
-__all__ = [
-    "CallFailed", "FrozenClock", "State", "assert_enqueued", "call", "drain", "enqueued", "frozen_clock", "jobq_queue",
-]  # fmt: skip
+__all__ = ["FrozenClock", "assert_enqueued", "call", "drain", "enqueued", "frozen_clock", "jobq_queue"]

@@ -13,11 +13,16 @@ from jobq.system import utf8
 from jobq.views.console import info
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+UNKNOWN = "-"  # in the place of a percentage; a shell would take ? for a pattern
 
 
 def quick(words: Sequence[str]) -> int | None:
     """Do what plain words of these two commands ask for; return the exit code, None for other words."""
-    if words[:1] == ["progress"] and len(words) > 1 and not any(word.startswith("-") for word in words[1:]):
+    if (
+        words[:1] == ["progress"]
+        and len(words) > 1
+        and not any(word.startswith("-") for word in words[1:] if word != UNKNOWN)
+    ):
         report(words[1], words[2:])
         return 0
     if words[:1] == ["step"] and len(words) > 3 and words[2] == "--" and not words[1].startswith("-"):
@@ -38,8 +43,8 @@ def report(value: str, text: Sequence[str]) -> None:
 
 
 def fraction_of(text: str) -> float | None:
-    """Return the fraction of "40", "40%", "4/10"; None for "?". Raises UsageError."""
-    if text == "?":
+    """Return the fraction of "40", "40%", "4/10"; None for "-". Raises UsageError."""
+    if text == UNKNOWN:
         return None
     done, slash, whole = text.removesuffix("%").partition("/")
     try:
@@ -47,7 +52,7 @@ def fraction_of(text: str) -> float | None:
     except (ValueError, ZeroDivisionError):
         fraction = -1.0
     if not 0 <= fraction <= 1:
-        raise UsageError(f"{text!r:.60} is no progress", "give a percentage as in 40, or 4/10; ? if it is not known")
+        raise UsageError(f"{text!r:.60} is no progress", "give a percentage as in 40, or 4/10; - if it is not known")
     return fraction
 
 

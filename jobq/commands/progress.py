@@ -10,7 +10,7 @@ from jobq.commands.inside_job import report
 
 
 def progress(
-    value: Annotated[str, typer.Argument(metavar="PERCENT", help="40, 40% or 4/10; ? if it is not known.")],
+    value: Annotated[str, typer.Argument(metavar="PERCENT", help="40, 40% or 4/10; - if it is not known.")],
     text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="What is being done.")] = None,
 ) -> None:
     """Tell how far the job is, from inside the job.

@@ -101,7 +101,8 @@ def run(
                 "--call needs a function, and goes with no --from, --exec or --shell", "see 'jobq help call'"
             )
         function, own = called(command, python, options, check=not no_check)
-        commands, lines, options = [function], [], options_of(own, options)
+        options = options_of(own, {"isolation": "process", **options})  # it is the only one, and has our input
+        commands, lines = [function], []
     else:
         if python is not None or no_check:
             raise UsageError("--python and --no-check are for calls", "give --call, too")

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from jobq import python
@@ -50,7 +51,8 @@ def ask(interpreter: str, question: Record, cwd: str, environ: Mapping[str, str]
             text = read_line(to_read, time.monotonic() + LONGEST)
         finally:
             os.close(to_read)
-            os.killpg(process.pid, signal.SIGKILL)  # whatever the import has started
+            with suppress(OSError):  # nothing is left of it
+                os.killpg(process.pid, signal.SIGKILL)  # whatever the import has started
     try:
         answer: Record = json.loads(text)
     except ValueError:

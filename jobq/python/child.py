@@ -77,16 +77,16 @@ def main():  # type: () -> int
     function = result.function = os.fsencode(function).decode("utf-8", "surrogateescape")  # whatever the locale
     call = json.loads(arguments)
     termination = Termination()
-    load_neighbours()
+    find_neighbours()
     if function == "--check":
         with os.fdopen(os.dup(0), "rb") as f:
             call = json.loads(f.read())
         os.dup2(result.spare, 0)
-        describing = import_module("jobq_child.describing")  # before a module of the user can hide what it needs
+        describing = neighbour("describing")  # before a module of the user can hide what it needs
     use_the_users_modules(call.get("path"))
     if function == "--host":
         try:
-            import_module("jobq_child.host").serve(sys.modules[__name__], termination)
+            neighbour("host").serve(sys.modules[__name__], termination)
         except Terminated:
             termination.is_fatal = True
             raise
@@ -167,31 +167,41 @@ class Termination:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-conversion = plain = None  # type: Any  # modules; a Python that is too old can't load them
+class Neighbours:
+    """Finder of the modules beside this file: as jobq_child.NAME, and inside.py as jobq where that is not installed.
 
-
-def load_neighbours():  # type: () -> None
-    """Load the modules beside this file, which no module of the user can hide yet, as a package of their own."""
-    global conversion, plain  # noqa: PLW0603
-    package = type(sys)("jobq_child")
-    package.__path__ = [HERE]
-    sys.modules["jobq_child"] = package
-    plain = import_module("jobq_child.plain")
-    conversion = import_module("jobq_child.conversion")
-
-
-class OurJobq:
-    """Finder of the module `jobq` for functions where jobq is not installed. It comes last."""
+    It comes last. No module of the user can hide them. Nothing compiled is left in the folder, which is the worker's.
+    """
 
     @staticmethod
     def find_spec(name, _path=None, _target=None):  # type: (str, object, object) -> Any
         """Return where the module is."""
-        if name != "jobq":
+        if name != "jobq" and not name.startswith("jobq_child."):
             return None
         from importlib.machinery import ModuleSpec, SourceFileLoader
 
-        path = os.path.join(HERE, "inside.py")
-        return ModuleSpec(name, SourceFileLoader(name, path), origin=path)
+        class Loader(SourceFileLoader):
+            def set_data(self, *_args, **_more):  # type: (Any, Any) -> None
+                """Write no compiled file."""
+
+        path = os.path.join(HERE, "inside.py" if name == "jobq" else "%s.py" % name[len("jobq_child.") :])
+        spec = ModuleSpec(name, Loader(name, path), origin=path)
+        spec.has_location = True
+        return spec
+
+
+def find_neighbours():  # type: () -> None
+    """Let imports find the modules beside this file. Load the one that each call needs."""
+    package = type(sys)("jobq_child")
+    package.__path__ = []
+    sys.modules["jobq_child"] = package
+    sys.meta_path.append(Neighbours)
+    neighbour("plain")
+
+
+def neighbour(name):  # type: (str) -> Any
+    """Return a module beside this file."""
+    return import_module("%s.%s" % (__package__ or "jobq_child", name))
 
 
 def use_the_users_modules(path=None):  # type: (str | None) -> None
@@ -210,7 +220,6 @@ def use_the_users_modules(path=None):  # type: (str | None) -> None
         sys.path[:] = USERS_PATH + places
     else:
         sys.path[:] = places + USERS_PATH[1:]  # the first entry is the directory of this file
-    sys.meta_path.append(OurJobq)
     first = []
     for place in sys.path:
         if place.startswith(LIBRARY):
@@ -299,10 +308,12 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
     Only the call itself shows which arguments it takes: a decorator may add some, or remove some.
     """
     target = inside_handler(target)
-    try:
-        args, kwargs = conversion.convert_arguments(target, call["args"], call["kwargs"])
-    except plain.Mismatch as e:
-        raise impossible("%s does not take these arguments: %s" % (function, e))
+    args, kwargs = call["args"], call["kwargs"]
+    if not is_bare(target):
+        try:
+            args, kwargs = neighbour("conversion").convert_arguments(target, args, kwargs)
+        except neighbour("plain").Mismatch as e:
+            raise impossible("%s does not take these arguments: %s" % (function, e))
     try:
         result = target(*args, **kwargs)
     except TypeError as e:
@@ -316,6 +327,11 @@ def run(target, call, function):  # type: (Callable[..., Any], dict[str, Any], s
     return result
 
 
+def is_bare(target):  # type: (Any) -> bool
+    """Return True for a function without annotations: nothing is converted, and the call shows what it takes."""
+    return type(target) is type(is_bare) and not target.__annotations__ and not target.__dict__
+
+
 def inside_handler(target):  # type: (Any) -> Any
     """Return the function of a handler; anything else as it is."""
     return target.function if getattr(type(target), "jobq_handler", False) else target
@@ -327,7 +343,7 @@ def as_json(result, function):  # type: (object, str) -> str
     if kind in ("generator", "async_generator"):
         raise Final("%s returned a generator, whose code has not run; let it return a list" % function, 1, "TypeError")
     try:
-        text = '{"result": %s}' % plain.dumps(result, "the result")
+        text = '{"result": %s}' % neighbour("plain").dumps(result, "the result")
         check_readable(text)
     except Exception as e:  # a user's own kind of dict may raise anything
         sentence = "%s has run, but its result is not JSON: %s" % (function, words(e))

@@ -9,7 +9,6 @@ This file uses only the standard library and runs in the interpreter of the job.
 
 from __future__ import annotations
 
-import json
 import sys
 
 from .kinds import (
@@ -28,7 +27,7 @@ from .kinds import (
     plain_value,
     wrong,
 )
-from .plain import Mismatch, shown
+from .plain import Mismatch, dumps, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ def convert_arguments(
     A decorator may add arguments, or remove some: only the signature that the call itself has decides what fits. That
     of the function inside is used for its annotations, if it takes these arguments, too.
     """
-    if type(function) is type(convert_arguments) and not function.__annotations__ and not function.__dict__:
-        return list(args), dict(kwargs)  # the call itself shows whether they fit
     bound = bind(function, args, kwargs)
     strict = not hasattr(function, "__wrapped__")
     if bound is not None and not strict:
@@ -103,7 +100,6 @@ def bind(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 def names_of(function: Any) -> dict[str, Any]:
     """Return the global names that the annotations of a function, or of a class, may use."""
     import inspect
-    import sys
 
     function = inspect.unwrap(getattr(function, "func", function))
     for part in (function, getattr(function, "__func__", None), type(function).__dict__.get("__call__")):
@@ -126,8 +122,8 @@ def convert(value: Any, wanted: Any, where: str, names: Mapping[str, Any], *, la
 class Reader:
     """Reads JSON values by annotations. `where`, in its methods, names the value in sentences."""
 
-    def __init__(self, names: Mapping[str, Any], failed: dict[Any, Mismatch] | None = None) -> None:
-        """`failed`: what is known not to fit, of all parts of one value."""
+    def __init__(self, names: Mapping[str, Any], failed: dict[Any, Any] | None = None) -> None:
+        """`failed`: what is known not to fit, of all parts of one value, with what its key names by their id."""
         self.names = names
         self.failed = {} if failed is None else failed
 
@@ -189,9 +185,9 @@ class Reader:
                 try:
                     if key not in self.failed:
                         return self.read(value, part, where, is_lax)
-                    problems[place] = self.failed[key]
                 except Mismatch as e:
-                    problems[place] = self.failed[key] = e
+                    self.failed[key] = e, value, part
+                problems[place] = self.failed[key][0]
         others = [place for place, part in enumerate(parts) if part is not type(None)]
         if len(others) == 1:
             raise problems[others[0]]
@@ -243,15 +239,13 @@ class Reader:
 
             return by_itself(lambda: msgspec.convert(value, kind, strict=False), where)
         if hasattr(kind, "model_validate_json"):  # pydantic
-            return by_itself(lambda: kind.model_validate_json(json.dumps(value)), where)
+            return by_itself(lambda: kind.model_validate_json(dumps(value, where)), where)
         fields = fields_to_read(kind)
         if fields is not None:
             return self.record(value, kind, fields, where, lax)
         return of_library(value, kind, where)
 
-    def record(
-        self, value: Any, kind: Any, fields: tuple[dict[str, Any], list[str], set[str]], where: str, lax: bool
-    ) -> Any:
+    def record(self, value: Any, kind: Any, fields: Fields, where: str, lax: bool) -> Any:
         """Return a dataclass, a named tuple or a TypedDict; fields that are missing or unknown are refused."""
         types, needed, ignored = fields
         value = of_json_text(value, dict, lax)
@@ -268,9 +262,9 @@ class Reader:
         for name in needed:
             if name not in value:
                 raise Mismatch("%s lacks the field %s of %s" % (where, name, kind.__name__))
-        found = {}
-        for name, one in value.items():
-            owner = owner_of(kind, name)
-            inner = Reader({**names_of(owner), kind.__name__: kind}, self.failed)
-            found[name] = inner.read(one, types[name], "%s.%s" % (where, name), lax)
+        owners = {name: owner_of(kind, name) for name in value}
+        readers = {
+            owner: Reader({**names_of(owner), kind.__name__: kind}, self.failed) for owner in set(owners.values())
+        }
+        found = {n: readers[owners[n]].read(one, types[n], "%s.%s" % (where, n), lax) for n, one in value.items()}
         return found if issubclass(kind, dict) else by_itself(lambda: kind(**found), where)

@@ -51,12 +51,10 @@ def checked(child: Any, request: dict[str, Any]) -> dict[str, Any]:
     found = child.find(name, path)
     target = child.inside_handler(found)
     try:
-        conversion.bind(target, request["args"], request["kwargs"])
         conversion.convert_arguments(target, request["args"], request["kwargs"])
     except plain.Mismatch as e:
         raise misfit(child, "%s%s does not take these arguments: %s" % (name, signature(target), e), request) from None
-    own = options_of(found) if getattr(type(found), "jobq_handler", False) else None
-    return {"function": name, "path": path, "options": own}
+    return {"function": name, "path": path, "options": options_of(found)}
 
 
 def misfit(child: Any, sentence: str, request: dict[str, Any]) -> Any:
@@ -128,7 +126,7 @@ def described(name: str, reference: str, found: Any) -> dict[str, Any]:
         "function": reference,
         "signature": signature(target),
         "doc": doc,
-        "options": options_of(found),
+        "options": options_of(found) or {},
     }
 
 
@@ -140,9 +138,10 @@ def signature(target: Any) -> str:
         return ""
 
 
-def options_of(found: Any) -> dict[str, Any]:
-    """Return the options of the jobs of a handler, as JSON values."""
-    options = getattr(found, "options", None) if getattr(type(found), "jobq_handler", False) else None
+def options_of(found: Any) -> dict[str, Any] | None:
+    """Return the options of the jobs of a handler, as JSON values; None for anything else."""
+    if not getattr(type(found), "jobq_handler", False):
+        return None
 
     def as_text(value: Any) -> Any:
         if isinstance(value, type):
@@ -158,4 +157,4 @@ def options_of(found: Any) -> dict[str, Any]:
             return {str(name): as_text(one) for name, one in value.items()}
         return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
-    return {name: as_text(value) for name, value in (options or {}).items() if name not in ("store", "python")}
+    return {name: as_text(value) for name, value in found.options.items() if name not in ("store", "python")}

@@ -5,9 +5,7 @@ This file uses only the standard library and runs in the interpreter of the job.
 
 from __future__ import annotations
 
-import json
-
-from .plain import Mismatch, fields_of, shown
+from .plain import Mismatch, fields_of, loads, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def of_json_text(value: Any, kind: type, lax: bool) -> Any:
     """Return the list or object that a text holds as JSON; any other value as it is."""
     if lax and isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
-            found = json.loads(value)
+            found = loads(value)
         except (ValueError, RecursionError):
             return value
         return found if isinstance(found, kind) else value

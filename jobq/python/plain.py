@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOST_SHOWN = 60  # characters of a value in a sentence
 
 
+loads = json.loads  # the one of Python, even if a module of the user has its name
+
+
 class Mismatch(ValueError):
     """A value does not fit; the message is a sentence without a full stop."""
 

@@ -37,8 +37,8 @@ class Progress(NamedTuple):
         return "█" * full + "░" * (BAR - full)
 
 
-def words(progress: Progress, began_at: float, now: float) -> str:
-    """Return a report in words: "40% epoch 4/10, ~3m20s left"."""
+def words(progress: Progress, began_at: float, now: float, *, bar: bool = False) -> str:
+    """Return a report in words: "40% epoch 4/10, ~3m20s left", with a bar behind the percentage if asked for."""
     rest = progress.rest(began_at, now)
-    told = " ".join(filter(None, (progress.percent, progress.text)))
+    told = " ".join(filter(None, (progress.percent, progress.bar if bar else "", progress.text)))
     return ", ".join(filter(None, (told, f"~{about(rest)} left" if rest and rest >= 1 else "")))

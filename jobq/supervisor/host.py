@@ -122,10 +122,15 @@ class Warm:
         self.host: Host | None = None
         self.idle_since = 0.0  # monotonic seconds
 
-    def begin(self, job: JobMessage, log: Log) -> int:
-        """Hand over a call; return the pid of the process that makes it. Raises OSError, ValueError."""
-        if self.host is not None and (self.host.kind != kind_of(job) or self.host.is_stale() or self.has_died()):
+    def make_way(self, job: JobMessage) -> None:
+        """End a process that can't make the call of this job, before that has a log: it may print at its exit."""
+        host = self.host
+        fits = host is not None and job.get("call") and host.kind == kind_of(job)
+        if host is not None and (not fits or host.is_stale() or self.has_died()):
             self.retire()
+
+    def begin(self, job: JobMessage, log: Log) -> int:
+        """Hand over a call, after `make_way`; return the pid of its process. Raises OSError, ValueError."""
         if self.host is None:
             self.host = Host(self.spawner, job)
             self.channel.poll.register(self.host.replies, select.POLLIN)

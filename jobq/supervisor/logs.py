@@ -93,8 +93,9 @@ class Logs:
             old, log = self.empty
             self.empty = None
             try:
-                same = os.path.samestat(os.stat(old, follow_symlinks=False), os.fstat(log))
-                if same and not os.path.lexists(path):
+                status = os.fstat(log)
+                same = os.path.samestat(os.stat(old, follow_symlinks=False), status)
+                if same and not status.st_size and not os.path.lexists(path):
                     os.rename(old, path)
                     return log
             except OSError:

@@ -115,13 +115,10 @@ class Supervisor:
             return
         log = None
         try:
+            self.warm.make_way(job)
             log = self.logs.make(job)
             wear(job["mark"])
-            if job.get("call"):
-                pid = self.warm.begin(job, log)
-            else:
-                self.warm.retire()
-                pid = self.spawner.spawn(job)
+            pid = self.warm.begin(job, log) if job.get("call") else self.spawner.spawn(job)
         except (OSError, ValueError) as e:
             if log is not None:
                 self.logs.close(log)

@@ -108,7 +108,7 @@ def word_of(job: Job, overview: Overview, words: Mapping[int, str], told: Mappin
     """Return what is known of a running job's work: what it tells, or the time to go yet and its last output."""
     progress = told.get(job.id)
     if progress is not None:
-        return f"{progress.bar} {safe(in_words(progress, job.attempts[-1].began_at, now.wall))}".strip()
+        return safe(in_words(progress, job.attempts[-1].began_at, now.wall, bar=True))
     rest = overview.rests.get(job.id)
     rest = None if rest is None else rest - (now.wall - overview.around.now.wall)
     return "  ".join(filter(None, (f"~{about(rest)} left" if rest and rest >= 1 else "", words.get(job.id, ""))))

@@ -8,7 +8,7 @@ import sys
 from jobq import supervisor
 from jobq.command import Call, call_record, to_host, to_run
 from jobq.engine.task import Key, Task, Trace
-from jobq.job import Job
+from jobq.job import Job, Spec
 from jobq.moment import Moment
 from jobq.options.kinds import APART
 from jobq.rules.hooks import is_hook
@@ -27,6 +27,12 @@ def is_warm(job: Job) -> bool:
     """Return True if the call is made by a process that makes others, too: nothing else about it is special."""
     spec = job.spec
     return spec.isolation == "warm" and not spec.pty and spec.stdin is None and spec.stderr is None
+
+
+def rules_of(spec: Spec) -> dict[str, list[str]]:
+    """Return the exceptions that decide about another attempt, as the script that makes the call takes them."""
+    rules = {name: exceptions_in(getattr(spec, name)) for name in ("retry_on", "no_retry_on")}
+    return {name: exceptions for name, exceptions in rules.items() if exceptions}
 
 
 def trace_of(store: Store, job: Job) -> Trace:
@@ -72,13 +78,15 @@ def task_of(store: Store, job: Job, now: Moment, script: str, *, followed: bool 
     cwd = spec.cwd if not is_hook(job) or os.path.isdir(spec.cwd) else "/"
     result = store.logs.result_path(job.id, attempt.n) if job.call is not None else None
     apart = spec.stderr == APART
-    named = {name: exceptions_in(getattr(spec, name)) for name in ("retry_on", "no_retry_on")}
-    rules = {name: exceptions for name, exceptions in named.items() if exceptions}
-    to_start = to_run(job.command, utf8(script), utf8(result or ""), rules)
     warm: dict[str, object] | None = None
-    if isinstance(job.command, Call) and is_warm(job):
-        warm = {"function": job.command.function, "call": call_record(job.command, rules), "result": utf8(result or "")}
+    if not isinstance(job.command, Call):
+        to_start: str | tuple[str, ...] = job.command
+    elif is_warm(job):
         to_start = to_host(job.command, utf8(script))
+        rules = rules_of(spec)
+        warm = {"function": job.command.function, "call": call_record(job.command, rules), "result": utf8(result or "")}
+    else:
+        to_start = to_run(job.command, utf8(script), utf8(result or ""), rules_of(spec))
     return Task(
         trace,
         in_terminal(to_start, store.logs.inbox_path(job.id, attempt.n)) if spec.pty else to_start,

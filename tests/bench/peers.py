@@ -60,27 +60,22 @@ PEERS = [
         "i=0; while read -r line; do i=$((i+1)); NQDIR={W}/$((i%2)) nq -q sh -c \"$line\"; done < {LIST};"
         "NQDIR={W}/0 fq -q > /dev/null; NQDIR={W}/1 fq -q > /dev/null"
     )),
-    Peer(
-        "huey, file store", pypi="huey", worker="{V}/bin/huey_consumer app.app -k process -w 2 -q",
-        app="""
-from huey import FileHuey
-app = FileHuey(path=W + "/huey")
+    *(
+        Peer(
+            name, pypi="huey", worker="{V}/bin/huey_consumer app.app -k process -w 2 -q",
+            app=f"""
+import huey
+app = huey.{made}
 @app.task()
 def put_command(line): sh(line)
 @app.task()
 def put_function(path): tick(path)
 """,
-    ),
-    Peer(
-        "huey, SQLite", pypi="huey", worker="{V}/bin/huey_consumer app.app -k process -w 2 -q",
-        app="""
-from huey import SqliteHuey
-app = SqliteHuey(filename=W + "/huey.db", fsync=True)
-@app.task()
-def put_command(line): sh(line)
-@app.task()
-def put_function(path): tick(path)
-""",
+        )
+        for name, made in {
+            "huey, file store": 'FileHuey(path=W + "/huey")',
+            "huey, SQLite": 'SqliteHuey(filename=W + "/huey.db", fsync=True)',
+        }.items()
     ),
     Peer(
         "pebble, which keeps nothing", pypi="pebble", worker="{V}/bin/python -c 'import app; app.work()'",

@@ -320,7 +320,7 @@ def rows(peers: list[Peer], redis: str, *, scale: bool) -> list[Row]:
         Row("functions of Python", "jobs/s", [
             Contender("jobq, warm processes", functions_jobq(10_000, "warm")),
             Contender("jobq, a process each", functions_jobq(60, "process")),
-            *of(functions_peer, lambda peer: peer.app, 10_000),
+            *of(functions_peer, lambda peer: peer.app, 2000),
         ], runs=3),
         Row("add one job, whole process", "ms", [
             Contender("jobq add, nothing held", add_jobq(0)),

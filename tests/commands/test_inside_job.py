@@ -54,6 +54,7 @@ def test_what_is_no_progress_is_refused(cli: Cli, value: str) -> None:
 
 def test_outside_of_a_job_progress_is_a_note(cli: Cli) -> None:
     assert "this is no job" in cli("progress", "40").stderr
+    assert "this is no job" in cli("progress", "-", "thinking").stderr
     assert "40% or 4/10" in cli("progress", "--help").stdout
 
 
@@ -83,6 +84,7 @@ def test_the_time_left_follows_from_the_fraction() -> None:
     assert Progress(0.0, "", 150.0).rest(100.0, 150.0) is None
     assert words(half, 100.0, 150.0) == "50% half, ~50 s left"
     assert words(Progress(None, "loading", 150.0), 100.0, 150.0) == "loading"
+    assert words(half, 100.0, 150.0, bar=True) == "50% ████░░░░ half, ~50 s left"
     assert (Progress(0.5, "", 0).bar, Progress(None, "", 0).bar) == ("████░░░░", "")
 
 
@@ -114,60 +116,61 @@ def add(cli: Cli, line: str, *options: str) -> int:
     return int(cli("add", *options, line).stdout)
 
 
+def failing(cli: Cli, *lines: str, retries: int = 0) -> str:
+    """Run a job with these lines, which fails; return its id."""
+    job_id = add(cli, script(cli, *lines), "--retries", str(retries), "--backoff", "const:0")
+    cli("worker", "--drain", code=1)
+    return str(job_id)
+
+
 def count(cli: Cli, name: str) -> int:
     path = cli.cwd / name
     return len(path.read_text().split()) if path.exists() else 0
 
 
 def test_steps_that_are_done_are_skipped_when_the_job_runs_again(cli: Cli) -> None:
-    job_id = add(
+    job_id = failing(
         cli,
-        script(
-            cli,
-            f"n=$({JOBQ} step fetch -- 'echo ran >> fetched; printf \"5\\n\"')",
-            'echo "n=$n"',
-            f"{JOBQ} step train -- sh -c 'echo ran >> trained; test -e ok'",
-            f"{JOBQ} step report -- sh -c 'echo ran >> reported'",
-        ),
-        "--retries", "1", "--backoff", "const:0",
-    )  # fmt: skip
-    cli("worker", "--drain", code=1)
+        f"n=$({JOBQ} step fetch -- 'echo ran >> fetched; printf \"5\\n\"')",
+        'echo "n=$n"',
+        f"{JOBQ} step train -- sh -c 'echo ran >> trained; test -e ok'",
+        f"{JOBQ} step report -- sh -c 'echo ran >> reported'",
+        retries=1,
+    )
     assert (count(cli, "fetched"), count(cli, "trained"), count(cli, "reported")) == (1, 2, 0)
-    shown = cli("show", str(job_id)).stdout
+    shown = cli("show", job_id).stdout
     assert "  fetch  done in attempt 1" in shown
     assert "  train  failed: exit 1 in attempt 2" in shown
-    log = cli("log", str(job_id)).stdout
+    log = cli("log", job_id).stdout
     assert "step fetch is done already, in attempt 1\nn=5\n" in log
     (cli.cwd / "ok").touch()
-    cli("requeue", str(job_id))
+    cli("requeue", job_id)
     cli("worker", "--drain")
     assert (count(cli, "fetched"), count(cli, "trained"), count(cli, "reported")) == (1, 3, 1)
-    steps = json.loads(cli("show", str(job_id), "--json").stdout)["jobs"][0]["steps"]
+    steps = json.loads(cli("show", job_id, "--json").stdout)["jobs"][0]["steps"]
     assert [(step["name"], step["attempt"], step["status"]) for step in steps] == [
         ("fetch", 1, 0), ("train", 3, 0), ("report", 3, 0),
     ]  # fmt: skip
-    cli("rm", str(job_id))
+    cli("rm", job_id)
     assert list((cli.store / "runs").rglob("*.steps")) == []
 
 
 def test_a_job_is_requeued_from_a_step(cli: Cli) -> None:
     words = [f"{JOBQ} step {name} -- sh -c 'echo ran >> {name}'" for name in ("a", "b", "c")]
-    job_id = add(cli, script(cli, *words, "exit 1"), "--retries", "0")
-    cli("worker", "--drain", code=1)
-    assert "has no step 'x'" in cli("requeue", str(job_id), "--from-step", "x", code=2).stderr
-    assert cli.queue.job(job_id).state is State.FAILED
-    cli("requeue", str(job_id), "--from-step", "b")
+    job_id = failing(cli, *words, "exit 1")
+    assert "has no step 'x'" in cli("requeue", job_id, "--from-step", "x", code=2).stderr
+    assert cli.queue.job(int(job_id)).state is State.FAILED
+    cli("requeue", job_id, "--from-step", "b")
     cli("worker", "--drain", code=1)
     assert [count(cli, name) for name in "abc"] == [1, 2, 2]
 
 
 def test_a_step_whose_command_has_changed_runs_again(cli: Cli) -> None:
-    job_id = add(cli, script(cli, f"{JOBQ} step a -- sh -c 'echo one'", "exit 1"), "--retries", "0")
-    cli("worker", "--drain", code=1)
+    job_id = failing(cli, f"{JOBQ} step a -- sh -c 'echo one'", "exit 1")
     script(cli, f"{JOBQ} step a -- sh -c 'echo two'")
-    cli("requeue", str(job_id))
+    cli("requeue", job_id)
     cli("worker", "--drain")
-    assert cli("log", str(job_id)).stdout == "jobq: step a runs again: its command has changed\ntwo\n"
+    assert cli("log", job_id).stdout == "jobq: step a runs again: its command has changed\ntwo\n"
 
 
 def test_a_step_has_the_exit_code_of_its_command(cli: Cli) -> None:
@@ -180,44 +183,28 @@ def test_a_step_has_the_exit_code_of_its_command(cli: Cli) -> None:
 
 
 def test_a_step_is_recorded_whatever_becomes_of_its_output(cli: Cli) -> None:
-    job_id = add(
-        cli,
-        script(cli, f"{JOBQ} step a -- sh -c 'echo ran >> a; echo out' > /dev/full || echo code=$?", "exit 1"),
-        "--retries",
-        "1",
-        "--backoff",
-        "const:0",
-    )
-    cli("worker", "--drain", code=1)
+    line = f"{JOBQ} step a -- sh -c 'echo ran >> a; echo out' > /dev/full || echo code=$?"
+    job_id = failing(cli, line, "exit 1", retries=1)
     assert count(cli, "a") == 1
     assert (
         "step a: stdout takes no output: No space left on device\ncode=74"
-        in cli("log", str(job_id), "--attempt", "1").stdout
+        in cli("log", job_id, "--attempt", "1").stdout
     )
 
 
 def test_a_name_is_used_once_in_an_attempt(cli: Cli) -> None:
-    job_id = add(
-        cli, script(cli, f"{JOBQ} step a -- sh -c 'echo one'", f"{JOBQ} step a -- sh -c 'echo two'"), "--retries", "0"
-    )
-    cli("worker", "--drain", code=1)
-    assert "the step a was run in this attempt already: give each its own name" in cli("log", str(job_id)).stdout
+    job_id = failing(cli, *(f"{JOBQ} step a -- sh -c 'echo {word}'" for word in ("one", "two")))
+    assert "the step a was run in this attempt already: give each its own name" in cli("log", job_id).stdout
 
 
 def test_long_output_of_a_step_is_passed_on_whole_and_kept_in_part(cli: Cli) -> None:
-    job_id = add(
-        cli,
-        script(cli, f"{JOBQ} step a -- 'head -c 200000 /dev/zero | tr \"\\0\" x' | wc -c", "test -e ok"),
-        "--retries",
-        "0",
-    )
-    cli("worker", "--drain", code=1)
-    assert cli("log", str(job_id)).stdout.strip() == "200000"
+    job_id = failing(cli, f"{JOBQ} step a -- 'head -c 200000 /dev/zero | tr \"\\0\" x' | wc -c", "test -e ok")
+    assert cli("log", job_id).stdout.strip() == "200000"
     (cli.cwd / "ok").touch()
-    cli("requeue", str(job_id))
+    cli("requeue", job_id)
     cli("worker", "--drain")
-    assert "only the first 65536 bytes" in cli("log", str(job_id)).stdout
-    assert cli("log", str(job_id)).stdout.split()[-1] == "65536"
+    assert "only the first 65536 bytes" in cli("log", job_id).stdout
+    assert cli("log", job_id).stdout.split()[-1] == "65536"
 
 
 def test_steps_of_a_function(cli: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.conftest import Cli, wait_until
 from tests.faults.case import environment
+from tests.helpers.workers import tokens
 
 PATIENCE = 120.0  # seconds that any one command may take
 
@@ -153,6 +156,11 @@ class Client:
         """Signal the command; do nothing if it has ended."""
         self._connection.sendall(bytes([number]))
 
+    def kill(self) -> None:
+        """KILL the command, and wait for its end."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
     def is_over(self) -> bool:
         """Return True if the command has ended by itself; then `wait` returns at once."""
         return bool(select.select([self._connection], [], [], 0)[0])
@@ -190,3 +198,15 @@ def clients(store: Path, count: int) -> Iterator[list[Client]]:
         for client in made:
             client.close()
         process.wait(PATIENCE)
+
+
+@contextmanager
+def workers_to_kill(cli: Cli, count: int, *words: str) -> Iterator[list[Client]]:
+    """Run `count` workers with these options; they are killed on exit."""
+    with clients(cli.store, count) as workers:
+        for worker in workers:
+            worker.start("worker", *words)
+        wait_until(lambda: len(tokens(cli.queue)) == count)
+        yield workers
+        for worker in workers:
+            worker.kill()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 
 from jobq.api import Queue
 from jobq.job import Job, State
-from tests.conftest import wait_until
 from tests.faults.case import Bench, Figures, case
-from tests.faults.clients import clients
+from tests.faults.clients import workers_to_kill
 from tests.faults.firing import work
 from tests.faults.history import leftovers, need_history
 from tests.faults.related_writes import all_jobs
 from tests.faults.seed import Seed
-from tests.helpers.workers import tokens
 
 QUEUE = "default"
 WORKERS, SLOTS = 3, 4
@@ -55,10 +52,7 @@ def limits(bench: Bench) -> Figures:
     changes = [(0.0, LIMITS[0])]
     cli("queue", "set", QUEUE, "--limit", str(LIMITS[0]))
     cli("add", "--max-lost", "1000", "--backoff", "const:0s", "sleep 0.03; : {}", ":::", *map(str, range(count)))
-    with clients(cli.store, WORKERS) as workers:
-        for worker in workers:
-            worker.start("worker", "-j", str(SLOTS))
-        wait_until(lambda: len(tokens(cli.queue)) == WORKERS)
+    with workers_to_kill(cli, WORKERS, "-j", str(SLOTS)) as workers:
         while left := len(Queue(str(cli.store)).jobs()):
             wanted = LIMITS[min(len(LIMITS) - 1, len(LIMITS) * (count - left) // count)]
             if wanted != changes[-1][1]:
@@ -66,12 +60,8 @@ def limits(bench: Bench) -> Figures:
                 changes.append((time.time(), wanted))
             time.sleep(bench.dice.uniform(0, 0.3))
             worker = bench.dice.choice(workers)
-            worker.signal(signal.SIGKILL)
-            worker.wait()
+            worker.kill()
             worker.start("worker", "-j", str(SLOTS))
-        for worker in workers:
-            worker.signal(signal.SIGKILL)
-            worker.wait()
     figures.bad += work(cli.store)
     queue = Queue(str(cli.store))
     jobs = list(all_jobs(queue).values())

@@ -11,15 +11,14 @@ from pathlib import Path
 from jobq.api import Queue
 from jobq.job import Job, Outcome, State
 from jobq.python.results import result_of
-from tests.conftest import Cli, wait_until
+from tests.conftest import Cli
 from tests.faults.case import Bench, Figures, case
-from tests.faults.clients import clients
+from tests.faults.clients import workers_to_kill
 from tests.faults.firing import work
 from tests.faults.history import leftovers, need_history
 from tests.faults.related_writes import all_jobs
 from tests.faults.seed import Seed
 from tests.helpers.processes import supervisors
-from tests.helpers.workers import tokens
 
 WORKERS, SLOTS = 2, 2
 CALLS = """
@@ -64,10 +63,7 @@ def warm(bench: Bench) -> Figures:
         )  # fmt: skip
         kinds[job.id] = kind, n
     killed = 0
-    with clients(cli.store, WORKERS) as workers:
-        for worker in workers:
-            worker.start("worker", "-j", str(SLOTS))
-        wait_until(lambda: len(tokens(cli.queue)) == WORKERS)
+    with workers_to_kill(cli, WORKERS, "-j", str(SLOTS)) as workers:
         while Queue(str(cli.store)).jobs():
             time.sleep(bench.dice.uniform(0, 1.0))
             victims = supervisors(cli.store)
@@ -79,12 +75,8 @@ def warm(bench: Bench) -> Figures:
                     pass
                 continue
             worker = bench.dice.choice(workers)
-            worker.signal(signal.SIGKILL)
-            worker.wait()
+            worker.kill()
             worker.start("worker", "-j", str(SLOTS))
-        for worker in workers:
-            worker.signal(signal.SIGKILL)
-            worker.wait()
     figures.bad += work(cli.store)
     figures.n = count
     jobs = all_jobs(queue)

@@ -63,6 +63,8 @@ def prints_elsewhere(): sys.stdout = open(os.devnull, "w"); return os.getpid()
 def reads(): return sys.stdin.read()
 def job(): return [os.environ["JOBQ_JOB_ID"], os.environ["JOBQ_JOB_ATTEMPT"], os.environ.get("JOBQ_JOB_NAME")]
 def grows(): KEPT.append(bytearray(300 << 20)); return os.getpid()
+def prints_at_exit():
+    import atexit; atexit.register(print, "bye")
 async def later(): return os.getpid()
 """
 
@@ -209,6 +211,17 @@ def test_a_process_that_has_grown_is_replaced(warm: Cli) -> None:
     results = drain(warm, jobs)
     assert results[0] == results[1] == results[2]
     assert len(set(results)) == 2
+
+
+@pytest.mark.parametrize("warm_after", [False, True])
+def test_what_a_process_prints_at_its_exit_is_in_no_later_log(warm: Cli, warm_after: bool) -> None:
+    quick = [call(warm, "pid", n, retries=1) for n in range(60)]  # these and those behind make one batch of the two
+    before = call(warm, "prints_at_exit", retries=1)
+    after = call(warm, "pid", retries=1, env={"OTHER": "1"}) if warm_after else warm.queue.add("echo own", retries=1)
+    quick += [call(warm, "pid", n, retries=1) for n in range(60)]
+    drain(warm, quick)
+    assert warm("log", str(after.id)).stdout == ("" if warm_after else "own\n")
+    assert warm("log", str(before.id)).stdout == "bye\n"
 
 
 def test_a_command_between_two_calls_has_the_slot_for_itself(warm: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -108,6 +109,20 @@ def test_a_missing_function_is_not_retried_and_a_failing_one_is(tasks: Cli) -> N
     tasks("call", "--retries", "1", "tasks:fail", "x")
     tasks("worker", "--drain", code=1)
     assert [len(tasks.queue.job(n).attempts) for n in (1, 2)] == [1, 2]
+
+
+def test_a_call_leaves_no_compiled_files_in_the_store(tasks: Cli) -> None:
+    tasks.env.pop("PYTHONDONTWRITEBYTECODE", None)
+    (tasks.cwd / "typed.py").write_text(
+        "from jobq import current_job\ndef f(x: int): return [x, current_job().attempt]"
+    )
+    tasks.start("worker")
+    for isolation in ("process", "warm"):
+        job_id = int(tasks("call", "--isolation", isolation, "--python", sys.executable, "typed:f", "1").stdout)
+        tasks.queue.wait(job_id, timeout=30)
+        assert tasks.queue.result(job_id) == [1, 1]
+    assert list(tasks.store.rglob("*.pyc")) == []
+    assert "healthy" in tasks("doctor").stdout
 
 
 def test_methods_and_coroutines_can_be_called(tasks: Cli) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from jobq.job import State
-from tests.conftest import Cli, wait_until
+from tests.conftest import Cli, command, wait_until
 from tests.helpers.processes import is_alive
 
 SHOP = '''
@@ -187,7 +188,20 @@ def test_the_directory_and_the_variables_of_the_job_count(shop: Cli, tmp_path: P
 
 
 def test_run_calls_a_function_here_and_now(shop: Cli) -> None:
-    (shop.cwd / "talk.py").write_text("import sys\ndef f(n: int):\n    print('hello'); sys.exit(n)")
+    (shop.cwd / "talk.py").write_text(
+        "import sys\nfrom jobq import handler\ndef f(n: int):\n    print('hello'); sys.exit(n)\n"
+        "@handler\ndef reads(): print(sys.stdin.read().upper())\n"
+    )
+    together = subprocess.run(  # in one place, so that its streams are not kept apart
+        command(("run", "--call", "talk:reads")),
+        input=b"text",
+        stdout=-1,
+        stderr=-2,
+        env=shop.env,
+        cwd=shop.cwd,
+        check=True,
+    )
+    assert together.stdout == b"TEXT\n"
     done = shop("run", "--call", "talk:f", "3", code=3)
     assert done.stdout == "hello\n"
     assert "must be a whole number" in shop("run", "--call", "talk:f", "x", code=2).stderr

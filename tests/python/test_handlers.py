@@ -86,7 +86,8 @@ def test_enqueue_makes_a_job_and_its_result_has_the_class_of_the_annotation(here
     job = send.enqueue(Email("a@b.c"), copies=2)
     assert repr(job) == f"<job {job.id}: queued>"
     spec = job.job.spec
-    assert (spec.retries, spec.timeout, spec.priority) == (5, 120.0, 10)
+    assert (spec.retries, spec.timeout, spec.priority, spec.isolation) == (5, 120.0, 10, "warm")
+    assert here.queue.call(plain, ["k"]).cancel().job.spec.isolation == "process"
     assert job.job.call is not None
     assert job.job.call.args == ({"to": "a@b.c", "day": "2026-12-24"},)
     with pytest.raises(Refused, match="no result yet"):

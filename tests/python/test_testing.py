@@ -64,7 +64,7 @@ def test_a_handler_is_called_through_json() -> None:
     assert call(send, ORDER, copies=2) == [ORDER, ORDER]
     with pytest.raises(UsageError, match="does not take these arguments"):
         call(send, "x")  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="not JSON"):
+    with pytest.raises(TypeError, match="not JSON"):
         call(odd)
     with pytest.raises(Fail):
         call(broken)
@@ -143,6 +143,7 @@ def test_a_worker_runs_beside_the_application(jobq_queue: Queue) -> None:
         assert [worker.slots for worker in jobq_queue.workers.all()] == [2]
         assert send.enqueue(ORDER).wait(timeout=30).result == [ORDER]
     assert jobq_queue.workers.all() == []
+    assert "succeeded" in (Path(jobq_queue.path) / "worker.log").read_text()
 
 
 def test_a_worker_finishes_what_runs_before_it_stops(jobq_queue: Queue, tmp_path: Path) -> None:

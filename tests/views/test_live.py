@@ -15,6 +15,7 @@ from rich.text import Text
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
 from jobq.rules.forecast import ENOUGH, Forecast
+from jobq.rules.progress import Progress
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import LiveWorker
 from jobq.store.state import StoreState
@@ -244,3 +245,15 @@ def test_the_cursor_is_shown_before_a_stop_even_if_nothing_was_drawn() -> None:
     assert stream.text == ""
     region.leave(surely=True)
     assert stream.text == "\x1b[?25h"
+
+
+def test_what_a_job_tells_stands_in_the_place_of_its_last_output() -> None:
+    told = {31: Progress(0.4, "epoch 4/10", NOW.wall)}
+
+    def line(columns: int) -> str:
+        lines = map(str, frame(overview(), NOW, Layout(columns), words={31: "loss 0.3"}, told=told))
+        return next(line for line in lines if " 31 " in line)
+
+    assert "40% ███░░░░░ epoch 4/10" in line(120)
+    assert "loss" not in line(120)
+    assert "40%" in line(50), "the figure stays longest"
