@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobq import cli as full
+from jobq import clock
 from jobq.commands import quick_list
 from jobq.errors import JobqError
 from tests.conftest import Cli
@@ -33,13 +34,19 @@ def outcome(read: object, words: list[str]) -> object:
 @pytest.mark.parametrize("words", PLAIN, ids=" ".join)
 @pytest.mark.parametrize("store_option", [False, True])
 def test_plain_words_print_the_same_without_typer(
-    cli: Cli, capfd: pytest.CaptureFixture[str], words: list[str], store_option: bool
+    cli: Cli,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    store_option: bool,
 ) -> None:
     cli("add", "true")
     cli("add", "-q", "night", "false")
     cli("pause", "night")
     words = ["--store", str(cli.store), *words] if store_option else words
     capfd.readouterr()
+    at = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: at)  # a second later, the ages would differ
     quick = outcome(quick_list.read, words)
     printed = capfd.readouterr()
     assert outcome(full.run, words) == (0 if quick is True else quick)
