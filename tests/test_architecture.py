@@ -54,6 +54,7 @@ POWERS = {
     "environ": {
         "environ.py",
         "python/host.py",
+        "python/traces.py",
         "python/inside.py",
         "presets.py",
         "testing.py",
@@ -63,7 +64,7 @@ POWERS = {
     },
     "fdatasync": {"system.py"},
     "flock": {"python/inside.py", "store/lock.py", "system.py"},
-    "pwrite": {"store/folder.py", "store/hint.py"},
+    "pwrite": {"python/host.py", "store/folder.py", "store/hint.py", "supervisor/calls.py"},
 }
 IMPORTS = {
     "typer": ("commands/", "cli.py"),
@@ -82,7 +83,7 @@ IMPORTS = {
     ),
     "cronsim": ("rules/rhythm.py",),
     "fcntl": ("python/inside.py", "store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
-    "ctypes": ("python/host.py", "supervisor/tree.py", "system.py"),
+    "ctypes": ("python/traces.py", "supervisor/tree.py", "system.py"),
 }
 WRITERS = (
     "settings/",
@@ -92,6 +93,7 @@ WRITERS = (
     "python/inside.py",
     "python/host.py",
     "testing.py",
+    "engine/local/batches.py",
     "engine/local/slots.py",
     "system.py",
     "commands/editor.py",
@@ -132,7 +134,9 @@ WALL_CLOCK = {
     "commands/quick_add.py",
     "engine/local/evidence.py",
     "store/registration.py",
-} | {"supervisor/supervisor.py"}
+    "supervisor/batch.py",
+    "supervisor/supervisor.py",
+}
 MODULE_LINES = 300
 ONE_SCRIPT = {
     "python/child.py",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobq.job import Attempt, Ending, Job
+from jobq.job import Attempt, Ending, Job, Outcome
+
+NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=False)
 
 
 class Key(NamedTuple):

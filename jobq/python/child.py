@@ -83,10 +83,12 @@ def main():  # type: () -> int
             call = json.loads(f.read())
         os.dup2(result.spare, 0)
         describing = neighbour("describing")  # before a module of the user can hide what it needs
+    if function == "--host":
+        host = neighbour("host")
     use_the_users_modules(call.get("path"))
     if function == "--host":
         try:
-            neighbour("host").serve(sys.modules[__name__], termination)
+            host.serve(sys.modules[__name__], termination)
         except Terminated:
             termination.is_fatal = True
             raise

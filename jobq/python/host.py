@@ -1,10 +1,11 @@
 """A warm process: it calls one function after the other, and imports their modules once.
 
 Loaded by `child.py --host`, so the same holds as there: standard library only, oldest Python 3.7. A supervisor starts
-it, hands over one call at a time as a line of JSON on descriptor 0, and gets one line on descriptor 3 when it is over.
-A call ends with the status that `child.py` alone would exit with; what ends the process ends the call. A call that
-leaves something behind that others would notice (threads, processes, another directory, variables, umask, handlers of
-signals) is the last one: the reply says so, and the process exits.
+it, and hands over a batch of calls on descriptor 0: a line of JSON for the batch, then the line of each job, as the
+worker has sent it. Which call runs, and how each has ended, stands in a file (supervisor/calls.py says how); a line on
+descriptor 3 says that the batch is over, or stopped. A call ends with the status that `child.py` alone would exit with;
+what ends the process ends the call. A call that leaves something behind that others would notice (threads, processes,
+another directory, variables, umask, output, handlers of signals) is the last one: the process exits.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import json
 import os
 import resource
 import signal
+import struct
 import sys
+from time import monotonic
+
+from . import traces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 RLIMIT_LOCKS = 10  # linux/resource.h; see supervisor/mark.py
@@ -25,13 +29,42 @@ MOST_INLINE = 512  # characters of a result that goes back with the reply, and i
 MOST_CALLS = 10_000  # until the process is replaced
 LOOK_EVERY = 64  # calls between two looks at the memory
 MORE_MEMORY = 64 << 20  # bytes beside twice those after the first calls
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
-KEPT = ("the working directory", "the environment", "the umask", "signal handlers", "the signal mask", "the threads")
 OURS = ("JOBQ_JOB_ID", "JOBQ_JOB_ATTEMPT", "JOBQ_JOB_NAME", "JOBQ_JOB_FILES", "JOBQ_JOB_MARK")
+LIMIT, STATE, REPLIES = 8, 16, 64  # offsets in the file of calls; see supervisor/calls.py
+NUMBER, BEGUN = struct.Struct("<q"), struct.Struct("<qqd")
+RUNNING, KEEPING = 0, 1
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
 
-getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal  # without the enums of `signal`
-pthread_sigmask: Callable[[int, tuple[int, ...]], set[int]] = sys.modules["_signal"].pthread_sigmask
+class Calls:
+    """This side of the file of calls."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        self.batch, self.at, self.end = 0, 0.0, REPLIES
+
+    def begin(self, index: int) -> bool:
+        """Note that a call begins. Return False if it must not."""
+        self.at = monotonic()
+        os.pwrite(self.fd, BEGUN.pack(index, RUNNING, self.at), STATE)
+        return self.limit() > index
+
+    def keep(self, index: int) -> bool:
+        """Note that its output is moved to its log. Return False if the supervisor does that."""
+        os.pwrite(self.fd, BEGUN.pack(index, KEEPING, self.at), STATE)
+        return self.limit() > index + 1
+
+    def limit(self) -> int:
+        """Return the call from which on none may begin."""
+        return int(NUMBER.unpack(os.pread(self.fd, NUMBER.size, LIMIT))[0])
+
+    def reply(self, reply: dict[str, Any]) -> None:
+        """Note how a call has ended."""
+        reply.update(batch=self.batch, at=self.at, seconds=round(monotonic() - self.at, 6))
+        data = json.dumps(reply).encode("ascii") + b"\n"
+        if os.pwrite(self.fd, data, self.end) < len(data):
+            raise OSError("no room")
+        self.end += len(data)
 
 
 class Host:
@@ -41,43 +74,76 @@ class Host:
         self.child = child
         self.termination = termination
         self.requests = os.fdopen(os.dup(0), "rb")  # not inherited (PEP 446)
-        self.replies = os.dup(3)
+        self.told = os.dup(3)
         os.close(3)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
         self.pid = os.getpid()
         self.hard = resource.getrlimit(RLIMIT_LOCKS)[1] if sys.platform == "linux" else 0
+        self.calls: Any = None  # the file
         self.known: dict[tuple[str, str | None], Any] = {}
         self.modules: dict[str, int] = {}  # files that this call has imported -> when they were changed
         self.outputs = sys.stdout, sys.stderr
-        self.before = self.state()
-        self.calls = 0
+        self.path = ""  # of the output
+        self.output = os.dup(1)
+        self.worn: dict[str, str | None] = {}  # the variables of the call
+        self.before = traces.state()
+        self.variables = traces.environment()
+        self.used = resource.getrusage(resource.RUSAGE_SELF)
+        self.made = 0
         self.least_memory = 0
-        self.flush_c = flusher()
 
     def serve(self) -> None:
         """Make calls until there are no more, or this process should be replaced."""
-        for line in self.requests:
-            request = json.loads(line)
-            reply = self.call(request)
-            self.reply(reply)
-            if "last" in reply:
+        while True:
+            lines = [self.requests.readline()]
+            if lines[0]:
+                head = json.loads(lines[0])
+                lines += [self.requests.readline() for _ in range(head["calls"])]
+            if not lines[-1].endswith(b"\n"):
+                return  # the supervisor has hung up
+            goes_on = self.make_calls(head, lines[1:])
+            os.write(self.told, b"\n")
+            if not goes_on:
+                return
+
+    def make_calls(self, head: dict[str, Any], lines: list[bytes]) -> bool:
+        """Make the calls of a batch. Return False if the process must not make another one."""
+        if self.calls is None:
+            self.calls = Calls(head["file"])
+        self.calls.batch, self.calls.end = head["batch"], REPLIES
+        self.path = head["output"]
+        if head["is_new"]:
+            try:
+                self.write_to(os.open(self.path, LOG_FLAGS))
+            except FileNotFoundError:  # the supervisor has made it the log of the first call already
+                self.write_to(os.open(json.loads(lines[0])["log"], LOG_FLAGS))
+        for index, line in enumerate(lines):
+            job = json.loads(line)
+            self.put_on(job)
+            if not self.calls.begin(index):
                 break
+            reply = self.call(job["call"])
+            goes_on = "last" not in reply and self.keep_output(reply, index, job["log"])
+            if not goes_on and reply["log_bytes"]:
+                reply["left"] = True
+            try:
+                self.calls.reply(reply)
+            except OSError:  # a full disk
+                os.write(self.told, json.dumps(reply).encode("ascii"))  # less than PIPE_BUF: at once
+                return "last" not in reply
+            if not goes_on:
+                return "last" not in reply
+        return True
 
-    def reply(self, reply: dict[str, Any]) -> None:
-        """Tell the supervisor how the call has ended."""
-        os.write(self.replies, json.dumps(reply).encode("ascii") + b"\n")  # less than PIPE_BUF: at once
-
-    def call(self, request: dict[str, Any]) -> dict[str, Any]:
+    def call(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Make one call, and return the reply. What ends the process is told by its end."""
-        function, call = request["function"], request["call"]
-        self.put_on(request)
-        began = resource.getrusage(resource.RUSAGE_SELF)
-        result = self.child.ResultFile(request["result"], function)
+        function = asked["function"]
+        result = self.child.ResultFile(asked["result"], function)
         try:
-            text, status = self.child.outcome(function, call, self.find)
-            wait_for_threads(self.before[-1])
+            text, status = self.child.outcome(function, asked["call"], self.find)
+            traces.wait_for_threads(self.before[-1])
         except self.child.Terminated:
             self.termination.is_fatal = True
             raise
@@ -89,18 +155,44 @@ class Host:
         else:
             status = result.save(text, status)
             signal.signal(signal.SIGTERM, self.termination.handler)
+        if status:
+            reply["file"] = asked["result"]  # that says why
         result.close()
         self.flush()
-        used = resource.getrusage(resource.RUSAGE_SELF)
+        before, self.used = self.used, resource.getrusage(resource.RUSAGE_SELF)
         reply["status"] = status
-        reply["user_s"] = round(used.ru_utime - began.ru_utime, 6)
-        reply["system_s"] = round(used.ru_stime - began.ru_stime, 6)
+        reply["user_s"] = round(self.used.ru_utime - before.ru_utime, 6)
+        reply["system_s"] = round(self.used.ru_stime - before.ru_stime, 6)
+        reply["log_bytes"] = os.fstat(self.output).st_size
         if self.modules:
             reply["modules"], self.modules = self.modules, {}
         why = self.why_last()
         if why:
             reply["last"] = why
         return reply
+
+    def keep_output(self, reply: dict[str, Any], index: int, log: str) -> bool:
+        """Move what the call has printed to its log. Return False if that is for the supervisor, as no call follows."""
+        if not reply["log_bytes"]:
+            return bool(self.calls.limit() > index + 1)
+        if not self.calls.keep(index):
+            return False
+        try:
+            os.rename(self.path, log)
+            output = os.open(self.path, LOG_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError:
+            return False
+        os.fchmod(output, 0o600)
+        self.write_to(output)
+        return True
+
+    def write_to(self, output: int) -> None:
+        """Write to this descriptor from now on."""
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(self.output)
+        self.output = output
+        self.before = traces.state()
 
     # -- before a call ---------------------------------------------------------------------------------
 
@@ -113,29 +205,28 @@ class Host:
             self.known[key] = self.child.find(function, path)
             file = getattr(sys.modules.get(module), "__file__", None)
             if is_new and file:
-                self.modules[file] = changed_at(file)
-        self.before = self.state()
+                self.modules[file] = traces.changed_at(file)
+            self.before, self.variables = traces.state(), traces.environment()
         return self.known[key]
 
-    def put_on(self, request: dict[str, Any]) -> None:
-        """Take on the mark, the variables and the log of the job of this call."""
+    def put_on(self, job: dict[str, Any]) -> None:
+        """Take on the mark and the variables of the job of this call."""
         if self.hard:
             try:
-                resource.setrlimit(RLIMIT_LOCKS, (request["mark"], self.hard))
+                resource.setrlimit(RLIMIT_LOCKS, (job["mark"], self.hard))
             except (OSError, ValueError):
                 pass
         for name in OURS:
-            value = request["set"].get(name)
+            value = job["set"].get(name)
+            if value == self.worn.get(name, ""):
+                continue
+            self.worn[name] = value
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if "log" in request:
-            fd = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-            os.dup2(fd, 1)
-            os.dup2(fd, 2)
-            os.close(fd)
-        sys.argv[:] = [request["function"]]
+        self.variables = traces.environment()
+        sys.argv[:] = [job["call"]["function"]]
 
     # -- after it --------------------------------------------------------------------------------------
 
@@ -147,91 +238,32 @@ class Host:
             except Exception:
                 pass
         sys.stdout, sys.stderr = self.outputs
-        self.flush_c()
-
-    def state(self) -> tuple[Any, ...]:
-        """Return what a call must leave as it was; the names of the parts are KEPT."""
-        mask = os.umask(0)
-        os.umask(mask)
-        try:
-            cwd = os.getcwd()
-        except OSError:
-            cwd = ""
-        handlers = [getsignal(number) for number in SIGNALS]
-        return cwd, environment(), mask, handlers, pthread_sigmask(signal.SIG_BLOCK, ()), threads()
+        traces.flush_c()
 
     def why_last(self) -> str:
         """Return why the call is the last one of this process; "" if it is not."""
-        now = self.state()
+        now = traces.state()
         if now != self.before:
-            return "it changed " + next(name for name, old, new in zip(KEPT, self.before, now) if old != new)
+            return "it changed " + next(name for name, old, new in zip(traces.KEPT, self.before, now) if old != new)
+        if traces.environment() != self.variables:
+            return "it changed the environment"
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             return "it left processes"
         except ChildProcessError:
             pass
-        self.calls += 1
-        if self.calls >= MOST_CALLS:
-            return "it has made %d calls" % self.calls
-        if self.calls % LOOK_EVERY == 1:
-            memory = memory_in_use()
+        self.made += 1
+        if self.made >= MOST_CALLS:
+            return "it has made %d calls" % self.made
+        if self.made % LOOK_EVERY == 1:
+            memory = traces.memory_in_use()
             self.least_memory = min(self.least_memory, memory) if self.least_memory else memory
             if memory > 2 * self.least_memory + MORE_MEMORY:
                 return "it uses %d MiB of memory" % (memory >> 20)
         return ""
 
 
-def environment() -> Any:
-    """Return a copy of the variables; in the form that costs least, if this Python has it."""
-    data = getattr(os.environ, "_data", None)
-    return dict(data if isinstance(data, dict) else os.environ)
-
-
-def changed_at(path: str) -> int:
-    """Return when a file was last changed, in nanoseconds; 0 if it is gone."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def memory_in_use() -> int:
-    """Return the resident bytes of this process; 0 if they are not known."""
-    try:
-        with open("/proc/self/statm", "rb") as f:
-            return int(f.read().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def threads() -> set[int]:
-    """Return the threads of this process that Python knows."""
-    threading: Any = sys.modules.get("threading")
-    return {thread.ident for thread in threading.enumerate()} if hasattr(threading, "enumerate") else set()
-
-
-def wait_for_threads(before: set[int]) -> None:
-    """Wait for the threads that a call has started, but for daemons: as Python does before it exits."""
-    threading: Any = sys.modules.get("threading")
-    if not hasattr(threading, "enumerate"):
-        return
-    main = threading.main_thread()
-    for thread in threading.enumerate():
-        if thread.ident not in before and not thread.daemon and thread is not main:
-            thread.join()
-
-
-def flusher() -> Callable[[], object]:
-    """Return what writes the output that C code has buffered."""
-    try:
-        import ctypes
-
-        flush = ctypes.CDLL(None).fflush
-    except Exception:
-        return bool
-    return lambda: flush(None)
-
-
 def serve(child: Any, termination: Any) -> None:
     """Be a warm process until there is no more to do."""
+    traces.adopt_orphans()
     Host(child, termination).serve()

@@ -7,8 +7,10 @@ which is the worker's. K is the number of the slot:
     K.lock   held for life: as long as it is held, the job that was started last may be running
     K.ctl    FIFO of orders: "cancel ID N"; "stop ID N GRACE" (seconds); "return": hand back the jobs that wait;
              "stopping": the worker was asked to stop; "read ID N END": the follower has read the log up to byte END
-    K.ends   record of events, appended: start, pid, end, not_started; a file past 64 KiB is emptied when the worker has
-             recorded all of it
+    K.ends   record of events, appended: start, batch, pid, end, not_started; a file past 64 KiB is emptied when the
+             worker has recorded all of it
+    K.calls  what the warm process has begun and finished of the calls that it was given together
+    K.out    what the call that it makes has printed; moved to the log of that call
 
 Standard input takes jobs, one JSON object a line: one job, or a batch of short jobs that take some milliseconds
 together, so that no time is lost between them. They run one after the other. The first job of a batch has `first` set:
@@ -29,10 +31,12 @@ Every line of K.ends and of standard output is JSON that ends in the CRC-32 of t
     mark         a number that only the processes of one attempt carry
     logs         output: the cap, and empty files passed on
     host         the warm process of a slot: it makes one call after the other
+    batch        calls that it is given together
+    calls        K.calls
     verdict      the result file of a function that failed: is another try of use?
     tree         processes: what is left of a tree, and how it is ended
     filters      processes that write the rest of the output
 """
 
-PROTOCOL = 5
+PROTOCOL = 6
 SCRIPT = f"{__path__[0]}/__main__.py"

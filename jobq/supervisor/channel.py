@@ -14,7 +14,7 @@ from jobq.system import is_file_at
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from jobq.supervisor.messages import JobMessage
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 LONGEST_POLL = 3600.0  # seconds; poll(2) takes no more than 24 days
 SEND_EVERY = 0.02  # seconds that an ending may wait, to be sent together with the next ones
 DECODER = json.JSONDecoder()
+
+
+def decode_job(line: bytes) -> JobMessage:
+    """Return the job of a line."""
+    job: JobMessage = DECODER.decode(line.decode("ascii"))
+    job["line"] = line + b"\n"
+    return job
 
 
 class Channel:
@@ -87,8 +94,26 @@ class Channel:
         if b"\n" not in self.waiting:
             return None
         line, _, self.waiting = self.waiting.partition(b"\n")
-        job: JobMessage = DECODER.decode(line.decode("ascii"))
-        return job
+        return decode_job(line)
+
+    def take_more(self, goes_with: Callable[[JobMessage], bool], room: int) -> list[JobMessage]:
+        """Return the next jobs that have arrived, up to the first that does not go with them, or to `room` bytes."""
+        taken: list[JobMessage] = []
+        start = 0
+        while (end := self.waiting.find(b"\n", start)) >= 0 and end < room:
+            job = decode_job(self.waiting[start:end])
+            if not goes_with(job):
+                break
+            taken.append(job)
+            start = end + 1
+        self.waiting = self.waiting[start:]
+        return taken
+
+    def put_back(self, jobs: Sequence[JobMessage]) -> None:
+        """Let jobs wait again, before all others: they have not started."""
+        self.waiting = b"".join(job["line"] for job in jobs) + self.waiting
+        if self.hung_up and jobs:
+            self.give_back(lambda _job: True)
 
     def take_order(self) -> Order | None:
         """Return the next order that has come in, if there is one; lines that are none are passed over."""
@@ -126,11 +151,11 @@ class Channel:
         self.ends.save(line)
         self.unsent += line
 
-    def report(self, end: dict[str, Any]) -> None:
-        """Record the ending of a job, and send it to the worker soon."""
-        line = line_of({"event": "end", **end})
-        self.ends.save_end(line)
-        self.unsent += line
+    def report(self, *ends: dict[str, Any]) -> None:
+        """Record the endings of jobs, and send them to the worker soon."""
+        lines = b"".join(line_of({"event": "end", **end}) for end in ends)
+        self.ends.save_end(lines)
+        self.unsent += lines
         if time.monotonic() >= self.send_at:
             self.send_endings()
 

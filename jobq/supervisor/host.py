@@ -1,4 +1,4 @@
-"""The warm process of a slot, which calls one function after the other (python/host.py is its own side)."""
+"""The warm process of a slot, which makes one call after the other (python/host.py is its own side)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import select
 import signal
 import time
 
-from jobq.supervisor.tree import has_other_children, signal_group
+from jobq.supervisor.calls import TOLD, Calls
+from jobq.supervisor.logs import Log
+from jobq.supervisor.spawn import LOG_FLAGS
+from jobq.supervisor.tree import signal_group
+from jobq.system import is_file_at, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from jobq.supervisor.channel import Channel
-    from jobq.supervisor.logs import Log
     from jobq.supervisor.messages import JobMessage
     from jobq.supervisor.running import Running
     from jobq.supervisor.spawn import Spawner
@@ -24,69 +28,56 @@ LEAVE_S = 1.0  # seconds that it may take to exit once it has no more to do
 KILLED_S = 5.0  # ... once it was killed
 IDLE_S = 60.0  # seconds without a call after which it exits
 PAUSE = 0.002  # seconds between two looks whether it has exited
+MOST_REST = 1 << 20  # bytes that it may print at its exit
 
 
 def kind_of(job: JobMessage) -> tuple[Any, ...]:
     """Return what the calls of one process have in common: program, directory, umask and variables."""
-    own = sorted((name, value) for name, value in job["set"].items() if not name.startswith("JOBQ_JOB_"))
-    return tuple(job["command"]), job["cwd"], job["umask"], job["env"], tuple(own)
+    own = {name: value for name, value in job["set"].items() if not name.startswith("JOBQ_JOB_")}
+    return job["command"], job["cwd"], job["umask"], job["env"], own
 
 
 class Host:
-    """One warm process, a child of the supervisor. It has one call at a time."""
+    """One warm process, a child of the supervisor."""
 
-    def __init__(self, spawner: Spawner, job: JobMessage) -> None:
-        """Start it, with the log of this job as its output. Raises OSError, ValueError."""
+    def __init__(self, spawner: Spawner, job: JobMessage, output: str) -> None:
+        """Start it for such jobs as this one, with its output into that file. Raises OSError, ValueError."""
         self.kind = kind_of(job)
-        self.replies, told = os.pipe()
+        self.told, told = os.pipe()
         calls, self.calls = os.pipe()
         try:
-            self.pid = spawner.spawn({**job, "stdin": f"fd:{calls}"}, replies=told)
+            self.pid = spawner.spawn({**job, "log": output, "stdin": f"fd:{calls}"}, replies=told)
         except BaseException:
             os.close(self.calls)
-            os.close(self.replies)
+            os.close(self.told)
             raise
         finally:
             os.close(calls)
             os.close(told)
-        os.set_blocking(self.replies, False)
-        self.log: tuple[int, int] | None = None  # device and inode of the log that it writes to
+        os.set_blocking(self.told, False)
         self.received = b""
+        self.is_dead = False
         self.modules: dict[str, int] = {}  # files that it has imported functions from -> when they were changed
 
-    def give(self, job: JobMessage, log: Log) -> None:
-        """Hand over a call. If the process is dead, that shows soon."""
-        status = os.fstat(log.fd)
-        own = {name: value for name, value in job["set"].items() if name.startswith("JOBQ_JOB_")}
-        request = {**(job["call"] or {}), "mark": job["mark"], "set": own}
-        there = status.st_dev, status.st_ino
-        if self.log not in (None, there):
-            request["log"] = job["log"]
-        self.log = there
+    def give(self, head: dict[str, Any], jobs: Sequence[JobMessage]) -> None:
+        """Hand over a batch. If the process is dead, that shows soon."""
         self.received = b""
-        data = json.dumps(request).encode("ascii") + b"\n"
+        data = json.dumps(head).encode("ascii") + b"\n" + b"".join(job["line"] for job in jobs)
         try:
             while data:
                 data = data[os.write(self.calls, data) :]
         except OSError:
             pass
 
-    def look(self) -> None:
-        """Read what it has replied."""
+    def look(self) -> bool:
+        """Read what it says. Return True if it has stopped: the batch is over, or a call was the last one."""
         try:
-            self.received += os.read(self.replies, 1 << 16)
+            data = os.read(self.told, 1 << 16)
+            self.received += data
+            self.is_dead = not data
         except OSError:
             pass
-
-    @property
-    def has_replied(self) -> bool:
-        """True if the call is over, and the process lives on."""
         return self.received.endswith(b"\n")
-
-    def reply(self) -> dict[str, Any]:
-        """Return how the call has ended."""
-        found: dict[str, Any] = json.loads(self.received)
-        return found
 
     def is_stale(self) -> bool:
         """Return True if a module that it has imported was changed since."""
@@ -94,8 +85,7 @@ class Host:
 
     def leave(self) -> None:
         """Let it exit, and reap it; KILL it if it does not, with all of its group."""
-        os.close(self.calls)
-        os.close(self.replies)
+        self.close()
         until = time.monotonic() + LEAVE_S
         while time.monotonic() < until + KILLED_S:
             if os.waitpid(self.pid, os.WNOHANG)[0]:
@@ -103,6 +93,11 @@ class Host:
             if time.monotonic() >= until:
                 signal_group(self.pid, signal.SIGKILL)
             time.sleep(PAUSE)
+
+    def close(self) -> None:
+        """Close what connects us with the process."""
+        os.close(self.calls)
+        os.close(self.told)
 
 
 def changed_at(path: str) -> int:
@@ -114,35 +109,98 @@ def changed_at(path: str) -> int:
 
 
 class Warm:
-    """The warm process of a slot, if there is one, started when it is first needed, and replaced when it has to be."""
+    """The warm process of a slot, if there is one, started when it is first needed, and replaced when it has to be.
 
-    def __init__(self, spawner: Spawner, channel: Channel) -> None:
+    Its output goes to K.out. What a call has printed is moved to the log of that call: by the process itself if it goes
+    on, else by us.
+    """
+
+    def __init__(self, spawner: Spawner, channel: Channel, files: str) -> None:
+        """`files`: the path of the files of the slot, without what they end in."""
         self.spawner = spawner
         self.channel = channel
         self.host: Host | None = None
         self.idle_since = 0.0  # monotonic seconds
+        self.output = f"{files}.out"
+        self.file = f"{files}.calls"
+        self.calls: Calls | None = None
+        self.reply: dict[str, Any] | None = None  # of the call that is watched, or was the last one
+        self.last_log = ""  # of the call that was made last
+
+    def make_ready(self) -> Calls:
+        """Return the file of calls, ready for another batch. Raises OSError."""
+        if self.calls is not None and not is_file_at(self.calls.fd, self.file):
+            self.calls.close()  # a cleaner has removed it
+            self.calls = None
+            self.retire()  # it has the other file open
+        if self.calls is None:
+            self.calls = Calls(self.file)
+        self.calls.begin()
+        return self.calls
 
     def make_way(self, job: JobMessage) -> None:
-        """End a process that can't make the call of this job, before that has a log: it may print at its exit."""
+        """End a process that can't make the call of this job."""
         host = self.host
-        fits = host is not None and job.get("call") and host.kind == kind_of(job)
-        if host is not None and (not fits or host.is_stale() or self.has_died()):
+        if host is not None and (host.kind != kind_of(job) or host.is_stale() or self.has_died()):
             self.retire()
 
-    def begin(self, job: JobMessage, log: Log) -> int:
-        """Hand over a call, after `make_way`; return the pid of its process. Raises OSError, ValueError."""
+    def begin(self, jobs: Sequence[JobMessage]) -> int:
+        """Hand over a batch, after `make_way`; return the pid of the process. Raises OSError, ValueError."""
+        assert self.calls is not None
+        is_new = not os.path.lexists(self.output)
+        if is_new:
+            os.close(open_plain(self.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         if self.host is None:
-            self.host = Host(self.spawner, job)
-            self.channel.poll.register(self.host.replies, select.POLLIN)
-        self.host.give(job, log)
+            is_new = False  # it gets it as its first output
+            self.host = Host(self.spawner, jobs[0], self.output)
+            self.channel.poll.register(self.host.told, select.POLLIN)
+        head = {"batch": self.calls.batch, "calls": len(jobs), "file": self.file, "output": self.output}
+        self.host.give({**head, "is_new": is_new}, jobs)
+        self.reply = None
         return self.host.pid
+
+    def replies(self) -> list[dict[str, Any]]:
+        """Return the replies that have come since the last call of this."""
+        assert self.calls is not None
+        found = self.calls.replies()
+        if self.host is not None and len(self.host.received) > 1:  # the disk was full
+            found.append(json.loads(self.host.received))
+            self.host.received = b"\n"
+        for reply in found:
+            if "modules" in reply and self.host is not None:
+                self.host.modules.update(reply["modules"])
+        return found
+
+    def take_output(self, job: JobMessage) -> Log:
+        """Make the output the log of this job: of its call, which runs or has just ended. Raises OSError."""
+        path = self.output
+        try:
+            os.rename(self.output, job["log"])
+            path = job["log"]
+        except FileNotFoundError:
+            path = job["log"]  # it is there already
+        except OSError:
+            pass  # no room: it stays where it is
+        return Log(path, open_plain(path, LOG_FLAGS | os.O_CREAT), job["log_max"], followed=job.get("followed", False))
+
+    def keep_rest(self) -> None:
+        """Add what the process has printed at its exit to the log of its last call. Start anew."""
+        try:
+            with open(open_plain(self.output, os.O_RDONLY), "rb") as f:
+                rest = f.read(MOST_REST)
+            if rest and self.last_log:
+                with open(open_plain(self.last_log, LOG_FLAGS | os.O_CREAT), "ab") as log:
+                    log.write(rest)
+        except OSError:
+            pass
+        try:
+            os.unlink(self.output)
+        except OSError:
+            pass
 
     def is_over(self, job: Running) -> bool:
         """Return True if the call is over and the process lives on; not if it is being ended."""
-        if self.host is None or self.host.pid != job.pid:
-            return False
-        self.host.look()
-        return job.stop is None and self.host.has_replied
+        return self.host is not None and self.host.pid == job.pid and self.host.look() and job.stop is None
 
     def end(self, job: Running) -> dict[str, Any] | None:
         """Return how the call has ended; None if its process has, too, or is no warm one. Leftovers end the process."""
@@ -150,14 +208,12 @@ class Warm:
             if self.host is not None and self.host.pid == job.pid:
                 self.forget()  # the caller reaps it
             return None
-        assert self.host is not None
-        reply = self.host.reply()
-        self.host.modules.update(reply.pop("modules", {}))
-        if reply.pop("last", None) is not None or has_other_children(job.pid):
+        assert self.reply is not None
+        if "last" in self.reply:
             self.retire()
             job.main_has_ended()
         self.idle_since = time.monotonic()
-        return {"outcome": "exit", **reply}
+        return {"outcome": "exit", **{name: self.reply[name] for name in TOLD if name in self.reply}}
 
     def has_died(self) -> bool:
         """Return True if the process has ended between two calls."""
@@ -175,14 +231,14 @@ class Warm:
     def forget(self) -> None:
         """Close what connects us with the process: it is dead, or dying, and another one reaps it."""
         if self.host is not None:
-            self.channel.poll.unregister(self.host.replies)
-            os.close(self.host.calls)
-            os.close(self.host.replies)
+            self.channel.poll.unregister(self.host.told)
+            self.host.close()
             self.host = None
 
     def retire(self) -> None:
         """End the process, if there is one."""
         if self.host is not None:
-            self.channel.poll.unregister(self.host.replies)
+            self.channel.poll.unregister(self.host.told)
             host, self.host = self.host, None
             host.leave()
+            self.keep_rest()

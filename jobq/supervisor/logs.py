@@ -103,16 +103,13 @@ class Logs:
             os.close(log)
         return open_plain(path, LOG_FLAGS | os.O_CREAT)
 
-    def close(self, log: Log, *, warm: bool = False) -> dict[str, int]:
-        """Close the log; return its sizes. Keep an empty one, to pass it on, if nobody can write to it any more.
-
-        `warm`: the process that makes the next call has it open.
-        """
+    def close(self, log: Log) -> dict[str, int]:
+        """Close the log; return its sizes. Keep an empty one, to pass it on, if nobody can write to it any more."""
         log.trim()
         if log.errors is not None:
             close_errors(log.errors)
         sizes = log.sizes()
-        if not sizes["log_bytes"] and (warm or is_open_nowhere_else(log.fd)) and is_as_new(log.fd):
+        if not sizes["log_bytes"] and is_open_nowhere_else(log.fd) and is_as_new(log.fd):
             self.empty = log.path, log.fd
         else:
             os.close(log.fd)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import NotRequired, TypedDict
 
     class JobMessage(TypedDict):
         """A job, as a line of JSON on standard input. Seconds, bytes, absolute paths."""
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         result: str | None  # the file that gets the result of a function
         call: dict[str, object] | None  # for a warm process: the function, the call and the file for the result
         first: bool  # the endings of all jobs before it are recorded
+        line: NotRequired[bytes]  # all of this, as it came
 
     class Ending(TypedDict, total=False):
         """The ending of an attempt; see job.Ending."""
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
         wanted: bool
         after: float
         result: str
+
+
+def key_of(job: JobMessage) -> dict[str, int | float]:
+    """Return what identifies a claim of an attempt, as every record of it does."""
+    return {"id": job["id"], "n": job["n"], "claim": job["claim"]}
 
 
 INHERITED = "fd:"  # before the number of a descriptor that the supervisor got; no path of a job begins so

@@ -52,11 +52,12 @@ def size_of(path: str | None) -> int:
 class Running:
     """A job whose main process was started. Times are monotonic seconds."""
 
-    def __init__(self, job: JobMessage, pid: int, log: Log) -> None:
+    def __init__(self, job: JobMessage, pid: int, log: Log, started: float | None = None) -> None:
+        """`started`: None: now."""
         self.id, self.n = job["id"], job["n"]
         self.pid = pid
         self.log = log
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         timeout = job.get("timeout")
         self.timeout_at = float("inf") if timeout is None else self.started + timeout
         self.idle_timeout = job.get("idle_timeout")

@@ -9,12 +9,13 @@ import sys
 import time
 
 from jobq.supervisor import PROTOCOL
+from jobq.supervisor.batch import Batch
 from jobq.supervisor.channel import Channel
 from jobq.supervisor.endings import Endings, line_of
 from jobq.supervisor.host import Warm
 from jobq.supervisor.logs import Logs
 from jobq.supervisor.mark import wear
-from jobq.supervisor.messages import Order
+from jobq.supervisor.messages import Order, key_of
 from jobq.supervisor.running import TOLD_TO_END, Running
 from jobq.supervisor.spawn import Spawner, spawn_error, what_status_says
 from jobq.supervisor.tree import (
@@ -55,7 +56,7 @@ class Supervisor:
         self.channel = Channel(f"{folder}/{slot}.ctl", self.ends)
         self.spawner = Spawner()
         self.logs = Logs()
-        self.warm = Warm(self.spawner, self.channel)
+        self.warm = Warm(self.spawner, self.channel, f"{folder}/{slot}")
 
     def mend(self) -> None:
         """Make the slot's files again if a cleaner of old files removed them: workers find and reach us by them."""
@@ -81,7 +82,10 @@ class Supervisor:
             job = self.next_job()
             if job is None:
                 break
-            self.run(job)
+            if job.get("call"):
+                Batch(self, job).run()
+            else:
+                self.run(job)
         self.warm.retire()
         self.channel.send_endings()
         self.ends.save_rest()
@@ -104,7 +108,7 @@ class Supervisor:
     def run(self, job: JobMessage) -> None:
         """Start the job, watch it to its end, and report its ending."""
         begun, clock = time.time(), boot_time()
-        key = {"id": job["id"], "n": job["n"], "claim": job["claim"]}
+        key = key_of(job)
         start = {"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot"), "mark": job["mark"]}
         if not self.ends.save(line_of(start)) or (job["once"] and not self.ends.sync()):
             error = {"outcome": "spawn_error", "error": "the start can't be recorded", "counted": False}
@@ -115,10 +119,10 @@ class Supervisor:
             return
         log = None
         try:
-            self.warm.make_way(job)
+            self.warm.retire()  # before the job has a log: a warm process may print at its exit
             log = self.logs.make(job)
             wear(job["mark"])
-            pid = self.warm.begin(job, log) if job.get("call") else self.spawner.spawn(job)
+            pid = self.spawner.spawn(job)
         except (OSError, ValueError) as e:
             if log is not None:
                 self.logs.close(log)
@@ -127,6 +131,13 @@ class Supervisor:
         running = Running(job, pid, log)
         self.ends.save(line_of({"event": "pid", **key, "pid": pid, "from": clock, "to": boot_time()}))
         self.watch(running)
+        self.finish(running, job, begun, clock)
+
+    def finish(self, running: Running, job: JobMessage, begun: float, clock: float) -> None:
+        """Report how a job that was watched has ended, once nothing is left of it.
+
+        `begun`: wall clock; `clock`: seconds since this boot.
+        """
         end = self.warm.end(running) or self.reap(running)
         if end.get("status"):
             end.update(verdict(job["result"]) if job["result"] else what_status_says(job, end))
@@ -134,8 +145,8 @@ class Supervisor:
             self.end_leftovers(running)
         # By the boot clock: it goes on while the machine sleeps, and nobody sets it, unlike the wall clock.
         ended_at = begun + (boot_time() - clock)
-        sizes = self.logs.close(running.log, warm=self.warm.host is not None)
-        self.channel.report({**key, **end, "started_at": begun, "ended_at": ended_at, **sizes})
+        sizes = self.logs.close(running.log)
+        self.channel.report({**key_of(job), **end, "started_at": begun, "ended_at": ended_at, **sizes})
 
     def watch(self, job: Running) -> None:
         """Return when the main process has ended, or when its grace after TERM is over."""

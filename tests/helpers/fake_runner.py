@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobq.engine.local.evidence import NOT_STARTED
-from jobq.engine.task import Ended, Key, Task, Trace
+from jobq.engine.task import NOT_STARTED, Ended, Key, Task, Trace
 from jobq.job import Ending, Outcome
 from jobq.moment import Moment
 

@@ -11,7 +11,15 @@ from jobq.errors import NotSaved, PythonGone
 from jobq.store.folder import Folder
 
 NAME = "child.py"
-NAMES = ("inside.py", "plain.py", "kinds.py", "conversion.py", "host.py", NAME)  # the one that is run comes last
+NAMES = (
+    "inside.py",
+    "plain.py",
+    "kinds.py",
+    "conversion.py",
+    "traces.py",
+    "host.py",
+    NAME,
+)  # the one that is run comes last
 FOLDER = os.path.dirname(python.__file__)
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.engine.local.adoption import Adopted, Orphans
-from jobq.engine.local.evidence import NOT_STARTED, SupervisorFiles, ending_from
+from jobq.engine.local.evidence import SupervisorFiles, ending_from
 from jobq.engine.local.slots import LEAVE_S, LOADED_STAMP, Slot, script_stamp
-from jobq.engine.task import Ended, Key, Task, Trace
+from jobq.engine.task import NOT_STARTED, Ended, Key, Task, Trace
 from jobq.errors import EngineBroken
 from jobq.moment import Moment
 from jobq.supervisor import PROTOCOL, tree

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from jobq import system
 from jobq.command import Record
-from jobq.engine.task import Key, Trace
+from jobq.engine.local.batches import end_in_batch, start_in_batch
+from jobq.engine.task import NOT_STARTED, Key, Trace
 from jobq.errors import Planted
 from jobq.job import Attempt, Ending, Outcome
 from jobq.options.values import COUNT
@@ -145,6 +146,8 @@ class SupervisorFiles(NamedTuple):
                 if raw and (named is None or (int(named[1]), int(named[2])) == key):
                     recorded[TORN] = {}
                 continue
+            if record.get("event") == "batch":
+                record = start_in_batch(record, key)
             if (record.get("id"), record.get("n")) != key:
                 continue
             if not _fits(record):
@@ -175,7 +178,6 @@ def _fits(record: Record) -> bool:
 
 
 NO_ENDING = {"event", "id", "n", "claim", "crc"}
-NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=False)
 
 
 def ending_from(record: Record) -> Ending:
@@ -212,6 +214,9 @@ def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, g
     same_boot = attempt.boot_id in {"", system.boot_id()}
     if "not_started" in recorded or (lock >= 0 and same_boot and not recorded.keys() & {"start", TORN}):
         return NOT_STARTED
+    files = f"{supervision.folder}/{supervision.slot}"
+    if lock >= 0 and same_boot and (ending := end_in_batch(files, recorded.get("start", {}), trace.log)) is not None:
+        return ending
     error = "its supervisor died"
     if same_boot and not is_gone(supervision, trace, recorded, lock):
         if not given_up:
