@@ -24,6 +24,10 @@ class Logs:
     def __init__(self, store: str) -> None:
         self._root = f"{store}/{self.NAME}"
 
+    def folder(self, job_id: int) -> str:
+        """Return the path of the folder of the job's files."""
+        return f"{self._root}/{job_id // BUCKET}"
+
     def prefix(self, job_id: int) -> str:
         """Return what the paths of all files of a job begin with."""
         return f"{self._root}/{job_id // BUCKET}/{job_id}"
@@ -91,8 +95,7 @@ class Logs:
 
     def make_folder(self, job_id: int) -> None:
         """Make the folder of the job's logs, if it is missing. Raises NotSaved, StoreForbidden."""
-        folder = f"{self._root}/{job_id // BUCKET}"
-        for path in (self._root, folder):
+        for path in (self._root, self.folder(job_id)):
             try:
                 if stat.S_ISDIR(os.lstat(path).st_mode):
                     continue

@@ -172,6 +172,7 @@ class Batch:
         self.collect(pid, is_over=is_over)
         if self.warm.reply is not None or (self.done == index and not is_over):
             self.watch(pid)
+            return
         while not host.look() and not host.is_dead:  # it is about to see that there is no more to do
             self.channel.wait(MOMENT)
 

@@ -6,9 +6,9 @@ from jobq.job import Job
 from jobq.rules.retry import attempts_left
 
 BATCH_S = 0.04  # seconds of work to give to a slot at once: short jobs need not wait for the records of each other
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 128
 WIDER_AFTER = 10.0  # seconds
-LONG_COMMAND = 500  # characters, its directory included; a batch of shorter ones fits into any pipe, even escaped
+LONG_COMMAND = 500  # characters, its directory included; a batch of longer ones would take many pipes full
 
 
 class Pace:

@@ -39,6 +39,8 @@ class Claiming:
         self._queues = queues
         self._one_by_one = one_by_one
         self._passed_over: dict[int, tuple[float, str]] = {}  # job -> until when (boot), and why
+        self._limits: dict[str, int] = {}  # of queues, as of the last `_prepare`
+        self._paused: dict[str, str] = {}  # queues, likewise
 
     def free(self, state: StoreState, busy: int, ended: Collection[Ended] = ()) -> int:
         """Return the slots with nothing to do, if `busy` of them have a job: some jobs take more than one.
@@ -55,7 +57,7 @@ class Claiming:
         count = max(free, 0) + self._hook_places(state)
         if not count:
             return []
-        state.waiting.wake(state.jobs, now)
+        self._prepare(state, now)
         found = list(self._take(state, count, now, free))
         for job in found:
             state.waiting.push(job)
@@ -87,7 +89,7 @@ class Claiming:
 
         `free`: as `free` returns it. Each has to show in `jobs` before the next is requested.
         """
-        state.waiting.wake(state.jobs, now)
+        self._prepare(state, now)
         for name in names:
             for at in range(self.pace.batch_size(self.about_ready(state) // (2 * self._slots))):
                 job = next(self._take(state, 1, now, free + bool(at)), None)  # the slot of a batch is taken already
@@ -105,21 +107,26 @@ class Claiming:
                 if alone:
                     break
 
-    def _take(self, state: StoreState, count: int, now: Moment, free: int) -> Iterator[Job]:
-        """Yield ready jobs, taken out of their order, without those that run unrecorded or are passed over."""
-        if self._started.is_outdated:
-            return
+    def _prepare(self, state: StoreState, now: Moment) -> None:
+        """Put what is due into the order, and take out what runs unrecorded or is passed over."""
+        state.waiting.wake(state.jobs, now)
+        self._paused, self._limits = state.pauses(), {**state.limits, HOOKS: hooks.AT_ONCE}
         self._passed_over = {job_id: v for job_id, v in self._passed_over.items() if v[0] > now.boot}
         state.waiting.park("it runs already", self._started.ids, state.jobs)
         state.waiting.park("it could not start", self._passed_over, state.jobs)
+
+    def _take(self, state: StoreState, count: int, now: Moment, free: int) -> Iterator[Job]:
+        """Yield ready jobs, taken out of their order, after `_prepare`."""
+        if self._started.is_outdated:
+            return
         yield from state.waiting.take(
             state.jobs,
             count,
             now,
             runner=self._runner,
             queues=self._queues,
-            limits={**state.limits, HOOKS: hooks.AT_ONCE},
-            paused=state.pauses(),
+            limits=self._limits,
+            paused=self._paused,
             free=free,
             slots=self.width.slots,
         )

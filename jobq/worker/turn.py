@@ -20,7 +20,7 @@ from jobq.worker.tasks import task_of
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 LONGEST_SLEEP = 1.5  # seconds while the worker takes a break
-RANDOM = random.SystemRandom()
+RANDOM = random.Random()  # noqa: S311  # it spreads retries, and keeps no secret
 
 
 def frees(job: Job, state: StoreState) -> bool:
@@ -42,10 +42,12 @@ class Turn:
         self._started = started
         self._cancels = cancels
         self._caller = Caller(context.registration.path)
+        self._made_ready: set[tuple[str, str]] = set()  # in this turn
 
     def step(self, now: Moment) -> float:
         """Take a turn if there is something to record or to claim. Raises OSError, StoreError."""
         context, runner = self._context, self._context.runner
+        self._made_ready.clear()
         self._started.look(now)
         if runner.recall(late=LATE):
             self._claiming.pace.reset()
@@ -76,9 +78,13 @@ class Turn:
 
     def _make_ready(self, job: Job) -> None:
         """Make what a job needs beside a place. Raises NotSaved, StoreForbidden, PythonGone."""
+        needs = self._context.store.logs.folder(job.id), job.call.python if job.call is not None else ""
+        if needs in self._made_ready:
+            return
         self._context.store.logs.make_folder(job.id)
         if job.call is not None:
             self._caller.make(job.call)
+        self._made_ready.add(needs)
 
     def _take(self, now: Moment, ended: list[Ended], handles: list[str]) -> None:
         context = self._context
