@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from jobq import adding, changes, clock, waiting
+from jobq import adding, changes, waiting
 from jobq.calls import Target, call_of, options_of
 from jobq.changes import Changed, Edit
 from jobq.command import Command
@@ -22,6 +22,7 @@ from jobq.copies import Copies
 from jobq.embedded import working
 from jobq.intake import Added, Request
 from jobq.job import Job, Spec
+from jobq.keeping import Keeping
 from jobq.looking import Looking
 from jobq.options.lines import JobLine
 from jobq.options.request import JobOptions, check_command, of_add
@@ -29,24 +30,21 @@ from jobq.python.handles import JobHandle
 from jobq.python.inside import HANDLERS, Handler
 from jobq.python.results import returned
 from jobq.rules import lifecycle
-from jobq.scheduling import Schedules
+from jobq.scheduling import Schedules, Timing
 from jobq.settings.stores import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
-from jobq.store.place import hide_from_git
 from jobq.store.store import Store
-from jobq.store.usage import Usage, usage_of
 from jobq.tables import Queues, Resources
 from jobq.workers import Workers
 
 if TYPE_CHECKING:
-    from jobq.store.check import Health
-    from jobq.store.repair import Loss
+    from jobq.schedules import Schedule
     from jobq.worker.loop import Worker
 
 R = TypeVar("R")
 
 
-class Queue(Looking):
+class Queue(Looking, Keeping):
     """One store, seen as a queue, in any thread. `path` None: JOBQ_STORE, else the user's state directory."""
 
     def __init__(self, path: str | None = None) -> None:
@@ -154,6 +152,34 @@ class Queue(Looking):
             return self._add_one(command, options_of(target.options, options), target.function)
         return self._add_one(command, options, None if isinstance(target, str) else target)
 
+    def schedule(
+        self,
+        name: str,
+        when: str,
+        work: str | Sequence[str] | Callable[..., Any],
+        args: Sequence[Any] = (),
+        /,
+        *,
+        zone: str | None = None,
+        missed: str | None = None,
+        overlap: str | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Schedule:
+        """Enqueue a job at each of these times, such as "0 3 * * *" or "@every 10m" (`jobq schedule add --help`).
+
+        `work`: a shell line or an argv, as for `add`; or a function or a handler with its `args`, as for `call`.
+        Raises UsageError, Refused (there is such a schedule), NotSaved.
+        """
+        command: Command
+        if isinstance(work, str):
+            command = work
+        elif callable(work):
+            command = call_of(work, args, {}, None)
+        else:
+            command = tuple(work)
+        wanted = options_of(work.options if isinstance(work, Handler) else None, options)
+        return self.schedules.add(name, command, Timing(when, zone, missed, overlap), wanted)
+
     def _add_one(self, command: Command, options: Mapping[str, Any], function: object = None) -> JobHandle[Any]:
         added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))
         return JobHandle(self, adding.job_of(self._store, added), function)
@@ -252,26 +278,6 @@ class Queue(Looking):
         Raises NotFound, NotSaved.
         """
         return changes.remove(self._store, job_ids, only_old=only_old)
-
-    def create(self) -> None:
-        """Make the store, if there is none, in a directory that git ignores. Raises NotSaved, StoreForbidden."""
-        hide_from_git(self._store.root)
-
-    def health(self) -> Health:
-        """Check everything that must hold of the store. Raises StoreDamaged where reading can't go on."""
-        from jobq.store.check import examine  # noqa: PLC0415  # only `doctor` needs it
-
-        return examine(self._store)
-
-    def usage(self) -> Usage:
-        """Return how much room the store takes on the disk, and what for."""
-        return usage_of(self._store.path)
-
-    def repair(self) -> Loss:
-        """Put a store made of everything readable in the place of a damaged one. Raises as `repair.repair`."""
-        from jobq.store.repair import repair  # noqa: PLC0415
-
-        return repair(self._store, clock.now().wall)
 
     def working(
         self, slots: int = 1, queues: Sequence[str] = (), stop_after: float = 30.0

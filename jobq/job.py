@@ -118,6 +118,7 @@ class Ending(NamedTuple):
     wanted: bool = False  # it asked for another attempt itself
     after: float | None = None  # seconds that it wants to wait before that
     result: str | None = None  # of a call, as JSON: {"result": ...}; None: it is in a file, if there is one
+    replaced: str | None = None  # why the warm process that made the call made no more: "it changed the umask"
     extra: Record | None = None
 
     @property

@@ -32,7 +32,7 @@ LAYERS = [
     ["intake"],
     ["worker"],
     ["waiting"],
-    ["looking", "calls"],
+    ["looking", "keeping", "calls"],
     ["changes", "adding", "tables", "workers", "services", "copies"],
     ["embedded"],
     ["specs"],

@@ -125,16 +125,16 @@ class Host:
             if not self.calls.begin(index):
                 break
             reply = self.call(job["call"])
-            goes_on = "last" not in reply and self.keep_output(reply, index, job["log"])
+            goes_on = "replaced" not in reply and self.keep_output(reply, index, job["log"])
             if not goes_on and reply["log_bytes"]:
                 reply["left"] = True
             try:
                 self.calls.reply(reply)
             except OSError:  # a full disk
                 os.write(self.told, json.dumps(reply).encode("ascii"))  # less than PIPE_BUF: at once
-                return "last" not in reply
+                return "replaced" not in reply
             if not goes_on:
-                return "last" not in reply
+                return "replaced" not in reply
         return True
 
     def call(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Host:
             reply["modules"], self.modules = self.modules, {}
         why = self.why_last()
         if why:
-            reply["last"] = why
+            reply["replaced"] = why
         return reply
 
     def keep_output(self, reply: dict[str, Any], index: int, log: str) -> bool:

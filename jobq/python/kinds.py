@@ -22,6 +22,8 @@ SEQUENCES = {
     "tuple": tuple, "Tuple": tuple,
 }  # fmt: skip
 DICTS = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict", "defaultdict", "DefaultDict"}
+SPAN = r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)"
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # in seconds
 
 
 def wrong(value: Any, wanted: str, where: str) -> Mismatch:
@@ -165,12 +167,25 @@ def maker_of(kind: Any) -> Callable[[Any], Any] | None:
     if name in ("date", "time"):
         return kind.fromisoformat  # type: ignore[no-any-return]
     if name == "timedelta":
-        return lambda value: kind(seconds=float(value))
+        return lambda value: kind(seconds=seconds_of(value))
     if name in ("bytes", "bytearray"):
         import base64
 
         return lambda text: kind(base64.b64decode(text, validate=True))
     return None
+
+
+def seconds_of(value: Any) -> float:
+    """Return the seconds that 90, "90", "1h30m" or "2d" stand for. Raises ValueError, TypeError."""
+    try:
+        return float(value)
+    except ValueError:
+        import re
+
+        found = re.findall(SPAN, value)
+        if "".join(number + unit for number, unit in found) != value or not found:
+            raise
+        return sum(float(number) * UNITS[unit] for number, unit in found)
 
 
 def of_library(value: Any, kind: Any, where: str) -> Any:
@@ -191,5 +206,10 @@ def of_library(value: Any, kind: Any, where: str) -> Any:
         except (ValueError, TypeError, ArithmeticError):
             pass
     example = {"datetime": " such as 2026-12-24T18:00", "date": " such as 2026-12-24", "time": " such as 18:00"}
-    what = {"timedelta": "seconds", "Decimal": "a number", "bytes": "base64", "bytearray": "base64"}
+    what = {
+        "timedelta": "seconds, or a time such as 1h30m",
+        "Decimal": "a number",
+        "bytes": "base64",
+        "bytearray": "base64",
+    }
     raise wrong(value, what.get(kind.__name__, "a " + kind.__name__ + example.get(kind.__name__, "")), where)

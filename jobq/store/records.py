@@ -71,6 +71,7 @@ ENDING_FIELDS = {
     "wanted": Rule((bool,)),
     "after": SPAN.or_none,
     "result": TEXT.or_none,
+    "replaced": TEXT.or_none,
 }
 ATTEMPT_FIELDS = {
     "n": ID,

@@ -134,9 +134,9 @@ class Batch:
         ends = []
         replies = self.warm.replies()
         if replies and is_over and has_other_children(pid):
-            replies[-1]["last"] = "it left processes"
+            replies[-1]["replaced"] = "it left processes"
         for reply in replies:
-            if "last" in reply:
+            if "replaced" in reply:
                 self.warm.reply = reply
                 break
             job = self.jobs[self.done]

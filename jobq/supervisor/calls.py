@@ -32,7 +32,7 @@ RUNNING, KEEPING = 0, 1
 NONE = -1
 NO_LIMIT = 1 << 40
 MOST_READ = 1 << 16  # bytes of replies
-TOLD = ("status", "user_s", "system_s", "log_bytes", "result")  # by the process, for the record of the end
+TOLD = ("status", "user_s", "system_s", "log_bytes", "result", "replaced")  # by the process, for the record of the end
 
 
 class Begun:

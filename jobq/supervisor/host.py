@@ -209,7 +209,7 @@ class Warm:
                 self.forget()  # the caller reaps it
             return None
         assert self.reply is not None
-        if "last" in self.reply:
+        if "replaced" in self.reply:
             self.retire()
             job.main_has_ended()
         self.idle_since = time.monotonic()

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         wanted: bool
         after: float
         result: str
+        replaced: str
 
 
 def key_of(job: JobMessage) -> dict[str, int | float]:

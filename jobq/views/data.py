@@ -75,5 +75,6 @@ def attempt_data(attempt: Attempt) -> dict[str, Any]:
         "max_rss_kib": (ending.max_rss_kib or None) if ending else None,
         "log_bytes": ending.log_bytes if ending else None,
         "log_dropped": ending.log_dropped if ending else None,
+        "replaced": ending.replaced if ending else None,
         "given": {name: list(indices) for name, indices in attempt.given},
     }

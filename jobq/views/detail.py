@@ -149,6 +149,8 @@ def _attempt_lines(attempt: Attempt, log: str, now: float) -> Iterator[str]:
                 f"  started {clock_time(ending.started_at)}, took {span(ending.seconds)}"
                 f" (user {span(ending.user_s)}, system {span(ending.system_s)}{memory})"
             )
+        if ending.replaced:
+            yield f"  its process made no other call: {safe(ending.replaced)}"
     if not os.path.exists(log):
         yield "  its output is not kept any more" if ending is not None and ending.log_bytes else "  no output"
         return

@@ -125,7 +125,7 @@ def _attempt() -> dict[str, Any]:
         outcome={"enum": [*map(str, Outcome), None]}, status={"type": ["integer", "null"]},
         signal={"type": ["integer", "null"]}, error=TEXT, user_s=SECONDS, system_s=SECONDS,
         max_rss_kib={"type": ["integer", "null"]}, log_bytes={"type": ["integer", "null"]},
-        log_dropped={"type": ["integer", "null"]}, given={"type": "object"},
+        log_dropped={"type": ["integer", "null"]}, replaced=TEXT, given={"type": "object"},
     )  # fmt: skip
 
 

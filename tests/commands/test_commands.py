@@ -109,7 +109,7 @@ def test_json_is_one_versioned_document_with_these_keys(cli: Cli) -> None:
     ]  # fmt: skip
     assert list(job["attempts"][0]) == [
         "n", "worker", "claimed_at", "started_at", "ended_at", "outcome", "status", "signal", "error", "user_s",
-        "system_s", "max_rss_kib", "log_bytes", "log_dropped", "given",
+        "system_s", "max_rss_kib", "log_bytes", "log_dropped", "replaced", "given",
     ]  # fmt: skip
     assert [step["event"] for step in job["history"]] == ["add", "claim", "fail"]
     assert (job["exit_code"], job["attempts"][0]["outcome"], job["attempts"][0]["status"]) == (3, "exit", 3)

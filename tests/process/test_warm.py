@@ -184,6 +184,7 @@ def test_calls_that_leave_something_behind_are_the_last_of_their_process(warm: C
     for name, own, after in zip(names, results[0::2], results[1::2], strict=True):
         assert own != after, name
     assert not is_alive(int((warm.cwd / "child").read_text()))
+    assert "its process made no other call: it changed the working directory" in warm("show", str(jobs[2].id)).stdout
 
 
 def test_what_can_be_taken_back_is(warm: Cli) -> None:

@@ -443,3 +443,18 @@ def test_exceptions_carry_what_they_ask_for() -> None:
         with pytest.raises(ValueError, match="a time is given in seconds"):
             Snooze(wrong)  # type: ignore[arg-type]
     assert isinstance(double, Handler)
+
+
+def test_functions_and_handlers_are_scheduled(here: Cli) -> None:
+    queue = here.queue
+    assert queue.schedule("h", "@every 1s", double, [4], zone="UTC", labels={"a": "b"}).spec.isolation == "warm"
+    queue.schedule("f", "0 3 * * *", plain, ["x"], overlap="allow")
+    queue.schedule("c", "@daily", "make backup")
+    assert [str(one.command)[:11] for one in queue.schedules.all()] == ["make backup", "Call(functi", "Call(functi"]
+    here.start("worker")
+    fired = wait_until(lambda: list(queue.finished()))
+    assert (queue.get(fired[0].id).result, fired[0].spec.labels) == (8, (("a", "b"), ("schedule", "h")))
+    with pytest.raises(UsageError, match="copies is"):
+        queue.schedule("bad", "@daily", send, [{"to": "x"}, "many"])
+    with pytest.raises(Refused, match="there is a schedule c already"):
+        queue.schedule("c", "@daily", ["true"])
