@@ -117,7 +117,7 @@ class Resources:
         """Set how much there is of a resource that jobs need (`needs`); 0: nothing. Raises UsageError, NotSaved."""
         name = parse_name(name)
         variable = variable_of(name)
-        if count and variable in {"JOBQ_CONFIG", "JOBQ_DEBUG", *(row.variable for row in ROWS)}:
+        if count and variable in {"JOBQ_CONFIG", "JOBQ_DEBUG", "JOBQ_TRACE_FRAMES", *(row.variable for row in ROWS)}:
             raise UsageError(f"no resource can be named {name}: {variable} is a setting of jobq", "choose another name")
 
         def set_it() -> None:

@@ -98,6 +98,7 @@ WRITERS = (
     "system.py",
     "commands/editor.py",
     "presets.py",  # a terminal
+    "views/trace.py",
     "services.py",
     "commands/files.py",
 )  # of files

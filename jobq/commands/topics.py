@@ -33,6 +33,7 @@ Variables that set what an option or the settings file would (jobq config shows 
 {settings}
   JOBQ_CONFIG               the settings file, instead of the usual one
   JOBQ_DEBUG                1: show the traceback of a bug
+  JOBQ_TRACE_FRAMES         a file: the live view adds what it draws, a line of JSON for each drawing
   NO_COLOR, FORCE_COLOR     no colours; colours without a terminal, too (--color)
   VISUAL, EDITOR            the editor of 'jobq edit' and 'jobq config edit'
   TMPDIR                    where 'jobq run --ephemeral' makes its store

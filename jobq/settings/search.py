@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT_FILE = ".jobq.toml"
-NO_SETTINGS = ("JOBQ_STORE", "JOBQ_CONFIG", "JOBQ_DEBUG", "JOBQ_JOB_")  # what else such variables are
+# What else such variables are.
+NO_SETTINGS = ("JOBQ_STORE", "JOBQ_CONFIG", "JOBQ_DEBUG", "JOBQ_TRACE_FRAMES", "JOBQ_JOB_")
 
 
 def upwards(name: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from jobq.views.last_words import LastWords
 from jobq.views.live import LAST_WORDS, Overview, finished, frame, shown_jobs
 from jobq.views.signs import Signs
 from jobq.views.terminal import Region, in_foreground, size_of
+from jobq.views.trace import Trace
 
 FIRST = 0.5  # seconds until the first drawing
 FRAME = 0.1  # seconds between two drawings
@@ -57,6 +58,7 @@ class Display:
         # rich's own guess of the width comes from COLUMNS, which may be another terminal's: it is set at each drawing
         self._console = Console(file=stream, force_terminal=True, no_color=not coloured(stream))  # type: ignore[arg-type]  # it has every method that rich calls
         self._region = Region(stream)
+        self._trace = Trace()
         self._layout = Layout(80)
         self._overview: Overview | None = None
         self._pending: deque[Job | list[Line]] = deque()
@@ -179,6 +181,7 @@ class Display:
         above = [line for entry in entries for line in self._lines_of(entry, now)]
         lines = frame(overview, now, self._layout, max(rows - 1, 1), words=words, told=told) if overview else []
         self._region.draw(self._rendered(lines, columns), columns, above=self._rendered(above, columns), whole=fresh)
+        self._trace.note(now, columns, rows, above, lines)
         if overview:
             self._signs.show(overview)
 

@@ -326,7 +326,7 @@ SEEDS = [
         harness="history",
         fault="a worker claims from a queue that is paused",
         file="worker/claiming.py",
-        old="            paused=state.pauses(),\n",
+        old="            paused=self._paused,\n",
         new="            paused=(),\n",
         caught_by="random-kills-history",
     ),

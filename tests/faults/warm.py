@@ -124,7 +124,7 @@ SEEDS = [
         harness="warm-calls-processes-killed",
         fault="what a call leaves behind does not end its process",
         file="python/host.py",
-        old='        if why:\n            reply["last"] = why\n',
+        old='        if why:\n            reply["replaced"] = why\n',
         new="",
         caught_by="tests/process/test_warm.py",
     ),

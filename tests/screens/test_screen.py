@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -52,6 +53,25 @@ def test_the_live_table_shows_the_jobs_of_a_worker(cli: Cli, columns: int) -> No
     assert "stopped" in terminal.text()
     assert cli.queue.job(4).state is State.QUEUED
     assert max(map(len, terminal.text().splitlines())) <= columns
+
+
+def test_what_the_live_table_has_shown_can_be_recorded(cli: Cli) -> None:
+    cli("add", "--retries", "0", "echo why; exit 3")
+    cli("add", "until [ -e go ]; do sleep 0.05; done")
+    cli.env["JOBQ_TRACE_FRAMES"] = str(cli.cwd / "frames")
+    terminal = Terminal(cli, 100, "worker", "--drain")
+    terminal.shows("0 waiting · 0 succeeded · 1 failed")
+    (cli.cwd / "go").touch()
+    assert terminal.end() == 1
+    frames = [json.loads(line) for line in (cli.cwd / "frames").read_text().splitlines()]
+    assert {(frame["columns"], frame["rows"]) for frame in frames} == {(100, 40)}
+    assert "\n".join(line for frame in frames for line in frame["above"]) == terminal.text()
+    assert any("running" in line and "until [" in line for frame in frames for line in frame["lines"])
+    cli.env["JOBQ_TRACE_FRAMES"] = "/dev/full"
+    cli("add", "true")
+    terminal = Terminal(cli, 100, "worker", "--drain")
+    assert terminal.end() == 0, "it is drawn all the same"
+    assert "1 succeeded" in terminal.text()
 
 
 def test_a_long_command_is_cut_and_the_columns_that_identify_the_job_stay(cli: Cli, columns: int) -> None:
