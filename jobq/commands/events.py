@@ -11,7 +11,7 @@ from jobq.commands.options import value_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import NO_FILTERS, Wanted
 from jobq.rules.events import Happening, parse_mark
-from jobq.views.console import info, out, stdout_closed
+from jobq.views.console import info, out, out_rows, stdout_closed
 from jobq.views.envelope import envelope
 from jobq.views.feed import Feed, event_data, event_line
 
@@ -57,4 +57,7 @@ def events(
 def tell(feed: Feed, found: list[Happening], *, json: bool) -> None:
     """Print the events."""
     if found:
-        out(*(envelope(**event_data(one, feed.mark(one))) if json else event_line(one) for one in found))
+        if json:
+            out(*(envelope(**event_data(one, feed.mark(one))) for one in found))
+        else:
+            out_rows(*map(event_line, found))

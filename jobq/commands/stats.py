@@ -11,12 +11,14 @@ from jobq.commands.quick_list import Look, jobs_to_list
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import Wanted
 from jobq.rules.statistics import by_command, by_queue
-from jobq.views.aligned import aligned
-from jobq.views.console import info, out
+from jobq.views.aligned import fitted
+from jobq.views.console import info, out, stdout
 from jobq.views.envelope import envelope
 from jobq.views.statistics import group_data, rows, totals
+from jobq.views.terminal import size_of
 
 MOST = 20  # commands
+SPARE = (5, 4, 10, 7, 9, 8)  # columns that a narrow terminal may lack: retries, other, 90th percentiles, ...
 
 
 @selects_jobs
@@ -43,7 +45,8 @@ def stats(
         info("no such jobs")
         return
     shown = commands if everything else commands[:MOST]
-    out(totals(chosen), "", *aligned(rows("QUEUE", queues), range(1, 11)), "")
-    out(*aligned(rows("COMMAND", shown), range(1, 11)))
+    columns = size_of(stdout.fileno())[0] if stdout.isatty() else None
+    out(totals(chosen), "", *fitted(rows("QUEUE", queues), range(1, 11), columns, SPARE), "")
+    out(*fitted(rows("COMMAND", shown), range(1, 11), columns, SPARE))
     if len(commands) > len(shown):
         out(f"... and {len(commands) - len(shown)} more commands: --all shows them")

@@ -5,6 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 
+def fitted(
+    rows: Iterable[Sequence[str]], right: Collection[int], columns: int | None, spare: Iterable[int]
+) -> list[str]:
+    """Do the same, and leave out columns until the lines are as short as `columns`; None: any length will do.
+
+    `spare`: the columns that may go, the first one first.
+    """
+    kept = list(rows)
+    names = list(range(len(kept[0])))
+    for column in spare:
+        lines = aligned(kept, [at for at, name in enumerate(names) if name in right])
+        if columns is None or max(map(len, lines)) <= columns:
+            return lines
+        at = names.index(column)
+        names.remove(column)
+        kept = [[*row[:at], *row[at + 1 :]] for row in kept]
+    return aligned(kept, [at for at, name in enumerate(names) if name in right])
+
+
 def aligned(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Return a line for each row, its cells in columns; those with the numbers of `right` end in line.
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobq.queues import QueueSettings
 from jobq.views.aligned import aligned
-from jobq.views.console import out
+from jobq.views.console import out_rows
 from jobq.views.text import safe
 
 HEADERS = ("QUEUE", "WAITING", "RUNNING", "LIMIT", "CAPACITY", "WORKERS", "NOTE")
@@ -26,7 +26,7 @@ class QueueRow(NamedTuple):
 
 def print_queues(rows: Sequence[QueueRow]) -> None:
     """Print a line for each queue."""
-    out(*aligned([HEADERS, *map(_cells, rows)], right=range(1, len(HEADERS) - 1)))
+    out_rows(*aligned([HEADERS, *map(_cells, rows)], right=range(1, len(HEADERS) - 1)))
 
 
 def _cells(row: QueueRow) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
 from jobq.scheduling import NONSENSE
 from jobq.views.aligned import aligned
-from jobq.views.console import out
+from jobq.views.console import out_rows
 from jobq.views.detail import options_of
 from jobq.views.lines import why_ended
 from jobq.views.text import clock_time, command_line, iso_time, safe
@@ -27,7 +27,7 @@ HEADERS = ("NAME", "WHEN", "NEXT", "LAST", "NOTE", "COMMAND")
 
 def print_schedules(schedules: Sequence[Schedule], last: Mapping[int, Job], now: float) -> None:
     """Print a line for each schedule. `last`: the jobs that they have added last, by id; `now`: wall clock."""
-    out(*aligned([HEADERS, *(_cells(schedule, last, now) for schedule in schedules)]))
+    out_rows(*aligned([HEADERS, *(_cells(schedule, last, now) for schedule in schedules)]))
 
 
 def _cells(schedule: Schedule, last: Mapping[int, Job], now: float) -> tuple[str, ...]:

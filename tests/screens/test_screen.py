@@ -373,3 +373,22 @@ def test_the_live_table_keeps_failures_counts_jobs_and_shows_handed_back_jobs(cl
     assert terminal.end() == 0
     assert "stopped: 8 succeeded · 1 failed · 1 handed back in" in terminal.text()
     assert "✗ 1" not in terminal.text(), "it was acknowledged"
+
+
+@pytest.mark.parametrize("columns", [44, 60, 200])
+def test_no_table_is_wider_than_the_terminal(cli: Cli, columns: int) -> None:
+    long = "echo a rather long command line that has many words in it and goes on and on"
+    cli("queue", "set", "night", "--limit", "3")
+    cli("schedule", "add", "nightly", "@daily", long)
+    cli("add", "--retries", "0", "-q", "night", f"{long}; exit 3")
+    cli("worker", "--drain", code=1)
+    cli("pause", "night", "--reason", "the driver is being updated by the administrators until noon")
+    for words, said in ((["stats"], "FAILED"), (["queue"], "night"), (["schedule"], "nightly"), (["events"], "add")):
+        terminal = Terminal(
+            cli, 250, "-c", f"stty cols {columns}; exec {sys.executable} -m jobq {words[0]}", program=("/bin/sh",)
+        )
+        assert terminal.end() == 0
+        lines = [line for line in terminal.text().splitlines() if not re.match(r"jobq: |\d+ jobs?:", line)]
+        assert any(said in line for line in lines), lines
+        assert max(map(len, lines)) <= columns, lines
+        assert columns < 200 or not any("…" in line for line in lines)
