@@ -64,7 +64,7 @@ POWERS = {
     },
     "fdatasync": {"system.py"},
     "flock": {"python/inside.py", "store/lock.py", "system.py"},
-    "pwrite": {"python/host.py", "store/folder.py", "store/hint.py", "supervisor/calls.py"},
+    "pwrite": {"python/batch.py", "store/folder.py", "store/hint.py", "supervisor/calls.py"},
 }
 IMPORTS = {
     "typer": ("commands/", "cli.py"),
@@ -82,7 +82,14 @@ IMPORTS = {
         "testing.py",
     ),
     "cronsim": ("rules/rhythm.py",),
-    "fcntl": ("python/inside.py", "store/lock.py", "supervisor/filters.py", "supervisor/terminal.py", "system.py"),
+    "fcntl": (
+        "python/batch.py",
+        "python/inside.py",
+        "store/lock.py",
+        "supervisor/filters.py",
+        "supervisor/terminal.py",
+        "system.py",
+    ),
     "ctypes": ("python/traces.py", "supervisor/tree.py", "system.py"),
 }
 WRITERS = (
@@ -91,6 +98,7 @@ WRITERS = (
     "supervisor/",
     "python/child.py",
     "python/inside.py",
+    "python/batch.py",
     "python/host.py",
     "testing.py",
     "engine/local/batches.py",

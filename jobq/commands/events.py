@@ -11,9 +11,10 @@ from jobq.commands.options import value_of
 from jobq.commands.selecting import selects_jobs
 from jobq.options.selectors import NO_FILTERS, Wanted
 from jobq.rules.events import Happening, parse_mark
-from jobq.views.console import info, out, out_rows, stdout_closed
+from jobq.views.console import info, out, stdout_closed
 from jobq.views.envelope import envelope
 from jobq.views.feed import Feed, event_data, event_line
+from jobq.views.rows import out_rows
 
 
 @selects_jobs

@@ -14,11 +14,10 @@ import json
 import os
 import resource
 import signal
-import struct
 import sys
-from time import monotonic
 
 from . import traces
+from .batch import FULL, KEEPING, OVER, REPLIES, Calls, out_of_the_way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,41 +29,7 @@ MOST_CALLS = 10_000  # until the process is replaced
 LOOK_EVERY = 64  # calls between two looks at the memory
 MORE_MEMORY = 64 << 20  # bytes beside twice those after the first calls
 OURS = ("JOBQ_JOB_ID", "JOBQ_JOB_ATTEMPT", "JOBQ_JOB_NAME", "JOBQ_JOB_FILES", "JOBQ_JOB_MARK")
-LIMIT, STATE, REPLIES = 8, 16, 64  # offsets in the file of calls; see supervisor/calls.py
-NUMBER, BEGUN = struct.Struct("<q"), struct.Struct("<qqd")
-RUNNING, KEEPING = 0, 1
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
-
-
-class Calls:
-    """This side of the file of calls."""
-
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        self.batch, self.at, self.end = 0, 0.0, REPLIES
-
-    def begin(self, index: int) -> bool:
-        """Note that a call begins. Return False if it must not."""
-        self.at = monotonic()
-        os.pwrite(self.fd, BEGUN.pack(index, RUNNING, self.at), STATE)
-        return self.limit() > index
-
-    def keep(self, index: int) -> bool:
-        """Note that its output is moved to its log. Return False if the supervisor does that."""
-        os.pwrite(self.fd, BEGUN.pack(index, KEEPING, self.at), STATE)
-        return self.limit() > index + 1
-
-    def limit(self) -> int:
-        """Return the call from which on none may begin."""
-        return int(NUMBER.unpack(os.pread(self.fd, NUMBER.size, LIMIT))[0])
-
-    def reply(self, reply: dict[str, Any]) -> None:
-        """Note how a call has ended."""
-        reply.update(batch=self.batch, at=self.at, seconds=round(monotonic() - self.at, 6))
-        data = json.dumps(reply).encode("ascii") + b"\n"
-        if os.pwrite(self.fd, data, self.end) < len(data):
-            raise OSError("no room")
-        self.end += len(data)
 
 
 class Host:
@@ -73,8 +38,8 @@ class Host:
     def __init__(self, child: Any, termination: Any) -> None:
         self.child = child
         self.termination = termination
-        self.requests = os.fdopen(os.dup(0), "rb")  # not inherited (PEP 446)
-        self.told = os.dup(3)
+        self.requests = os.fdopen(out_of_the_way(os.dup(0)), "rb")  # not inherited (PEP 446)
+        self.told = out_of_the_way(os.dup(3))
         os.close(3)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -86,7 +51,8 @@ class Host:
         self.modules: dict[str, int] = {}  # files that this call has imported -> when they were changed
         self.outputs = sys.stdout, sys.stderr
         self.path = ""  # of the output
-        self.output = os.dup(1)
+        self.output = out_of_the_way(os.dup(1))
+        self.written = traces.file_of(self.output)
         self.worn: dict[str, str | None] = {}  # the variables of the call
         self.before = traces.state()
         self.variables = traces.environment()
@@ -104,14 +70,17 @@ class Host:
             if not lines[-1].endswith(b"\n"):
                 return  # the supervisor has hung up
             goes_on = self.make_calls(head, lines[1:])
-            os.write(self.told, b"\n")
+            try:
+                os.write(self.told, b"\n")
+            except OSError:  # a function has closed it; the supervisor looks from time to time
+                pass
             if not goes_on:
                 return
 
     def make_calls(self, head: dict[str, Any], lines: list[bytes]) -> bool:
         """Make the calls of a batch. Return False if the process must not make another one."""
         if self.calls is None:
-            self.calls = Calls(head["file"])
+            self.calls = Calls(head["file"], self.child.MAY_BE_MENDED)
         self.calls.batch, self.calls.end = head["batch"], REPLIES
         self.path = head["output"]
         if head["is_new"]:
@@ -119,23 +88,24 @@ class Host:
                 self.write_to(os.open(self.path, LOG_FLAGS))
             except FileNotFoundError:  # the supervisor has made it the log of the first call already
                 self.write_to(os.open(json.loads(lines[0])["log"], LOG_FLAGS))
+        last, is_last = -1, False
         for index, line in enumerate(lines):
             job = json.loads(line)
             self.put_on(job)
             if not self.calls.begin(index):
                 break
+            last = index
             reply = self.call(job["call"])
-            goes_on = "replaced" not in reply and self.keep_output(reply, index, job["log"])
+            self.calls.check()
+            is_last = "replaced" in reply
+            goes_on = not is_last and self.keep_output(reply, index, job["log"])
             if not goes_on and reply["log_bytes"]:
                 reply["left"] = True
-            try:
-                self.calls.reply(reply)
-            except OSError:  # a full disk
-                os.write(self.told, json.dumps(reply).encode("ascii"))  # less than PIPE_BUF: at once
-                return "replaced" not in reply
-            if not goes_on:
-                return "replaced" not in reply
-        return True
+            self.calls.reply(reply)
+            if not goes_on or self.calls.end > FULL:
+                break
+        self.calls.note(last, OVER)
+        return not is_last
 
     def call(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Make one call, and return the reply. What ends the process is told by its end."""
@@ -163,7 +133,7 @@ class Host:
         reply["status"] = status
         reply["user_s"] = round(self.used.ru_utime - before.ru_utime, 6)
         reply["system_s"] = round(self.used.ru_stime - before.ru_stime, 6)
-        reply["log_bytes"] = os.fstat(self.output).st_size
+        reply["log_bytes"] = os.fstat(self.output).st_size if traces.file_of(self.output) == self.written else 0
         if self.modules:
             reply["modules"], self.modules = self.modules, {}
         why = self.why_last()
@@ -175,7 +145,8 @@ class Host:
         """Move what the call has printed to its log. Return False if that is for the supervisor, as no call follows."""
         if not reply["log_bytes"]:
             return bool(self.calls.limit() > index + 1)
-        if not self.calls.keep(index):
+        self.calls.note(index, KEEPING)
+        if self.calls.limit() <= index + 1:
             return False
         try:
             os.rename(self.path, log)
@@ -190,8 +161,10 @@ class Host:
         """Write to this descriptor from now on."""
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.close(self.output)
-        self.output = output
+        if traces.file_of(self.output) == self.written:
+            os.close(self.output)  # else a function has, and has opened a file of its own
+        self.output = out_of_the_way(output)
+        self.written = traces.file_of(self.output)
         self.before = traces.state()
 
     # -- before a call ---------------------------------------------------------------------------------

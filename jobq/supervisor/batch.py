@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from jobq.supervisor.calls import KEEPING, ending_of
+from jobq.supervisor.calls import KEEPING, OVER, ending_of
 from jobq.supervisor.endings import line_of
 from jobq.supervisor.host import kind_of
 from jobq.supervisor.logs import Log
@@ -23,11 +23,10 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from jobq.supervisor.calls import Calls
+    from jobq.supervisor.calls import Begun, Calls
     from jobq.supervisor.channel import Channel
     from jobq.supervisor.endings import Endings
     from jobq.supervisor.host import Warm
-    from jobq.supervisor.logs import Logs
     from jobq.supervisor.messages import JobMessage
 
     class Supervisor(Protocol):
@@ -35,10 +34,12 @@ if TYPE_CHECKING:
 
         channel: Channel
         ends: Endings
-        logs: Logs
         warm: Warm
         leaving: bool
         worker_stops: bool
+
+        def has_ended(self, pid: int) -> bool:
+            """Return True if this child has ended; it is not reaped."""
 
         def watch(self, job: Running) -> None:
             """Return when the main process has ended, or its call, or when its grace after TERM is over."""
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
 
 SOON = 0.01  # seconds that a call may take until it is singled out
-MOMENT = 0.001  # seconds that the process may take to move the output of a call
+MOMENT = 0.001  # seconds between two looks at a process that is between two calls
+MOST_MOMENTS = 0.1  # seconds that it may take for that
 ROOM = 1 << 15  # bytes of a batch: it fits into the pipe
 
 
@@ -71,7 +73,9 @@ class Batch:
     def run(self) -> None:
         """Have the calls made, and report how they have ended."""
         try:
+            self.calls = self.warm.make_ready()
             is_recorded = self.record_start()
+            self.calls.begin(self.warm.number)
         except OSError:
             is_recorded = False
         if not is_recorded:
@@ -89,14 +93,14 @@ class Batch:
             self.fail(spawn_error(e, {**self.jobs[0], "log": self.warm.output}))
             return
         self.see_through(pid)
+        self.channel.put_back(self.jobs[self.done :])
         self.warm.idle_since = time.monotonic()
 
     def record_start(self) -> bool:
-        """Record that these calls may begin from now on. Return True if that is done. Raises OSError."""
-        self.calls = self.warm.make_ready()
+        """Record that these calls may begin from now on. Return True if that is done."""
         self.wall, self.clock, self.boot = time.time(), time.monotonic(), boot_time()
-        record = {"event": "batch", "batch": self.calls.batch, "at": self.wall, "clock": self.clock}
-        record["boot"] = self.jobs[0].get("boot")
+        record = {"event": "batch", "batch": self.warm.number, "at": self.wall, "clock": self.clock}
+        record["file"] = self.calls.file
         record["calls"] = [[job["id"], job["n"], job["claim"], job["mark"]] for job in self.jobs]
         ends = self.supervisor.ends
         return ends.save(line_of(record)) and (not self.jobs[0]["once"] or ends.sync())
@@ -107,27 +111,29 @@ class Batch:
 
     def see_through(self, pid: int) -> None:
         """Report endings until the batch is over, or one of its calls has been watched to its end."""
-        host = self.warm.host
-        assert host is not None
         while True:
-            is_over = host.look()
-            self.collect(pid, is_over=is_over)
+            begun = self.warm.begun()
+            self.collect(pid, is_over=begun.doing == OVER)
             if self.warm.reply is not None:
-                self.watch(pid)
-            elif not is_over and (host.is_dead or self.needs_care()):
+                self.watch(pid, begun)
+            elif begun.doing == OVER:
+                pass
+            elif self.supervisor.has_ended(pid):
+                self.bury(pid)
+            elif self.needs_care(begun):
                 self.single_out(pid)
-            elif not is_over:
+            else:
                 self.channel.wait(SOON)
                 continue
-            self.channel.put_back(self.jobs[self.done :])
             return
 
-    def needs_care(self) -> bool:
+    def needs_care(self, begun: Begun) -> bool:
         """Return True if the call that runs takes long, or something else has to be done meanwhile."""
         supervisor, channel = self.supervisor, self.channel
-        if channel.orders or channel.hung_up or supervisor.leaving or supervisor.worker_stops:
+        if b"\n" in channel.orders or channel.hung_up or supervisor.leaving or supervisor.worker_stops:
             return True
-        return time.monotonic() >= max(self.calls.begun().at, self.clock) + SOON
+        timeout = self.jobs[max(begun.index, 0)].get("timeout")
+        return time.monotonic() >= max(begun.at, self.clock) + (SOON if timeout is None else min(timeout, SOON))
 
     def collect(self, pid: int, *, is_over: bool) -> None:
         """Report the calls that have ended, but for one that ends the process: its reply is kept in `warm.reply`."""
@@ -148,52 +154,63 @@ class Batch:
 
     def sizes(self, job: JobMessage, reply: dict[str, Any]) -> dict[str, int]:
         """Return what the end says of the log, if that differs from the reply. Shorten a log that is too long."""
-        if not reply.get("left") and reply["log_bytes"] <= job["log_max"]:
+        if reply.get("left"):
+            return self.warm.close_output(self.warm.take_output(job))
+        if reply["log_bytes"] <= job["log_max"]:
             return {}
         try:
-            return self.supervisor.logs.close(self.warm.take_output(job) if reply.get("left") else log_of(job))
+            return self.warm.close_output(Log(job["log"], open_plain(job["log"], LOG_FLAGS), job["log_max"]))
         except OSError:
-            return {"log_bytes": 0, "log_dropped": reply["log_bytes"]}
+            return {}
 
     def single_out(self, pid: int) -> None:
         """Let no call begin behind the one that runs, and watch that."""
-        host = self.warm.host
-        assert host is not None
-        index, is_over = self.done, False
+        index, until = self.done, time.monotonic() + MOST_MOMENTS
         while True:
             begun = self.calls.stop(index + 1)
-            is_over = host.look()
             if begun.index > index:
                 index = begun.index
-            elif begun.index == index and begun.doing == KEEPING and not is_over and not host.is_dead:
+            elif begun.doing == KEEPING and begun.index == index and time.monotonic() < until:
                 self.channel.wait(MOMENT)
             else:
                 break
-        self.collect(pid, is_over=is_over)
-        if self.warm.reply is not None or (self.done == index and not is_over):
-            self.watch(pid)
+        self.collect(pid, is_over=begun.doing == OVER)
+        if self.warm.reply is not None or (begun.doing != OVER and self.done <= index < len(self.jobs)):
+            self.watch(pid, begun)
             return
-        while not host.look() and not host.is_dead:  # it is about to see that there is no more to do
-            self.channel.wait(MOMENT)
+        while (begun := self.warm.begun()).doing != OVER and not self.supervisor.has_ended(pid):
+            if time.monotonic() >= until:
+                self.warm.retire()  # it was stopped (SIGSTOP), perhaps: the next batch gets another process
+                return
+            self.channel.wait(MOMENT)  # it is about to see that there is no more to do
 
-    def watch(self, pid: int) -> None:
+    def bury(self, pid: int) -> None:
+        """Find out which call the process died in, if it was one."""
+        begun = self.warm.begun()
+        self.collect(pid, is_over=False)
+        made = self.done or (self.warm.host is not None and self.warm.host.made)
+        if self.warm.reply is None and begun.index < self.done and made:
+            self.warm.retire()  # between two calls
+        elif self.done < len(self.jobs):
+            self.watch(pid, begun)
+
+    def watch(self, pid: int, begun: Begun) -> None:
         """Watch the next call to its end, and report it; those behind it wait again meanwhile."""
         job, supervisor = self.jobs[self.done], self.supervisor
         self.channel.put_back(self.jobs[self.done + 1 :])
         self.jobs = self.jobs[: self.done + 1]
-        begun = self.calls.begun()
         started = begun.at if begun.index == self.done else self.clock
         wear(job["mark"])
-        running = Running(job, pid, self.warm.take_output(job), started)
+        running = Running(job, pid, self.warm.take_output(job, moved=begun.doing == KEEPING), started)
         began = self.boot + started - self.clock
         record = {"event": "pid", **key_of(job), "pid": pid, "from": began, "to": boot_time()}
         supervisor.ends.save(line_of(record))
         supervisor.watch(running)
-        if self.warm.is_over(running) and self.warm.reply is None:
+        if self.warm.reply is None:
             self.warm.reply = next(iter(self.warm.replies()), None)
-            if self.warm.reply is None:  # it has seen the limit before it began
-                supervisor.logs.close(running.log)
-                return
+        if self.warm.reply is None and self.warm.is_over(running):  # it has seen the limit before it began
+            self.warm.close_output(running.log)
+            return
         self.warm.last_log = job["log"]
         self.jobs.pop()
         supervisor.finish(running, job, self.wall + started - self.clock, began)
@@ -202,8 +219,3 @@ class Batch:
 def is_alone(job: JobMessage) -> bool:
     """Return True if the call goes with no others: its start is synced, or a reader follows its log."""
     return job["once"] or job["followed"]
-
-
-def log_of(job: JobMessage) -> Log:
-    """Open the log of a call that has ended. Raises OSError."""
-    return Log(job["log"], open_plain(job["log"], LOG_FLAGS), job["log_max"])

@@ -1,20 +1,22 @@
 """K.calls: what a warm process has begun and finished of the calls that it was given. Those of a batch count from 0.
 
     0    number of the batch         by the supervisor
-    8    limit                       by the supervisor, or whoever takes its place when it has died
+    8    limit                       by the supervisor, or whoever finds it dead
     16   call that has begun, or -1  by the process (python/host.py)
-    24   RUNNING, or KEEPING: it moves the output to the log
+    24   RUNNING; KEEPING: it moves the output of the call to the log; OVER: it makes no more of this batch
     32   when it began (monotonic seconds)
     64   replies: a line of JSON for each finished call, in order; behind the last one may be older lines
 
-The process writes that a call has begun before it reads the limit, and makes the call only if that is higher. Once a
-limit is written, what has not begun never does. Likewise it writes KEEPING before it reads the limit and moves what
-the call has printed to its log; behind a limit right after this call, it leaves that to the supervisor. Each is one
-small write(2) to a file: others see it whole, and in this order, and it is there if the process dies.
+The process writes that a call has begun before it reads the limit, and makes the call only if that is higher; else it
+takes back that it has begun. Once a limit is written, what has not begun never does. Likewise it writes KEEPING before
+it reads the limit and moves what the call has printed to its log; behind a limit right after this call, it leaves that
+to the supervisor. Each is one small write(2) to a file: others see it whole, and in this order, and it is there if the
+process dies.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -26,12 +28,13 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
-LIMIT, STATE, REPLIES = 8, 16, 64  # offsets
+LIMIT, REPLIES = 8, 64  # offsets
+SIZE = 1 << 18  # bytes; all are there from the start: to write over them needs no room on the disk
 NUMBER, HEAD = struct.Struct("<q"), struct.Struct("<qqqqd")
-RUNNING, KEEPING = 0, 1
+RUNNING, KEEPING, OVER = 0, 1, 2
 NONE = -1
 NO_LIMIT = 1 << 40
-MOST_READ = 1 << 16  # bytes of replies
+MOST_READ = 1 << 16  # bytes at once
 TOLD = ("status", "user_s", "system_s", "log_bytes", "result", "replaced")  # by the process, for the record of the end
 
 
@@ -44,24 +47,31 @@ class Begun:
 
 
 class Calls:
-    """The open file. It is never made shorter: what is written over needs no room on the disk."""
+    """The open file, and how far its replies are read."""
 
-    def __init__(self, path: str, flags: int = os.O_RDWR | os.O_CREAT) -> None:
-        """Open the file at `path`, or make it. Raises OSError."""
+    def __init__(self, path: str, *, new: bool) -> None:
+        """Open the file at `path`; make a `new` one, in the place of any other. Raises OSError."""
         self.path = path
-        self.fd = open_plain(path, flags)
-        self.batch = 0
+        if new and os.path.lexists(path):
+            os.unlink(path)
+        self.fd = open_plain(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0))
+        status = os.fstat(self.fd)
+        self.file = [status.st_dev, status.st_ino]
+        self.number = 0
         self.read_to = REPLIES
+        try:
+            if new and os.pwrite(self.fd, bytes(SIZE), 0) < SIZE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            if not new:
+                self.number = HEAD.unpack(os.pread(self.fd, HEAD.size, 0))[0]
+        except BaseException:
+            os.close(self.fd)
+            raise
 
-    def begin(self) -> None:
-        """Make the file ready for another batch; the process has nothing to do. Raises OSError."""
-        self.batch += 1
-        self.read_to = REPLIES
-        os.pwrite(self.fd, HEAD.pack(self.batch, NO_LIMIT, NONE, RUNNING, 0.0), 0)
-
-    def last_batch(self) -> int:
-        """Return the number of the batch in the file. Raises OSError."""
-        return int(NUMBER.unpack(os.pread(self.fd, NUMBER.size, 0))[0])
+    def begin(self, number: int) -> None:
+        """Make the file ready for the batch of this number; the process has nothing to do. Raises OSError."""
+        self.number, self.read_to = number, REPLIES
+        os.pwrite(self.fd, HEAD.pack(number, NO_LIMIT, NONE, RUNNING, 0.0), 0)
 
     def stop(self, limit: int) -> Begun:
         """Let no call from `limit` on begin. Return the one that has begun last. Raises OSError."""
@@ -74,16 +84,19 @@ class Calls:
 
     def replies(self) -> list[dict[str, Any]]:
         """Return the replies that have come since the last call of this. Raises OSError."""
-        found = []
-        for line in os.pread(self.fd, MOST_READ, self.read_to).split(b"\n")[:-1]:
-            try:
-                reply = json.loads(line)
-            except ValueError:
-                break
-            if not isinstance(reply, dict) or reply.get("batch") != self.batch:
-                break
-            found.append(reply)
-            self.read_to += len(line) + 1
+        found: list[dict[str, Any]] = []
+        count = -1
+        while count < len(found):
+            count = len(found)
+            for line in os.pread(self.fd, MOST_READ, self.read_to).split(b"\n")[:-1]:
+                try:
+                    reply = json.loads(line)
+                except ValueError:
+                    return found
+                if not isinstance(reply, dict) or reply.get("batch") != self.number:
+                    return found
+                found.append(reply)
+                self.read_to += len(line) + 1
         return found
 
     def close(self) -> None:

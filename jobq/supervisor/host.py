@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from jobq.supervisor.calls import TOLD, Calls
+from jobq.supervisor.calls import OVER, TOLD, Begun, Calls
 from jobq.supervisor.logs import Log
 from jobq.supervisor.spawn import LOG_FLAGS
 from jobq.supervisor.tree import signal_group
@@ -55,13 +55,11 @@ class Host:
             os.close(calls)
             os.close(told)
         os.set_blocking(self.told, False)
-        self.received = b""
-        self.is_dead = False
+        self.made = 0  # calls
         self.modules: dict[str, int] = {}  # files that it has imported functions from -> when they were changed
 
     def give(self, head: dict[str, Any], jobs: Sequence[JobMessage]) -> None:
         """Hand over a batch. If the process is dead, that shows soon."""
-        self.received = b""
         data = json.dumps(head).encode("ascii") + b"\n" + b"".join(job["line"] for job in jobs)
         try:
             while data:
@@ -69,15 +67,12 @@ class Host:
         except OSError:
             pass
 
-    def look(self) -> bool:
-        """Read what it says. Return True if it has stopped: the batch is over, or a call was the last one."""
+    def hear(self) -> bool:
+        """Take what wakes us, which says no more than that. Return False if no more will come."""
         try:
-            data = os.read(self.told, 1 << 16)
-            self.received += data
-            self.is_dead = not data
+            return bool(os.read(self.told, 1 << 16))
         except OSError:
-            pass
-        return self.received.endswith(b"\n")
+            return True
 
     def is_stale(self) -> bool:
         """Return True if a module that it has imported was changed since."""
@@ -97,7 +92,8 @@ class Host:
     def close(self) -> None:
         """Close what connects us with the process."""
         os.close(self.calls)
-        os.close(self.told)
+        if self.told >= 0:
+            os.close(self.told)
 
 
 def changed_at(path: str) -> int:
@@ -124,18 +120,23 @@ class Warm:
         self.output = f"{files}.out"
         self.file = f"{files}.calls"
         self.calls: Calls | None = None
+        self.number = 0  # of the batch
         self.reply: dict[str, Any] | None = None  # of the call that is watched, or was the last one
         self.last_log = ""  # of the call that was made last
+        self.spare = -1  # the log of a call that can have no other
 
     def make_ready(self) -> Calls:
-        """Return the file of calls, ready for another batch. Raises OSError."""
+        """Return the file of calls, to `begin` another batch. Raises OSError."""
         if self.calls is not None and not is_file_at(self.calls.fd, self.file):
             self.calls.close()  # a cleaner has removed it
             self.calls = None
             self.retire()  # it has the other file open
         if self.calls is None:
-            self.calls = Calls(self.file)
-        self.calls.begin()
+            self.calls = Calls(self.file, new=True)
+        if self.spare < 0:
+            self.spare = os.open(os.devnull, os.O_WRONLY)
+        self.number += 1
+        self.reply = None
         return self.calls
 
     def make_way(self, job: JobMessage) -> None:
@@ -154,61 +155,82 @@ class Warm:
             is_new = False  # it gets it as its first output
             self.host = Host(self.spawner, jobs[0], self.output)
             self.channel.poll.register(self.host.told, select.POLLIN)
-        head = {"batch": self.calls.batch, "calls": len(jobs), "file": self.file, "output": self.output}
+        head = {"batch": self.number, "calls": len(jobs), "file": self.file, "output": self.output}
         self.host.give({**head, "is_new": is_new}, jobs)
-        self.reply = None
         return self.host.pid
 
+    def begun(self) -> Begun:
+        """Return which call has begun last. Raises OSError."""
+        assert self.calls is not None
+        if self.host is not None and self.host.told >= 0 and not self.host.hear():
+            self.channel.poll.unregister(self.host.told)  # it is dying, or a function has closed all descriptors
+            os.close(self.host.told)
+            self.host.told = -1
+        return self.calls.begun()
+
     def replies(self) -> list[dict[str, Any]]:
-        """Return the replies that have come since the last call of this."""
+        """Return the replies that have come since the last call of this. Raises OSError."""
         assert self.calls is not None
         found = self.calls.replies()
-        if self.host is not None and len(self.host.received) > 1:  # the disk was full
-            found.append(json.loads(self.host.received))
-            self.host.received = b"\n"
-        for reply in found:
-            if "modules" in reply and self.host is not None:
-                self.host.modules.update(reply["modules"])
+        if self.host is not None:
+            self.host.made += len(found)
+            for reply in found:
+                self.host.modules.update(reply.get("modules", {}))
         return found
 
-    def take_output(self, job: JobMessage) -> Log:
-        """Make the output the log of this job: of its call, which runs or has just ended. Raises OSError."""
-        path = self.output
+    def take_output(self, job: JobMessage, *, moved: bool = False) -> Log:
+        """Make the output the log of this job: of its call, which runs or has just ended. Return the log.
+
+        `moved`: the process may have done it already. Where there is no way, the log is that of nobody.
+        """
+        path = job["log"]
         try:
-            os.rename(self.output, job["log"])
-            path = job["log"]
-        except FileNotFoundError:
-            path = job["log"]  # it is there already
+            if not moved or os.lstat(self.output).st_size or not os.path.lexists(path):
+                os.rename(self.output, path)
         except OSError:
-            pass  # no room: it stays where it is
-        return Log(path, open_plain(path, LOG_FLAGS | os.O_CREAT), job["log_max"], followed=job.get("followed", False))
+            if not os.path.lexists(path):
+                path = self.output
+        try:
+            fd = open_plain(path, LOG_FLAGS | os.O_CREAT)
+        except OSError:
+            path, fd, self.spare = os.devnull, self.spare, -1
+        return Log(path, fd, job["log_max"], followed=job.get("followed", False))
+
+    def close_output(self, log: Log) -> dict[str, int]:
+        """Close the log of a call that has ended; return its sizes. Nobody else's output is added to it."""
+        log.trim()
+        sizes = log.sizes()
+        os.close(log.fd)
+        if log.path == self.output:
+            remove(self.output)
+            return {"log_bytes": sizes["log_bytes"], "log_dropped": sizes["log_bytes"]}
+        return sizes
 
     def keep_rest(self) -> None:
         """Add what the process has printed at its exit to the log of its last call. Start anew."""
         try:
             with open(open_plain(self.output, os.O_RDONLY), "rb") as f:
                 rest = f.read(MOST_REST)
-            if rest and self.last_log:
+            if rest and self.last_log and os.path.isdir(os.path.dirname(self.last_log)):
                 with open(open_plain(self.last_log, LOG_FLAGS | os.O_CREAT), "ab") as log:
                     log.write(rest)
         except OSError:
             pass
-        try:
-            os.unlink(self.output)
-        except OSError:
-            pass
+        remove(self.output)
 
     def is_over(self, job: Running) -> bool:
         """Return True if the call is over and the process lives on; not if it is being ended."""
-        return self.host is not None and self.host.pid == job.pid and self.host.look() and job.stop is None
+        return self.host is not None and self.host.pid == job.pid and self.begun().doing == OVER and job.stop is None
 
     def end(self, job: Running) -> dict[str, Any] | None:
         """Return how the call has ended; None if its process has, too, or is no warm one. Leftovers end the process."""
-        if not self.is_over(job):
-            if self.host is not None and self.host.pid == job.pid:
-                self.forget()  # the caller reaps it
+        if self.host is None or self.host.pid != job.pid:
             return None
-        assert self.reply is not None
+        if job.stop is not None or self.reply is None:
+            self.forget()  # the caller reaps it
+            return None
+        if not self.is_over(job):  # it has died behind the reply
+            self.reply.setdefault("replaced", "its process died")
         if "replaced" in self.reply:
             self.retire()
             job.main_has_ended()
@@ -231,14 +253,25 @@ class Warm:
     def forget(self) -> None:
         """Close what connects us with the process: it is dead, or dying, and another one reaps it."""
         if self.host is not None:
-            self.channel.poll.unregister(self.host.told)
-            self.host.close()
-            self.host = None
+            host = self._let_go(self.host)
+            host.close()
 
     def retire(self) -> None:
         """End the process, if there is one."""
         if self.host is not None:
-            self.channel.poll.unregister(self.host.told)
-            host, self.host = self.host, None
-            host.leave()
+            self._let_go(self.host).leave()
             self.keep_rest()
+
+    def _let_go(self, host: Host) -> Host:
+        if host.told >= 0:
+            self.channel.poll.unregister(host.told)
+        self.host = None
+        return host
+
+
+def remove(path: str) -> None:
+    """Delete the file, if there is one."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

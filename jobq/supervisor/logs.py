@@ -109,7 +109,7 @@ class Logs:
         if log.errors is not None:
             close_errors(log.errors)
         sizes = log.sizes()
-        if not sizes["log_bytes"] and is_open_nowhere_else(log.fd) and is_as_new(log.fd):
+        if self.empty is None and not sizes["log_bytes"] and is_open_nowhere_else(log.fd) and is_as_new(log.fd):
             self.empty = log.path, log.fd
         else:
             os.close(log.fd)

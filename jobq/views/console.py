@@ -103,17 +103,6 @@ def out(*lines: str) -> None:
     stdout.put(encoded("".join(f"{harmless(line)}\n" for line in lines)))
 
 
-def out_rows(*lines: str) -> None:
-    """Print lines to stdout, and on a terminal only as much of each as one row takes. Raises OutputFailed."""
-    if stdout.isatty():
-        from jobq.views.columns import cut  # noqa: PLC0415  # rich
-        from jobq.views.terminal import size_of  # noqa: PLC0415
-
-        columns = size_of(stdout.fileno())[0]
-        lines = tuple(cut(line, columns) for line in lines)
-    out(*lines)
-
-
 def acknowledge(ids: str) -> None:
     """Print the ids of new jobs. The jobs are stored, so a failure of stdout does not make the command fail."""
     try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobq.queues import QueueSettings
 from jobq.views.aligned import aligned
-from jobq.views.console import out_rows
+from jobq.views.rows import out_rows
 from jobq.views.text import safe
 
 HEADERS = ("QUEUE", "WAITING", "RUNNING", "LIMIT", "CAPACITY", "WORKERS", "NOTE")

@@ -17,9 +17,9 @@ from jobq.rules.zones import local_at, zone_of
 from jobq.schedules import Schedule
 from jobq.scheduling import NONSENSE
 from jobq.views.aligned import aligned
-from jobq.views.console import out_rows
 from jobq.views.detail import options_of
 from jobq.views.lines import why_ended
+from jobq.views.rows import out_rows
 from jobq.views.text import clock_time, command_line, iso_time, safe
 
 HEADERS = ("NAME", "WHEN", "NEXT", "LAST", "NOTE", "COMMAND")

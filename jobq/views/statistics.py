@@ -35,7 +35,8 @@ def totals(jobs: Sequence[Job]) -> str:
     ended = sum(job.state in {State.SUCCEEDED, State.FAILED} for job in jobs)
     share = f" ({100 * one.succeeded / ended:.0f} %)" if ended else ""
     others = f", {one.other} other" if one.other else ""
-    return f"{one.jobs} job{'s' if one.jobs != 1 else ''}: {one.succeeded} succeeded{share}, {one.failed} failed{others}; {span(one.cpu)} of CPU"
+    count = "1 job" if one.jobs == 1 else f"{one.jobs} jobs"
+    return f"{count}: {one.succeeded} succeeded{share}, {one.failed} failed{others}; {span(one.cpu)} of CPU"
 
 
 def group_data(one: Group) -> dict[str, Any]:

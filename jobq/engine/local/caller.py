@@ -17,6 +17,7 @@ NAMES = (
     "kinds.py",
     "conversion.py",
     "traces.py",
+    "batch.py",
     "host.py",
     NAME,
 )  # the one that is run comes last

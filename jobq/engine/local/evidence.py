@@ -141,6 +141,8 @@ class SupervisorFiles(NamedTuple):
             try:
                 record = decode_line(raw)
             except BadLine:
+                if at == len(lines) and raw.startswith(b'{"event":"batch"'):
+                    continue  # none of those calls was handed over
                 # A line that was cut off still names its own attempt; a damaged one may have named this attempt.
                 named = NAMED.search(raw) if at == len(lines) else None
                 if raw and (named is None or (int(named[1]), int(named[2])) == key):
@@ -215,13 +217,16 @@ def determine_ending(supervision: SupervisorFiles, trace: Trace, lock: int, *, g
     if "not_started" in recorded or (lock >= 0 and same_boot and not recorded.keys() & {"start", TORN}):
         return NOT_STARTED
     files = f"{supervision.folder}/{supervision.slot}"
-    if lock >= 0 and same_boot and (ending := end_in_batch(files, recorded.get("start", {}), trace.log)) is not None:
+    of_batch = lock >= 0 and same_boot
+    if of_batch and (ending := end_in_batch(files, recorded, trace.log)) is not None:
         return ending
     error = "its supervisor died"
     if same_boot and not is_gone(supervision, trace, recorded, lock):
         if not given_up:
             return None
         error += ", and some of its processes may still run"
+    elif of_batch and (ending := end_in_batch(files, recorded, trace.log)) is not None:
+        return ending  # it has ended meanwhile
     started = recorded.get("start", {})
     return Ending(Outcome.LOST, error=error, started_at=started.get("at"), ended_at=time.time())
 
