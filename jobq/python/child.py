@@ -491,7 +491,10 @@ class ResultFile:
     def close(self):  # type: () -> None
         """Give up the spare descriptor."""
         if self.spare >= 0:
-            os.close(self.spare)
+            try:
+                os.close(self.spare)
+            except OSError:  # the function has closed it
+                pass
             self.spare = -1
 
     def save(self, text, status):  # type: (str, int) -> int

@@ -40,6 +40,7 @@ class Host:
         self.termination = termination
         self.requests = os.fdopen(out_of_the_way(os.dup(0)), "rb")  # not inherited (PEP 446)
         self.told = out_of_the_way(os.dup(3))
+        self.pipe = traces.file_of(self.told)
         os.close(3)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -49,6 +50,7 @@ class Host:
         self.calls: Any = None  # the file
         self.known: dict[tuple[str, str | None], Any] = {}
         self.modules: dict[str, int] = {}  # files that this call has imported -> when they were changed
+        self.files: dict[str, int] = {}  # ... and all that were
         self.outputs = sys.stdout, sys.stderr
         self.path = ""  # of the output
         self.output = out_of_the_way(os.dup(1))
@@ -70,10 +72,11 @@ class Host:
             if not lines[-1].endswith(b"\n"):
                 return  # the supervisor has hung up
             goes_on = self.make_calls(head, lines[1:])
-            try:
-                os.write(self.told, b"\n")
-            except OSError:  # a function has closed it; the supervisor looks from time to time
-                pass
+            if traces.file_of(self.told) == self.pipe:  # else a function has closed it; the supervisor looks, too
+                try:
+                    os.write(self.told, b"\n")
+                except OSError:  # the supervisor is dead
+                    return
             if not goes_on:
                 return
 
@@ -113,7 +116,7 @@ class Host:
         result = self.child.ResultFile(asked["result"], function)
         try:
             text, status = self.child.outcome(function, asked["call"], self.find)
-            traces.wait_for_threads(self.before[-1])
+            traces.wait_for_threads(self.before)
         except self.child.Terminated:
             self.termination.is_fatal = True
             raise
@@ -129,6 +132,7 @@ class Host:
             reply["file"] = asked["result"]  # that says why
         result.close()
         self.flush()
+        traces.restore_limits(self.before)  # what follows writes files
         before, self.used = self.used, resource.getrusage(resource.RUSAGE_SELF)
         reply["status"] = status
         reply["user_s"] = round(self.used.ru_utime - before.ru_utime, 6)
@@ -178,7 +182,7 @@ class Host:
             self.known[key] = self.child.find(function, path)
             file = getattr(sys.modules.get(module), "__file__", None)
             if is_new and file:
-                self.modules[file] = traces.changed_at(file)
+                self.modules[file] = self.files[file] = traces.changed_at(file)
             self.before, self.variables = traces.state(), traces.environment()
         return self.known[key]
 
@@ -205,7 +209,8 @@ class Host:
 
     def flush(self) -> None:
         """Write all output of the call to its log, and take back the streams that it has replaced."""
-        for stream in {sys.stdout, sys.stderr, *self.outputs}:
+        streams: list[Any] = [getattr(sys, "stdout", None), getattr(sys, "stderr", None), *self.outputs]
+        for stream in streams:
             try:
                 stream.flush()
             except Exception:
@@ -220,6 +225,10 @@ class Host:
             return "it changed " + next(name for name, old, new in zip(traces.KEPT, self.before, now) if old != new)
         if traces.environment() != self.variables:
             return "it changed the environment"
+        if not all(map(traces.is_open, self.outputs)):
+            return "it closed its output"
+        if any(traces.changed_at(path) != at for path, at in self.files.items()):
+            return "a module that it has imported was changed"
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             return "it left processes"

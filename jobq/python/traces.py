@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
-KEPT = ("the working directory", "the umask", "signal handlers", "the signal mask", "its output", "the threads")
+KEPT = (
+    "the working directory", "the umask", "its user", "its limits", "signal handlers", "the signal mask", "a timer",
+    "its output", "the number of threads", "the threads",
+)  # fmt: skip
+NAMES = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
+LIMITS = [getattr(resource, "RLIMIT_" + name) for name in NAMES if hasattr(resource, "RLIMIT_" + name)]
+MOMENT = 0.005  # seconds that a thread may take to be gone
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal  # without the enums of `signal`
+getitimer: Callable[[int], tuple[float, float]] = sys.modules["_signal"].getitimer
+count_threads: Callable[[], int] = sys.modules["_thread"]._count  # those that `threading` does not know, too
 pthread_sigmask: Callable[[int, tuple[int, ...]], set[int]] = sys.modules["_signal"].pthread_sigmask
 
 
@@ -31,8 +40,29 @@ def state() -> tuple[Any, ...]:
         cwd = os.getcwd()
     except OSError:
         cwd = ""
+    user = os.geteuid(), os.getegid()
+    limits = [resource.getrlimit(limit) for limit in LIMITS]
     handlers = [getsignal(number) for number in SIGNALS]
-    return cwd, mask, handlers, pthread_sigmask(signal.SIG_BLOCK, ()), (file_of(1), file_of(2)), threads()
+    blocked, timer = pthread_sigmask(signal.SIG_BLOCK, ()), getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    return cwd, mask, user, limits, handlers, blocked, timer, (file_of(1), file_of(2)), count_threads(), threads()
+
+
+def restore_limits(before: tuple[Any, ...]) -> None:
+    """Set the limits of that state again, as far as that is allowed."""
+    for limit, was in zip(LIMITS, before[KEPT.index("its limits")]):  # noqa: B905  # Python 3.7
+        if resource.getrlimit(limit) != was:
+            try:
+                resource.setrlimit(limit, was)
+            except (OSError, ValueError):
+                pass
+
+
+def is_open(stream: Any) -> bool:
+    """Return True if a stream can be written to."""
+    try:
+        return not stream.closed
+    except Exception:  # it was detached from its file
+        return False
 
 
 def environment() -> Any:
@@ -73,15 +103,18 @@ def threads() -> set[int]:
     return {thread.ident for thread in threading.enumerate()} if hasattr(threading, "enumerate") else set()
 
 
-def wait_for_threads(before: set[int]) -> None:
-    """Wait for the threads that a call has started, but for daemons: as Python does before it exits."""
+def wait_for_threads(before: tuple[Any, ...]) -> None:
+    """Wait for the threads that a call has started since that state, but for daemons: as Python does at its exit."""
     threading: Any = sys.modules.get("threading")
     if not hasattr(threading, "enumerate"):
         return
     main = threading.main_thread()
     for thread in threading.enumerate():
-        if thread.ident not in before and not thread.daemon and thread is not main:
+        if thread.ident not in before[-1] and not thread.daemon and thread is not main:
             thread.join()
+    until = monotonic() + MOMENT
+    while count_threads() > before[-2] and threads() == before[-1] and monotonic() < until:
+        sleep(MOMENT / 10)  # one that was joined may still be counted
 
 
 def c_library() -> Any:

@@ -80,7 +80,10 @@ class Calls:
 
     def begun(self) -> Begun:
         """Return the call that has begun last. Raises OSError."""
-        return Begun(*HEAD.unpack(os.pread(self.fd, HEAD.size, 0))[2:])
+        data = os.pread(self.fd, HEAD.size, 0)
+        if len(data) < HEAD.size:  # somebody has cut it off
+            return Begun(NONE, RUNNING, 0.0)
+        return Begun(*HEAD.unpack(data)[2:])
 
     def replies(self) -> list[dict[str, Any]]:
         """Return the replies that have come since the last call of this. Raises OSError."""

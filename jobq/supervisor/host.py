@@ -185,6 +185,7 @@ class Warm:
         """
         path = job["log"]
         try:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)  # a cleaner may have removed it
             if not moved or os.lstat(self.output).st_size or not os.path.lexists(path):
                 os.rename(self.output, path)
         except OSError:

@@ -27,6 +27,26 @@ def floods(n): sys.stdout.write("x" * 100000 + "\\n" + "y" * 100000 + "\\n"); re
 def pid(n): return os.getpid()
 def moves(n): print("to /"); made = open("made", "a"); os.chdir("/"); made.write("%s\\n" % n); return n
 def closes(n): os.close(1); return n
+def swells(n): return "x" * 480 + str(n)
+def opens(n):
+    os.closerange(3, 256)
+    for name in "abcdef": os.open("own-" + name, os.O_RDWR | os.O_CREAT)
+    return n
+def shuts(n): print("last"); sys.stdout.close(); return n
+def detaches(n): sys.stderr.detach(); return n
+def forgets(n): del sys.stdout; return n
+def sets_timer(n): signal.setitimer(signal.ITIMER_REAL, 0.05); return n
+def removes_logs(n): import shutil; print("kept"); shutil.rmtree(os.path.dirname(os.path.dirname(os.environ["JOBQ_JOB_FILES"]))); return n
+def changes(n): open("w.py", "a").write(open("more").read()); return n
+def patched(when, what):
+    batch = sys.modules["jobq_child.batch"]
+    real = getattr(batch.Calls, when)
+    def instead(self, *args):
+        try: return real(self, *args)
+        finally: os.kill(os.getpid(), what)
+    setattr(batch.Calls, when, instead)
+def stops_while_it_keeps(n): print("kept"); patched("limit", signal.SIGSTOP); return n
+def dies_between(n): patched("reply", signal.SIGKILL); return n
 def hold(n):
     open("hold.pid", "w").write(str(os.getpid()))
     while not os.path.exists("go"): time.sleep(0.01)
@@ -175,4 +195,41 @@ def test_a_call_outlives_its_worker_with_the_log_that_it_has_begun(warm: Cli) ->
     (warm.cwd / "go").touch()
     assert second.wait(30) == 0
     assert held.refresh().result == 1000
+    check_undisturbed(warm, quick)
+
+
+@pytest.mark.parametrize(
+    "name", ["opens", "shuts", "detaches", "forgets", "sets_timer", "removes_logs", "dies_between"]
+)
+def test_what_a_call_does_to_its_process_is_felt_by_no_other(warm: Cli, name: str) -> None:
+    ours, quick = among_quick_ones(warm, name, "says", name)
+    ends = drain(warm, ours)
+    assert [(end.outcome, end.status) for end in ends] == [(Outcome.EXIT, 0)] * 3
+    assert log(warm, ours[1]) == ("" if name == "removes_logs" else "call 1001\n")
+    assert log(warm, ours[2]) == {"shuts": "last\n", "removes_logs": "kept\n"}.get(name, "")
+    assert not any((warm.cwd / f"own-{letter}").stat().st_size for letter in "abcdef" if name == "opens")
+    check_undisturbed(warm, quick, more=1)
+
+
+def test_any_number_of_results_comes_back(warm: Cli) -> None:
+    jobs = [call(warm, "quick", n) for n in range(QUICK)] + [call(warm, "swells", n) for n in range(400)]
+    drain(warm, jobs)
+    assert [job.result for job in jobs[QUICK:]] == ["x" * 480 + str(n) for n in range(400)]
+    assert {len(job.attempts) for job in jobs} == {1}
+
+
+def test_no_call_is_made_by_a_module_that_was_changed_before(warm: Cli) -> None:
+    (warm.cwd / "more").write_text("def quick(n): return [n]\n")
+    ours, quick = among_quick_ones(warm, "changes")
+    drain(warm, ours)
+    after = [job.refresh().result for job in quick[QUICK:]]
+    assert after == [[job.job.call.args[0]] for job in quick[QUICK:] if job.job.call]
+    assert ours[0].ending is not None
+    assert ours[0].ending.replaced == "a module that it has imported was changed"
+
+
+def test_a_process_that_is_stopped_between_two_steps_holds_up_nothing(warm: Cli) -> None:
+    ours, quick = among_quick_ones(warm, "stops_while_it_keeps", timeout=0.4)
+    (end,) = drain(warm, ours)
+    assert (end.outcome, log(warm, ours[0])) == (Outcome.TIMEOUT, "kept\n")
     check_undisturbed(warm, quick)

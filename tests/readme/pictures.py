@@ -72,6 +72,12 @@ def install(cli: Cli) -> None:
     cli.env["PATH"] = f"{cli.cwd}/bin:{cli.env['PATH']}"
 
 
+def let_go(cli: Cli) -> None:
+    """Let the jobs end that wait for that."""
+    (cli.cwd / "go").touch()
+    wait_until(lambda: not cli.queue.store.read().running)
+
+
 @contextmanager
 def worker(cli: Cli) -> Iterator[pyte.Screen]:
     """A worker at work: a failure, what is done, jobs that tell how far they are, and what waits."""
@@ -85,7 +91,7 @@ def worker(cli: Cli) -> Iterator[pyte.Screen]:
     for words in ("60%", "fps=48", "succeeded", "exit 2"):
         terminal.shows(words)
     yield terminal.screen
-    (cli.cwd / "go").touch()
+    let_go(cli)
     terminal.type(b"\x03\x03")
     terminal.end()
 
@@ -105,9 +111,9 @@ def status(cli: Cli) -> Iterator[pyte.Screen]:
     terminal = Terminal(cli, COLUMNS)
     terminal.end()
     yield terminal.screen
-    (cli.cwd / "go").touch()
-    process.kill()
-    process.wait()
+    let_go(cli)
+    process.terminate()
+    process.communicate()
 
 
 SCENES: dict[str, Callable[[Cli], AbstractContextManager[pyte.Screen]]] = {"worker": worker, "status": status}

@@ -48,10 +48,10 @@ def end_in_batch(files: str, recorded: dict[str, Record], log: str) -> Ending | 
             return None
         if calls.number < start["batch"] or start["index"] > begun.index:
             return None if "pid" in recorded else NOT_STARTED
-        if start["index"] == begun.index:
+        reply = next(iter(calls.replies()[start["index"] :]), None)
+        if start["index"] == begun.index and (reply is None or reply.get("left")):
             move_output(f"{files}.out", log)
-        replies = calls.replies()[start["index"] :]
-        return read_ending(ending_of(replies[0], start["at"], start["clock"])) if replies else None
+        return read_ending(ending_of(reply, start["at"], start["clock"])) if reply is not None else None
     except (*MISFITS, struct.error):
         return None
     finally:
