@@ -100,6 +100,11 @@ def run(words: list[str]) -> int:
 
         if (code := inside_job.quick(words)) is not None:
             return code
+    if words[:1] == ["completion"]:
+        from jobq.commands import offers  # noqa: PLC0415
+
+        if offers.offer(words):
+            return 0
     from jobq.commands import quick_add  # noqa: PLC0415
 
     if quick_add.add(words):

@@ -1,6 +1,6 @@
 """Completion scripts for bash, zsh and fish, made from the commands.
 
-They are static: a TAB starts no Python, except where a handler stands.
+A TAB starts jobq only where jobs, queues, labels, schedules or handlers are asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
 VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}
 FILES = {"--from", "--jsonl", "--store", "--cwd", "--stdin", "--stderr", "--env-file"}
 JOBS = tuple(f"@{state}" for state in State)
-HANDLERS = "jobq call --list 2>/dev/null | sed '1d;s/[( ].*//'"  # the only words that a shell asks jobq for
+ASKED = ("jobs", "queues")  # kinds of words that commands take, and jobq knows
+HANDLERS = "jobq call --list 2>/dev/null | sed '1d;s/[( ].*//'"
+OFFERED = {"--queue": "queues", "--label": "labels", "--before": "jobs"}
+OFFERED |= {"--after": "jobs", "--after-any": "jobs", "--after-fail": "jobs"}
+
+
+def asked(kind: str) -> str:
+    """Return the command that prints the words of this kind, one a line (commands/offers.py)."""
+    return f"jobq completion --{kind} 2>/dev/null"
 
 
 class Option(NamedTuple):
@@ -32,13 +40,18 @@ class Option(NamedTuple):
         return next((VALUES[flag] for flag in self.flags if flag in VALUES), ())
 
     @property
+    def offered(self) -> str:
+        """The kind of words that its value is one of, as `asked` takes it; "" if it is none of them."""
+        return next((OFFERED[flag] for flag in self.flags if flag in OFFERED), "")
+
+    @property
     def names_file(self) -> bool:
         """True if the value of the option is a path."""
         return bool(FILES.intersection(self.flags))
 
 
 class Command(NamedTuple):
-    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "command", "words", "handlers" or ""."""
+    """One command; "" is jobq itself. `takes`: the kind of its words: "jobs", "queues", "command", "words", ..."""
 
     name: str
     help: str
@@ -64,6 +77,8 @@ def bash(commands: Sequence[Command]) -> str:
             offered = f"{' '.join(command.words)} {flags}"
         if command.takes == "handlers":
             offered = f"{flags} $({HANDLERS})"
+        if command.takes in ASKED:
+            offered += f" $(_jobq_ask {command.takes})"
         words.append(f'        "{command.name}") words="{offered}" ;;')
         for option in command.options:
             keys = "|".join(f'"{command.name} {flag}"' for flag in option.flags)
@@ -71,6 +86,9 @@ def bash(commands: Sequence[Command]) -> str:
                 values.append(
                     f'        {keys}) COMPREPLY=($(compgen -W "{" ".join(option.values)}" -- "$cur")); return ;;'
                 )
+            elif option.offered:
+                asks = f'COMPREPLY=($(compgen -W "$(_jobq_ask {option.offered})" -- "$cur"))'
+                files.append(f"        {keys}) {asks}; return ;;")
             elif option.names_file:
                 files.append(f"        {keys}) _jobq_files; return ;;")
             elif option.takes_value:
@@ -91,6 +109,9 @@ def bash(commands: Sequence[Command]) -> str:
             "    COMPREPLY=()",
             '    case "$COMP_WORDBREAKS $typed" in *@*" @"*) cur="$typed" ;; *) typed="" ;; esac',
             '    for word in $(compgen -W "$1" -- "$cur"); do COMPREPLY+=("${word#"${typed:+@}"}"); done',
+            "}",
+            "_jobq_ask() {  # jobq is not started for an option or a state",
+            f'    case "$cur" in -*|@*) ;; *) {asked("$1")} ;; esac',
             "}",
             "_jobq() {",
             '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i',
@@ -156,7 +177,8 @@ def zsh(commands: Sequence[Command]) -> str:
         lines += [f"                {command.name})", "                    _arguments -S \\"]
         lines += [f"                        {spec} \\" for option in command.options for spec in _zsh_option(option)]
         words = {
-            "jobs": f"'*:job:({' '.join(JOBS)})'",
+            "jobs": f"'*:job:{{compadd -- {' '.join(JOBS)} $({asked('jobs')})}}'",
+            "queues": f"'1:queue:{{compadd -- $({asked('queues')})}}'",
             "command": "'*::command:_normal'",
             "words": f"'1:word:({' '.join(command.words)})'",
             "handlers": f"'1:function:{{compadd -- $({HANDLERS.replace(chr(39), chr(34))})}}' '*: :'",
@@ -171,6 +193,8 @@ def _zsh_option(option: Option) -> list[str]:
     value = ""
     if option.values:
         value = f":value:({' '.join(option.values)})"
+    elif option.offered:
+        value = f":{option.offered}:{{compadd -- $({asked(option.offered)})}}"
     elif option.takes_value:
         value = ":file:_files" if option.names_file else ":value:"
     text = option.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
@@ -204,11 +228,16 @@ def fish(commands: Sequence[Command]) -> str:
             value = ""
             if option.values:
                 value = f" -x -a {shlex.quote(' '.join(option.values))}"
+            elif option.offered:
+                value = f' -x -a "({asked(option.offered)})"'
             elif option.takes_value:
                 value = " -r -F" if option.names_file else " -x"
             lines.append(f"complete -c jobq {condition} {flags}{value} -d {shlex.quote(option.help)}")
         if command.takes == "jobs":
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(JOBS))}")
+            lines.append(f'complete -c jobq {condition} -k -a "({asked("jobs")})"')
+        elif command.takes == "queues":
+            lines.append(f'complete -c jobq {condition} -a "({asked("queues")})"')
         elif command.takes == "words":
             lines.append(f"complete -c jobq {condition} -a {shlex.quote(' '.join(command.words))}")
         elif command.takes == "handlers":

@@ -6,6 +6,7 @@ import os
 import pty
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,66 @@ CASES = [
     (["jobq", "wait", "--ti"], {"--timeout"}),
     (["jobq", "completion", "fi"], {"fish"}),
 ]
+
+
+KNOWN = [  # to the queue
+    (["jobq", "cancel", "tr"], {"train"}),
+    (["jobq", "list", "--queue", "ni"], {"night"}),
+    (["jobq", "add", "-q", "ni"], {"night"}),
+    (["jobq", "list", "--label", "lr"], {"lr=0.1"}),
+    (["jobq", "add", "--after", "tr"], {"train"}),
+    (["jobq", "pause", "ni"], {"night"}),
+]
+
+
+@pytest.fixture
+def known(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A queue with jobs, and a `jobq` on the PATH that has it."""
+    cli("add", "--queue", "night", "--label", "lr=0.1", "--name", "train", "true")
+    cli("add", "--name", "a name that shells take apart", "true")
+    folder = cli.cwd / "bin"
+    folder.mkdir()
+    (folder / "jobq").write_text(f'#!/bin/sh\nexec {sys.executable} -m jobq "$@"\n')
+    (folder / "jobq").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("JOBQ_STORE", str(cli.store))
+    return cli
+
+
+def test_what_is_offered_is_quick_to_find_and_never_an_error(cli: Cli) -> None:
+    assert cli("completion", "--jobs").stdout == ""
+    cli("add", "--name", "b", "-q", "night", "true")
+    cli("add", "--on-finish", "true", "--name", "c", "true")
+    cli("add", "--name", "a b", "true")
+    cli("queue", "set", "gpu", "--limit", "1")
+    cli("schedule", "add", "nightly", "@daily", "true")
+    cli("worker", "--drain", "-q", "default")
+    assert cli("completion", "--jobs").stdout.split() == ["b", "1", "3", "c", "2"]
+    assert cli("completion", "--queues").stdout.split() == ["gpu", "night"]
+    assert cli("completion", "--schedules").stdout.split() == ["nightly"]
+    damaged = cli.cwd / "damaged"
+    damaged.mkdir()
+    (damaged / "journal.jsonl").write_bytes(b"damaged")
+    cli.env["JOBQ_STORE"] = str(damaged)
+    assert cli("completion", "--jobs").stdout == ""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(("words", "expected"), KNOWN)
+def test_bash_completes_what_the_queue_knows(known: Cli, words: list[str], expected: set[str]) -> None:
+    test_bash_completes(words, expected)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("words", "expected"), KNOWN)
+def test_fish_completes_what_the_queue_knows(known: Cli, words: list[str], expected: set[str]) -> None:
+    test_fish_completes(words, expected)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize(("words", "expected"), KNOWN)
+def test_zsh_completes_what_the_queue_knows(known: Cli, tmp_path: Path, words: list[str], expected: set[str]) -> None:
+    test_zsh_completes(tmp_path, words, expected)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
