@@ -4,18 +4,14 @@ _jobq_files() {
     COMPREPLY=($(compgen -f -- "$cur"))
     compopt -o filenames 2>/dev/null  # bash 4
 }
-_jobq_words() {  # bash completes only the part after an @ if @ is in COMP_WORDBREAKS
-    local typed="${COMP_LINE:0:COMP_POINT}" word
-    typed="${typed##*[[:space:]]}"
-    COMPREPLY=()
-    case "$COMP_WORDBREAKS $typed" in *@*" @"*) cur="$typed" ;; *) typed="" ;; esac
-    for word in $(compgen -W "$1" -- "$cur"); do COMPREPLY+=("${word#"${typed:+@}"}"); done
-}
 _jobq_ask() {  # jobq is not started for an option or a state
     case "$cur" in -*|@*) ;; *) jobq completion --$1 2>/dev/null ;; esac
 }
 _jobq() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i
+    local typed="${COMP_LINE:0:COMP_POINT}"
+    typed="${typed##*[[:space:]]}"
+    case "$typed" in @*) cur="$typed" ;; esac  # @ is a word of its own, but is replaced with the rest
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
             --after|--after-any|--after-fail|--at|--attempt|--backoff|--before|--capacity|--color|--columns|--command|--cwd|--env|--env-file|--expires|--for|--format|--from|--from-step|--grace|--grep|--halt|--idle-timeout|--in|--isolation|--jitter|--jobs|--jsonl|--junit|--keep|--key|--key-ttl|--label|--last|--limit|--lock|--log-max|--mask|--max-lost|--meta|--missed|--name|--need|--no-retry-on|--older-than|--on-conflict|--on-failure|--on-finish|--on-stop|--on-success|--output|--overlap|--pid|--ping|--priority|--python|--queue|--reason|--retries|--retry-on|--since|--slots|--sort|--state|--stderr|--stdin|--stop-after|--store|--success-codes|--tail|--timeout|--tz|--until|--wait-room|--when|-C|-e|-j|-n|-o|-p|-q|-r|-s|-t) ((i++)) ;;
@@ -38,26 +34,26 @@ _jobq() {
         "call --on-conflict") COMPREPLY=($(compgen -W "skip replace fail" -- "$cur")); return ;;
         "run --priority"|"run -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "run --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
-        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "show --state"|"show -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "wait --state"|"wait -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "cancel --state"|"cancel -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "requeue --state"|"requeue -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "list --state"|"list -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "show --state"|"show -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "wait --state"|"wait -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "cancel --state"|"cancel -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "requeue --state"|"requeue -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
         "again --priority"|"again -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "again --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
-        "hold --state"|"hold -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "hold --state"|"hold -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "release --state"|"release -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
         "edit --priority"|"edit -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "edit --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
-        "move --state"|"move -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "move --state"|"move -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
         "schedule --priority"|"schedule -p") COMPREPLY=($(compgen -W "low normal high" -- "$cur")); return ;;
         "schedule --jitter") COMPREPLY=($(compgen -W "full none" -- "$cur")); return ;;
-        "events --state"|"events -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "stats --state"|"stats -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "timeline --state"|"timeline -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "report --state"|"report -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
-        "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired" -- "$cur")); return ;;
+        "events --state"|"events -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "stats --state"|"stats -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "timeline --state"|"timeline -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "report --state"|"report -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "ack --state"|"ack -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
+        "rm --state"|"rm -s") COMPREPLY=($(compgen -W "queued held running succeeded failed cancelled skipped expired waiting" -- "$cur")); return ;;
         " --store") _jobq_files; return ;;
         " --color") return ;;
         "add --from") _jobq_files; return ;;
@@ -387,25 +383,25 @@ _jobq() {
         "") words="add call result progress step run worker service slots list show log send wait cancel requeue again hold release edit move pause resume queue schedule config init top events schema stats timeline report resource ack rm clean du export import doctor completion help --store --color --quiet --version -V --help -h" ;;
         "add") words="--from --jsonl --exec --shell --dry-run --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h" ;;
         "call") words="--python --no-check --list --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-conflict --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h $(jobq call --list 2>/dev/null | sed '1d;s/[( ].*//')" ;;
-        "result") words="--wait --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
+        "result") words="--wait --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
         "progress") words="--help -h" ;;
         "step") words="--help -h" ;;
         "run") words="--from --jobs -j --exec --shell --call --no-check --python --halt --output --keep-order -k --junit --ephemeral --mask --json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h" ;;
         "worker") words="stop log list --jobs -j --queue -q --drain --stop-after --detach --on-stop --help -h --pid --hand-back --wait -w --tail --follow -f --json" ;;
         "service") words="--name --help -h --jobs -j --queue -q --print" ;;
         "slots") words="--pid --help -h" ;;
-        "list") words="--all -a --tree --sort --last -n --columns --format --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "log") words="--follow -f --tail --grep --since --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "send") words="--no-newline -n --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "cancel") words="--wait -w --verbose -v --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "requeue") words="--from-step --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "move") words="--top --before --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
+        "list") words="--all -a --tree --sort --last -n --columns --format --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "show") words="--json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "log") words="--follow -f --tail --grep --since --attempt --stderr --raw --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "send") words="--no-newline -n --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "wait") words="--timeout -t --any --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "cancel") words="--wait -w --verbose -v --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "requeue") words="--from-step --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "again") words="--json --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --hold --wait-room --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "hold") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "release") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "edit") words="--verbose -v --command --queue -q --priority -p --retries -r --backoff --jitter --retry-on --no-retry-on --success-codes --max-lost --timeout -t --idle-timeout --grace --log-max --at --in --expires --after --after-any --after-fail --lock --need --slots --label --meta --key --once --unique --key-ttl --on-success --on-failure --on-finish --notify --ping --name -n --stdin --pty --stderr --isolation --cwd -C --env -e --env-file --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "move") words="--top --before --verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
         "pause") words="--reason --running --for --help -h $(_jobq_ask queues)" ;;
         "resume") words="--help -h $(_jobq_ask queues)" ;;
         "queue") words="set rm --json --help -h --limit --capacity" ;;
@@ -413,14 +409,14 @@ _jobq() {
         "config") words="get set unset edit --json --help -h --project" ;;
         "init") words="--trust --help -h" ;;
         "top") words="--help -h" ;;
-        "events") words="--follow -f --after --last -n --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
+        "events") words="--follow -f --after --last -n --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
         "schema") words="--help -h" ;;
-        "stats") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "timeline") words="--last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "report") words="--output -o --last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
+        "stats") words="--all -a --json --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "timeline") words="--last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "report") words="--output -o --last -n --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
         "resource") words="--json --help -h" ;;
-        "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
-        "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired $(_jobq_ask jobs)" ;;
+        "ack") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
+        "rm") words="--verbose -v --state -s --queue -q --label --grep --since --until --help -h @queued @held @running @succeeded @failed @cancelled @skipped @expired @waiting $(_jobq_ask jobs)" ;;
         "clean") words="--older-than --keep --dry-run --help -h" ;;
         "du") words="--json --help -h" ;;
         "export") words="--help -h" ;;
@@ -429,7 +425,7 @@ _jobq() {
         "completion") words="bash zsh fish --help -h" ;;
         "help") words="--help -h" ;;
     esac
-    _jobq_words "$words"
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
     [ "${cur#-}" = "$cur" ] || return
     case "$command" in add|step|run) COMPREPLY=($(compgen -c -- "$cur")) ;; esac
 }

@@ -158,27 +158,27 @@ class Queue(Looking, Keeping):
         when: str,
         work: str | Sequence[str] | Callable[..., Any],
         args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
         /,
         *,
         zone: str | None = None,
         missed: str | None = None,
         overlap: str | None = None,
+        replace: bool = False,
         **options: Unpack[JobOptions],
     ) -> Schedule:
         """Enqueue a job at each of these times, such as "0 3 * * *" or "@every 10m" (`jobq schedule add --help`).
 
-        `work`: a shell line or an argv, as for `add`; or a function or a handler with its `args`, as for `call`.
-        Raises UsageError, Refused (there is such a schedule), NotSaved.
+        `work`: a shell line or an argv, as for `add`; or a function or a handler with its arguments, as for `call`.
+        `replace`: take the place of a schedule of that name, as a script does that runs more than once. Raises
+        UsageError, Refused (there is one, and `replace` is not given), NotSaved.
         """
-        command: Command
-        if isinstance(work, str):
-            command = work
-        elif callable(work):
-            command = call_of(work, args, {}, None)
+        if callable(work):
+            command: Command = call_of(work, args, kwargs or {}, None)
         else:
-            command = tuple(work)
+            command = work if isinstance(work, str) else tuple(work)
         wanted = options_of(work.options if isinstance(work, Handler) else None, options)
-        return self.schedules.add(name, command, Timing(when, zone, missed, overlap), wanted)
+        return self.schedules.add(name, command, Timing(when, zone, missed, overlap), wanted, replace=replace)
 
     def _add_one(self, command: Command, options: Mapping[str, Any], function: object = None) -> JobHandle[Any]:
         added = self.enqueue([command], lambda: self.spec(**options), **of_add(options))

@@ -145,6 +145,8 @@ ELSEWHERE = {  # what the same is called in other tools -> the words of jobq
     "cat": ["log"],
     "output": ["log"],
     "info": ["show"],
+    "why": ["show"],
+    "watch": ["top"],
     "start": ["resume"],
     "stash": ["hold"],
     "switch": ["move"],

@@ -62,9 +62,18 @@ class Schedules:
         return self._get(self._store.read().schedules, name)
 
     def add(
-        self, name: str, command: Command, timing: Timing, options: Mapping[str, Any], *, dry_run: bool = False
+        self,
+        name: str,
+        command: Command,
+        timing: Timing,
+        options: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        replace: bool = False,
     ) -> Schedule:
         """Add a schedule, unless `dry_run`. `options`: those of its jobs, as for `Queue.add`.
+
+        `replace`: in the place of the one of that name; if its times are the same, it goes on where that one was.
 
         Raises UsageError, Refused, NotSaved.
         """
@@ -86,9 +95,14 @@ class Schedules:
             made = Schedule(name, when, zone, now, spec, command, missed, overlap, mark=now)
 
             def make(known: Mapping[str, Schedule]) -> Schedule:
-                if name in known:
+                before = known.get(name)
+                if before is None:
+                    return made
+                if not replace:
                     raise Refused(f"there is a schedule {name} already", f"'jobq schedule update {name}' changes it")
-                return made
+                if (before.when, before.zone) != (made.when, made.zone):
+                    return made
+                return before._replace(spec=spec, command=command, missed=missed, overlap=overlap)
 
             return make(self._store.read().schedules) if dry_run else self._set(make)[1]
 

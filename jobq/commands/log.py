@@ -15,7 +15,7 @@ from jobq.commands.notes import warn_unserved
 from jobq.commands.selecting import moment
 from jobq.errors import NotFound, Refused
 from jobq.exit_codes import NOT_ITS_OWN
-from jobq.job import Job, State
+from jobq.job import Job, Outcome, State
 from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted, select_one
 from jobq.views.console import error, info
@@ -94,7 +94,8 @@ def print_one(queue: Queue, job: Job, look: Look) -> int:
         ending = job.attempts[n - 1].ending
         gone = not look.stderr and ending is not None and ending.log_bytes and not os.path.exists(path(job.id, n))
         what = "the output is not kept any more" if gone else f"no output{' on stderr' if look.stderr else ''}"
-        info(f"job {job.id}: {what}" if gone else f"job {job.id} has {what}")
+        why = f": {safe(str(ending))}" if ending is not None and ending.outcome is Outcome.SPAWN_ERROR else ""
+        info(f"job {job.id}: {what}" if gone else f"job {job.id} has {what}{why}")
     if job.spec.stderr == APART and not look.stderr and os.path.exists(queue.log_path(job.id, n, stderr=True)):
         info(f"its stderr is apart: 'jobq log {job.id} --stderr'")
     return 0

@@ -14,7 +14,7 @@ from jobq.commands.notes import tell_pauses
 from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import Job, State
-from jobq.options.selectors import NO_FILTERS, Filters, Wanted
+from jobq.options.selectors import NO_FILTERS, WAITING, Filters, Wanted, states_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
@@ -87,7 +87,7 @@ def parse(words: Sequence[str]) -> Parsed | None:
     look = Look(
         flags["-a"], flags["--tree"], flags["--json"], last["--sort"], None, last["--columns"], last["--format"]
     )
-    return Parsed(Wanted(values[""], Filters(frozenset(map(state_of, values["-s"])), frozenset(values["-q"]))), look)
+    return Parsed(Wanted(values[""], Filters(in_states(values["-s"]), frozenset(values["-q"]))), look)
 
 
 def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
@@ -172,9 +172,14 @@ SORTING: dict[str, Callable[[Job], Any]] = {
 }
 
 
-def state_of(text: str) -> State:
-    """Return the state of this name. Raises UsageError if there is none."""
-    try:
-        return State(text)
-    except ValueError:
-        raise UsageError(f"--state: {text} is not a state", f"use one of {', '.join(State)}") from None
+def in_states(texts: Iterable[str]) -> frozenset[State]:
+    """Return the states that these words name. Raises UsageError if one names none."""
+    found: set[State] = set()
+    for text in texts:
+        try:
+            found |= states_of(text)
+        except ValueError:
+            raise UsageError(
+                f"--state: {text} is not a state", f"use one of {', '.join(State)}, or {WAITING}"
+            ) from None
+    return frozenset(found)

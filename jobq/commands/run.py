@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -122,7 +122,7 @@ def run(
             leave_reports(queue, [], 0.0, junit)
             return
         if single:
-            code, number = run_one(queue, commands[0], options, junit)
+            code, number = run_one(queue, commands[0], options, junit, lambda: hide_all(mask or [], options))
         else:
             code, number = run_many(queue, commands, lines, options, many)
     if number:
@@ -133,14 +133,29 @@ def run(
 def set_masks(names: Sequence[str], options: Mapping[str, Any], *, everything: bool) -> None:
     """Hide the values of these variables, and if `everything` of all that look like secrets. Raises UsageError."""
     variables = {**environment(), **dict(options.get("env") or {})}
+    for name in names:
+        if not name.isidentifier():
+            raise UsageError(f"--mask: {name!r:.60} is not the name of a variable", "give --mask once for each")
     if missing := [name for name in names if not variables.get(name)]:
         info(f"note: --mask: {', '.join(missing)} is not set")
-    if names or everything:
+    if everything:
+        hide_all(names, options)
+    elif names:
         hide(secrets_of(variables, names))
 
 
-def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: str | None) -> tuple[int, int]:
-    """Run one job, whose output is passed through. Return its exit code, and the signal that ended jobq, 0 for none."""
+def hide_all(names: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Hide the values of these variables, and of all that look like secrets."""
+    hide(secrets_of({**environment(), **dict(options.get("env") or {})}, names))
+
+
+def run_one(
+    queue: Queue, command: Command, options: Mapping[str, Any], junit: str | None, before_reports: Callable[[], None]
+) -> tuple[int, int]:
+    """Run one job, whose output is passed through. Return its exit code, and the signal that ended jobq, 0 for none.
+
+    `before_reports` is called once all output is passed through.
+    """
     from jobq.worker.signals import StopSignals  # noqa: PLC0415  # the code that runs jobs is loaded only here and in `worker`
 
     since = clock.now()
@@ -169,6 +184,7 @@ def run_one(queue: Queue, command: Command, options: Mapping[str, Any], junit: s
     except NotFound as e:
         error(f"{e} any more: it was removed while it ran")
         return NOT_ITS_OWN, signals.last
+    before_reports()
     code = conclude(queue, job, outputs[0].failure)
     if junit is not None:
         write_junit(queue, [job], clock.now().boot - since.boot, junit)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobq.commands.common import Selectors
-from jobq.commands.quick_list import state_of
+from jobq.commands.quick_list import in_states
 from jobq.durations import duration
 from jobq.errors import UsageError
 from jobq.job import State
@@ -71,7 +71,7 @@ def filters_of(
     """Return the filters that these texts say. Raises UsageError that names the option."""
     pairs = (text.partition("=") for text in label or ())
     return Filters(
-        frozenset(map(state_of, state or ())),
+        in_states(state or ()),
         frozenset(queue_name or ()),
         tuple((name, value if equals else None) for name, equals, value in pairs),
         grep,

@@ -14,10 +14,11 @@ The words that name jobs are the same for every command:
   build        the unfinished job of this name, else the last one that had it
   @            the job added last; @~1 the one before it
   @failed      all jobs in a state: {states}
+  @waiting     those that are queued or held
   @queue=gpu   the unfinished jobs of a queue
   @label=run=7 the jobs with a label
 
-Several words add up. Options narrow the selection:
+Several words select all jobs that any of them names. Options narrow that down:
 
   -s STATE  -q QUEUE  --label NAME[=VALUE]  --grep TEXT  --since TIME  --until TIME
 

@@ -38,10 +38,18 @@ class Added(NamedTuple):
     is_one: bool = True
 
 
+WAITING = "waiting"  # stands for all states in which a job waits
+
+
+def states_of(text: str) -> frozenset[State]:
+    """Return the states that a word names: one, or those of jobs that wait. Raises ValueError."""
+    return frozenset({State.QUEUED, State.HELD} if text == WAITING else {State(text)})
+
+
 class InState(NamedTuple):
     """All jobs in that state."""
 
-    state: State
+    states: frozenset[State]
     is_one: bool = False
 
 
@@ -130,7 +138,7 @@ def parse(word: str) -> Selector:
     if back.isdecimal():
         return Added(_number(back))
     try:
-        return InState(State(word[1:]))
+        return InState(states_of(word[1:]))
     except ValueError:
         raise UsageError(f"{word} does not name jobs", f"use {FORMS}") from None
 

@@ -258,7 +258,8 @@ def find(function, path=None):  # type: (str, str | None) -> Callable[..., Any]
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise impossible("%s has no %s%s" % (module_name, names, like(name, dir(found))))
+            own = [n for n in dir(found) if getattr(getattr(found, n, None), "__module__", None) == module_name]
+            raise impossible("%s has no %s%s" % (module_name, names, like(name, own or dir(found))))
     if not callable(found):
         raise impossible("%s can't be called" % function)
     return found  # type: ignore[no-any-return]

@@ -76,7 +76,9 @@ def by_name(child: Any, name: str) -> str:
     near = child.like(name, list(known))
     what = "its handlers are %s" % ", ".join(sorted(known)) if known else "no package there registers handlers"
     error = child.impossible("%s has no handler %s; %s" % (sys.executable, name, "; ".join([what, *broken]) + near))
-    error.hint = "a function is named as MODULE:FUNCTION, as in %s" % (name if ":" in name else "%s:main" % name)
+    module, dot, function = name.rpartition(".")
+    example = name if ":" in name else "%s:%s" % (module, function) if dot else "%s:main" % name
+    error.hint = "a function is named as MODULE:FUNCTION, as in %s" % example
     raise error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -10,6 +11,7 @@ from jobq.python import conversion, plain
 from jobq.python.results import Result, returned
 
 R = TypeVar("R")
+MOST_LOG = 1 << 20  # bytes of output
 
 
 class Poll(Protocol):
@@ -43,6 +45,9 @@ class Source(Protocol):
 
     def result_of(self, job: Job, attempt: int) -> Result | None:
         """Return what a Python function returned or raised."""
+
+    def log_path(self, job_id: int, attempt: int) -> str:
+        """Return the file with the output of an attempt."""
 
     def poll(self) -> Poll:
         """Return the rhythm for a wait."""
@@ -121,6 +126,16 @@ class JobHandle(Generic[R]):
             return conversion.convert(value, annotation, "the result", names, lax=False)  # type: ignore[no-any-return]
         except plain.Mismatch:
             return value  # type: ignore[no-any-return]  # it returned something else than its annotation says
+
+    def log(self, attempt: int | None = None) -> str:
+        """Return what it has printed so far, in an attempt or (None) the last one; of much, the end."""
+        path = self._queue.log_path(self.id, attempt or len(self.job.attempts))
+        try:
+            with open(path, "rb") as f:
+                f.seek(max(0, os.fstat(f.fileno()).st_size - MOST_LOG))
+                return f.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def refresh(self) -> Self:
         """Look again. Raises NotFound if it was removed."""

@@ -38,6 +38,8 @@ else:
 
 
 PROGRESS_EVERY = 0.1  # seconds between two reports that are written
+PASSED: set[tuple[int | None, int, str]] = set()  # steps that were done before, by job, attempt and name
+TWICE = "the step %s was run in this attempt already: give each its own name"
 MOST_TEXT = 200  # characters of a report
 LONGEST_WAIT = 1e9  # seconds
 MOST_STEPS = 64 << 20  # bytes of their records
@@ -234,7 +236,13 @@ class CurrentJob:
 
     def step_of(self, name: str, digest: str | None = None) -> Step:
         """Return a step of the job, with a short name for what it runs. Raises ValueError for a bad name."""
-        return Step(name, self._files, self.attempt, digest)
+        step = Step(name, self._files, self.attempt, digest)
+        key = self.id, self.attempt, name
+        if step.done and key in PASSED:
+            raise ValueError(TWICE % name)
+        if step.done:
+            PASSED.add(key)
+        return step
 
 
 # -- steps -----------------------------------------------------------------------------------------
@@ -255,7 +263,7 @@ class Step:
         self.changed = digest is not None and known.get("digest") not in (None, digest)
         self.done = known.get("status") == 0 and not self.changed
         if known.get("status") == 0 and known.get("n") == attempt:
-            raise ValueError("the step %s was run in this attempt already: give each its own name" % name)
+            raise ValueError(TWICE % name)
         self.known: dict[str, Any] = known if self.done else {}
         self.result: Any = self.known.get("result")
         self._began = 0.0

@@ -13,6 +13,8 @@ from jobq.moment import Moment
 LAST_RUNS = 5  # of a command that its forecast comes from
 MOST_COMMANDS = 10_000  # that are remembered
 EARLIER = 500  # finished jobs from which a forecast begins
+LATE = 2.0  # times the expected time: then it was no good guess
+SOON = 5.0  # seconds that any job may take without that
 ENOUGH = 5  # finished jobs after which their mean stands for commands that are not known
 
 Shape = tuple[str, ...]  # what jobs have in common that take about as long
@@ -79,6 +81,8 @@ class Forecast:
             return usual if known is None else known
 
         now_running = [(now.wall - job.attempts[-1].claimed_at, expected(job)) for job in running]
+        if any(elapsed > LATE * (about or 0.0) and elapsed > SOON for elapsed, about in now_running):
+            return None  # it is not like others, and nobody knows how long it takes
         ahead = list(map(expected, waiting))
         known = [one for one in (*ahead, *(one for _, one in now_running)) if one is not None]
         if len(known) <= (len(ahead) + len(now_running)) // 2:

@@ -61,9 +61,10 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
             wanted = Filters(labels=((label, value),))
             every = chain(store.finished_jobs(), store.state.unfinished())
             return sorted(job.id for job in every if wanted.match(job))
-        case InState(state):
-            jobs: Iterator[Job] = store.finished_jobs() if state.final else store.state.unfinished()
-            return sorted(job.id for job in jobs if job.state is state)
+        case InState(states):
+            is_final = any(state.final for state in states)
+            jobs: Iterator[Job] = store.finished_jobs() if is_final else store.state.unfinished()
+            return sorted(job.id for job in jobs if job.state in states)
 
 
 def _added(store: Store, back: int) -> int:

@@ -67,7 +67,8 @@ def closing(
 
 def effort(work: float, seconds: float, slots: int) -> str:
     """Return the work that was done in that time: "14m02s of work in 3m41s on 4 slots, 3.8x"."""
-    speedup = f", {work / seconds:.1f}x" if slots > 1 and seconds > 0 else ""
+    times = work / seconds if seconds > 0 else 0.0
+    speedup = f", {times:.1f}x" if slots > 1 and 0 < times <= slots else ""  # more: a part was done before
     return f"{span(work)} of work in {span(seconds)} on {slots} slot{'' if slots == 1 else 's'}{speedup}"
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from jobq.job import State
+from jobq.options.selectors import WAITING
 from jobq.options.table import NAMED_PRIORITIES
 
-VALUES = {"--state": tuple(State), "--priority": tuple(NAMED_PRIORITIES)}
+VALUES = {"--state": (*State, WAITING), "--priority": tuple(NAMED_PRIORITIES)}
 VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}
 FILES = {"--from", "--jsonl", "--store", "--cwd", "--stdin", "--stderr", "--env-file"}
-JOBS = tuple(f"@{state}" for state in State)
+JOBS = tuple(f"@{state}" for state in (*State, WAITING))
 ASKED = ("jobs", "queues")  # kinds of words that commands take, and jobq knows
 HANDLERS = "jobq call --list 2>/dev/null | sed '1d;s/[( ].*//'"
 OFFERED = {"--queue": "queues", "--label": "labels", "--before": "jobs"}
@@ -103,18 +104,14 @@ def bash(commands: Sequence[Command]) -> str:
             '    COMPREPLY=($(compgen -f -- "$cur"))',
             "    compopt -o filenames 2>/dev/null  # bash 4",
             "}",
-            "_jobq_words() {  # bash completes only the part after an @ if @ is in COMP_WORDBREAKS",
-            '    local typed="${COMP_LINE:0:COMP_POINT}" word',
-            '    typed="${typed##*[[:space:]]}"',
-            "    COMPREPLY=()",
-            '    case "$COMP_WORDBREAKS $typed" in *@*" @"*) cur="$typed" ;; *) typed="" ;; esac',
-            '    for word in $(compgen -W "$1" -- "$cur"); do COMPREPLY+=("${word#"${typed:+@}"}"); done',
-            "}",
             "_jobq_ask() {  # jobq is not started for an option or a state",
             f'    case "$cur" in -*|@*) ;; *) {asked("$1")} ;; esac',
             "}",
             "_jobq() {",
             '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i',
+            '    local typed="${COMP_LINE:0:COMP_POINT}"',
+            '    typed="${typed##*[[:space:]]}"',
+            '    case "$typed" in @*) cur="$typed" ;; esac  # @ is a word of its own, but is replaced with the rest',
             "    for ((i = 1; i < COMP_CWORD; i++)); do",
             '        case "${COMP_WORDS[i]}" in',
             f"            {taking}) ((i++)) ;;",
@@ -135,7 +132,7 @@ def bash(commands: Sequence[Command]) -> str:
             '    case "$command" in',
             *words,
             "    esac",
-            '    _jobq_words "$words"',
+            '    COMPREPLY=($(compgen -W "$words" -- "$cur"))',
             '    [ "${cur#-}" = "$cur" ] || return',
             f'    case "$command" in {running}) COMPREPLY=($(compgen -c -- "$cur")) ;; esac',
             "}",

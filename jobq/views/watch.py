@@ -15,6 +15,7 @@ from jobq.job import Job
 from jobq.moment import Moment
 from jobq.options.kinds import APART
 from jobq.rules.forecast import Forecast
+from jobq.rules.order import is_paused, is_ready
 from jobq.rules.reasons import Situation
 from jobq.views.closing import closing
 from jobq.views.console import Stream, info, out, to_stderr
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobq.api import Queue
+    from jobq.store.state import StoreState
     from jobq.views.closing import Line
     from jobq.views.live import Overview
     from jobq.worker.loop import Worker
@@ -239,6 +241,11 @@ class Screen:
             self._forecast = Forecast.of(self._queue.finished())
         return self._forecast
 
+    @staticmethod
+    def _comes(job: Job, state: StoreState, now: Moment) -> bool:
+        """Return True if the job starts as soon as it is its turn: it waits for no time, its queue is not paused."""
+        return (job.has_started or is_ready(job, now)) and not is_paused(job.spec.queue, state.pauses())
+
     def _overview(self, worker: Worker, phase: str) -> Overview:
         from jobq.views.live import NEXT, Overview  # noqa: PLC0415  # rich
 
@@ -254,7 +261,9 @@ class Screen:
         now = clock.now()
         if now.boot - self._around.now.boot >= CHECK_EVERY:
             self._around = worker.situation([*waiting, *running])
-            self._left = forecast.left(running, ahead, max(0, queued - len(ahead)), worker.slots, now)
+            coming = [job for job in ahead if self._comes(job, state, now)]
+            more = (queued - len(ahead)) * len(coming) // len(ahead) if ahead else 0
+            self._left = forecast.left(running, coming, max(0, more), worker.slots, now)
         rests = {job.id: rest for job in running if (rest := forecast.rest(job, self._around.now)) is not None}
         return Overview(
             worker.token,

@@ -88,3 +88,9 @@ def test_one_attempt_of_several_jobs_can_not_be_followed(cli: Cli) -> None:
     cli("add", "true", ":::", "1", "2")
     assert "--attempt and --stderr are for one job" in cli("log", "-f", "1-2", "--attempt", "1", code=1).stderr
     cli("log", "-f", "99", code=125)
+
+
+def test_the_log_of_a_command_that_could_not_start_says_so(cli: Cli) -> None:
+    cli("add", "--exec", "no-such-program")
+    cli("worker", "--drain", code=1)
+    assert "job 1 has no output: could not start: no-such-program: not found" in cli("log", "1").stderr

@@ -450,3 +450,21 @@ def test_a_run_in_the_background_of_a_shell_tells_its_end(cli: Cli) -> None:
     terminal.shows("1 of 2 succeeded · 1 failed in")
     terminal.type(b"exit\r")
     terminal.end()
+
+
+def test_the_reports_of_a_single_command_hold_no_secret(cli: Cli) -> None:
+    cli.env |= {"DEPLOY_TOKEN": "hunter2secret", "GITHUB_ACTIONS": "true"}
+    done = cli("run", "--junit", "one.xml", "--", "sh", "-c", "echo tok $DEPLOY_TOKEN; exit 4", code=4)
+    assert done.stdout == "tok hunter2secret\n", "its output is its own"
+    assert "hunter2secret" not in done.stderr
+    assert "hunter2secret" not in (cli.cwd / "one.xml").read_text()
+    assert "tok ***" in (cli.cwd / "one.xml").read_text()
+
+
+def test_the_code_of_a_single_command_counts_with_json_too(cli: Cli) -> None:
+    cli("run", "--json", "exit 4", code=4)
+    cli("run", "--json", "exit 4", ":::", "1", "2", code=1)
+
+
+def test_a_mask_names_one_variable(cli: Cli) -> None:
+    assert "'A,B' is not the name of a variable" in cli("run", "--mask", "A,B", "true", code=2).stderr

@@ -93,3 +93,11 @@ def test_queues_and_labels_are_words_too(three: Cli) -> None:
     assert "does not name jobs" in three("list", "@colour=red", code=2).stderr
     three("move", "--label", "sweep=7", "--before", "1")
     assert three.queue.job(first).history[-1].event == "move"
+
+
+def test_all_that_waits_can_be_named(cli: Cli) -> None:
+    cli("add", "--label", "exp=a", "true", ":::", "1", "2")
+    cli("add", "--label", "exp=a", "--hold", "true")
+    assert cli("list", "-s", "waiting", "--json").stdout.count('"id"') == 3
+    assert "3 cancelled" in cli("cancel", "@waiting", "--label", "exp=a").stderr
+    assert "or waiting" in cli("cancel", "-s", "wating", code=2).stderr

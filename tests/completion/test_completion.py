@@ -13,6 +13,7 @@ import pytest
 
 from jobq.views.completion import SHELLS
 from tests.conftest import Cli, wait_until
+from tests.helpers.terminal import Terminal
 
 FOLDER = Path(__file__).parents[2] / "completions"
 
@@ -104,6 +105,19 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
     script = f'source "{FOLDER}/jobq.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _jobq; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(("words", "expected"), [CASES[0], CASES[4], (["jobq", "list", "--state", "wai"], {"waiting"})])
+def test_bash_completes_in_a_terminal(cli: Cli, words: list[str], expected: set[str]) -> None:
+    """What bash makes of the answer shows only there: @ is a word of its own to it."""
+    terminal = Terminal(cli, 100, "--norc", "-i", program=(shutil.which("bash") or "",))
+    terminal.type(f"source {FOLDER}/jobq.bash; echo rea''dy\r".encode())
+    terminal.shows("\nready")
+    terminal.type(" ".join(words).encode() + b"\t")
+    terminal.shows(f"$ {' '.join([*words[:-1], *expected])}")
+    terminal.type(b"\x15exit\r")
+    terminal.end()
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

@@ -131,7 +131,7 @@ SEEDS = [
     Seed(
         harness="warm-calls-processes-killed",
         fault="calls are made that were taken back",
-        file="python/host.py",
+        file="python/batch.py",
         old="        return int(NUMBER.unpack(os.pread(self.fd, NUMBER.size, LIMIT))[0])\n",
         new="        return 1 << 40\n",
         caught_by="tests/process/test_warm_batches.py",
@@ -156,7 +156,7 @@ SEEDS = [
         harness="warm-calls-processes-killed",
         fault="calls that had ended when their supervisor was killed are made again",
         file="engine/local/batches.py",
-        old=" if replies else None\n",
+        old=" if reply is not None else None\n",
         new=" if None else None\n",
         caught_by="tests/process/test_warm_batches.py",
     ),
@@ -164,8 +164,8 @@ SEEDS = [
         harness="warm-calls-processes-killed",
         fault="calls that had not begun when their supervisor was killed count as lost",
         file="engine/local/batches.py",
-        old='        if start["index"] > begun.index:\n',
-        new='        if start["index"] > begun.index + 1000:\n',
+        old='or start["index"] > begun.index:\n',
+        new='or start["index"] > begun.index + 1000:\n',
         caught_by="tests/process/test_warm_batches.py",
     ),
     Seed(

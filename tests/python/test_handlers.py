@@ -396,6 +396,16 @@ def test_outside_of_a_job_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -
         assert not step.done
 
 
+def test_a_step_is_named_once_in_each_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBQ_JOB_FILES", str(tmp_path / "7"))
+    monkeypatch.setenv("JOBQ_JOB_ID", "7")
+    for attempt in ("1", "2", "3"):
+        monkeypatch.setenv("JOBQ_JOB_ATTEMPT", attempt)
+        assert current_job().step("get", int, 5) == 5
+        with pytest.raises(ValueError, match="get was run in this attempt already"):
+            current_job().step("get", int, 5)
+
+
 def test_a_wish_is_no_success_whatever_its_exit_code(bare: Cli) -> None:
     assert run(bare, "--success-codes", "0,1,75", "-r", "0", "tasks:fails").state is State.FAILED
     assert len(run(bare, "--success-codes", "0,1,75", "tasks:snoozes", ":=1").attempts) == 2
@@ -458,3 +468,16 @@ def test_functions_and_handlers_are_scheduled(here: Cli) -> None:
         queue.schedule("bad", "@daily", send, [{"to": "x"}, "many"])
     with pytest.raises(Refused, match="there is a schedule c already"):
         queue.schedule("c", "@daily", ["true"])
+    before = queue.schedules.get("h")
+    queue.schedule("h", "@every 1s", double, [], {"n": 5}, zone="UTC", replace=True)
+    after = queue.schedules.get("h")
+    assert (after.command.kwargs, after.start, after.fired >= before.fired) == ({"n": 5}, before.start, True)  # type: ignore[union-attr]
+    queue.schedule("h", "@daily", double, [6], replace=True)
+    assert (queue.schedules.get("h").when, queue.schedules.get("h").fired) == ("@daily", 0)
+
+
+def test_a_handle_knows_what_its_job_has_printed(here: Cli) -> None:
+    job = here.queue.add("echo first $JOBQ_JOB_ATTEMPT; exit 3", retries=1, backoff="const:0")
+    assert job.log() == ""
+    drain(here, code=1)
+    assert (job.refresh().log(), job.log(1)) == ("first 2\n", "first 1\n")

@@ -154,6 +154,7 @@ def test_the_time_left_is_unknown_until_most_commands_are_known() -> None:
         forecast.learn(ended(1, 10, "tool0 x"))
     assert forecast.left([], waiting, 96, 2, NOW) == pytest.approx(500)
     assert forecast.left([running(9, 4, "tool0 x")], [], 0, 2, NOW) == pytest.approx(6)
+    assert forecast.left([running(9, 21, "tool0 x")], waiting, 0, 2, NOW) is None, "it takes longer than it ever did"
 
 
 # -- the end -----------------------------------------------------------------------------------------------
