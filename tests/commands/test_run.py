@@ -140,7 +140,7 @@ def test_a_reader_that_goes_ends_the_jobs(cli: Cli) -> None:
 
 
 def test_json_is_all_that_stdout_gets(cli: Cli) -> None:
-    done = cli("run", "--json", "sh", "-c", "echo noise; exit 4", code=1)
+    done = cli("run", "--json", "sh", "-c", "echo noise; exit 4", code=4)
     (job,) = json.loads(done.stdout)["jobs"]
     assert (job["state"], job["exit_code"]) == ("failed", 4)
 
