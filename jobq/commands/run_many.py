@@ -120,7 +120,7 @@ def run_many(
     if output.failure is not None:
         error(str(output.failure), "the jobs ran to their end, and their logs are whole")
         return output.failure.exit_code, signals.last
-    if len(jobs) == len(ids) == 1:
+    if len(jobs) == len(ids) == 1 and not lines:  # of a file, there may be more the next time
         return jobs[0].exit_code, signals.last
     return int(len(jobs) < len(ids) or any(job.state is not State.SUCCEEDED for job in jobs)), signals.last
 
