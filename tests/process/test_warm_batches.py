@@ -5,6 +5,7 @@ Sixty short calls before teach the worker that these are short; then it claims t
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,10 @@ def test_what_a_call_does_to_its_process_is_felt_by_no_other(warm: Cli, name: st
 
 
 def test_any_number_of_results_comes_back(warm: Cli) -> None:
-    jobs = [call(warm, "quick", n) for n in range(QUICK)] + [call(warm, "swells", n) for n in range(400)]
+    calls = [("quick", n) for n in range(QUICK)] + [("swells", n) for n in range(400)]
+    lines = [{"call": f"w:{name}", "args": [n], "isolation": "warm", "retries": 1, **FAILS} for name, n in calls]
+    warm("add", "--jsonl", "-", stdin="\n".join(map(json.dumps, lines)))
+    jobs = [warm.queue.get(n + 1) for n in range(len(calls))]
     drain(warm, jobs)
     assert [job.result for job in jobs[QUICK:]] == ["x" * 480 + str(n) for n in range(400)]
     assert {len(job.attempts) for job in jobs} == {1}
