@@ -216,7 +216,8 @@ def test_any_number_of_results_comes_back(warm: Cli) -> None:
     calls = [("quick", n) for n in range(QUICK)] + [("swells", n) for n in range(400)]
     lines = [{"call": f"w:{name}", "args": [n], "isolation": "warm", "retries": 1, **FAILS} for name, n in calls]
     warm("add", "--jsonl", "-", stdin="\n".join(map(json.dumps, lines)))
-    jobs = [warm.queue.get(n + 1) for n in range(len(calls))]
+    queue = warm.queue
+    jobs = [queue.get(n + 1) for n in range(len(calls))]
     drain(warm, jobs)
     assert [job.result for job in jobs[QUICK:]] == ["x" * 480 + str(n) for n in range(400)]
     assert {len(job.attempts) for job in jobs} == {1}
