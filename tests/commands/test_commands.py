@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -263,7 +264,9 @@ def test_the_exit_code_of_drain_shows_failed_or_remaining_work(cli: Cli) -> None
     cli("worker", "--drain", code=0)
     cli("add", "--retries", "1", "false")
     done = cli("worker", "--drain", code=1)
-    assert "will be retried in 1.0" in done.stdout or "will be retried in 1.1" in done.stdout
+    assert re.search(r"will be retried in (0\.9\d|1\.[01]) s", done.stdout), (
+        done.stdout
+    )  # of its 1.0 s a few ms are gone
     cli("add", "sleep 60")
     cli("add", "true")
     worker = cli.worker("--drain", "-j", "1")
