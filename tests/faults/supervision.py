@@ -588,7 +588,7 @@ def clock_jumps(bench: Bench) -> Figures:
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not libraries:
         raise Skipped("needs libfaketime")
-    figures = Figures(limit=0.5)
+    figures = Figures(limit=bench.size(10, 1) / 2)
     for turn in range(bench.size(1, 15)):
         for jump in ("+1h", "-1h"):
             jump_once(bench, f"{turn}{jump}", jump, libraries[0], figures)
@@ -626,6 +626,7 @@ def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figure
     wait_until(lambda: all(note.exists() and note.read_text() for note in notes))
     wait_until(lambda: cli.queue.job(again).retries_used)  # the backoff has begun
     clock.write_text(jump)
+    late = bench.size(10, 1) / 2  # seconds; other cases run beside the quick form, and may hold up everything
     left = dict(slow)
     while left:
         alive = trees(cli.store)
@@ -633,12 +634,13 @@ def jump_once(bench: Bench, name: str, jump: str, library: Path, figures: Figure
             took = since_boot() - float(left.pop(job_id).read_text())
             figures.n += 1
             figures.times.append(abs(took - 1.0))
-            figures.check(abs(took - 1.0) < 0.5, f"{jump}: killed after {took:.2f} s instead of 1 s")
+            figures.check(-0.5 < took - 1.0 < late, f"{jump}: killed after {took:.2f} s instead of 1 s")
     wait_until(lambda: not trees(cli.store) and len((folder / "again").read_text().split()) == 2)
     first, second = map(float, (folder / "again").read_text().split())
     figures.n += 1
     figures.times.append(abs(second - first - 1.05))
-    figures.check(0.98 <= second - first <= 2.2, f"{jump}: retried after {second - first:.2f} s instead of 1 to 1.1 s")
+    took = second - first
+    figures.check(0.98 <= took <= 1.7 + late, f"{jump}: retried after {took:.2f} s instead of 1 to 1.1 s")
     outcomes = [job.ending and job.ending.outcome for job in cli.queue.wait_all([*slow, again], timeout=30)]
     figures.check(outcomes == [Outcome.TIMEOUT] * 2 + [Outcome.EXIT], f"{jump}: recorded as {outcomes}")
 
