@@ -90,6 +90,10 @@ class Looking:
         """Return the file with the output of an attempt (or its `stderr`, if that is apart), if it exists or not."""
         return (self._store.logs.error_path if stderr else self._store.logs.path)(job_id, attempt)
 
+    def output_of(self, job_id: int, attempt: int, most: int) -> bytes:
+        """Return the last `most` bytes that an attempt has printed, as far as they are kept."""
+        return self._store.logs.read_end(job_id, attempt, most)
+
     def progress_of(self, job: Job) -> Progress | None:
         """Return the latest report of a job's last attempt; None if it has told nothing."""
         return progress_of(self._store, job)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     pass
 
 LINUX = sys.platform == "linux"
+BLOCK = 1 << 16  # bytes that are read at once
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_MONOTONIC of macOS counts suspend too
 
 
@@ -225,6 +226,18 @@ def _is_our_own_link(status: os.stat_result, path: str, dir_fd: int | None) -> b
     """
     folder = os.stat(os.path.dirname(path) or ".", dir_fd=dir_fd)
     return not status.st_mode & 0o077 and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022
+
+
+def next_block(fd: int, at: int) -> tuple[int, bytes]:
+    """Return the offset and the bytes of the next block; a hole at `at` is skipped (lseek(2), SEEK_DATA)."""
+    block = os.pread(fd, BLOCK, at)  # read before lseek: bytes that are dropped in between would be zeros
+    try:
+        start = os.lseek(fd, at, os.SEEK_DATA)
+        if start > at:
+            return next_block(fd, start)
+        return at, block[: os.lseek(fd, at, os.SEEK_HOLE) - at]
+    except OSError:
+        return at, block  # at the end, or on a filesystem without holes
 
 
 def open_fifo(path: str, *, dir_fd: int | None = None) -> int:

@@ -138,10 +138,8 @@ def set_masks(names: Sequence[str], options: Mapping[str, Any], *, everything: b
             raise UsageError(f"--mask: {name!r:.60} is not the name of a variable", "give --mask once for each")
     if missing := [name for name in names if not variables.get(name)]:
         info(f"note: --mask: {', '.join(missing)} is not set")
-    if everything:
+    if names or everything:
         hide_all(names, options)
-    elif names:
-        hide(secrets_of(variables, names))
 
 
 def hide_all(names: Sequence[str], options: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -46,8 +45,8 @@ class Source(Protocol):
     def result_of(self, job: Job, attempt: int) -> Result | None:
         """Return what a Python function returned or raised."""
 
-    def log_path(self, job_id: int, attempt: int) -> str:
-        """Return the file with the output of an attempt."""
+    def output_of(self, job_id: int, attempt: int, most: int) -> bytes:
+        """Return the end of the output of an attempt."""
 
     def poll(self) -> Poll:
         """Return the rhythm for a wait."""
@@ -129,13 +128,8 @@ class JobHandle(Generic[R]):
 
     def log(self, attempt: int | None = None) -> str:
         """Return what it has printed so far, in an attempt or (None) the last one; of much, the end."""
-        path = self._queue.log_path(self.id, attempt or len(self.job.attempts))
-        try:
-            with open(path, "rb") as f:
-                f.seek(max(0, os.fstat(f.fileno()).st_size - MOST_LOG))
-                return f.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
+        n = attempt or len(self.job.attempts)
+        return self._queue.output_of(self.id, n, MOST_LOG).decode("utf-8", "replace")
 
     def refresh(self) -> Self:
         """Look again. Raises NotFound if it was removed."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from jobq.errors import NotSaved, Refused, StoreForbidden
 from jobq.store.folder import make_private_dir
+from jobq.system import is_file_at, next_block, open_plain
 
 BUCKET = 1000  # jobs per folder
 LONGEST_ID = 18  # digits
@@ -55,6 +56,26 @@ class Logs:
     def steps_path(self, job_id: int) -> str:
         """Return the path of the record of the job's steps."""
         return f"{self.prefix(job_id)}.steps"
+
+    def read_end(self, job_id: int, attempt: int, most: int) -> bytes:
+        """Return the last `most` bytes that the attempt has printed, as far as they are kept; nothing if none are.
+
+        What else is at the path is not read. An empty log may be reused for another job: then it is not this one's.
+        """
+        path = self.path(job_id, attempt)
+        try:
+            fd = open_plain(path, os.O_RDONLY)
+        except OSError:
+            return b""
+        try:
+            end = os.fstat(fd).st_size
+            at, found = max(0, end - most), b""
+            while at < end and (part := next_block(fd, at))[1]:
+                found += part[1]
+                at = part[0] + len(part[1])
+            return found if is_file_at(fd, path) else b""
+        finally:
+            os.close(fd)
 
     def type_in(self, job_id: int, attempt: int, data: bytes) -> None:
         """Write to the FIFO of that attempt's terminal. Raises Refused if nobody reads it, or it is none."""

@@ -7,14 +7,13 @@ from collections.abc import Callable
 
 from jobq.errors import Planted
 from jobq.store.folder import open_checked
-from jobq.system import is_file_at
+from jobq.system import BLOCK, is_file_at, next_block
 from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout_closed
 from jobq.views.masking import masked, new_masker
 from jobq.views.output import COLOUR, ShownOutput, shown
 from jobq.views.text import size
 
 LogPath = Callable[[int, int], str]  # of a job and an attempt
-BLOCK = 1 << 16
 MOST_TAIL = 1 << 20  # bytes that --tail shows at most on a terminal: a line may have gigabytes
 START_OVER = "\r\x1b[K"  # to the start of the line, and clear it
 TIDY = b"\x1b[0m\x1b(B\x0f\x1b[?25h"  # reset colours and character sets, show the cursor
@@ -128,18 +127,6 @@ def print_from(fd: int, path: str, at: int, printer: Printer, most: int | None =
         printer.write(block)
         at = start + len(block)
     return at
-
-
-def next_block(fd: int, at: int) -> tuple[int, bytes]:
-    """Return the offset and the bytes of the next block; a hole at `at` is skipped (lseek(2), SEEK_DATA)."""
-    block = os.pread(fd, BLOCK, at)  # read before lseek: bytes that are dropped in between would be zeros
-    try:
-        start = os.lseek(fd, at, os.SEEK_DATA)
-        if start > at:
-            return next_block(fd, start)
-        return at, block[: os.lseek(fd, at, os.SEEK_HOLE) - at]
-    except OSError:
-        return at, block  # at the end, or on a filesystem without holes
 
 
 def hole_below(fd: int, low: int, high: int) -> int:

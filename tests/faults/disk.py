@@ -789,6 +789,6 @@ SEEDS = [
     ),
     Seed(
         harness="disk", fault="the hole in a log is printed",
-        file="views/logs.py", old="        if start > at:\n            return next_block(fd, start)\n", new="        if start > at:\n            return at, block\n", caught_by="log-max-endless-output",
+        file="system.py", old="        if start > at:\n            return next_block(fd, start)\n", new="        if start > at:\n            return at, block\n", caught_by="log-max-endless-output",
     ),
 ]  # fmt: skip

@@ -13,6 +13,8 @@ import pytest
 
 from jobq import JobHandle
 from jobq.job import Ending, Outcome, State
+from jobq.python import batch as host_side
+from jobq.supervisor import calls
 from tests.conftest import Cli, wait_until
 from tests.helpers.processes import is_alive
 
@@ -241,3 +243,11 @@ def test_a_process_that_is_stopped_between_two_steps_holds_up_nothing(warm: Cli)
     (end,) = drain(warm, ours)
     assert (end.outcome, log(warm, ours[0])) == (Outcome.TIMEOUT, "kept\n")
     check_undisturbed(warm, quick)
+
+
+def test_both_sides_of_the_file_of_calls_agree() -> None:
+    """The process can't import the supervisor's module: it has the numbers of its own."""
+    names = ["LIMIT", "REPLIES", "RUNNING", "KEEPING", "OVER"]
+    assert [getattr(host_side, name) for name in names] == [getattr(calls, name) for name in names]
+    assert host_side.STATE + host_side.BEGUN.size == calls.HEAD.size <= calls.REPLIES
+    assert host_side.FULL < calls.SIZE

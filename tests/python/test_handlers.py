@@ -481,3 +481,10 @@ def test_a_handle_knows_what_its_job_has_printed(here: Cli) -> None:
     assert job.log() == ""
     drain(here, code=1)
     assert (job.refresh().log(), job.log(1)) == ("first 2\n", "first 1\n")
+    long = here.queue.add("head -c 300000 /dev/zero | tr '\\0' x; echo end", log_max=65536)
+    fifo = here.queue.add("rm $JOBQ_JOB_FILES.1.log; mkfifo -m 600 $JOBQ_JOB_FILES.1.log")
+    drain(here)
+    assert set(long.refresh().log()) == set("xend\n"), "what was dropped is no text"
+    assert long.log().endswith("xend\n")
+    assert fifo.refresh().log() == "", "nobody waits for what is no log"
+    Path(here.queue.store.logs.path(fifo.id, 1)).unlink()
