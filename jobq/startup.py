@@ -3,15 +3,18 @@
 PYTHONPATH, PYTHONWARNINGS and the like are meant for the user's programs. Jobs get them; jobq itself ignores them.
 """
 
+import gc
 import os
 import sys
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the directory that holds the package
+GARBAGE = (50_000, 20, 50)  # objects until it is looked for: nearly all that a command makes lasts until its end
 LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 
 
 def isolate() -> None:
     """Restrict later imports to the standard library and jobq's own environment. Must be called first."""
+    gc.set_threshold(*GARBAGE)
     open_standard_files()
     own_path()
     if sys.warnoptions:  # PYTHONWARNINGS or PYTHONDEVMODE is set: a warning about a library must not stop jobq
@@ -52,18 +55,26 @@ def is_ours(place: str) -> bool:
     return place == HOME or os.path.basename(place) in {"site-packages", "dist-packages"}
 
 
+def is_in(file: str, places: set[str]) -> bool:
+    """Return True if a file is in one of these folders, and not in the standard library below it.
+
+    A person's own Python is often below the home directory, where a worker of systemd starts.
+    """
+    inside = (place for place in places if file.startswith(f"{place}/"))
+    return any(not (LIBRARY.startswith(f"{place}/") and file.startswith(f"{LIBRARY}/")) for place in inside)
+
+
 def forget_shadows(foreign: set[str]) -> None:
     """Drop modules that hide a module of the standard library and were imported before `own_path` ran.
 
     Python's start imports some (for .pth files); the launcher of older pips imports `re`, which is replaced in it.
     """
-    folders = tuple(f"{place}/" for place in foreign)
     found = {
         name: module
         for name, module in sys.modules.items()
         if name.partition(".")[0] in sys.stdlib_module_names
         and name != "__main__"
-        and os.path.abspath(getattr(module, "__file__", None) or "/").startswith(folders)
+        and is_in(os.path.abspath(getattr(module, "__file__", None) or "/"), foreign)
     }
     for name in found:
         del sys.modules[name]

@@ -155,6 +155,16 @@ def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> 
             assert done.returncode == 0, (command, words, done.stderr)
 
 
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_jobq_starts_in_a_folder_that_python_is_below(cli: Cli, above: int) -> None:
+    """As a worker of systemd does, at home, where pyenv, uv and conda put their Pythons."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobq", "worker", "--drain"],
+        env=cli.env | {"PYTHONPATH": str(ROOT)}, cwd=Path(os.__file__).parents[above], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_copy_that_is_found_by_pythonpath_alone_works(cli: Cli) -> None:
     site = cli.cwd / "lib"
     shutil.copytree(ROOT / "jobq", site / "jobq")
