@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from jobq.api import Queue
 from jobq.store import check
@@ -21,7 +21,10 @@ from tests.helpers.workers import tokens
 
 T = TypeVar("T")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1), workers would inherit the ignored signal
-settings.register_profile("jobq", deadline=None)  # other programs may slow the machine down
+TIMED = [HealthCheck.too_slow]
+settings.register_profile(
+    "jobq", deadline=None, suppress_health_check=TIMED
+)  # other programs may slow the machine down
 settings.load_profile("jobq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background job: workers would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -89,7 +89,7 @@ def environments(store: Path) -> dict[str, tuple[int, bytes]]:
     return {path.name: (path.stat().st_mode, path.read_bytes()) for path in (store / "env").iterdir()}
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
 @example(words=["-e", "TMUX_PANE=%9", "true"])
 @example(words=["-p5", "-t10m", "-eA==1", "-eB", "--env=A=2", "--priority=-5", "-qnight", "true"])

@@ -207,7 +207,9 @@ def test_ranges_and_states_are_what_they_are_when_the_job_is_added(queue: Queue)
 KINDS = ("after", "after_any", "after_fail")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(data=st.data())
 def test_random_graphs_behave_as_the_plain_rule_says(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
