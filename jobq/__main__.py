@@ -105,10 +105,11 @@ def run(words: list[str]) -> int:
 
         if offers.offer(words):
             return 0
-    from jobq.commands import quick_add  # noqa: PLC0415
+    if "add" in words[:3]:  # behind --store DIR, perhaps
+        from jobq.commands import quick_add  # noqa: PLC0415
 
-    if quick_add.add(words):
-        return 0
+        if quick_add.add(words):
+            return 0
     from jobq.commands import quick_list  # noqa: PLC0415
 
     if quick_list.read(words):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobq import clock
 from jobq.checks import check
@@ -20,10 +20,12 @@ from jobq.rules.lifecycle import MOVES, Event, IllegalMove, WrongState
 from jobq.rules.ranks import claim_key, places_before
 from jobq.store import cleaning, compaction
 from jobq.store.environment import EnvironmentGone
+from jobq.store.selection import find_all
 from jobq.store.store import Store
 from jobq.store.transaction import Transaction
 from jobq.store.upgrade import upgrading
-from jobq.waiting import find_all, recover_if_orphaned
+from jobq.typed import NamedTuple
+from jobq.waiting import recover_if_orphaned
 
 KEEP_ALL = float("inf")  # seconds: only workers and `clean` know what the settings say about that
 TRIES = 10  # of what other processes may interrupt

@@ -6,16 +6,18 @@ of words is an exact argv, a `Call` is a function with JSON arguments. Everythin
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
-Record = dict[str, Any]
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
-"""The names of functions that older versions stored; not all of them are possible in Python."""
+from jobq.typed import NamedTuple
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
+
+Record = dict[str, "Any"]
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+PLAIN = LETTERS | frozenset("@%+=:,./")  # what a shell takes as it is, as in `shlex`
 MOST_DEPTH = 100  # of lists and objects in each other, as far as stored values are read
 
 
@@ -45,6 +47,12 @@ def names_function(text: str) -> bool:
     """Return True for "module:function", with dots in either part, of the letters that Python allows in names."""
     module, _, name = text.partition(":")
     return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+
+
+def could_be_stored(text: str) -> bool:
+    """Return True for the names of functions that older versions stored; not all of them are possible in Python."""
+    module, _, name = text.partition(":")
+    return text.isascii() and all(p[:1] != "." and p.replace(".", "_").isidentifier() for p in (module, name))
 
 
 def depth(value: object) -> int:
@@ -93,7 +101,7 @@ def from_record(value: object) -> Command:
                 "kwargs": dict() as kwargs,
                 "path": str() | None as path,
             }:
-                named = names_function(function) or FUNCTION.fullmatch(function)
+                named = names_function(function) or could_be_stored(function)
                 if named and depth([args, kwargs]) <= MOST_DEPTH:
                     return Call(function, tuple(args), kwargs, python, path, unknown_keys(value, CALL_KEYS))
     raise BadRecord(f"a command can't be {value!r:.60}")
@@ -117,6 +125,8 @@ def to_run(
     """
     if not isinstance(command, Call):
         return command
+    import json  # noqa: PLC0415
+
     arguments = json.dumps(call_record(command, rules), separators=(",", ":"), allow_nan=False)
     return (command.python, "-u", script, command.function, arguments, result)
 
@@ -129,19 +139,29 @@ def call_record(call: Call, rules: Mapping[str, Sequence[str]]) -> Record:
 
 def to_host(call: Call, script: str) -> tuple[str, ...]:
     """Return what the system is given to run for a process that makes such calls, one after the other."""
+    import json  # noqa: PLC0415
+
     return (call.python, "-u", script, "--host", json.dumps({} if call.path is None else {"path": call.path}), "")
 
 
 def as_typed(command: Command) -> str:
     """Return the command as one would type it in a shell, or write it in Python. It may hold any character."""
     if isinstance(command, Call):
+        import json  # noqa: PLC0415  # most commands are plain words, and shown without it
+
         function = command.function
         if command.path is not None and command.path.endswith(".py"):
             function = f"{command.path}:{function.partition(':')[2]}"
         words = [json.dumps(arg, ensure_ascii=False) for arg in command.args]
         words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in command.kwargs.items()]
         return f"{function}({', '.join(words)})"
-    return command if isinstance(command, str) else shlex.join(command)
+    if isinstance(command, str):
+        return command
+    if all(word and PLAIN.issuperset(word) for word in command):
+        return " ".join(command)
+    import shlex  # noqa: PLC0415
+
+    return shlex.join(command)
 
 
 def kind(command: Command) -> str:

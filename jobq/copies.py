@@ -14,7 +14,6 @@ import json
 import os
 import random
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from jobq import clock
 from jobq.command import BadRecord, Record
@@ -38,6 +37,7 @@ from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.tables import queue_record, read_kept, read_queue, read_resources
 from jobq.store.transaction import Archive, Transaction
+from jobq.typed import NamedTuple
 
 VERSION = 1
 WHY = "it ran when it was exported"

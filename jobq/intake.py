@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobq.checks import check_needs, check_order
 from jobq.command import Command
@@ -20,6 +20,7 @@ from jobq.store.selection import resolve
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.store.transaction import Add, Transaction
+from jobq.typed import NamedTuple
 
 
 class Added(NamedTuple):

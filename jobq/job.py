@@ -8,11 +8,11 @@ are separate: *failed* is a state, *exit 3* is the reason.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from jobq.command import Call, Command, Record
 from jobq.exit_codes import BY_SIGNAL, NOT_ITS_OWN, TIMEOUT
 from jobq.moment import Due, Moment
+from jobq.typed import NamedTuple
 
 
 class State(StrEnum):

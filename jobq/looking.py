@@ -1,30 +1,42 @@
-"""What a queue holds: the questions to it that change nothing."""
+"""What a queue holds: the questions to it that change nothing.
+
+`jobq list` needs no more than this, so what only few questions need is imported by them.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
 
-from jobq import clock, waiting
+from jobq import clock
 from jobq.job import Job
 from jobq.options.selectors import Selected, Wanted, parse
-from jobq.python.inside import read_steps
-from jobq.python.results import LARGEST, Result, result_of
 from jobq.rules.dependencies import parents_of
 from jobq.rules.progress import Progress
 from jobq.rules.reasons import Situation
-from jobq.rules.waits import time_waited
-from jobq.store.selection import find_named, narrowed, open_failures, resolve, with_ancestors
-from jobq.store.store import Store
+from jobq.settings.stores import store_path
+from jobq.store.reading import StoreReader
+from jobq.store.selection import find_all, find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.surroundings import progress_of, survey
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jobq.python.results import Result
 
 
 class Looking:
     """The part of a `Queue` that only reads."""
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> StoreReader:
         raise NotImplementedError
+
+    @property
+    def path(self) -> str:
+        """The directory of the store."""
+        return self._store.path
 
     def exists(self) -> bool:
         """Return True if there is a store already; the first add makes it."""
@@ -57,7 +69,7 @@ class Looking:
     def jobs_of(self, job_ids: Sequence[int]) -> list[Job]:
         """Return the jobs of these ids, in this order. Raises NotFound."""
         self._store.read()
-        return list(waiting.find_all(self._store, job_ids).values())
+        return list(find_all(self._store, job_ids).values())
 
     def known(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Return those of these jobs that exist, by id."""
@@ -84,6 +96,8 @@ class Looking:
 
     def time_waited(self, job: Job) -> dict[str, float]:
         """Return the seconds that a job, which was just read, has waited, by reason (`rules.waits.REASONS`)."""
+        from jobq.rules.waits import time_waited  # noqa: PLC0415
+
         return time_waited(job, self._store.find_all(parents_of(job.spec)).values(), clock.now().wall)
 
     def log_path(self, job_id: int, attempt: int, *, stderr: bool = False) -> str:
@@ -100,12 +114,27 @@ class Looking:
 
     def steps_of(self, job_id: int) -> dict[str, dict[str, Any]]:
         """Return what is recorded of the steps of a job, by name, in order."""
+        from jobq.python.inside import read_steps  # noqa: PLC0415
+
         return read_steps(self._store.logs.steps_path(job_id))
 
-    def result_of(self, job: Job, attempt: int, most: int = LARGEST) -> Result | None:
+    def result_of(self, job: Job, attempt: int, most: int | None = None) -> Result | None:
         """Return what a Python function returned or raised, without values of more than `most` bytes; None: nothing."""
-        return result_of(job, attempt, self._store.logs, most)
+        from jobq.python.results import LARGEST, result_of  # noqa: PLC0415
+
+        return result_of(job, attempt, self._store.logs, LARGEST if most is None else most)
 
     def environment_of(self, job: Job) -> dict[str, str]:
         """Return the variables of a job: those that were captured, and those in its spec. Raises StoreDamaged."""
         return {**self._store.load_environment(job.spec.env), **dict(job.spec.vars)}
+
+
+class Reader(Looking):
+    """A store to look at. `path` None: JOBQ_STORE, else the user's state directory."""
+
+    def __init__(self, path: str | None = None) -> None:
+        self._reader = StoreReader(os.path.abspath(store_path(path)))
+
+    @property
+    def _store(self) -> StoreReader:
+        return self._reader

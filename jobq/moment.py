@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from jobq.typed import NamedTuple
 
 
 class Moment(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.moment import Due
+from jobq.typed import NamedTuple
 
 DAY = 72_000.0  # seconds, a little less: what ends so much later is shown with its date
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jobq.command import Command, Record
 from jobq.job import Spec
+from jobq.typed import NamedTuple
 
 MISSED = ("once", "all", "skip")
 OVERLAP = ("skip", "queue", "allow")

@@ -13,9 +13,14 @@ from __future__ import annotations
 import sys
 import zlib
 
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_LINE = (
     4 << 20
 )  # bytes of a line or a stored environment; readers refuse more. Writers aim far below it (state.LINE_TARGET)
+INFINITY = float("inf")
 CRC_BYTES = len(',"crc":"00000000"}')
 
 
@@ -40,30 +45,49 @@ def sha256(data: bytes) -> str:
     return str(digest(data).hexdigest())
 
 
-class _Plain:
-    """The default options of `json.loads`, for its C scanner."""
+class Reader:
+    """Parses JSON like a `json.JSONDecoder` with these functions for the numbers."""
 
     strict = True
     object_hook = object_pairs_hook = None
-    parse_float, parse_int, parse_constant = float, int, float
+    parse_int = int
+
+    def __init__(
+        self, parse_float: Callable[[str], object] = float, parse_constant: Callable[[str], object] = float
+    ) -> None:
+        self.parse_float, self.parse_constant = parse_float, parse_constant
+        try:
+            self._scan = __import__("_json").make_scanner(self)
+        except (ImportError, AttributeError):
+            import json  # noqa: PLC0415
+
+            self._scan = json.JSONDecoder(parse_float=parse_float, parse_constant=parse_constant).raw_decode
+
+    def read(self, text: str) -> object:
+        """Return the value. Raises ValueError, RecursionError."""
+        text = text.strip(" \t\n\r")
+        try:
+            value, end = self._scan(text, 0)
+        except StopIteration:
+            raise ValueError("not JSON") from None
+        if end != len(text):
+            raise ValueError("more than one value")
+        return value
 
 
-def from_json(text: str) -> object:
-    """Parse JSON like `json.loads`. Raises ValueError."""
-    try:
-        scan = __import__("_json").make_scanner(_Plain)
-    except ImportError:
-        import json  # noqa: PLC0415
-
-        return json.loads(text)
-    text = text.strip(" \t\n\r")
-    try:
-        value, end = scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
-    if end != len(text):
-        raise ValueError("more than one value")
+def _finite(text: str) -> float:
+    value = float(text)
+    if abs(value) == INFINITY:
+        raise ValueError(f"{text} is not a finite number")
     return value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+from_json = Reader().read
+finite_json = Reader(_finite, _no_constant).read  # it refuses NaN and infinity
 
 
 def to_json(value: object) -> str:

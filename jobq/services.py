@@ -11,12 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from jobq.environ import full_path, home, user, variable
 from jobq.errors import NotSaved, Refused
 from jobq.settings.editing import changing, write
 from jobq.system import LINUX, utf8
+from jobq.typed import NamedTuple
 
 STOP_TIME = 120  # seconds, more than the usual --stop-after and the grace of a job
 PATIENCE = STOP_TIME + 30.0  # seconds for an answer of the service manager

@@ -55,7 +55,7 @@ def boot_time() -> float:
 def boot_id() -> str:
     """Return the id of this boot, or "" where the system has none: then times are compared by the wall clock."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as f:  # which Python has loaded by now
             return f.read().strip()
     except OSError:
         return ""

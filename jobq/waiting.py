@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict, Unpack
 
 from jobq import clock
-from jobq.errors import NotFound, WaitTimeout
+from jobq.errors import WaitTimeout
 from jobq.job import Job
+from jobq.store.selection import find_all
 from jobq.store.store import Store
 from jobq.store.surroundings import is_orphaned
 
@@ -98,15 +99,6 @@ def wait_all(
                 f"{some(open_ids)} not finished after {timeout:g} s", "'jobq list' shows why; the jobs go on"
             )
         poll.sleep(at_most=deadline - time.monotonic())
-
-
-def find_all(store: Store, job_ids: Sequence[int]) -> dict[int, Job]:
-    """Return the jobs of these ids. Raises NotFound."""
-    found = store.find_all(job_ids)
-    for job_id in job_ids:
-        if job_id not in found:
-            raise NotFound(str(job_id))
-    return found
 
 
 def some(job_ids: Sequence[int]) -> str:

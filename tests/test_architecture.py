@@ -14,7 +14,7 @@ from tests.conftest import Cli
 
 PACKAGE = Path(__file__).parent.parent / "jobq"
 LAYERS = [
-    ["version", "exit_codes", "startup", "presets"],
+    ["version", "exit_codes", "startup", "presets", "typed"],
     ["errors"],
     ["system", "sealed", "durations", "cpus"],
     ["command"],
@@ -307,7 +307,7 @@ def test_the_version_is_printed_without_the_option_parser(cli: Cli, flag: str) -
 def test_a_command_that_only_reads_loads_nothing_that_runs_jobs_or_draws(cli: Cli, words: tuple[str, ...]) -> None:
     cli("add", "true")
     loaded = loaded_by(cli, *words)
-    assert "jobq.store.store" in loaded
+    assert "jobq.store.reading" in loaded
     never = {
         "rich",
         "jobq.worker.loop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, Outcome, State
 from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted, select_one
+from jobq.typed import NamedTuple
 from jobq.views.console import error, info
 from jobq.views.following import follow, follow_many
 from jobq.views.logs import LogPath, Printer, print_log

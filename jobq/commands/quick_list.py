@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
 
-from jobq.api import Queue
 from jobq.commands.notes import tell_pauses
 from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import Job, State
+from jobq.looking import Looking, Reader
 from jobq.options.selectors import NO_FILTERS, WAITING, Filters, Wanted, states_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
 from jobq.settings.stores import strange_store
+from jobq.typed import NamedTuple
 from jobq.views.console import draw, info, out, set_store_option
-from jobq.views.data import job_data
-from jobq.views.envelope import envelope
 from jobq.views.table import USUAL, columns_of, print_jobs, reason
 from jobq.views.text import command_line, safe
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
 
 LAST_FINISHED = 20
 NAMES = ("list", "ls", "ps")
@@ -43,9 +45,9 @@ def read(words: Sequence[str]) -> bool:
     elif strange_store() is not None:
         return False  # which the full command line tells
     if words:
-        print_list(Queue(store), parsed.wanted, parsed.look)
+        print_list(Reader(store), parsed.wanted, parsed.look)
     else:
-        status(Queue(store))
+        status(Reader(store))
     return True
 
 
@@ -90,7 +92,7 @@ def parse(words: Sequence[str]) -> Parsed | None:
     return Parsed(Wanted(values[""], Filters(in_states(values["-s"]), frozenset(values["-q"]))), look)
 
 
-def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
+def print_list(queue: Looking, wanted: Wanted, look: Look) -> None:
     """Print the jobs, as a table, as a tree, as JSON or in a form of one's own. Raises UsageError, NotFound."""
     check_look(look)
     names = USUAL if look.columns is None else columns_of(look.columns)
@@ -102,8 +104,11 @@ def print_list(queue: Queue, wanted: Wanted, look: Look) -> None:
         shown = sorted_by(shown, look.sort)[: look.most]
     elif look.most is not None:
         shown = shown[max(0, len(shown) - look.most) :]
-    tell_pauses(queue)
+    tell_pauses(around.pauses)
     if look.json:
+        from jobq.views.data import job_data  # noqa: PLC0415  # the options
+        from jobq.views.envelope import envelope  # noqa: PLC0415
+
         out(envelope(jobs=[job_data(job, reason(job, around), around.progress.get(job.id)) for job in shown]))
     elif look.format is not None:
         from jobq.views.formats import Form  # noqa: PLC0415  # re
@@ -130,7 +135,7 @@ def check_look(look: Look) -> None:
         raise UsageError("both --tree and --sort are given", "a tree has its own order")
 
 
-def jobs_to_list(queue: Queue, wanted: Wanted, look: Look) -> list[Job]:
+def jobs_to_list(queue: Looking, wanted: Wanted, look: Look) -> list[Job]:
     """Return the jobs: those that finished first, then those that run, then those that wait, in their order."""
     filters = wanted.filters
     if wanted.words:
@@ -144,7 +149,7 @@ def jobs_to_list(queue: Queue, wanted: Wanted, look: Look) -> list[Job]:
     return jobs_in_order(queue, finished, filters)
 
 
-def jobs_in_order(queue: Queue, finished: Iterable[Job], filters: Filters) -> list[Job]:
+def jobs_in_order(queue: Looking, finished: Iterable[Job], filters: Filters) -> list[Job]:
     """Return these finished jobs, by their ends, and all others, in the order in which they start, if they match."""
     waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
     jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jobq import clock
 from jobq.api import Queue
@@ -15,6 +15,7 @@ from jobq.rules.halt import Halt
 from jobq.rules.hooks import is_hook
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import paused_note
+from jobq.typed import NamedTuple
 from jobq.views import ci
 from jobq.views.console import error, for_our_store, info, out, stderr
 from jobq.views.data import job_data

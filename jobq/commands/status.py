@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobq.api import Queue
-from jobq.commands.notes import tell_pauses, warn_unserved
+from jobq.commands.notes import advise_unserved, tell_pauses
 from jobq.job import State
+from jobq.looking import Looking
 from jobq.rules.ranks import at_work, claim_key
 from jobq.rules.serving import LiveWorker
 from jobq.views.console import advise, out
@@ -16,7 +16,7 @@ SHOWN = 10
 LAST_FAILED = 5
 
 
-def status(queue: Queue) -> None:
+def status(queue: Looking) -> None:
     """Print the running jobs, the waiting jobs and why they wait, the open failures, and the live workers."""
     jobs = queue.jobs()
     running = [job for job in jobs if job.state is State.RUNNING]
@@ -26,7 +26,7 @@ def status(queue: Queue) -> None:
     around = queue.situation(shown)
     failures_text = f"{failures} failed, " if failures else ""
     out(f"{len(at_work(running))} running, {len(waiting)} waiting, {failures_text}{alive(around.workers)}")
-    told = tell_pauses(queue)
+    told = tell_pauses(around.pauses)
     if shown:
         print_jobs(shown, around)
     if len(waiting) > SHOWN:
@@ -41,7 +41,7 @@ def status(queue: Queue) -> None:
         advise("'jobq worker' starts one")
     if around.workers:  # a waiting job below the rows above may have no worker either
         names = {job.spec.queue for job in waiting if job.state is State.QUEUED and job.runner is None}
-        warn_unserved(queue, names, told)
+        advise_unserved(names, around.workers, around.pauses, told)
 
 
 def alive(workers: Sequence[LiveWorker]) -> str:

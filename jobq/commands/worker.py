@@ -126,7 +126,7 @@ def serve(queue: Queue, settings: Mapping[str, Any], parting: Parting | None, pa
     if not work.drain:
         return 0
     if not done:
-        tell_pauses(queue)
+        tell_pauses(queue.queues.pauses())
         info("stopped with work left")
         return TRY_AGAIN
     tell_left(queue, settings["queues"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jobq.job import Attempt, Ending, Job, Outcome
+from jobq.typed import NamedTuple
 
 NOT_STARTED = Ending(Outcome.INTERRUPTED, error="it was not started", counted=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import chain, count
-from typing import NamedTuple
+
+from jobq.typed import NamedTuple
 
 VARIABLE = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z_]\w*)\s*=(.*)""", re.ASCII)
 TIMES = re.compile(r"(@\w+|(?:\S+\s+){4}\S+)\s+(.+)")

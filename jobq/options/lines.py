@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobq.command import Command
 from jobq.errors import UsageError
 from jobq.options.request import call_command
 from jobq.options.table import BY_NAME, OPTIONS
+from jobq.typed import NamedTuple
 
 OF_CALL = {"call", "args", "kwargs", "python"}
 BY_FLAGS_NAME = {option.flags[0].removeprefix("--"): option.name for option in OPTIONS}  # "in": delay

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from jobq.command import as_typed
 from jobq.errors import NotFound, UsageError
 from jobq.job import Job, State
+from jobq.typed import NamedTuple
 
 LONGEST_ID = 18  # digits
 FORMS = (

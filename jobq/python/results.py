@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobq.command import Call, Record
 from jobq.errors import CallFailed, Refused
 from jobq.job import Job, State
 from jobq.store.logs import Logs
 from jobq.system import open_plain
+from jobq.typed import NamedTuple
 
 LARGEST = (16 << 20) + 1024  # bytes: the script that calls functions writes no larger file
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from jobq.errors import UsageError
 from jobq.job import Ending, Job
 from jobq.rules.lifecycle import Event
+from jobq.typed import NamedTuple
 
 ENDS = {Event.SUCCEED, Event.FAIL, Event.RETRY, Event.HAND_BACK}  # events that end an attempt
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 from jobq.job import Spec
 from jobq.moment import Moment
 from jobq.rules.rhythm import Rhythm, next_after, parse
 from jobq.rules.schedule import due
 from jobq.schedules import Schedule
+from jobq.typed import NamedTuple
 
 MOST = 100  # instants of one schedule in one transaction
 

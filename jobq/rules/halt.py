@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
 
 from jobq.errors import UsageError
+from jobq.typed import NamedTuple
 
 FORM = "write it like never, soon,fail=1, now,fail=3 or soon,fail=10%"
 

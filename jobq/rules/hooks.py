@@ -7,11 +7,11 @@ survives what kills the worker. Hooks take no slot and wait for none: the queue 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from jobq.command import Command, as_typed
 from jobq.job import Job, Spec, State
 from jobq.rules.serving import HOOKS
+from jobq.typed import NamedTuple
 
 AT_ONCE = 4  # hooks that run at once, over all workers
 TIME_LIMIT = 60.0  # seconds

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jobq.rules.forecast import about
+from jobq.typed import NamedTuple
 
 BAR = 8  # characters
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from jobq.job import Job
 from jobq.moment import Moment
+from jobq.typed import NamedTuple
 
 Entry = int | tuple[float, int]  # of a heap: the id, or the place and the id of a job that was moved
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
 
 from jobq.durations import span
 from jobq.job import Job, State
@@ -13,6 +11,11 @@ from jobq.moment import Moment
 from jobq.rules import retry
 from jobq.rules.progress import Progress
 from jobq.rules.serving import LiveWorker, why_paused, why_unserved
+from jobq.typed import NamedTuple
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MOST_NAMED = 3  # jobs in a reason
 
@@ -73,6 +76,8 @@ def scheduled(job: Job, now: Moment, wait: float) -> str:
     """Return when a job may start, in words: "tomorrow 09:00, in 14h05m"."""
     if job.spec.at is None:
         return f"starts in {span(wait)}"
+    from datetime import datetime  # noqa: PLC0415  # only this needs it
+
     at, today = datetime.fromtimestamp(job.spec.at), datetime.fromtimestamp(now.wall)
     return f"{day_and_time(at, today)}, in {span(wait)}"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from jobq.command import Call
 from jobq.job import Ending, Job, Outcome, Spec, State
 from jobq.moment import Moment
@@ -14,7 +12,6 @@ NEVER_RETRIED = {  # exit statuses of a shell that can't run its command: the ne
     126: "the command can't be executed",
     127: "the command was not found",
 }
-SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 def attempts_left(job: Job) -> bool:
@@ -33,8 +30,12 @@ def is_listed(codes: str, ending: Ending) -> bool:
         return policies.has_status(codes, ending.status or 0)
     if ending.outcome is Outcome.IDLE_TIMEOUT:
         return policies.has_word(codes, {"timeout", "idle_timeout"})
-    killed_by = SIGNALS.get(ending.signal or 0, "") if ending.outcome is Outcome.SIGNAL else ""
-    return policies.has_word(codes, {ending.outcome.value, killed_by})
+    words = {ending.outcome.value}
+    if ending.outcome is Outcome.SIGNAL:
+        import signal  # noqa: PLC0415  # lists need none of it, and it takes long to load
+
+        words |= {number.name for number in signal.Signals if number == ending.signal}
+    return policies.has_word(codes, words)
 
 
 def why_hopeless(spec: Spec, ending: Ending, lost: int = 0) -> str:

@@ -13,11 +13,12 @@ Island on 2020-04-05), and returns 1:00 for a midnight that is skipped ("*/20 0 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jobq.durations import duration
 from jobq.errors import UsageError
 from jobq.rules.zones import first_change, first_instant, instant_of, local_at, offset_at, zone_of
+from jobq.typed import NamedTuple
 
 if TYPE_CHECKING:
     from cronsim import CronSim

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jobq.rules.rhythm import Rhythm, instants, last_until
+from jobq.typed import NamedTuple
 
 LATE = 60.0  # seconds after which "skip" drops an instant
 COUNTED = 1000  # missed instants are counted up to here

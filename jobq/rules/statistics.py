@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from jobq.job import Job, State
 from jobq.rules.forecast import shape_of
+from jobq.typed import NamedTuple
 
 
 class Spread(NamedTuple):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import TypeVar
 
 from jobq.job import Job
 from jobq.moment import BY_WALL, Due, Moment
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    H = TypeVar("H", int, tuple[float, int], int | tuple[float, int])
 
 WALL_LOOK = 30.0  # seconds: the wall clock may be set, so nobody sleeps longer until an instant of it
 
@@ -65,9 +70,6 @@ class Timers:
         job = jobs.get(job_id)
         due = self._due_of(job) if job is not None else None
         return job if due is not None and due.boot == boot else None
-
-
-H = TypeVar("H", int, tuple[float, int], int | tuple[float, int])
 
 
 def smallest(heap: Sequence[H], count: int) -> list[H]:

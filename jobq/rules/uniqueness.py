@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from jobq.command import Call, Command, to_record
 from jobq.job import Job, Spec, State
+from jobq.sealed import sha256
+from jobq.typed import NamedTuple
 
 LAST = 1e12  # seconds since 1970: for ever
 
@@ -36,8 +35,10 @@ def identity_of(spec: Spec, command: Command) -> str | None:
 
 def payload_of(spec: Spec, command: Command) -> str:
     """Return a digest of what is run, and where: a program and its arguments, or a function and its own."""
+    import json  # noqa: PLC0415
+
     what = [command.function, command.args, command.kwargs] if isinstance(command, Call) else to_record(command)
-    return hashlib.sha256(json.dumps([what, spec.cwd], sort_keys=True).encode("ascii")).hexdigest()[:32]
+    return sha256(json.dumps([what, spec.cwd], sort_keys=True).encode("ascii"))[:32]
 
 
 def lasts_until(job: Job) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from jobq.job import Job
 from jobq.rules import policies
 from jobq.rules.lifecycle import Event
+from jobq.typed import NamedTuple
 
 REASONS = ("held", "after", "scheduled", "retry", "ready")
 GOES_ON = frozenset({Event.EDIT, Event.MOVE, Event.ASK_CANCEL, Event.ADOPT})  # it waits, or runs, as before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
@@ -19,6 +18,7 @@ from jobq.store.lock import StoreLock
 from jobq.store.logs import Logs
 from jobq.store.store import Store
 from jobq.system import NETWORK_FILESYSTEMS, filesystem
+from jobq.typed import NamedTuple
 
 QUARANTINE = "quarantine"
 FOLDERS = {finished.FINISHED, environment.ENV, Logs.NAME, presence.WORKERS, QUARANTINE}

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import NotSaved
@@ -34,6 +33,7 @@ from jobq.store.snapshot import snapshot_lines
 from jobq.store.state import Later
 from jobq.store.store import Store
 from jobq.system import sync
+from jobq.typed import NamedTuple
 
 NEXT = "journal.next"
 COMPACT_LOCK = "compact.lock"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from jobq.queues import QueueSettings
 from jobq.rules.uniqueness import Kept
@@ -12,6 +11,7 @@ from jobq.store.format import BASE, JOB_OPTIONS
 from jobq.store.schedules import SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.tables import format_of_queue
+from jobq.typed import NamedTuple
 
 
 class Tables(NamedTuple):

@@ -7,11 +7,9 @@ Snapshots of older versions lack this record: until the next snapshot is written
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jobq.command import Record
 from jobq.job import Job, State
-from jobq.rules.lifecycle import Event
+from jobq.typed import NamedTuple
 
 LAST = 20  # failures whose places are recorded
 
@@ -81,6 +79,8 @@ def was_open(put_back: Job) -> bool:
     steps = put_back.history
     if put_back.state is State.FAILED:
         return not put_back.is_open_failure  # acknowledged by this move: no other leaves it failed
+    from jobq.rules.lifecycle import Event  # noqa: PLC0415  # a list does without the rules of moves
+
     if len(steps) < 2 or steps[-1].event != Event.REQUEUE:
         return False
     failed = steps[-2].event in {Event.FAIL, f"repaired as {State.FAILED}"}

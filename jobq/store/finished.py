@@ -11,8 +11,8 @@ joined to today's.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
 
 from jobq.command import Record
 from jobq.errors import StoreDamaged
@@ -24,13 +24,24 @@ from jobq.store.folder import Folder
 from jobq.store.journal import BadLine, decode_line
 from jobq.store.records import MISFITS, read_job, why
 
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    import re
+
 FINISHED = "finished"
 BLOCK = 1 << 20
-ID = re.compile(rb'^\{"id":(\d{1,19}),', re.MULTILINE)
-REMOVED = re.compile(rb'^\{"id":(\d{1,19}),"removed":true', re.MULTILINE)
+ID = rb'^\{"id":(\d{1,19}),'
+REMOVED = rb'^\{"id":(\d{1,19}),"removed":true'
 HOOK = b'"queue":"%b"' % HOOKS.encode()
 FAILED = b'"state":"failed"'
-ENVIRONMENT = re.compile(rb'"env":"([0-9a-f]{64})"')
+ENVIRONMENT = rb'"env":"([0-9a-f]{64})"'
+
+
+@cache
+def _form(pattern: bytes) -> re.Pattern[bytes]:
+    import re  # noqa: PLC0415  # a list of the last jobs does without it
+
+    return re.compile(pattern, re.MULTILINE)
 
 
 class Archive:
@@ -79,7 +90,7 @@ class Archive:
 
     def ids(self, day: str) -> set[int]:
         """Return the ids in the file of one day."""
-        return {int(number) for block in self.blocks(day) for number in ID.findall(block)}
+        return {int(number) for block in self.blocks(day) for number in _form(ID).findall(block)}
 
     def beyond(self, most: int, seen: set[int]) -> list[int]:
         """Return the jobs that are behind the `most` last ones, which hooks are none of; open failures are left out.
@@ -88,7 +99,7 @@ class Archive:
         """
         found: list[int] = []
         for job_id, place, line in self._latest(seen):
-            if not REMOVED.match(line):
+            if not _form(REMOVED).match(line):
                 if most <= 0 and not self._is_open_failure(place, line):
                     found.append(job_id)
                 most -= HOOK not in line
@@ -98,7 +109,7 @@ class Archive:
         """Yield the last line of each job, the newest first, and its place. It passes over `seen`, and adds to it."""
         for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
-                number = ID.match(line)
+                number = _form(ID).match(line)
                 if number is not None and int(number[1]) not in seen:
                     seen.add(int(number[1]))
                     yield int(number[1]), Place(int(number[1]), day, offset), line
@@ -111,18 +122,20 @@ class Archive:
 
     def environments(self, removed: Collection[int] = ()) -> set[str]:
         """Return the digests of the environments that finished jobs name, except removed jobs."""
-        gone = {int(number) for day in self.sizes for block in self.blocks(day) for number in REMOVED.findall(block)}
+        gone = {
+            int(number) for day in self.sizes for block in self.blocks(day) for number in _form(REMOVED).findall(block)
+        }
         gone.update(removed)
         found: set[bytes] = set()
         for day in self.sizes:
             for block in self.blocks(day):
                 if not gone:
-                    found.update(ENVIRONMENT.findall(block))
+                    found.update(_form(ENVIRONMENT).findall(block))
                     continue
                 for line in block.split(b"\n"):
-                    number = ID.match(line)
+                    number = _form(ID).match(line)
                     if number is None or int(number[1]) not in gone:
-                        found.update(ENVIRONMENT.findall(line))
+                        found.update(_form(ENVIRONMENT).findall(line))
         return {digest.decode("ascii") for digest in found}
 
     def naming(self, digests: Collection[str], removed: Collection[int] = ()) -> set[str]:
@@ -133,13 +146,13 @@ class Archive:
         for day in sorted(self.sizes, reverse=True):
             for offset_line in self.lines(day) if wanted - found else ():
                 line = offset_line[1]
-                number = ID.match(line)
+                number = _form(ID).match(line)
                 if number is None:
                     continue
-                if REMOVED.match(line):
+                if _form(REMOVED).match(line):
                     gone.add(int(number[1]))
                 elif int(number[1]) not in gone:
-                    found.update(wanted.intersection(ENVIRONMENT.findall(line)))
+                    found.update(wanted.intersection(_form(ENVIRONMENT).findall(line)))
                     if found == wanted:
                         break
         return {digest.decode("ascii") for digest in found}

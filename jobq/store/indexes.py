@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from jobq.job import Job, Spec, State
+from jobq.typed import Protocol
 
 
 class Index(Protocol):

@@ -15,21 +15,25 @@ The header holds the version of the format: see `format.py`.
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
 
 from jobq.command import Record, unknown_keys
 from jobq.errors import JournalMoved, NotSaved, Refused, StoreDamaged, StoreTooNew, SyncFailed
 from jobq.options.values import COUNT
-from jobq.sealed import CRC_BYTES, MAX_LINE, is_whole, seal
+from jobq.sealed import CRC_BYTES, MAX_LINE, finite_json, is_whole, seal
 from jobq.store.folder import Folder, read_all, write_all
 from jobq.store.format import BASE, FORMAT, JOURNAL
 from jobq.system import sync
+from jobq.typed import NamedTuple
 from jobq.version import VERSION
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIGITS = frozenset("0123456789")
 
 
 class BadLine(ValueError):
@@ -41,7 +45,7 @@ def encode_line(record: Record) -> bytes:
 
     Raises ValueError for NaN and infinities, Refused if the line would be longer than readers accept.
     """
-    body = _ENCODER.encode(record)[:-1].encode("ascii")
+    body = _encoder()(record)[:-1].encode("ascii")
     if len(body) + CRC_BYTES > MAX_LINE:
         raise Refused(f"a record of {len(body)} bytes is too large for the store; the limit is {MAX_LINE}")
     return seal(body)
@@ -59,7 +63,7 @@ def parse_object(data: bytes) -> Record:
     if len(data) > MAX_LINE:
         raise BadLine(f"longer than {MAX_LINE} bytes")
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        value = finite_json(data.decode("utf-8"))
     except (ValueError, RecursionError) as e:
         raise BadLine(f"not JSON: {e}") from None
     if not isinstance(value, dict):
@@ -67,24 +71,16 @@ def parse_object(data: bytes) -> Record:
     return value
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
+@cache
+def _encoder() -> Callable[[object], str]:
+    import json  # noqa: PLC0415  # readers do without it
 
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+    return json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def is_day(name: str) -> bool:
     """Return True if `name` has the form of a day. It becomes a file name, so nothing else is safe."""
-    return re.fullmatch(r"\d{4}-\d\d-\d\d", name, re.ASCII) is not None
+    return len(name) == 10 and name[4] == name[7] == "-" and DIGITS.issuperset(name[:4] + name[5:7] + name[8:])
 
 
 class Header(NamedTuple):

@@ -14,7 +14,6 @@ say so in `needs` (format.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Protocol, Self
 
 from jobq.command import BadRecord, Command, Record, from_record, stored_size, to_record
 from jobq.job import Attempt, Job, Spec, Step
@@ -34,6 +33,11 @@ from jobq.store.records import (
 )
 from jobq.store.state import StoreState
 from jobq.store.writer import LINE_BYTES
+from jobq.typed import Protocol
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import ClassVar, Self
 
 
 class Operation(Protocol):

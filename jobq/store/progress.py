@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from jobq.rules.progress import Progress
+from jobq.sealed import from_json
 from jobq.system import open_plain
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
 
 LARGEST = 4096  # bytes
 
@@ -15,7 +19,7 @@ def read_progress(path: str) -> Progress | None:
     """Return the report in this file; None if there is none, or something else."""
     try:
         with open(open_plain(path, os.O_RDONLY), "rb") as f:
-            found = json.loads(f.read(LARGEST))
+            found: Any = from_json(f.read(LARGEST).decode("utf-8"))
         fraction, text, at = found["fraction"], found["text"], float(found["at"])
         fraction = None if fraction is None else float(fraction)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):

@@ -8,16 +8,21 @@ To change the format:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
 
-from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
+from jobq.command import LETTERS, BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
 from jobq.options.table import OPTIONS
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 from jobq.store.format import BASE
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    R = TypeVar("R", Spec, Ending, Attempt)
+    M = TypeVar("M", State, Outcome)
 
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """All that a record may end in that has a right checksum and the wrong things in it, BadRecord included."""
@@ -39,9 +44,15 @@ def _is_given(given: Any) -> bool:
     return False
 
 
+def _is_place(text: str) -> bool:
+    engine, colon, place = text.rpartition(":")
+    token, _, slot = place.partition("/")
+    return LETTERS.issuperset(engine + token + slot) and bool(engine or not colon)
+
+
 MOST_ID = MOST_STORED
 NUMBER = (int, float)
-PLACE = Rule((str,), re.compile(r"([\w-]+:)?[\w-]*(/[\w-]*)?", re.ASCII).fullmatch)
+PLACE = Rule((str,), _is_place)
 TIME = Rule(NUMBER, _between(-3e10, 2.5e11))  # wall clock, years 1019 to 9892: all calendars of the system know those
 CLOCK = Rule(NUMBER, _between(-1e12, 1e12))
 BYTE = Rule((int,), _between(0, 255))
@@ -97,7 +108,6 @@ CHANGING_FIELDS = {
 }
 JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "history"})
 NEWER = [(option.name, option.default, option.since) for option in OPTIONS if option.in_spec and option.since > BASE]
-R = TypeVar("R", Spec, Ending, Attempt)
 
 
 def _fields(known: dict[str, Rule], record: object) -> Record:
@@ -198,9 +208,6 @@ def read_ending(record: object) -> Ending:
     fields = _fields(ENDING_FIELDS, record)
     fields["outcome"] = _member(Outcome, fields.get("outcome"))
     return _build(Ending, fields)
-
-
-M = TypeVar("M", State, Outcome)
 
 
 def _member(kind: type[M], value: Any) -> M:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from jobq.command import BadRecord, Record
 from jobq.errors import Refused, StoreDamaged, StoreTooNew
@@ -25,6 +24,7 @@ from jobq.store.replay import apply_line, decode
 from jobq.store.snapshot import apply_snapshot_line, snapshot_lines
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.typed import NamedTuple
 from jobq.version import VERSION
 
 

@@ -16,7 +16,6 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from itertools import dropwhile
-from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.errors import StoreError
@@ -26,6 +25,7 @@ from jobq.store.filing import day_of, place
 from jobq.store.folder import Folder, write_all
 from jobq.store.journal import BadLine, decode_line, encode_line, is_day
 from jobq.store.store import Store
+from jobq.typed import NamedTuple
 
 NOTE = "ages.json"
 NOTE_BYTES = 1 << 20  # enough for thousands of days

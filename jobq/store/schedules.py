@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
-
 from jobq.command import BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.options.values import COUNT, TEXT, Rule
 from jobq.schedules import MISSED, OVERLAP, Schedule
@@ -17,6 +15,10 @@ from jobq.store.operations import Operation
 from jobq.store.records import ID, TIME, format_of, read_spec, spec_record
 from jobq.store.state import StoreState
 from jobq.store.writer import LINE_BYTES
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Self
 
 CHANGING = {
     "mark": TIME,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -22,17 +21,17 @@ from jobq.options.selectors import (
 )
 from jobq.rules.dependencies import parents_of
 from jobq.rules.hooks import is_hook
-from jobq.store.store import Store
+from jobq.store.reading import StoreReader
 
 
-def resolve(store: Store, selectors: Sequence[Selector]) -> Selected:
+def resolve(store: StoreReader, selectors: Sequence[Selector]) -> Selected:
     """Return the jobs that are selected, in their order, each once. Raises NotFound."""
     found = [(selector.is_one, list(_ids(store, selector))) for selector in selectors]
     named = chain.from_iterable(ids for is_one, ids in found if is_one)
     return Selected(list(dict.fromkeys(chain.from_iterable(ids for _, ids in found))), frozenset(named))
 
 
-def narrowed(store: Store, selected: Selected | None, filters: Filters) -> Selected:
+def narrowed(store: StoreReader, selected: Selected | None, filters: Filters) -> Selected:
     """Return those of the selected jobs (None: of all) that match. What a filter leaves out was not named itself."""
     if selected is None:
         jobs = chain(store.finished_jobs(), store.state.unfinished())
@@ -44,7 +43,7 @@ def narrowed(store: Store, selected: Selected | None, filters: Filters) -> Selec
     return Selected(ids, selected.named & set(ids))
 
 
-def _ids(store: Store, selector: Selector) -> Iterable[int]:
+def _ids(store: StoreReader, selector: Selector) -> Iterable[int]:
     match selector:
         case Range(low, high, is_one):
             found = store.find_all(range(low, min(high, store.state.next_id - 1) + 1))
@@ -67,7 +66,7 @@ def _ids(store: Store, selector: Selector) -> Iterable[int]:
             return sorted(job.id for job in jobs if job.state in states)
 
 
-def _added(store: Store, back: int) -> int:
+def _added(store: StoreReader, back: int) -> int:
     """Return the job that was added last, or so many before that; hooks do not count. Raises NotFound."""
     job_id, left = store.state.next_id, back + 1
     while job_id > 1 and left:
@@ -80,8 +79,19 @@ def _added(store: Store, back: int) -> int:
     raise NotFound(f"@{f'~{back}' if back else ''}{was}")
 
 
-def find_named(store: Store, name: str) -> Job:
+def find_all(store: StoreReader, job_ids: Sequence[int]) -> dict[int, Job]:
+    """Return the jobs of these ids. Raises NotFound."""
+    found = store.find_all(job_ids)
+    for job_id in job_ids:
+        if job_id not in found:
+            raise NotFound(str(job_id))
+    return found
+
+
+def find_named(store: StoreReader, name: str) -> Job:
     """Return the unfinished job of that name, else the latest finished one. Raises NotFound."""
+    import unicodedata  # noqa: PLC0415
+
     name = unicodedata.normalize("NFC", name)
     job = store.state.named(name)
     if job is not None and not job.state.final:
@@ -92,7 +102,7 @@ def find_named(store: Store, name: str) -> Job:
     raise NotFound(f"named {name}")
 
 
-def with_ancestors(store: Store, jobs: Iterable[Job]) -> list[Job]:
+def with_ancestors(store: StoreReader, jobs: Iterable[Job]) -> list[Job]:
     """Return these jobs and all that they are after, directly or through others, by id."""
     found = {job.id: job for job in jobs}
     while missing := {p for job in found.values() for p in parents_of(job.spec)} - found.keys():
@@ -103,7 +113,7 @@ def with_ancestors(store: Store, jobs: Iterable[Job]) -> list[Job]:
     return [found[job_id] for job_id in sorted(found)]
 
 
-def open_failures(store: Store, most: int) -> tuple[int, list[Job]]:
+def open_failures(store: StoreReader, most: int) -> tuple[int, list[Job]]:
     """Return the number of open failures, and the last ones, the newest first."""
     state, archive = store.state, store.archive()
     here = sorted((job for job in state.jobs.values() if job.is_open_failure), key=_by_end, reverse=True)

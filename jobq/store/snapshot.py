@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from jobq.command import BadRecord, Record, stored_size, unknown_keys
 from jobq.job import Job, Spec, Step
 from jobq.options.values import COUNT
-from jobq.rules.lifecycle import Event
 from jobq.store.contents import Tables
 from jobq.store.failures import Failures
 from jobq.store.journal import encode_line
@@ -123,6 +122,8 @@ def thinned(history: tuple[Step, ...]) -> tuple[Step, ...]:
     """Return the same story without old claims that came to nothing, where there are very many of them."""
     if len(history) <= MANY_STEPS:
         return history
+    from jobq.rules.lifecycle import Event  # noqa: PLC0415  # a list does without the rules of moves
+
     kept: list[Step] = []
     for step in history[: -MANY_STEPS // 2]:
         if step.event == Event.HAND_BACK and kept and kept[-1].event == Event.CLAIM:

@@ -6,7 +6,6 @@ Operations (operations.py) and snapshots (snapshot.py) change a state; nothing e
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
 
 from jobq.command import BadRecord, Command, Record
 from jobq.job import Job, Spec
@@ -20,6 +19,7 @@ from jobq.schedules import Schedule
 from jobq.store.failures import Tally, was_open
 from jobq.store.indexes import Names, Running
 from jobq.store.records import MOST_ID
+from jobq.typed import NamedTuple
 
 NEVER = float("-inf")  # before all expiry
 

@@ -18,10 +18,10 @@ from jobq.rules.sharing import why_lacking
 from jobq.store import presence
 from jobq.store.format import FORMAT
 from jobq.store.progress import read_progress
-from jobq.store.store import Store
+from jobq.store.reading import StoreReader
 
 
-def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
+def survey(store: StoreReader, jobs: Iterable[Job], now: Moment) -> Situation:
     """Return the situation of these jobs, which were just read from the store."""
     root = store.existing()
     if root is None:
@@ -43,18 +43,18 @@ def survey(store: Store, jobs: Iterable[Job], now: Moment) -> Situation:
     return Situation(now, workers, dead, copied, pauses, blocking, lacking, stopped, silent, progress)
 
 
-def progress_of(store: Store, job: Job) -> Progress | None:
+def progress_of(store: StoreReader, job: Job) -> Progress | None:
     """Return the latest report of the job's last attempt; None if it has told nothing."""
     return read_progress(store.logs.progress_path(job.id, len(job.attempts)))
 
 
-def _blocking(store: Store, job: Job) -> tuple[int, list[Job]] | None:
+def _blocking(store: StoreReader, job: Job) -> tuple[int, list[Job]] | None:
     """Return how many jobs a job waits for, and the first of them; None: for none."""
     ids = store.state.dependents.waits_for(job)
     return (len(ids), [store.state.jobs[i] for i in nsmallest(MOST_NAMED, ids)]) if ids else None
 
 
-def _limited(store: Store, jobs: Iterable[Job]) -> dict[int, str]:
+def _limited(store: StoreReader, jobs: Iterable[Job]) -> dict[int, str]:
     """Return which of these jobs wait because as many jobs of their queue run as may, and that in words."""
     full = {
         name: f"queue {name} is full ({running}/{limit})"
@@ -64,7 +64,7 @@ def _limited(store: Store, jobs: Iterable[Job]) -> dict[int, str]:
     return {job.id: full[job.spec.queue] for job in jobs if job.state is State.QUEUED and job.spec.queue in full}
 
 
-def _too_wide(store: Store, jobs: Iterable[Job], workers: Sequence[LiveWorker]) -> dict[int, str]:
+def _too_wide(store: StoreReader, jobs: Iterable[Job], workers: Sequence[LiveWorker]) -> dict[int, str]:
     """Return which of these jobs wait for more than one slot, and why."""
     wide = [job for job in jobs if job.state is State.QUEUED and job.spec.slots > 1]
     if not wide or not workers:
@@ -76,7 +76,7 @@ def _too_wide(store: Store, jobs: Iterable[Job], workers: Sequence[LiveWorker]) 
     return {job.id: why for job in wide if (why := why_too_wide(job.spec.slots, job.spec.queue, workers, used))}
 
 
-def _last_output(store: Store, job: Job) -> float:
+def _last_output(store: StoreReader, job: Job) -> float:
     """Return when the running attempt last printed something, by the wall clock; 0: not known."""
     logs, n = store.logs, len(job.attempts)
     files = [logs.path(job.id, n), logs.error_path(job.id, n) if job.spec.stderr == APART else job.spec.stderr]
@@ -90,7 +90,7 @@ def _changed_at(path: str) -> float:
         return 0.0
 
 
-def is_orphaned(store: Store, job_ids: Iterable[int]) -> bool:
+def is_orphaned(store: StoreReader, job_ids: Iterable[int]) -> bool:
     """Return True if a worker that answers for one of these jobs is dead, and this version may write to the store."""
     root = store.existing()
     if root is None or store.header is None or store.header.min_writer > FORMAT:

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
-
 from jobq.command import BadRecord, Record, unknown_keys
 from jobq.options.values import COUNT, SPAN
 from jobq.queues import Pause, QueueSettings
@@ -17,6 +15,10 @@ from jobq.store.format import CAPACITIES, HOOKS, JOB_OPTIONS, LIMITS, QUEUES
 from jobq.store.operations import Operation
 from jobq.store.records import ID, TIME, read_due
 from jobq.store.state import StoreState
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import ClassVar, Self
 
 NUMBERS = ("limit", "capacity")
 

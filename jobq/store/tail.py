@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from jobq.errors import LockTimeout, NotSaved, StoreDamaged, StoreTooNew
 from jobq.store.folder import Folder
+from jobq.store.format import FORMAT, JOURNAL
 from jobq.store.hint import Hint, read_hint, write_hint
 from jobq.store.journal import Journal, parse_lines
 from jobq.store.lock import StoreLock
@@ -23,11 +24,12 @@ from jobq.store.view import View
 def settle_tail(root: Folder, view: View, *, cut: bool = True) -> Hint:
     """Make the journal end with its last acknowledged or whole transaction; return a hint that says so.
 
-    The caller holds the store's lock, and `view` has the current journal open. Without `cut`, a torn rest stays.
-    Raises StoreDamaged, NotSaved, JournalMoved.
+    The caller holds the store's lock. Without `cut`, a torn rest stays. Raises StoreDamaged, NotSaved, JournalMoved,
+    StoreTooNew.
     """
-    journal = view.journal
-    assert journal is not None
+    if view.journal is not None and view.offset and not view.journal.is_current():
+        view.catch_up(root, locked=True)
+    journal = check_writable(root, view)
     hint = read_hint(root)
     if hint is not None and hint.generation == journal.header.generation:
         size = journal.size()
@@ -51,18 +53,34 @@ def settle_tail(root: Folder, view: View, *, cut: bool = True) -> Hint:
     return _settle(root, view.journal, hint, snapshot_end, cut=cut)
 
 
-def settle_if_unlocked(lock_of: Callable[[], StoreLock], settle: Callable[[], None]) -> None:
+def take_in_settled(root: Folder, view: View, *, cut: bool) -> None:
+    """Settle the tail, and let the view take in what it is then. Raises as `settle_tail`."""
+    view.catch_up(root, locked=True, hint=settle_tail(root, view, cut=cut))
+
+
+def check_writable(root: Folder, view: View) -> Journal:
+    """Return the current journal, which this version may write to. Raises StoreDamaged, StoreTooNew."""
+    journal = view.open(root)
+    if journal is None:
+        raise StoreDamaged(f"{root.path}/{JOURNAL}", 0, "the journal is missing")
+    if journal.header.min_writer > FORMAT:
+        raise StoreTooNew(root.path, journal.header.min_writer, FORMAT, journal.header.version)
+    return journal
+
+
+def settle_if_unlocked(root: Folder, view: View, lock_of: Callable[[Folder], StoreLock]) -> None:
     """Settle the tail, if no process is writing and the disk takes it; else do without what lies behind the hint.
 
     Nobody is waited for, and where nothing can be written nothing is tried: there the hint is the end.
     """
     try:
-        lock = lock_of()
+        check_writable(root, view)
+        lock = lock_of(root)
         if lock.held:
             return  # by this process, in the middle of a change
         lock.acquire(0.0)
         try:
-            settle()
+            take_in_settled(root, view, cut=False)
         finally:
             lock.release()
     except (LockTimeout, NotSaved, StoreTooNew):

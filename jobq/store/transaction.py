@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from jobq.command import Command, Record
 from jobq.errors import JobqError
@@ -22,6 +21,7 @@ from jobq.store.operations import AddJobs, Move, Operation, PutJob, RemoveJob
 from jobq.store.schedules import SetSchedule
 from jobq.store.state import StoreState
 from jobq.store.writer import transaction_lines
+from jobq.typed import NamedTuple
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRESETS = (sys.executable, "-I", f"{PACKAGE}/{SCRIPT}")  # with no module of the person's on the path

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from jobq.store.environment import ENV
 from jobq.store.finished import FINISHED
 from jobq.store.logs import BLOCK, Logs
 from jobq.store.presence import WORKERS
+from jobq.typed import NamedTuple
 
 PARTS = {FINISHED: "finished jobs", ENV: "environments", Logs.NAME: "output and results", WORKERS: "workers"}
 REST = "journal and the rest"

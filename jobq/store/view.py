@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from jobq.command import Record
 from jobq.errors import StoreDamaged
@@ -87,7 +85,7 @@ class View:
             if hint is not None:
                 raise StoreDamaged(f"{folder.path}/{Journal.NAME}", 0, "the journal is missing")
             return
-        with no_garbage_collection():
+        with NoGarbageCollection():
             try:
                 if hint is not None and hint.generation > journal.header.generation and journal.is_current():
                     raise StoreDamaged(journal.path, 0, f"generation {hint.generation} was acknowledged and is missing")
@@ -183,15 +181,15 @@ class View:
             self._apply(line)
 
 
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Turn off garbage collection while only lasting objects are made: scanning them would take half of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
+class NoGarbageCollection:
+    """Turns off garbage collection while only lasting objects are made: scanning them would take half of the time."""
+
+    def __enter__(self) -> None:
+        self.was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *raised: object) -> None:
+        if self.was_enabled:
             gc.enable()
 
 

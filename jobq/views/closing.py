@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
 from jobq.durations import span
 from jobq.job import Job
 from jobq.store.state import StoreState
+from jobq.typed import NamedTuple
 from jobq.views.lines import why_ended
 from jobq.views.marks import GLYPHS, STYLES
 from jobq.views.tally import Tally

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from jobq.job import Job, State
 from jobq.rules.reasons import Situation
+from jobq.typed import NamedTuple
 from jobq.views.marks import STYLES, glyph
 from jobq.views.table import named_command, reason, took
 from jobq.views.text import safe

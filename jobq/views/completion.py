@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from jobq.job import State
 from jobq.options.selectors import WAITING
 from jobq.options.table import NAMED_PRIORITIES
+from jobq.typed import NamedTuple
 
 VALUES = {"--state": (*State, WAITING), "--priority": tuple(NAMED_PRIORITIES)}
 VALUES |= {"--on-conflict": ("skip", "replace", "fail"), "--jitter": ("full", "none")}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 from rich.style import Style
 from rich.text import Text
@@ -23,6 +22,7 @@ from jobq.rules.progress import words as in_words
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
 from jobq.rules.serving import why_paused, why_unserved
+from jobq.typed import NamedTuple
 from jobq.views.columns import Layout, cut, job_line
 from jobq.views.text import safe
 

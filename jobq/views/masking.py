@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # as in `typing`
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "***"
 NEVER = "(?!)"  # matches nothing
@@ -30,6 +32,8 @@ class Masker:
     """Hides secrets in text, and in bytes that come in pieces; where one begins as another, the longer counts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        import re  # noqa: PLC0415  # most lists have nothing to hide, and do without it
+
         longest_first = sorted(set(secrets), key=len, reverse=True)
         self._text = re.compile("|".join(map(re.escape, longest_first)) or NEVER)
         self._secrets = [secret.encode("utf-8", "surrogateescape") for secret in longest_first]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobq.queues import QueueSettings
+from jobq.typed import NamedTuple
 from jobq.views.aligned import aligned
 from jobq.views.rows import out_rows
 from jobq.views.text import safe

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from jobq.durations import span
 from jobq.errors import UsageError
@@ -14,13 +13,17 @@ from jobq.rules.hooks import note_of
 from jobq.rules.order import is_paused
 from jobq.rules.progress import words
 from jobq.rules.reasons import Situation, why_waiting
+from jobq.typed import NamedTuple
 from jobq.views.aligned import aligned
 from jobq.views.console import coloured, drawing, is_terminal, out, stdout
 from jobq.views.lines import why_ended
 from jobq.views.marks import STYLES
 from jobq.views.text import clock_time, command_line, safe, size
 
+TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
+    from typing import Literal
+
     from rich.table import Table
 
 

@@ -7,7 +7,7 @@ set, since the filter is the selection.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -20,6 +20,7 @@ from jobq.errors import JobqError
 from jobq.job import Job, State
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import Situation
+from jobq.typed import NamedTuple
 from jobq.views.job_page import EVERY, JobPage
 from jobq.views.marks import STYLES, glyph
 from jobq.views.table import COLUMNS, USUAL, named_command

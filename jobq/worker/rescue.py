@@ -10,7 +10,6 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from jobq.engine import Finder, engine_of, make_finder
 from jobq.engine.local.adoption import may_still_run, runs_elsewhere
@@ -24,6 +23,7 @@ from jobq.store import presence, registration
 from jobq.store.place import check_workers_place
 from jobq.store.state import StoreState
 from jobq.store.store import Store
+from jobq.typed import NamedTuple
 from jobq.worker.tasks import trace_of
 
 RANDOM = random.SystemRandom()

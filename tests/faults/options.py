@@ -17,7 +17,7 @@ SEEDS = [
          old="    return parent in spec.after\n", new="    return False\n", caught_by=ORDER),
     Seed(harness="dependency-order", fault="a requeue leaves what was skipped", file="rules/consequences.py",
          old="before.skips and is_open and not was_open", new="False", caught_by=ORDER),
-    Seed(harness="dependency-order", fault="what was skipped and has left the journal is not found", file="store/store.py",
+    Seed(harness="dependency-order", fault="what was skipped and has left the journal is not found", file="store/reading.py",
          old="if job.skipped_for in causes] if causes else []", new="if False]", caught_by=ORDER),
     Seed(harness="dependency-order", fault="a circle is not noticed", file="checks.py",
          old="    if reaches(wanted, after.id, changes.find):", new="    if False:", caught_by=REVIEWED),

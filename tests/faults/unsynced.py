@@ -354,9 +354,9 @@ SEEDS = [
     Seed(
         harness="crash-states",
         fault="what a dead writer left is shown before it is durable",
-        file="store/store.py",
-        old="locked=True, hint=self.settle_tail(cut=cut))",
-        new="locked=True, hint=self.settle_tail() if cut else None)",
+        file="store/tail.py",
+        old="locked=True, hint=settle_tail(root, view, cut=cut))",
+        new="locked=True, hint=settle_tail(root, view) if cut else None)",
         caught_by="crash-states-after-read",
     ),
     Seed(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from jobq.engine.local.evidence import STUCK_AFTER, SupervisorFiles, determine_ending, recorded_ending
 from jobq.engine.task import Ended, Key, Trace
+from jobq.typed import NamedTuple
 
 LOOK = 0.3  # seconds that one check of dead attempts may take: the rest is left to the next one
 LONGEST_PAUSE = 5.0  # seconds between two checks of what does not die

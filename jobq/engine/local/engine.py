@@ -10,7 +10,6 @@ import os
 import selectors
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from jobq.command import Record
 from jobq.engine.local.adoption import Adopted, Orphans
@@ -21,6 +20,7 @@ from jobq.errors import EngineBroken
 from jobq.moment import Moment
 from jobq.supervisor import PROTOCOL, tree
 from jobq.supervisor.messages import RETURN_ORDER, STOPPING_ORDER, cancel_order, read_order, stop_order, suspend_order
+from jobq.typed import NamedTuple
 
 LATE = 0.1  # seconds that jobs wait behind one that was thought to be short before they are asked back
 START_PAUSE = 1.0  # seconds before a supervisor that could not start is tried again

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import time
-from typing import NamedTuple
 
 from jobq import system
 from jobq.command import Record
@@ -24,6 +23,7 @@ from jobq.store.lock import try_lock
 from jobq.store.records import CLOCK, MISFITS, TIME, read_ending
 from jobq.supervisor import tree
 from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, wearers, wears
+from jobq.typed import NamedTuple
 
 STUCK_AFTER = 5.0  # seconds after which an attempt that can't be ended is reported, and takes no slot
 KILL_SECONDS = 0.2  # seconds to spend at a time on the processes left of an attempt

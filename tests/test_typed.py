@@ -1,0 +1,109 @@
+"""`jobq.typed.NamedTuple` behaves as that of `typing`, and loads without it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import typing
+from typing import Any
+
+import pytest
+
+from jobq import typed
+
+
+class Theirs(typing.NamedTuple):
+    """A value."""
+
+    a: int
+    b: str = "b"
+    c: tuple[int, ...] = ()
+
+    @property
+    def both(self) -> str:
+        """Return the first two fields."""
+        return f"{self.a}{self.b}"
+
+
+class Ours(typed.NamedTuple):
+    """A value."""
+
+    a: int
+    b: str = "b"
+    c: tuple[int, ...] = ()
+
+    @property
+    def both(self) -> str:
+        """Return the first two fields."""
+        return f"{self.a}{self.b}"
+
+
+CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    ((1,), {}),
+    ((1, "x"), {}),
+    ((1, "x", (2,)), {}),
+    ((), {"a": 1}),
+    ((1,), {"c": (3,)}),
+    ((), {"c": (3,), "a": 1, "b": "x"}),
+    ((), {}),
+    ((), {"b": "x"}),
+    ((1, "x", (), 4), {}),
+    ((1,), {"a": 2}),
+    ((1,), {"d": 2}),
+]
+
+
+def outcome(make: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return tuple(make(*args, **kwargs))
+    except TypeError:
+        return TypeError
+
+
+@pytest.mark.parametrize(("args", "kwargs"), CALLS)
+def test_a_value_is_made_of_the_same_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    assert outcome(Ours, args, kwargs) == outcome(Theirs, args, kwargs)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda value: tuple(value._replace(b="y")),
+        lambda value: value._replace(d="y"),
+        lambda value: value._asdict(),
+        lambda value: tuple(value._make((1, "z", ()))),
+        lambda value: value._make((1,)),
+        lambda value: repr(value).partition("(")[2],
+        lambda value: (value.a, value.both, value[1], value[-1]),
+        lambda value: value == (1, "b", ()),
+        lambda value: hash(value) == hash((1, "b", ())),
+        lambda value: copy.copy(value) == value and copy.deepcopy(value) == value,
+        lambda value: pickle.loads(pickle.dumps(value)) == value,
+        lambda value: setattr(value, "a", 2),
+        lambda value: setattr(value, "d", 2),
+        lambda value: (value._fields, value._field_defaults, value.__match_args__),
+        lambda value: type(value).__doc__,
+    ],
+)
+def test_a_value_can_be_used_in_the_same_ways(use: Any) -> None:
+    def used(value: Any) -> Any:
+        try:
+            return use(value)
+        except (AttributeError, TypeError, ValueError) as e:
+            return type(e) if isinstance(e, AttributeError) else "refused"
+
+    assert used(Ours(1)) == used(Theirs(1))
+
+
+def test_a_copy_is_of_the_same_class() -> None:
+    assert {type(made) for made in (Ours(1), Ours(1)._replace(a=2), Ours._make((1, "", ())), copy.copy(Ours(1)))} == {
+        Ours
+    }
+    assert type(pickle.loads(pickle.dumps(Ours(1)))) is Ours
+
+
+def test_it_loads_without_typing() -> None:
+    command = [sys.executable, "-c", "import jobq.typed, sys; print('typing' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
