@@ -188,11 +188,15 @@ class Batch:
         """Find out which call the process died in, if it was one."""
         begun = self.warm.begun()
         self.collect(pid, is_over=False)
-        made = self.done or (self.warm.host is not None and self.warm.host.made)
-        if self.warm.reply is None and begun.index < self.done and made:
-            self.warm.retire()  # between two calls
+        if self.warm.reply is None and self.is_between(begun):
+            self.warm.retire()
         elif self.done < len(self.jobs):
             self.watch(pid, begun)
+
+    def is_between(self, begun: Begun) -> bool:
+        """Return True if the process is between two calls: its death then is the fault of none."""
+        made = self.done or (self.warm.host is not None and self.warm.host.made)
+        return begun.index < self.done and bool(made)
 
     def watch(self, pid: int, begun: Begun) -> None:
         """Watch the next call to its end, and report it; those behind it wait again meanwhile."""
@@ -210,6 +214,10 @@ class Batch:
             self.warm.reply = next(iter(self.warm.replies()), None)
         if self.warm.reply is None and self.warm.is_over(running):  # it has seen the limit before it began
             self.warm.close_output(running.log)
+            return
+        if self.warm.reply is None and running.stop is None and self.is_between(self.warm.begun()):
+            self.warm.close_output(running.log)
+            self.warm.retire()  # it has died before it began
             return
         self.warm.last_log = job["log"]
         self.jobs.pop()

@@ -41,15 +41,16 @@ def forgets(n): del sys.stdout; return n
 def sets_timer(n): signal.setitimer(signal.ITIMER_REAL, 0.05); return n
 def removes_logs(n): import shutil; print("kept"); shutil.rmtree(os.path.dirname(os.path.dirname(os.environ["JOBQ_JOB_FILES"]))); return n
 def changes(n): open("w.py", "a").write(open("more").read()); return n
-def patched(when, what):
+def patched(when, what, after=0.0):
     batch = sys.modules["jobq_child.batch"]
     real = getattr(batch.Calls, when)
     def instead(self, *args):
         try: return real(self, *args)
-        finally: os.kill(os.getpid(), what)
+        finally: time.sleep(after); os.kill(os.getpid(), what)
     setattr(batch.Calls, when, instead)
 def stops_while_it_keeps(n): print("kept"); patched("limit", signal.SIGSTOP); return n
 def dies_between(n): patched("reply", signal.SIGKILL); return n
+def dies_later(n): patched("reply", signal.SIGKILL, 0.05); return n
 def hold(n):
     open("hold.pid", "w").write(str(os.getpid()))
     while not os.path.exists("go"): time.sleep(0.01)
@@ -205,7 +206,7 @@ def test_a_call_outlives_its_worker_with_the_log_that_it_has_begun(warm: Cli) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["opens", "shuts", "detaches", "forgets", "sets_timer", "removes_logs", "dies_between"]
+    "name", ["opens", "shuts", "detaches", "forgets", "sets_timer", "removes_logs", "dies_between", "dies_later"]
 )
 def test_what_a_call_does_to_its_process_is_felt_by_no_other(warm: Cli, name: str) -> None:
     ours, quick = among_quick_ones(warm, name, "says", name)
