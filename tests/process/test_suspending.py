@@ -19,10 +19,17 @@ PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /p
 def states_of(cli: Cli) -> list[str]:
     """The states of the processes that have noted their pids: T if stopped.
 
-    One that has just begun another waits for it in vfork(2), where it can't be stopped itself: D.
+    One that has just begun another waits for it in vfork(2), where it can't be stopped itself: it is if the other is.
     """
-    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (cli.cwd / "pids").read_text().split()]
-    return [stat.rpartition(")")[2].split()[0].replace("D", "T") for stat in stats]
+    return [state_of(pid) for pid in (cli.cwd / "pids").read_text().split()]
+
+
+def state_of(pid: str) -> str:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    if state != "D":
+        return state
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return "T" if children and {state_of(child) for child in children} == {"T"} else "D"
 
 
 def size(cli: Cli, job_id: int = 1) -> int:

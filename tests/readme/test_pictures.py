@@ -14,7 +14,11 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def form(lines: list[str]) -> list[str]:
-    """Return the lines without what differs from run to run: times, ages, numbers, and the room that they take."""
+    """Return the lines without what differs from run to run: times, ages, numbers, and the room that they take.
+
+    The time left is told once it is known, which depends on how fast the job begins.
+    """
+    lines = [re.sub(r",\s*~[\s\w.?]+\sleft", "", line) for line in lines]
     return [re.sub(r"[\s\d.]+|\bs? ago\b|\bnow\b", "", line).replace("sago", "") for line in lines]
 
 
