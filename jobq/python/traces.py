@@ -98,9 +98,11 @@ def memory_in_use() -> int:
 
 
 def threads() -> set[int]:
-    """Return the threads of this process that Python knows."""
+    """Return the threads of this process that Python knows, but for the main one: a call may import `threading`."""
     threading: Any = sys.modules.get("threading")
-    return {thread.ident for thread in threading.enumerate()} if hasattr(threading, "enumerate") else set()
+    if not hasattr(threading, "enumerate"):
+        return set()
+    return {thread.ident for thread in threading.enumerate()} - {threading.main_thread().ident}
 
 
 def wait_for_threads(before: tuple[Any, ...]) -> None:

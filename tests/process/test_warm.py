@@ -207,6 +207,12 @@ def test_a_module_that_was_changed_is_imported_anew(warm: Cli) -> None:
     assert imports(warm) == 2
 
 
+def test_a_call_that_imports_threading_is_not_the_last_one(warm: Cli) -> None:
+    (warm.cwd / "lazy.py").write_text("import os\ndef pid(_): import threading; return os.getpid()\n")
+    jobs = [warm.queue.call("lazy:pid", (n,), isolation="warm", cwd=str(warm.cwd)) for n in range(3)]
+    assert len(set(drain(warm, jobs))) == 1
+
+
 def test_a_process_that_has_grown_is_replaced(warm: Cli) -> None:
     jobs = [*calls(warm, "pid", "grows"), *[call(warm, "pid", n) for n in range(70)]]
     results = drain(warm, jobs)
