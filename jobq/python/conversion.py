@@ -45,6 +45,7 @@ def convert_arguments(
     A decorator may add arguments, or remove some: only the signature that the call itself has decides what fits. That
     of the function inside is used for its annotations, if it takes these arguments, too.
     """
+    function = callee(function)
     bound = bind(function, args, kwargs)
     strict = not hasattr(function, "__wrapped__")
     if bound is not None and not strict:
@@ -88,13 +89,26 @@ def bind(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     if not hasattr(inspect, "signature"):  # the module of the user that hides it
         return None
     try:
-        outer = inspect.signature(function, follow_wrapped=False)
+        outer = inspect.signature(callee(function), follow_wrapped=False)
     except (TypeError, ValueError):  # of C
         return None
     try:
         return outer.bind(*args, **kwargs)
     except TypeError as e:
         raise Mismatch(str(e)) from None
+
+
+def callee(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function whose signature counts: that inside one of C, as `functools.lru_cache` makes it."""
+    import inspect
+
+    while hasattr(function, "__wrapped__"):
+        try:
+            inspect.signature(function, follow_wrapped=False)
+            break
+        except (TypeError, ValueError):
+            function = function.__wrapped__
+    return function
 
 
 def names_of(function: Any) -> dict[str, Any]:

@@ -207,6 +207,12 @@ def test_the_signature_of_the_call_itself_decides() -> None:
     assert convert_arguments(timed(count), ["x"], {}) == (["x"], {}), "the function itself has to say so"
     assert convert_arguments(functools.partial(count), ["2"], {}) == ([2], {})
     assert convert_arguments(Point, ["2"], {}) == ([2], {})
+    cached = functools.lru_cache(count)
+    assert convert_arguments(cached, ["2"], {}) == ([2], {})
+    for wrong in (["x"], ["1", "2"]):
+        with pytest.raises(Mismatch):
+            convert_arguments(cached, wrong, {})
+    assert convert_arguments(functools.lru_cache(with_db(load)), ["t"], {}) == (["t"], {})
     assert bind(print, [1], {}) is not None
     assert convert_arguments(math.hypot, ["2"], {}) == (["2"], {}), "it has no signature"
 
