@@ -135,7 +135,7 @@ def lasts(environment: str) -> bool:
 
 def environment() -> dict[str, str]:
     """Return the variables that this process was started with, unchanged in any locale, for jobs added here."""
-    variables = dict(os.environ)
+    variables = {name: value for name, value in os.environ.items() if name}  # "=C:=..." has none, and can't be given on
     if sys.getfilesystemencoding() != "utf-8":
         variables = {utf8(name): utf8(value) for name, value in variables.items()}
     if variables.get("LC_CTYPE") in COERCED and not variables.get("LC_ALL"):

@@ -289,6 +289,12 @@ def test_a_terminal_that_lacks_characters_shows_others_of_the_same_width(cli: Cl
         assert max(map(len, terminal.text().splitlines())) <= 80
 
 
+def test_a_variable_without_a_name_is_not_given_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some programs for Windows leave such ones ("=C:=C:\\"); no job could start with it."""
+    monkeypatch.setattr(os, "environ", {"": "C:=", "A": "1"})
+    assert environment() == {"A": "1"}
+
+
 def test_the_environment_is_decoded_as_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEN", os.fsdecode("é".encode()))
     assert environment()["SEEN"] == "é"
