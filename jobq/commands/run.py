@@ -235,17 +235,23 @@ def conclude(queue: Queue, job: Job, failure: OutputFailed | None) -> int:
 
 
 class Notices:
-    """Prints a line when the process is asked to stop for the first time, and when the job is going to be retried."""
+    """Prints a line when the process is asked to stop for the first time, and when the job is tried once more."""
 
     def __init__(self, signals: StopSignals, speaker: Speaker) -> None:
         self._signals = signals
         self._speaker = speaker
         self._told = False
+        self._trouble = ""
 
     def report(self, job: Job) -> None:
-        """Print that the job is going to be retried; its output speaks for itself."""
+        """Print that the job is going to be retried, or could not start; its output speaks for itself."""
         if job.state is State.QUEUED and job.due is not None:
             self._speaker.add(to_stderr, f"jobq: {what(job, clock.now())}")
+        elif job.state is State.QUEUED and job.ending is not None and job.ending.never_started:
+            why = str(job.ending)
+            if why != self._trouble:  # a full disk, say: it stays so for many tries
+                self._trouble = why
+                self._speaker.add(to_stderr, f"jobq: job {job.id} {why}; trying again")
 
     def look(self) -> None:
         """Print that it is stopping. The worker calls this before each sleep."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from jobq.supervisor.calls import KEEPING, OVER, ending_of
-from jobq.supervisor.endings import line_of
+from jobq.supervisor.endings import UNRECORDED, line_of
 from jobq.supervisor.host import kind_of
 from jobq.supervisor.logs import Log
 from jobq.supervisor.mark import wear
@@ -21,6 +21,7 @@ from jobq.system import boot_time, open_plain
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Protocol
 
     from jobq.supervisor.calls import Begun, Calls
@@ -64,6 +65,7 @@ class Batch:
         self.calls: Calls
         self.jobs = [job]
         self.done = 0
+        self.is_saved = False  # that they start
         if not is_alone(job):
             kind = kind_of(job)
             self.jobs += self.channel.take_more(
@@ -79,7 +81,7 @@ class Batch:
         except OSError:
             is_recorded = False
         if not is_recorded:
-            self.fail({"outcome": "spawn_error", "error": "the start can't be recorded", "counted": False})
+            self.fail(UNRECORDED, kept=self.is_saved)
             return
         if self.channel.worker_is_gone():
             for job in self.jobs:
@@ -103,11 +105,12 @@ class Batch:
         record["file"] = self.calls.file
         record["calls"] = [[job["id"], job["n"], job["claim"], job["mark"]] for job in self.jobs]
         ends = self.supervisor.ends
-        return ends.save(line_of(record)) and (not self.jobs[0]["once"] or ends.sync())
+        self.is_saved = ends.save(line_of(record))
+        return self.is_saved and (not self.jobs[0]["once"] or ends.sync())
 
-    def fail(self, end: dict[str, Any]) -> None:
-        """Report that none of the calls could start."""
-        self.channel.report(*({**key_of(job), **end} for job in self.jobs))
+    def fail(self, end: Mapping[str, Any], *, kept: bool = True) -> None:
+        """Report that none of the calls could start. `kept`: see `Channel.report`."""
+        self.channel.report(*({**key_of(job), **end} for job in self.jobs), kept=kept)
 
     def see_through(self, pid: int) -> None:
         """Report endings until the batch is over, or one of its calls has been watched to its end."""

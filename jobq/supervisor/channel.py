@@ -151,10 +151,14 @@ class Channel:
         self.ends.save(line)
         self.unsent += line
 
-    def report(self, *ends: dict[str, Any]) -> None:
-        """Record the endings of jobs, and send them to the worker soon."""
+    def report(self, *ends: dict[str, Any], kept: bool = True) -> None:
+        """Record the endings of jobs, and send them to the worker soon. `kept`: until that can be done.
+
+        An end without a recorded start needs no record: without one, it is known that the job never began.
+        """
         lines = b"".join(line_of({"event": "end", **end}) for end in ends)
-        self.ends.save_end(lines)
+        if kept:
+            self.ends.save_end(lines)
         self.unsent += lines
         if time.monotonic() >= self.send_at:
             self.send_endings()

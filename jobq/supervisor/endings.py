@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to
 if TYPE_CHECKING:
     from typing import Any
 
+UNRECORDED = {"outcome": "spawn_error", "error": "the start can't be recorded", "counted": False}
 ENDS_LIMIT = 1 << 16  # bytes that may stay although the worker has recorded them
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 ENCODER = json.JSONEncoder(separators=(",", ":"))

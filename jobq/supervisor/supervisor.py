@@ -11,7 +11,7 @@ import time
 from jobq.supervisor import PROTOCOL
 from jobq.supervisor.batch import Batch
 from jobq.supervisor.channel import Channel
-from jobq.supervisor.endings import Endings, line_of
+from jobq.supervisor.endings import UNRECORDED, Endings, line_of
 from jobq.supervisor.host import Warm
 from jobq.supervisor.logs import Logs
 from jobq.supervisor.mark import wear
@@ -110,9 +110,9 @@ class Supervisor:
         begun, clock = time.time(), boot_time()
         key = key_of(job)
         start = {"event": "start", **key, "at": begun, "boot_s": clock, "boot": job.get("boot"), "mark": job["mark"]}
-        if not self.ends.save(line_of(start)) or (job["once"] and not self.ends.sync()):
-            error = {"outcome": "spawn_error", "error": "the start can't be recorded", "counted": False}
-            self.channel.report({**key, **error})
+        is_recorded = self.ends.save(line_of(start))
+        if not is_recorded or (job["once"] and not self.ends.sync()):
+            self.channel.report({**key, **UNRECORDED}, kept=is_recorded)
             return
         if self.channel.worker_is_gone():
             self.channel.not_started(job)

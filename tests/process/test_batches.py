@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,18 @@ def test_jobs_that_wait_when_the_worker_dies_are_recorded_at_once_and_never_star
     peer.leave()
     assert peer.supervision.events(Key(1, 1))["end"]["status"] == 0
     assert not (peer.elsewhere / "two").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit(2)")
+def test_a_supervisor_that_can_record_nothing_starts_nothing_and_leaves_when_told(peer: Peer) -> None:
+    """As with a full disk, which may stay full: it keeps nothing that needs room."""
+    limit = resource.prlimit(peer.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(peer.process.pid, resource.RLIMIT_FSIZE, (0, limit[1]))
+    peer.give(1, "echo one > one")
+    end = peer.hear()
+    assert (end["outcome"], end["error"], end["counted"]) == ("spawn_error", "the start can't be recorded", False)
+    peer.leave()
+    assert not (peer.elsewhere / "one").exists()
 
 
 def test_an_error_message_is_short_even_if_a_word_is_long(peer: Peer) -> None:
