@@ -20,6 +20,11 @@ BLOCK = 1 << 16  # bytes that are read at once
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_MONOTONIC of macOS counts suspend too
 
 
+def shell_argv(line: str, shell: str = "/bin/sh") -> list[str]:
+    """Return what runs a line by a shell. A space keeps one that begins with - or + from being taken for an option."""
+    return [shell, "-c", f" {line}" if line.startswith(("-", "+")) else line]
+
+
 def utf8(text: str) -> str:
     """Return text from the system as UTF-8 would decode its bytes: jobs are stored and started in UTF-8.
 

@@ -28,6 +28,7 @@ from jobq.python import child, conversion
 from jobq.python.handles import JobHandle
 from jobq.python.inside import Handler
 from jobq.supervisor.verdict import verdict
+from jobq.system import shell_argv
 from jobq.worker.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def called(task: Task) -> Ending:
 
 def executed(task: Task) -> Ending:
     """Run a command to its end, with its output in its log."""
-    argv = ["/bin/sh", "-c", task.command] if isinstance(task.command, str) else list(task.command)
+    argv = shell_argv(task.command) if isinstance(task.command, str) else list(task.command)
     with open(task.env_file, "rb") as f:
         environment = {**json.load(f), **task.variables}
     with open(task.trace.log, "ab") as log:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jobq.errors import UsageError
 from jobq.exit_codes import BY_SIGNAL, NOT_SAVED
 from jobq.python.inside import MOST_OUTPUT, current_job, digest_of
-from jobq.system import utf8
+from jobq.system import shell_argv, utf8
 from jobq.views.console import info
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -116,7 +116,7 @@ class Output:
 
 def run(argv: list[str], output: Output, *, keep: bool) -> tuple[int, bytes]:
     """Run a command; return its exit code, and if it is to be kept, a bit more than MOST_OUTPUT bytes of its stdout."""
-    command = ["/bin/sh", "-c", argv[0]] if len(argv) == 1 else argv
+    command = shell_argv(argv[0]) if len(argv) == 1 else argv
     kept = b""
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE if keep else None) as process:

@@ -18,6 +18,7 @@ from jobq.options.crontab import Entry, Note, name_of, parse
 from jobq.rules.firing import rhythm_of
 from jobq.rules.rhythm_notes import warnings
 from jobq.scheduling import Timing
+from jobq.system import shell_argv
 from jobq.views.console import info, out
 from jobq.views.text import safe
 
@@ -82,4 +83,4 @@ def command_of(entry: Entry) -> Command:
     if entry.given is not None:
         line = f"printf %s {shlex.quote(entry.given)} | {{ {line}\n}}"
     shell = entry.variables.get("SHELL", "/bin/sh")
-    return line if shell in {"/bin/sh", "sh"} else (shell, "-c", line)
+    return line if shell in {"/bin/sh", "sh"} else tuple(shell_argv(line, shell))

@@ -11,7 +11,7 @@ import stat
 
 from jobq.sealed import sha256
 from jobq.supervisor.messages import INHERITED
-from jobq.system import PLANTED, open_plain
+from jobq.system import PLANTED, open_plain, shell_argv
 
 TYPE_CHECKING = False  # as in `typing`, which would take a third of the time to start
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Spawner:
         """
         environment = {**self.environment(job["env"]), **job["set"]}
         command = job["command"]
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        argv = shell_argv(command) if isinstance(command, str) else list(command)
         mask = os.umask(job["umask"])
         stdin = stderr = -1
         try:

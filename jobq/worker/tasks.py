@@ -18,7 +18,7 @@ from jobq.rules.sharing import variable_of
 from jobq.store import environment
 from jobq.store.store import Store
 from jobq.supervisor.mark import HOOK_VARIABLE, VARIABLE, mark_of
-from jobq.system import utf8
+from jobq.system import shell_argv, utf8
 
 TERMINAL = os.path.join(os.path.dirname(supervisor.__file__), "terminal.py")
 
@@ -44,7 +44,7 @@ def trace_of(store: Store, job: Job) -> Trace:
 
 def in_terminal(command: str | tuple[str, ...], inbox: str) -> tuple[str, ...]:
     """Return what runs the command in a terminal."""
-    argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+    argv = shell_argv(command) if isinstance(command, str) else command
     return (utf8(sys.executable), "-I", "-S", utf8(TERMINAL), utf8(inbox), *argv)
 
 

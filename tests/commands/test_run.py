@@ -468,3 +468,9 @@ def test_the_code_of_a_single_command_counts_with_json_too(cli: Cli) -> None:
 
 def test_a_mask_names_one_variable(cli: Cli) -> None:
     assert "'A,B' is not the name of a variable" in cli("run", "--mask", "A,B", "true", code=2).stderr
+
+
+@pytest.mark.parametrize("line", ["-x", "+x", "-n echo hi", "-o vi"])
+def test_a_line_that_begins_like_an_option_is_a_command(cli: Cli, line: str) -> None:
+    assert "not found" in cli("run", "--retries", "3", "--", line, code=127).stderr
+    assert "not found" in cli("run", "--pty", "--", line, code=127).stdout
