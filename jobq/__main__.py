@@ -2,8 +2,9 @@
 
 import sys
 
-from jobq.startup import isolate
+from jobq.startup import hurry, isolate
 
+hurry()
 isolate()  # before the imports below, so that they come from jobq's own environment
 
 import errno  # noqa: E402

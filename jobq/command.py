@@ -14,10 +14,12 @@ from jobq.typed import NamedTuple
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
     from typing import Any
+else:
+    Any = object  # for those who read the hints of values
 
-Record = dict[str, "Any"]
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-PLAIN = LETTERS | frozenset("@%+=:,./")  # what a shell takes as it is, as in `shlex`
+Record = dict[str, Any]
+IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+PLAIN = IN_WORDS | frozenset("@%+=:,./")  # what a shell takes as it is, as in `shlex`
 MOST_DEPTH = 100  # of lists and objects in each other, as far as stored values are read
 
 

@@ -45,7 +45,7 @@ def sha256(data: bytes) -> str:
     return str(digest(data).hexdigest())
 
 
-class Reader:
+class Decoder:
     """Parses JSON like a `json.JSONDecoder` with these functions for the numbers."""
 
     strict = True
@@ -63,15 +63,15 @@ class Reader:
 
             self._scan = json.JSONDecoder(parse_float=parse_float, parse_constant=parse_constant).raw_decode
 
-    def read(self, text: str) -> object:
+    def decode(self, text: str) -> object:
         """Return the value. Raises ValueError, RecursionError."""
         text = text.strip(" \t\n\r")
         try:
             value, end = self._scan(text, 0)
-        except StopIteration:
-            raise ValueError("not JSON") from None
+        except StopIteration as e:
+            raise ValueError(f"no value at character {e.value}") from None
         if end != len(text):
-            raise ValueError("more than one value")
+            raise ValueError(f"more than one value: the first ends at character {end}")
         return value
 
 
@@ -86,15 +86,15 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-from_json = Reader().read
-finite_json = Reader(_finite, _no_constant).read  # it refuses NaN and infinity
+from_json = Decoder().decode
+finite_json = Decoder(_finite, _no_constant).decode  # it refuses NaN and infinity
 
 
 def to_json(value: object) -> str:
     """Encode like `json.dumps` without spaces; `value` must not contain NaN or infinity."""
     try:
         quote = __import__("_json").encode_basestring_ascii
-    except ImportError:
+    except (ImportError, AttributeError):
         import json  # noqa: PLC0415
 
         return json.dumps(value, separators=(",", ":"))

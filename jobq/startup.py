@@ -8,13 +8,17 @@ import os
 import sys
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the directory that holds the package
-GARBAGE = (50_000, 20, 50)  # objects until it is looked for: nearly all that a command makes lasts until its end
+GARBAGE = (50_000, 20, 50)  # objects until it is looked for, and rounds until older ones are looked at
 LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+
+
+def hurry() -> None:
+    """Look for garbage less often: nearly all that is made while modules load lasts until the end."""
+    gc.set_threshold(*GARBAGE)
 
 
 def isolate() -> None:
     """Restrict later imports to the standard library and jobq's own environment. Must be called first."""
-    gc.set_threshold(*GARBAGE)
     open_standard_files()
     own_path()
     if sys.warnoptions:  # PYTHONWARNINGS or PYTHONDEVMODE is set: a warning about a library must not stop jobq

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from jobq import typed
+from jobq.command import Call
+from jobq.intake import Added
+from jobq.job import Attempt, Ending, Job, Spec
 
 
 class Theirs(typing.NamedTuple):
@@ -85,6 +88,7 @@ def test_a_value_is_made_of_the_same_arguments(args: tuple[Any, ...], kwargs: di
         lambda value: setattr(value, "d", 2),
         lambda value: (value._fields, value._field_defaults, value.__match_args__),
         lambda value: type(value).__doc__,
+        lambda value: value.__replace__(a=2).a if sys.version_info >= (3, 13) else None,
     ],
 )
 def test_a_value_can_be_used_in_the_same_ways(use: Any) -> None:
@@ -102,6 +106,32 @@ def test_a_copy_is_of_the_same_class() -> None:
         Ours
     }
     assert type(pickle.loads(pickle.dumps(Ours(1)))) is Ours
+
+
+def test_a_class_of_its_own_below_keeps_its_constructor() -> None:
+    def made(base: Any) -> int:
+        class Below(base):  # type: ignore[misc]
+            count = 0
+
+            def __new__(cls, a: int) -> Any:
+                Below.count += 1
+                return super().__new__(cls, a)
+
+        assert [tuple(Below(n)) for n in range(3)] == [(n, "b", ()) for n in range(3)]
+        return Below.count
+
+    assert made(Ours) == made(Theirs) == 3
+
+
+@pytest.mark.parametrize("base", [typing.NamedTuple, typed.NamedTuple])
+def test_a_field_without_a_default_comes_first(base: Any) -> None:
+    with pytest.raises(TypeError):
+        exec("class Bad(base):\n    a: int = 1\n    b: int", {"base": base})
+
+
+def test_the_hints_of_public_values_are_there_at_run_time() -> None:
+    for kind in (Job, Spec, Attempt, Ending, Added, Call):
+        assert typing.get_type_hints(kind)
 
 
 def test_it_loads_without_typing() -> None:

@@ -107,9 +107,10 @@ class Archive:
 
     def _latest(self, seen: set[int]) -> Iterator[tuple[int, Place, bytes]]:
         """Yield the last line of each job, the newest first, and its place. It passes over `seen`, and adds to it."""
+        form = _form(ID)
         for day in sorted(self.sizes, reverse=True):
             for offset, line in self.lines(day):
-                number = _form(ID).match(line)
+                number = form.match(line)
                 if number is not None and int(number[1]) not in seen:
                     seen.add(int(number[1]))
                     yield int(number[1]), Place(int(number[1]), day, offset), line

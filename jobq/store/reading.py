@@ -1,11 +1,12 @@
-"""A store as readers see it: `read` takes no lock and writes nothing.
+"""A store as readers see it. What only reads needs no more, and this loads in half the time of the whole store.
 
 Readers see nothing that could be lost again: what a process wrote and did not live to sync is made durable before it is
-shown, or left out. What only reads needs no more than this, which loads in half the time of the whole store.
+shown, or left out. Nobody waits for a lock.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Iterator
 
@@ -162,7 +163,7 @@ class StoreReader:
         """Return the environment of a digest. Raises StoreDamaged."""
         folder = self.existing()
         if folder is None:
-            raise StoreDamaged(self.path, 0, "the directory is gone")
+            raise FileNotFoundError(errno.ENOENT, "it is gone", self.path)
         from jobq.store import environment  # noqa: PLC0415  # few questions need it
 
         return environment.load(folder, digest)

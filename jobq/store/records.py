@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from jobq.command import LETTERS, BadRecord, Record, from_record, to_record, unknown_keys
+from jobq.command import IN_WORDS, BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
 from jobq.options.table import OPTIONS
@@ -47,7 +47,7 @@ def _is_given(given: Any) -> bool:
 def _is_place(text: str) -> bool:
     engine, colon, place = text.rpartition(":")
     token, _, slot = place.partition("/")
-    return LETTERS.issuperset(engine + token + slot) and bool(engine or not colon)
+    return IN_WORDS.issuperset(engine + token + slot) and bool(engine or not colon)
 
 
 MOST_ID = MOST_STORED

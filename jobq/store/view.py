@@ -2,7 +2,7 @@
 
 The hint records how much of the file counts. It lags behind the file while a writer is writing, after a writer has
 died, and after a power cut. Bytes behind the hint may not be on the disk, and may still be withdrawn or lost: a view
-does not read them, and reports that there are more. A process that can write makes them durable first (`Store.read`).
+does not read them, and reports that there are more. A process that can write makes them durable first (reading.py).
 """
 
 from __future__ import annotations
