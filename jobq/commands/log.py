@@ -18,6 +18,7 @@ from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, Outcome, State
 from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted, select_one
+from jobq.rules.retry import is_success
 from jobq.typed import NamedTuple
 from jobq.views.console import error, info
 from jobq.views.following import follow, follow_many
@@ -144,8 +145,16 @@ def followed_all(queue: Queue, words: Sequence[str], look: Look) -> int:
     return follow_many(queue, ids, raw=look.raw, tail=tail, only=look.grep)
 
 
+def code_of(job: Job, attempt: int | None) -> int:
+    """Return the exit code of the job, or of one attempt: the job may be going to have another."""
+    ending = job.attempts[attempt - 1].ending if attempt and attempt <= len(job.attempts) else None
+    if ending is None:
+        return job.exit_code
+    return 0 if is_success(job.spec, ending) else ending.exit_code or NOT_ITS_OWN
+
+
 def followed(queue: Queue, word: str, look: Look) -> int:
-    """Print the log until the job is finished. Return the exit code, which is the job's own."""
+    """Print the log until the job, or the attempt, is finished. Return the exit code, which is its own."""
     try:
         found = queue.job(queue.select(Wanted([word])).ids[0])
     except NotFound as e:
@@ -157,7 +166,8 @@ def followed(queue: Queue, word: str, look: Look) -> int:
             check_apart(found)
         if found.state is State.QUEUED:
             warn_unserved(queue, [found.spec.queue])
-        return follow(queue, found.id, printer_for(look), look.attempt, look.tail, path=path).exit_code
+        job = follow(queue, found.id, printer_for(look), look.attempt, look.tail, path=path)
+        return code_of(job, look.attempt)
     except NotFound as e:
         error(f"{e} any more: it was removed while its log was followed")
         return NOT_ITS_OWN

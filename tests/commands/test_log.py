@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 
+from jobq.job import State
 from tests.conftest import Cli, wait_until
 from tests.helpers.terminal import Terminal
 
@@ -94,3 +95,10 @@ def test_the_log_of_a_command_that_could_not_start_says_so(cli: Cli) -> None:
     cli("add", "--exec", "no-such-program")
     cli("worker", "--drain", code=1)
     assert "job 1 has no output: could not start: no-such-program: not found" in cli("log", "1").stderr
+
+
+def test_an_attempt_that_is_followed_has_its_own_exit_code(cli: Cli) -> None:
+    job_id = cli.id("--retries", "1", "--backoff", "const:1h", "echo x; exit 5")
+    cli.worker()
+    assert cli("log", "-f", str(job_id), "--attempt", "1", code=5).stdout == "x\n"
+    assert cli.queue.job(job_id).state is State.QUEUED
