@@ -27,7 +27,7 @@ def working(path: str, workers: Workers, slots: int, queues: Sequence[str], stop
     options = [word for queue in queues for word in ("--queue", queue)]
     try:
         process = subprocess.Popen(
-        [sys.executable, "-m", "jobq", "--store", path, "worker", "-j", str(slots), *options,
+        [sys.executable, "-P", "-m", "jobq", "--store", path, "worker", "-j", str(slots), *options,
          "--stop-after", f"{stop_after}s", "--parent", str(os.getpid())],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip

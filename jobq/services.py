@@ -33,8 +33,8 @@ class Service(NamedTuple):
 
     @property
     def argv(self) -> list[str]:
-        """The command that runs the worker: with this Python and this jobq, whatever PATH there is."""
-        return [sys.executable, "-m", "jobq", "--store", self.store, "worker", *self.words]
+        """The command that runs the worker: with this Python and this jobq, whatever PATH or the directory has."""
+        return [sys.executable, "-P", "-m", "jobq", "--store", self.store, "worker", *self.words]
 
     @property
     def path(self) -> str:

@@ -61,7 +61,7 @@ def test_a_service_is_installed_shown_and_removed(cli: Cli, manager: Path) -> No
     parsed = configparser.ConfigParser(interpolation=None, strict=False)
     parsed.optionxform = str  # type: ignore[assignment,method-assign]
     parsed.read(unit(cli))
-    words = f'"{sys.executable}" "-m" "jobq" "--store" "{cli.store}" "worker" "--jobs" "3" "--queue" "gpu"'
+    words = f'"{sys.executable}" "-P" "-m" "jobq" "--store" "{cli.store}" "worker" "--jobs" "3" "--queue" "gpu"'
     assert parsed["Service"]["ExecStart"] == words
     assert (parsed["Service"]["Type"], parsed["Service"]["KillMode"]) == ("notify", "process")
     assert parsed["Service"]["Environment"].startswith('"XDG_')
@@ -116,7 +116,7 @@ def test_systemd_takes_the_unit(cli: Cli, tmp_path: Path) -> None:
 def test_launchd_gets_an_agent(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "LINUX", False)
     agent = plistlib.loads(Service("jobq", "/store & more", ["--jobs", "2"]).text().encode())
-    assert agent["ProgramArguments"][1:] == ["-m", "jobq", "--store", "/store & more", "worker", "--jobs", "2"]
+    assert agent["ProgramArguments"][1:] == ["-P", "-m", "jobq", "--store", "/store & more", "worker", "--jobs", "2"]
     assert agent["AbandonProcessGroup"] is True
     assert agent["KeepAlive"] == {"SuccessfulExit": False}
 

@@ -162,3 +162,13 @@ def test_a_worker_does_not_outlive_an_application_that_is_killed(jobq_queue: Que
     application.kill()
     application.communicate()
     wait_until(lambda: jobq_queue.workers.all() == [])
+
+
+def test_the_worker_is_jobq_whatever_the_directory_holds(
+    jobq_queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jobq.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "types.py").write_text("raise SystemExit('nor that')")
+    monkeypatch.chdir(tmp_path)
+    with jobq_queue.working():
+        assert len(jobq_queue.workers.all()) == 1
