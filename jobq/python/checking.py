@@ -25,19 +25,25 @@ class Unanswered(Exception):
     """The interpreter gave no answer; the message says why."""
 
 
+def as_bytes(text: str) -> bytes:
+    """Return what the system is given for text that was decoded as UTF-8, whatever the locale."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def ask(interpreter: str, question: Record, cwd: str, environ: Mapping[str, str]) -> Record:
     """Return the answer of an interpreter, which imports the module of the question. Raises UsageError if it is no.
 
     Raises Unanswered if there is none: the module does not end its import, or ends the process.
     """
     to_read, to_write = os.pipe()
-    argv = [interpreter, "-u", SCRIPT, "--check", "{}", str(to_write)]
+    argv = [as_bytes(word) for word in (interpreter, "-u", SCRIPT, "--check", "{}", str(to_write))]
+    variables = {as_bytes(name): as_bytes(value) for name, value in environ.items()}
     asked = tempfile.TemporaryFile()  # noqa: SIM115  # an argument has a limit, and is seen by others
     asked.write(json.dumps(question).encode("ascii"))
     asked.seek(0)
     try:
         process = subprocess.Popen(
-            argv, cwd=cwd, env=dict(environ), pass_fds=[to_write], start_new_session=True,
+            argv, cwd=as_bytes(cwd), env=variables, pass_fds=[to_write], start_new_session=True,
             stdin=asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError as e:

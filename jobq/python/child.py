@@ -206,6 +206,11 @@ def neighbour(name):  # type: (str) -> Any
     return import_module("%s.%s" % (__package__ or "jobq_child", name))
 
 
+def as_here(path):  # type: (str) -> str
+    """Return a path, which comes as UTF-8, as the locale of this process has it."""
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
 def use_the_users_modules(path=None):  # type: (str | None) -> None
     """Let imports find what `python -m` would find here: the job's directory first, then PYTHONPATH, then the rest.
 
@@ -217,6 +222,7 @@ def use_the_users_modules(path=None):  # type: (str | None) -> None
 
     places = [os.getcwd()]
     if path is not None:
+        path = as_here(path)
         places.insert(0, os.path.dirname(path) if path.endswith(".py") else path)
     if getattr(sys.flags, "safe_path", False):
         sys.path[:] = USERS_PATH + places
@@ -246,6 +252,7 @@ def find(function, path=None):  # type: (str, str | None) -> Callable[..., Any]
     module_name, _, names = function.partition(":")
     if module_name == "__main__":
         raise impossible("a job can't import __main__; name the file: SCRIPT:FUNCTION for SCRIPT.py")
+    path = path if path is None else as_here(path)
     if path is not None and not os.path.exists(path):
         raise impossible("%s, where %s was, is gone" % (path, module_name))
     try:

@@ -43,6 +43,8 @@ class Spawner:
         `replies`: a descriptor that it gets as its descriptor 3; -1: none.
         """
         environment = {**self.environment(job["env"]), **job["set"]}
+        if job["result"]:
+            environment.pop("PYTHONINSPECT", None)  # it takes each exit of a function for an error
         command = job["command"]
         argv = shell_argv(command) if isinstance(command, str) else list(command)
         mask = os.umask(job["umask"])

@@ -307,3 +307,29 @@ def test_modules_that_hide_those_of_python_do_not_hide_them_from_the_check(shop:
     shop("call", "p:f", "a/b", "2")
     shop("worker", "--drain")
     assert json.loads(shop("result").stdout) == ["a/b", 2]
+
+
+def test_a_call_is_checked_and_made_in_a_locale_without_its_characters(cli: Cli) -> None:
+    folder = cli.cwd / "\u00fc"
+    folder.mkdir()
+    (folder / "mm.py").write_text("import os\ndef who(): return os.environ['XX']\n")
+    bare: dict[str, str] = cli.env | {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "XX": "\u00fc\u20ac",
+    }
+    env = {name.encode(): value.encode() for name, value in bare.items()}
+    for isolation in ("process", "warm"):
+        for words in (["call", "--isolation", isolation, "./mm.py:who"], ["worker", "--drain"], ["result", "@"]):
+            done = subprocess.run(command(words), env=env, cwd=folder, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr
+        text = json.loads(done.stdout)
+        assert text.encode("ascii", "surrogateescape").decode() == "\u00fc\u20ac"
+
+
+def test_a_function_ends_well_with_pythoninspect(cli: Cli) -> None:
+    (cli.cwd / "count.py").write_text("def go(): open('count', 'a').write('x')\n")
+    cli("call", "--env", "PYTHONINSPECT=1", "count:go")
+    cli("worker", "--drain")
+    assert (cli.cwd / "count").read_text() == "x"
