@@ -264,7 +264,7 @@ def strange_places(bench: Bench) -> Figures:
 SEEDS = [
     Seed(harness="backoff-bounds", fault="jitter cuts delays short", file="rules/policies.py", old="/ 100.0 * chance)", new="/ 100.0 * (2 * chance - 1))", caught_by="backoff-bounds"),
     Seed(harness="backoff-bounds", fault="delays double for ever", file="rules/policies.py", old="return min(seconds[0] * 2.0 ** min(n - 1, 1000), seconds[1])", new="return seconds[0] * 2.0 ** min(n - 1, 1000)", caught_by="backoff-bounds"),
-    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)', new='argv = ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(command)]', caught_by="words-changed"),
+    Seed(harness="words-changed", fault="arguments go through the shell", file="supervisor/spawn.py", old='argv = shell_argv(command) if isinstance(command, str) else list(command)', new='argv = shell_argv(command if isinstance(command, str) else " ".join(command))', caught_by="words-changed"),
     Seed(harness="places-unusual", fault="without a store, the temporary folder is used", file="environ.py", old='path = f"{state}/jobq" if state else', new='path = os.environ.get("TMPDIR", "/nonexistent") + "/jobq" if "TMPDIR" in os.environ else f"{state}/jobq" if state else', caught_by="places-unusual"),
     Seed(harness="acknowledgement-not-printed", fault="an id that can't be printed is an error", file="views/console.py", old="    except OutputFailed as e:\n        info(", new="    except ValueError as e:\n        info(", caught_by="tests/commands/test_bad_input.py::test_the_job_is_added_once_even_if_its_id_can_not_be_printed"),
 ]  # fmt: skip
