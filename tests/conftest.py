@@ -20,11 +20,13 @@ from jobq.store.store import Store
 from tests.helpers.workers import tokens
 
 T = TypeVar("T")
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # jobq is started thousands of times: compiled once, it takes half as long
+sys.dont_write_bytecode = False
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1), workers would inherit the ignored signal
-TIMED = [HealthCheck.too_slow]
-settings.register_profile(
-    "jobq", deadline=None, suppress_health_check=TIMED
-)  # other programs may slow the machine down
+# Other programs may slow the machine down.
+settings.register_profile("jobq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jobq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background job: workers would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
