@@ -114,7 +114,7 @@ class Inline:
         seconds = min(timeout or 0.0, 86400.0)
         frozen = getattr(clock.now, "__self__", None)
         if isinstance(frozen, FrozenClock):
-            frozen.tick(seconds)
+            frozen.tick(max(seconds, LEAST))
         elif not self._ended:
             time.sleep(min(seconds, 0.1))
         return []
@@ -201,6 +201,9 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
 
 
 # -- a clock that one sets -------------------------------------------------------------------------
+
+
+LEAST = 1e-6  # seconds that pass in a wait: less may be lost in the sum, and nothing would ever be due
 
 
 class FrozenClock:
