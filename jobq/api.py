@@ -64,11 +64,6 @@ class Queue(Looking, Keeping):
         return store
 
     @property
-    def path(self) -> str:
-        """The directory of the store."""
-        return self._path
-
-    @property
     def store(self) -> Store:
         """The files of the queue, for code that extends jobq; the commands need none of it."""
         return self._store

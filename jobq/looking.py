@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from jobq import clock
@@ -133,7 +132,7 @@ class Reader(Looking):
     """A store to look at. `path` None: JOBQ_STORE, else the user's state directory."""
 
     def __init__(self, path: str | None = None) -> None:
-        self._reader = StoreReader(os.path.abspath(store_path(path)))
+        self._reader = StoreReader(store_path(path))
 
     @property
     def _store(self) -> StoreReader:

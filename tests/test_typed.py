@@ -17,32 +17,26 @@ from jobq.intake import Added
 from jobq.job import Attempt, Ending, Job, Spec
 
 
-class Theirs(typing.NamedTuple):
-    """A value."""
+def made_of(base: Any, name: str) -> Any:
+    """Return a class of values with this base, to be found by its name in this module."""
 
-    a: int
-    b: str = "b"
-    c: tuple[int, ...] = ()
+    class Value(base):  # type: ignore[misc]
+        """A value."""
 
-    @property
-    def both(self) -> str:
-        """Return the first two fields."""
-        return f"{self.a}{self.b}"
+        a: int
+        b: str = "b"
+        c: tuple[int, ...] = ()
 
+        @property
+        def both(self) -> str:
+            """Return the first two fields."""
+            return f"{self.a}{self.b}"
 
-class Ours(typed.NamedTuple):
-    """A value."""
-
-    a: int
-    b: str = "b"
-    c: tuple[int, ...] = ()
-
-    @property
-    def both(self) -> str:
-        """Return the first two fields."""
-        return f"{self.a}{self.b}"
+    Value.__name__ = Value.__qualname__ = name
+    return Value
 
 
+Theirs, Ours = made_of(typing.NamedTuple, "Theirs"), made_of(typed.NamedTuple, "Ours")
 CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     ((1,), {}),
     ((1, "x"), {}),

@@ -102,7 +102,7 @@ def callee(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function whose signature counts: that inside one of C, as `functools.lru_cache` makes it."""
     import inspect
 
-    while hasattr(function, "__wrapped__"):
+    while hasattr(function, "__wrapped__") and hasattr(inspect, "signature"):  # else a module of the user hides it
         try:
             inspect.signature(function, follow_wrapped=False)
             break

@@ -160,7 +160,7 @@ class StoreReader:
     # -- environments ------------------------------------------------------------------------------
 
     def load_environment(self, digest: str) -> dict[str, str]:
-        """Return the environment of a digest. Raises StoreDamaged."""
+        """Return the environment of a digest. Raises StoreDamaged, FileNotFoundError if the store is gone."""
         folder = self.existing()
         if folder is None:
             raise FileNotFoundError(errno.ENOENT, "it is gone", self.path)

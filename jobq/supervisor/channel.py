@@ -152,13 +152,15 @@ class Channel:
         self.unsent += line
 
     def report(self, *ends: dict[str, Any], kept: bool = True) -> None:
-        """Record the endings of jobs, and send them to the worker soon. `kept`: until that can be done.
+        """Record the endings of jobs, and send them to the worker soon. `kept`: until they can be recorded.
 
-        An end without a recorded start needs no record: without one, it is known that the job never began.
+        An end without a recorded start need not be: without one, it is known that the job never began.
         """
         lines = b"".join(line_of({"event": "end", **end}) for end in ends)
         if kept:
             self.ends.save_end(lines)
+        else:
+            self.ends.save(lines)  # now or never; a part of the start may be there
         self.unsent += lines
         if time.monotonic() >= self.send_at:
             self.send_endings()

@@ -207,6 +207,8 @@ import {", ".join(HIDING)}
 def where(): return [getattr(m, "WHERE", None) for m in ({", ".join(HIDING)})]
 def fail(): raise ValueError("why")
 def no_json(): return {{1}}
+def wrapped(): return 7
+wrapped.__wrapped__ = where
 if __name__ == "__main__": print(*where())
 """
 
@@ -221,10 +223,11 @@ def test_a_user_module_hides_the_python_module_of_its_name_as_in_a_script(cli: C
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", cli.cwd / "bare"], check=True)
     environ = cli.env | ({"PYTHONPATH": "on_path"} if place == "on_path" else {})
     plain = subprocess.run([python, "hidden.py"], cwd=cli.cwd, env=environ, capture_output=True, text=True, check=True)
-    for name in ("where", "fail", "no_json"):
+    for name in ("where", "fail", "no_json", "wrapped"):
         cli.queue.call(f"hidden:{name}", python=python, cwd=str(cli.cwd), env=environ, retries=0)
     subprocess.run([sys.executable, "-P", "-m", "jobq", "worker", "--drain"], cwd=cli.cwd, env=cli.env, check=False)
-    good, failed, odd = (cli.queue.job(job_id) for job_id in (1, 2, 3))
+    good, failed, odd, wrapped = (cli.queue.job(job_id) for job_id in (1, 2, 3, 4))
+    assert cli.queue.result(wrapped) == 7
     assert cli.queue.result(good) == plain.stdout.split() == list(HIDING)
     assert error(cli, failed)["message"] == "why"
     assert 'in fail\n    def fail(): raise ValueError("why")' in error(cli, failed)["traceback"]
