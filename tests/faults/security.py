@@ -286,7 +286,9 @@ def captured_environment(bench: Bench) -> Figures:
 # -- text ---------------------------------------------------------------------------------------------------------------------
 
 HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egnp\x7f\U000e0041[/][link=x]y[/link]"
-SGR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r")
+OWN = re.compile(  # what jobq itself writes: colours, the cursor, the title and the progress of the tab
+    r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[AK]|\x1b\[J|\r|\x1b\[2[23];2t|\x1b\]2;jobq \d+/\d+\x07|\x1b\]9;4;\d;\d+\x07"
+)
 
 
 @case(
@@ -345,7 +347,7 @@ def hostile_text(bench: Bench) -> Figures:
 
 def check_shown(figures: Figures, words: list[str], screen: str) -> None:
     """Complain if the screen has control characters that jobq does not use itself, or a traceback."""
-    shown = SGR.sub("", screen)
+    shown = OWN.sub("", screen)
     raw = {char for char in shown if not char.isprintable() and char not in "\n\t"}
     figures.check(not raw, f"jobq {' '.join(words)!r}: {sorted(raw)} in {shown[:300]!r}")
     figures.check(
