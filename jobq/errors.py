@@ -68,13 +68,6 @@ class NotFound(Refused):
         super().__init__(f"there is no job {what}", "'jobq list --all' shows every job; nothing was changed")
 
 
-class NoSchedule(Refused):
-    """No schedule has this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no schedule {name}", "'jobq schedule' shows all")
-
-
 class StoreError(JobqError):
     """Base of the errors about the files of the store."""
 

@@ -83,7 +83,6 @@ class Spec(NamedTuple):
     slots: int = 1  # of its worker
     labels: tuple[tuple[str, str], ...] = ()
     meta: str | None = None  # JSON
-    asked: Moment | None = None  # from when `delay` and `expires` count
     stdin: str | None = None  # a file
     on_success: str | None = None  # lines for the shell, when it ends: hooks (rules/hooks.py)
     on_failure: str | None = None
@@ -95,6 +94,7 @@ class Spec(NamedTuple):
     name: str | None = None
     isolation: str = "process"  # a call: a process of its own, or a "warm" one
     runner: str | None = None  # token of the only worker that may run it (`jobq run`), as long as not `anyone`
+    asked: Moment | None = None  # from when `delay` and `expires` count
     vars: tuple[tuple[str, str], ...] = ()  # variables on top of `env`, by name (environment.PASSED_ON)
     extra: Record | None = None  # keys of later versions
 

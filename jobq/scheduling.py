@@ -8,7 +8,7 @@ from typing import Any
 from jobq import clock
 from jobq.command import Command
 from jobq.environ import local_zone
-from jobq.errors import NoSchedule, Refused, UsageError
+from jobq.errors import Refused, UsageError
 from jobq.intake import Request, store_request
 from jobq.options.request import check_command
 from jobq.options.values import parse_name
@@ -58,7 +58,7 @@ class Schedules:
         return [schedule for _, schedule in sorted(self._store.read().schedules.items())]
 
     def get(self, name: str) -> Schedule:
-        """Return the schedule of that name. Raises NoSchedule."""
+        """Return the schedule of that name. Raises Refused."""
         return self._get(self._store.read().schedules, name)
 
     def add(
@@ -109,7 +109,7 @@ class Schedules:
         return recapturing(add)
 
     def update(self, name: str, command: Command | None, timing: Timing, options: Mapping[str, Any]) -> Schedule:
-        """Change a schedule. If its times change, it begins anew from now. Raises UsageError, NoSchedule, NotSaved."""
+        """Change a schedule. If its times change, it begins anew from now. Raises UsageError, Refused, NotSaved."""
         now = clock.now().wall
         if command is not None:
             check_command(command, 0)
@@ -137,7 +137,7 @@ class Schedules:
         return self._set(make)[1]
 
     def pause(self, name: str, *, paused: bool) -> bool:
-        """Let a schedule fire no more, or again from now on. Return False if it was so. Raises NoSchedule, NotSaved."""
+        """Let a schedule fire no more, or again from now on. Return False if it was so. Raises Refused, NotSaved."""
         now = clock.now().wall
 
         def make(known: Mapping[str, Schedule]) -> Schedule:
@@ -151,7 +151,7 @@ class Schedules:
         return before != after
 
     def remove(self, name: str) -> None:
-        """Forget a schedule; its jobs stay. Raises NoSchedule, NotSaved."""
+        """Forget a schedule; its jobs stay. Raises Refused, NotSaved."""
 
         def remove() -> None:
             with self._store.transaction(clock.now().wall) as changes:
@@ -161,7 +161,7 @@ class Schedules:
         upgrading(self._store, remove)
 
     def run(self, name: str) -> int:
-        """Add a job of the schedule now, beside its times, and return its id. Raises NoSchedule, Refused, NotSaved."""
+        """Add a job of the schedule now, beside its times, and return its id. Raises Refused, NotSaved."""
         now = clock.now()
 
         def run() -> int:
@@ -189,7 +189,7 @@ class Schedules:
     @staticmethod
     def _get(known: Mapping[str, Schedule], name: str) -> Schedule:
         if name not in known:
-            raise NoSchedule(name)
+            raise Refused(f"there is no schedule {name}", "'jobq schedule' shows all")
         return known[name]
 
     def _set(self, make: Callable[[Mapping[str, Schedule]], Schedule]) -> tuple[Schedule | None, Schedule]:

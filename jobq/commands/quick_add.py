@@ -1,8 +1,8 @@
 """The fast path of `jobq add`, with few imports: the store's part of it takes 2 ms.
 
-It adds one command to a healthy store. The same table as in the full command reads the options (`options.table`), and
-the bytes in the store are the same; a test compares them. Everything else, above all a mistake, is left to the full
-command before the journal is written.
+It adds one command to a healthy store. The same table as in the full command reads the options (`options.table`), if
+there are any, and the bytes in the store are the same; a test compares them. Everything else, above all a mistake, is
+left to the full command before the journal is written.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import time
 
 from jobq.environ import environment
 from jobq.errors import JobqError, JournalMoved, NotSaved
-from jobq.options.table import BY_FLAG, BY_NAME, OPTIONS, parse_options
-from jobq.rules.serving import paused_note, unserved_note
+from jobq.rules.serving import DEFAULT_QUEUE, paused_note, unserved_note
 from jobq.sealed import seal, to_json
 from jobq.settings.search import is_anything_set
 from jobq.settings.stores import store_path, strange_store
@@ -54,24 +53,26 @@ def add(words: list[str]) -> bool:
         elif strange_store() is not None:
             return False
         options = defaults() | options
-        if not all(BY_NAME[name].alone for name in options):
+        stored = stored_fields(options)
+        if stored is None:
             return False
+        fields, least_format = stored
         root = Folder.open(store_path(store))
         if root is None or not root.has(JOURNAL):
             return False
         root.check_private()
-        spec = spec_record(options, root)
+        spec = spec_record(options, fields, root)
     except NotSaved:
         raise  # a second sync could succeed without the bytes that the first one has lost
     except (JobqError, OSError, ValueError):
         return False  # the full command prints the error
-    job_id = enqueue(root, spec, command, max((BY_NAME[name].since for name in options), default=1))
+    job_id = enqueue(root, spec, command, least_format)
     if job_id is None:
         return False
     presence.notify(root)
     acknowledge(str(job_id))
     try:
-        queue = options.get("queue", BY_NAME["queue"].default)
+        queue = options.get("queue", DEFAULT_QUEUE)
         notes = paused_note(queue, read_note(root)), unserved_note(queue, presence.live(root))
     except (JobqError, OSError):
         return True  # the job is stored; a missing warning is no failure
@@ -98,7 +99,11 @@ def read(words: list[str]) -> Request | None:
     texts = take_options(rest)
     if texts is None or not is_plain(rest):
         return None
-    options = parse_options(texts, environment())
+    options = {}
+    if texts:
+        from jobq.options.table import parse_options  # noqa: PLC0415
+
+        options = parse_options(texts, environment())
     command = [utf8(word) for word in rest]
     return store, options, command if len(command) > 1 else command[0]
 
@@ -115,7 +120,11 @@ def defaults() -> dict[str, Any]:
 def take_options(words: list[str]) -> dict[str, Any] | None:
     """Remove the options from the start of the words; return their texts by name, or None for unknown ones."""
     texts: dict[str, Any] = {}
-    while words and words[0].startswith("-") and words[0] != "-":
+    if not is_option(words):
+        return texts
+    from jobq.options.table import BY_FLAG  # noqa: PLC0415  # it takes a third of the time of an add without options
+
+    while is_option(words):
         word = words.pop(0)
         if word == "--":
             break
@@ -137,6 +146,37 @@ def take_options(words: list[str]) -> dict[str, Any] | None:
     return texts
 
 
+def is_option(words: list[str]) -> bool:
+    """Return True if the first word is an option, or the end of them."""
+    return bool(words) and words[0].startswith("-") and words[0] != "-"
+
+
+def stored_fields(options: dict[str, Any]) -> tuple[dict[str, Any], int] | None:
+    """Return the fields of the spec that the options set, in their order, and the least format of a store with them.
+
+    None if they need a look at other jobs or at files, or if there is something to say about them. Raises UsageError.
+    """
+    if not options:
+        return {}, 1
+    from jobq.options.table import BY_NAME, OPTIONS  # noqa: PLC0415
+
+    rows = [BY_NAME[name] for name in options]
+    if not all(row.alone for row in rows) or options.keys() >= {"at", "delay"} or is_over(options.get("at")):
+        return None
+    values = {row.name: row.take(options[row.name]) for row in OPTIONS if row.in_spec and row.name in options}
+    fields = {name: value for name, value in values.items() if value != BY_NAME[name].default}
+    if values.keys() & {"delay", "expires"}:
+        from jobq import clock  # noqa: PLC0415
+
+        fields["asked"] = clock.now()
+    return fields, max(row.since for row in rows)
+
+
+def is_over(instant: float | None) -> bool:
+    """Return True if this instant is given, and in the past."""
+    return instant is not None and instant < time.time()
+
+
 def is_plain(command: list[str]) -> bool:
     """Return True if this command needs no further check and no note."""
     if not command or not command[0].strip() or (len(command) > 1 and (" " in command[0] or LISTS & set(command))):
@@ -144,8 +184,8 @@ def is_plain(command: list[str]) -> bool:
     return len(command) < LONG and sum(map(len, command)) < LONG and not any("\0" in word for word in command)
 
 
-def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
-    """Return the spec as it is stored, without default values; save the environment that it names.
+def spec_record(options: dict[str, Any], fields: dict[str, Any], root: Folder) -> dict[str, Any]:
+    """Return the spec as it is stored, with these fields; save the environment that it names.
 
     Raises OSError if the directory does not exist, UsageError if the environment is too large, NotSaved.
     """
@@ -157,11 +197,7 @@ def spec_record(options: dict[str, Any], root: Folder) -> dict[str, Any]:
     umask = current_umask()
     if umask != COMMON_UMASK:
         spec["umask"] = umask
-    spec |= {
-        option.name: options[option.name]
-        for option in OPTIONS
-        if option.in_spec and options.get(option.name, option.default) != option.default
-    }
+    spec |= fields
     if others := passed_on(environ, overrides):
         spec["vars"] = others
     return spec

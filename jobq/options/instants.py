@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from jobq.errors import UsageError
-from jobq.options.values import Kind, Rule
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from typing import Any
 
 DAY, WEEK = 86_400.0, 604_800.0  # seconds
+YEARS = range(1100, 9001)  # that can be stored (values.Instant), wherever the zone is
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FORMS = "write 22:00, tomorrow 9:00, mon 8:00 or 2026-12-24T18:00; a zone such as Europe/Berlin may follow"
-LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
-
-
-class Instant(Kind):
-    """A moment of the wall clock, in seconds since 1970."""
-
-    metavar = "TIME"
-    stored = Rule((int, float), lambda seconds: -3e10 <= seconds <= LAST)
-
-    def parse(self, text: str) -> float:
-        """Return the instant of a text, the next one for a time of day. Raises UsageError."""
-        from datetime import datetime  # noqa: PLC0415
-
-        return instant(text, datetime.now().astimezone())
-
-    def of_value(self, value: Any) -> Any:
-        """Return the instant of a datetime, local time if it has no zone; anything else as it is."""
-        return value.timestamp() if hasattr(value, "timestamp") else value
-
-    def check(self, value: float) -> None:
-        """Nothing more: the rule has the bounds."""
-
-    def shown(self, value: float) -> str:
-        """Return the local time."""
-        from datetime import datetime  # noqa: PLC0415
-
-        return f"{datetime.fromtimestamp(value).astimezone():%Y-%m-%d %H:%M:%S}"
-
-    def as_json(self, value: float) -> str:
-        """Return the time in UTC, as JSON has all times."""
-        from datetime import UTC, datetime  # noqa: PLC0415
-
-        return datetime.fromtimestamp(value, UTC).isoformat()
 
 
 def instant(text: str, now: datetime) -> float:
@@ -65,9 +31,16 @@ def instant(text: str, now: datetime) -> float:
         seconds = moment.timestamp()  # of a time that the clocks skip: as much later
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is not a time", FORMS) from None
-    if not Instant.stored.allows(seconds):
+    if moment.year not in YEARS:
         raise UsageError(f"{text!r} is too far away", FORMS)
     return seconds
+
+
+def next_instant(text: str) -> float:
+    """Return the seconds since 1970 of a text, in the zone of the system. Raises UsageError."""
+    from datetime import datetime  # noqa: PLC0415
+
+    return instant(text, datetime.now().astimezone())
 
 
 def past_instant(text: str, duration: Callable[[str], float]) -> float:
@@ -100,10 +73,7 @@ def _moment(text: str, now: datetime) -> datetime:
     if ":" in first and "-" not in first and "t" not in first:
         moment = _at_time(here, text)
         return moment if moment > here else moment + timedelta(1)
-    moment = datetime.fromisoformat(text)
-    if moment.year > 9000:
-        raise ValueError
-    return moment
+    return datetime.fromisoformat(text)
 
 
 LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

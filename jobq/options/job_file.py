@@ -12,10 +12,9 @@ from jobq.command import Call, Command
 from jobq.durations import exact
 from jobq.errors import Refused, UsageError
 from jobq.job import Job
-from jobq.options.instants import Instant
 from jobq.options.kinds import Pairs
 from jobq.options.table import BY_NAME, OPTIONS
-from jobq.options.values import Duration
+from jobq.options.values import Duration, Instant
 
 PROBLEM = "# error: "
 PROBLEM_LINES = 2  # at the top of the file

@@ -7,6 +7,7 @@ from jobq.options.values import ID, MOST_STORED, Kind, Rule, parse_name
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -45,22 +46,29 @@ class Choice(Kind):
 
 
 MOST_KEY = 500  # characters
+MOST_LINE = 4096  # characters
 
 
-class Identity(Kind):
-    """The key of a job: any text in one line."""
+def parse_key(text: str) -> str:
+    """Return the key of a job: any text in one line. Raises UsageError."""
+    if not text.strip() or len(text) > MOST_KEY or not text.isprintable():
+        raise UsageError(f"{text!r:.60} can't be a key", f"use 1 to {MOST_KEY} printable characters")
+    return text
 
-    metavar = "KEY"
 
-    def parse(self, text: str) -> str:
-        """Return the key. Raises UsageError."""
-        if not text.strip() or len(text) > MOST_KEY or not text.isprintable():
-            raise UsageError(f"{text!r:.60} can't be a key", f"use 1 to {MOST_KEY} printable characters")
-        return text
+def parse_line(text: str) -> str:
+    """Return a line for the shell. Raises UsageError."""
+    if not text.strip() or "\0" in text or len(text) > MOST_LINE:
+        raise UsageError(f"{text!r:.60} is no command", f"give a line for the shell, of up to {MOST_LINE} characters")
+    return text
 
-    def check(self, value: str) -> None:
-        """Raise UsageError if this can't be a key."""
-        self.parse(value)
+
+def parse_url(text: str) -> str:
+    """Return an address of the web. Raises UsageError."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in {"http", "https"} or not rest.strip("/") or not text.isprintable() or " " in text:
+        raise UsageError(f"{text!r:.60} is no address", "write it like https://hc-ping.com/UUID")
+    return text
 
 
 class Locks(Kind):
@@ -87,7 +95,16 @@ class Locks(Kind):
 
 
 class Pairs(Kind):
-    """Names with a value each; `parse` reads one of them."""
+    """Names with a value each: `read` reads one such pair, and `holds` says if there can be one in the store."""
+
+    def __init__(self, metavar: str, read: Callable[[str], tuple[str, Any]], holds: Callable[[Any], bool]) -> None:
+        self.metavar = metavar
+        self.stored = Rule((list, tuple), lambda pairs: all(map(holds, pairs)))
+        self.read = read
+
+    def parse(self, text: str) -> tuple[str, Any]:
+        """Return one pair. Raises UsageError."""
+        return self.read(text)
 
     def collect(self, values: Any) -> tuple[tuple[str, Any], ...]:
         """Return the pairs by name, from texts, pairs or a dict. Raises UsageError, TypeError, ValueError."""
@@ -109,97 +126,35 @@ def _as_text(name: object, value: object) -> str:
     return f"{name}={value}"
 
 
-class Needs(Pairs):
-    """Resources, and how much of each."""
-
-    metavar = "NAME=N"
-    stored = Rule((list, tuple), lambda needs: all(_is_need(need) for need in needs))
-
-    def parse(self, text: str) -> tuple[str, int]:
-        """Return the name and the number. Raises UsageError."""
-        name, _, number = text.partition("=")
-        if not number.isascii() or not number.isdecimal() or len(number) > 6 or not int(number):
-            raise UsageError(f"{text!r:.60} is not a need", "write it like gpu=2")
-        return parse_name(name), int(number)
-
-
-class InputFile(Kind):
-    """A file to read from; stored as its full path."""
-
-    metavar = "FILE"
-
-
-MOST_LINE = 4096  # characters
-
-
-class Line(Kind):
-    """A line for the shell."""
-
-    metavar = "COMMAND"
-
-    def parse(self, text: str) -> str:
-        """Return the line. Raises UsageError."""
-        if not text.strip() or "\0" in text or len(text) > MOST_LINE:
-            raise UsageError(
-                f"{text!r:.60} is no command", f"give a line for the shell, of up to {MOST_LINE} characters"
-            )
-        return text
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if this can't be run."""
-        self.parse(value)
-
-
-class Url(Kind):
-    """An address of the web."""
-
-    metavar = "URL"
-
-    def parse(self, text: str) -> str:
-        """Return the address. Raises UsageError."""
-        scheme, _, rest = text.partition("://")
-        if scheme not in {"http", "https"} or not rest.strip("/") or not text.isprintable() or " " in text:
-            raise UsageError(f"{text!r:.60} is no address", "write it like https://hc-ping.com/UUID")
-        return text
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if it is none."""
-        self.parse(value)
-
-
 APART = "apart"  # stderr goes to a log of its own
-
-
-class EnvFile(Kind):
-    """A file that sets variables; they are read where the job is added."""
-
-    metavar = "FILE"
-
-
-class ErrorFile(Kind):
-    """A file to append stderr to, stored as its full path, or the word "apart"."""
-
-    metavar = "apart|FILE"
 
 
 MOST_META = 10_000  # characters
 
 
-class Labels(Pairs):
-    """Labels: names and values."""
-
-    metavar = "NAME=VALUE"
-    stored = Rule((list, tuple), lambda pairs: all(_is_label(pair) for pair in pairs))
-
-    def parse(self, text: str) -> tuple[str, str]:
-        """Return the name and the value. Raises UsageError."""
-        name, equals, value = text.partition("=")
-        if not equals or not _is_label((name, value)):
-            raise UsageError(f"{text!r:.60} is not a label", "write it like model=large, in printable characters")
-        return parse_name(name), value
+def parse_need(text: str) -> tuple[str, int]:
+    """Return the name of a resource, and how much of it. Raises UsageError."""
+    name, _, number = text.partition("=")
+    if not number.isascii() or not number.isdecimal() or len(number) > 6 or not int(number):
+        raise UsageError(f"{text!r:.60} is not a need", "write it like gpu=2")
+    return parse_name(name), int(number)
 
 
-def _is_label(pair: Any) -> bool:
+def is_need(need: Any) -> bool:
+    """Return True for the name of a resource and a number."""
+    return isinstance(need, (list, tuple)) and len(need) == 2 and isinstance(need[0], str) and ID.allows(need[1])
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Return the name and the value of a label. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not equals or not is_label((name, value)):
+        raise UsageError(f"{text!r:.60} is not a label", "write it like model=large, in printable characters")
+    return parse_name(name), value
+
+
+def is_label(pair: Any) -> bool:
+    """Return True for the name and the value of a label."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         return False
     return 0 < len(pair[0]) <= 128 and len(pair[1]) <= 500 and pair[0].isprintable() and pair[1].isprintable()
@@ -253,10 +208,6 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _is_need(need: Any) -> bool:
-    return isinstance(need, (list, tuple)) and len(need) == 2 and isinstance(need[0], str) and ID.allows(need[1])
 
 
 class Jobs(Kind):

@@ -69,29 +69,21 @@ def _is_policy(text: str) -> bool:
     return len(seconds) <= (1 if kind == "const" else MOST_DELAYS)
 
 
-class Jitter(Kind):
-    """The chance in a delay: up to so many percent more, `full` (anything up to the delay), or `none`."""
+def parse_jitter(text: str) -> str:
+    """Return the chance in a delay, in one spelling. Raises UsageError.
 
-    metavar = "PERCENT"
-
-    def __init__(self) -> None:
-        self.stored = Rule((str,), _is_jitter)
-
-    def parse(self, text: str) -> str:
-        """Return the jitter in one spelling. Raises UsageError."""
-        word = text.strip().lower()
-        if not _is_jitter(word):
-            word += "%"
-        if not _is_jitter(word):
-            raise UsageError(f"{text!r} is not a jitter", "give a percentage from 0% to 100%, full or none")
-        return word
-
-    def check(self, value: str) -> None:
-        """Raise UsageError if the text is no jitter."""
-        self.parse(value)
+    It is up to so many percent more, `full` (anything up to the delay), or `none`.
+    """
+    word = text.strip().lower()
+    if not is_jitter(word):
+        word += "%"
+    if not is_jitter(word):
+        raise UsageError(f"{text!r} is not a jitter", "give a percentage from 0% to 100%, full or none")
+    return word
 
 
-def _is_jitter(text: str) -> bool:
+def is_jitter(text: str) -> bool:
+    """Return True for a jitter in the spelling that is stored."""
     number = text.removesuffix("%")
     percent = number != text and number.isdecimal() and len(number) <= 3 and int(number) <= 100
     return percent or text in {"full", "none"}

@@ -7,25 +7,24 @@ walks rows and ways, and names what was forgotten.
 from __future__ import annotations
 
 from jobq.errors import UsageError
-from jobq.options.instants import Instant
 from jobq.options.kinds import (
     Choice,
-    EnvFile,
-    ErrorFile,
     Flag,
-    Identity,
-    InputFile,
     Jobs,
-    Labels,
-    Line,
     Locks,
     Meta,
-    Needs,
     Pairs,
-    Url,
+    is_label,
+    is_need,
+    parse_key,
+    parse_label,
+    parse_line,
+    parse_need,
+    parse_url,
 )
-from jobq.options.policies import Backoff, Codes, Jitter
-from jobq.options.values import Directory, Duration, Kind, Name, Rule, Size, Variable, WholeNumber
+from jobq.options.policies import Backoff, Codes, is_jitter, parse_jitter
+from jobq.options.values import Duration, Instant, Kind, Path, Rule, Size, Text, Variable, WholeNumber, parse_name
+from jobq.rules.serving import DEFAULT_QUEUE
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -35,13 +34,14 @@ if TYPE_CHECKING:
 NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
 MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
 USER, PROJECT = "user", "project"  # files of settings
+OTHERWISE_STORED = frozenset({"cwd", "env", "env_file"})  # the full path, and the digest of all variables
 LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 
 
 class JobOption:
     """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it.
 
-    `alone`: the value says all, so that the quick `add` can store it without the other jobs or a clock.
+    `alone`: the value says all, so that the quick `add` can store it without a look at other jobs or at files.
     `of_add`: it is about the adding, and no part of the job.
     `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
     `setting`: the files that may set it for all jobs: only the person's own (USER), or also a project's (PROJECT).
@@ -74,8 +74,8 @@ class JobOption:
 
     @property
     def in_spec(self) -> bool:
-        """True if a field of the spec holds what people asked for. Of `env` it has a digest, of `cwd` the full path."""
-        return not self.of_add and not isinstance(self.kind, (Directory, Variable, EnvFile))
+        """True if a field of the spec holds what people asked for."""
+        return not self.of_add and self.name not in OTHERWISE_STORED
 
     @property
     def is_value(self) -> bool:
@@ -136,16 +136,18 @@ class JobOption:
 PRIORITY = WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES)
 RETRIES = WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
 SLOTS = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
+NAME = Text("NAME", parse_name)
+HOOK = Text("COMMAND", parse_line)
 LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
 
 OPTIONS = (
-    JobOption("queue", ("--queue", "-q"), Name(), "default", "The queue it waits in.", setting=PROJECT),
+    JobOption("queue", ("--queue", "-q"), NAME, DEFAULT_QUEUE, "The queue it waits in.", setting=PROJECT),
     JobOption("priority", ("--priority", "-p"), PRIORITY, 0, "Higher starts first; low, normal, high = -10, 0, 10.",
               setting=PROJECT),
     JobOption("retries", ("--retries", "-r"), RETRIES, 3, "Attempts after the first; 0: never twice.", setting=PROJECT),
     JobOption("backoff", ("--backoff",), Backoff(), "exp:1..3600",
               "Time before retries: exp:1s..1h, linear:5s..5m, const:5s, list:1s,5s,1m.", since=3, setting=PROJECT),
-    JobOption("jitter", ("--jitter",), Jitter(), "10%",
+    JobOption("jitter", ("--jitter",), Text("PERCENT", parse_jitter, is_jitter), "10%",
               "Chance in that time: up to so much more; full; none.", since=3, setting=PROJECT),
     JobOption("retry_on", ("--retry-on",), Codes(), None,
               "Retry only after these: codes, signals, timeout, exceptions: 1,75-78,SIGKILL,OSError.",
@@ -164,10 +166,10 @@ OPTIONS = (
     JobOption("log_max", ("--log-max",), Size(LEAST_LOG, (1 << 60) - 1), 256 << 20,
               "Keep this much output: its beginning and its end.", setting=PROJECT),
     JobOption("at", ("--at",), Instant(), None,
-              "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3, alone=False),
-    JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3, alone=False),
+              "Not before this time: 22:00, tomorrow 9:00, mon 8:00, 2026-12-24T18:00.", since=3),
+    JobOption("delay", ("--in",), Duration(), None, "Not before so much time has passed.", since=3),
     JobOption("expires", ("--expires",), Duration(above_zero=True), None,
-              "Leave as expired if it has not started so long after it could.", since=3, alone=False, setting=PROJECT),
+              "Leave as expired if it has not started so long after it could.", since=3, setting=PROJECT),
     JobOption("after", ("--after",), Jobs(), (),
               "Only after this job has succeeded, else skip it.", many=True, since=3, alone=False),
     JobOption("after_any", ("--after-any",), Jobs(), (),
@@ -175,16 +177,16 @@ OPTIONS = (
     JobOption("after_fail", ("--after-fail",), Jobs(), (),
               "Only after this job has ended without success.", many=True, since=3, alone=False),
     JobOption("locks", ("--lock",), Locks(), (),
-              "Not while another job holds this lock.", many=True, since=3, alone=False, setting=PROJECT),
-    JobOption("needs", ("--need",), Needs(), (),
+              "Not while another job holds this lock.", many=True, since=3, setting=PROJECT),
+    JobOption("needs", ("--need",), Pairs("NAME=N", parse_need, is_need), (),
               "Needs so much of a resource, as in gpu=2: see 'jobq resource'.", many=True,
               since=3, alone=False, setting=PROJECT),
     JobOption("slots", ("--slots",), SLOTS, 1, "Take so many slots of a worker, or all that it has.",
               since=4, setting=PROJECT),
-    JobOption("labels", ("--label",), Labels(), (),
-              "A label for 'jobq list --label' and the like.", many=True, since=3, alone=False, setting=PROJECT),
-    JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3, alone=False),
-    JobOption("key", ("--key",), Identity(), None,
+    JobOption("labels", ("--label",), Pairs("NAME=VALUE", parse_label, is_label), (),
+              "A label for 'jobq list --label' and the like.", many=True, since=3, setting=PROJECT),
+    JobOption("meta", ("--meta",), Meta(), None, "JSON that goes with the job.", since=3),
+    JobOption("key", ("--key",), Text("KEY", parse_key), None,
               "Only if no work of this name is under way or done (see --once).", since=3, alone=False),
     JobOption("once", ("--once",), Flag(), False,
               "Only if the same work (command and directory, or --key) is not under way or done.",
@@ -198,29 +200,29 @@ OPTIONS = (
               "Add it held: 'jobq release' lets it start.", of_add=True, alone=False),
     JobOption("wait_room", ("--wait-room",), Duration(), 0.0,
               "If its queue is full: wait so long for room, instead of failing at once.", of_add=True, alone=False),
-    JobOption("on_success", ("--on-success",), Line(), None,
+    JobOption("on_success", ("--on-success",), HOOK, None,
               "Run this when it has succeeded; JOBQ_JOB_ID and the like say which job.", since=5, setting=USER),
-    JobOption("on_failure", ("--on-failure",), Line(), None, "Run this when it has failed.", since=5, setting=USER),
-    JobOption("on_finish", ("--on-finish",), Line(), None, "Run this when it has ended.", since=5, setting=USER),
+    JobOption("on_failure", ("--on-failure",), HOOK, None, "Run this when it has failed.", since=5, setting=USER),
+    JobOption("on_finish", ("--on-finish",), HOOK, None, "Run this when it has ended.", since=5, setting=USER),
     JobOption("notify", ("--notify",), Flag(), False,
               "Notify you when it has ended, on the desktop or in this terminal.", since=5, alone=False, setting=USER),
-    JobOption("ping", ("--ping",), Url(), None,
+    JobOption("ping", ("--ping",), Text("URL", parse_url), None,
               "Post to URL/start, then its last lines to URL or URL/fail.", since=5, setting=USER),
-    JobOption("name", ("--name", "-n"), Name(), None, "A handle, unique among unfinished jobs.", alone=False),
-    JobOption("stdin", ("--stdin",), InputFile(), None,
+    JobOption("name", ("--name", "-n"), NAME, None, "A handle, unique among unfinished jobs.", alone=False),
+    JobOption("stdin", ("--stdin",), Path("FILE"), None,
               "Its standard input; else it has none.", since=3, alone=False),
     JobOption("pty", ("--pty",), Flag(), False,
               "Run it in a terminal, so that tools keep their colours; 'jobq send' types there.",
               since=4, alone=False),
-    JobOption("stderr", ("--stderr",), ErrorFile(), None,
+    JobOption("stderr", ("--stderr",), Path("apart|FILE"), None,
               "Append its stderr to this file; apart: keep it in a log of its own ('jobq log --stderr').",
               since=4, alone=False),
     JobOption("isolation", ("--isolation",), Choice("process", "warm"), "process",
               "A call: in a process of its own, or in a warm one, which makes many calls.", setting=PROJECT),
-    JobOption("cwd", ("--cwd", "-C"), Directory(), None, "Run it in this directory instead of the current one."),
+    JobOption("cwd", ("--cwd", "-C"), Path("DIR"), None, "Run it in this directory instead of the current one."),
     JobOption("env", ("--env", "-e"), Variable(), (),
               "Set a variable on top of the captured environment.", many=True),
-    JobOption("env_file", ("--env-file",), EnvFile(), (),
+    JobOption("env_file", ("--env-file",), Path("FILE"), (),
               "Set the variables of a file of NAME=VALUE lines; --env goes before it.", many=True, alone=False),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_STORED = (1 << 63) - 1
 LONGEST = 1.7976931348623157e308  # the largest number that JSON readers hold
+LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
 WORD_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -141,6 +142,38 @@ class Duration(Kind):
         return span(value)
 
 
+class Instant(Kind):
+    """A moment of the wall clock, in seconds since 1970."""
+
+    metavar = "TIME"
+    stored = Rule((int, float), lambda seconds: -3e10 <= seconds <= LAST)
+
+    def parse(self, text: str) -> float:
+        """Return the instant of a text, the next one for a time of day. Raises UsageError."""
+        from jobq.options.instants import next_instant  # noqa: PLC0415  # which few options need
+
+        return next_instant(text)
+
+    def of_value(self, value: Any) -> Any:
+        """Return the instant of a datetime, local time if it has no zone; anything else as it is."""
+        return value.timestamp() if hasattr(value, "timestamp") else value
+
+    def check(self, value: float) -> None:
+        """Nothing more: the rule has the bounds."""
+
+    def shown(self, value: float) -> str:
+        """Return the local time."""
+        from datetime import datetime  # noqa: PLC0415
+
+        return f"{datetime.fromtimestamp(value).astimezone():%Y-%m-%d %H:%M:%S}"
+
+    def as_json(self, value: float) -> str:
+        """Return the time in UTC, as JSON has all times."""
+        from datetime import UTC, datetime  # noqa: PLC0415
+
+        return datetime.fromtimestamp(value, UTC).isoformat()
+
+
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -180,18 +213,22 @@ class Size(Kind):
         return str(value)
 
 
-class Name(Kind):
-    """The name of a job or a queue."""
+class Text(Kind):
+    """Text that a function reads: it returns the text in one spelling, or raises UsageError."""
 
-    metavar = "NAME"
+    def __init__(self, metavar: str, read: Callable[[str], str], holds: Callable[[Any], object] | None = None) -> None:
+        """`holds` says if such a text can be in the store; None: any can."""
+        self.metavar = metavar
+        self.stored = Rule((str,), holds)
+        self.read = read
 
     def parse(self, text: str) -> str:
-        """Return the name, in one form of Unicode. Raises UsageError."""
-        return parse_name(text)
+        """Return the text in one spelling. Raises UsageError."""
+        return self.read(text)
 
     def check(self, value: str) -> None:
-        """Raise UsageError if this can't be a name."""
-        parse_name(value)
+        """Raise UsageError if this is not possible."""
+        self.read(value)
 
 
 def parse_name(text: str) -> str:
@@ -212,10 +249,11 @@ def parse_name(text: str) -> str:
     return text
 
 
-class Directory(Kind):
-    """A path, which must be a directory when the job is added."""
+class Path(Kind):
+    """A path; what must be there is checked when the job is added."""
 
-    metavar = "DIR"
+    def __init__(self, metavar: str) -> None:
+        self.metavar = metavar
 
 
 class Variable(Kind):

@@ -6,6 +6,7 @@ TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+DEFAULT_QUEUE = "default"
 HOOKS = "@hooks"  # the queue of hooks (rules/hooks.py), which every worker serves; no other can have such a name
 MOST_NAMED = 4  # queues that a sentence names
 

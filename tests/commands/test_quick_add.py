@@ -18,10 +18,11 @@ import typer
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from jobq import sealed
+from jobq import clock, sealed
 from jobq.cli import app_for
 from jobq.commands import quick_add as quick
 from jobq.errors import JobqError, UsageError
+from jobq.moment import Moment
 from jobq.options.table import OPTIONS
 from jobq.settings.stores import store_path
 from jobq.store.environment import save
@@ -62,11 +63,11 @@ WORDS = st.builds(
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[tuple[Path, Path]]:
-    """Two stores with the same content."""
+    """Two stores with the same content, of the latest format."""
     with tempfile.TemporaryDirectory() as folder:
         stores = Path(folder) / "quick", Path(folder) / "full"
         for store in stores:
-            FULL(["--store", str(store), "add", "first"], standalone_mode=False)
+            FULL(["--store", str(store), "add", "--ping", "http://a/b", "first"], standalone_mode=False)
         yield stores
         for store in stores:
             assert_sound(store)
@@ -76,6 +77,7 @@ def twins() -> Iterator[tuple[Path, Path]]:
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fix the time and the environment, because pytest changes its own environment."""
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
+    monkeypatch.setattr(clock, "now", lambda: Moment(1_700_000_000.25, 1000.5, "boot"))
     for module in ("jobq.commands.quick_add", "jobq.specs", "jobq.commands.options"):
         monkeypatch.setattr(f"{module}.environment", lambda: dict(ENVIRONMENT))
 
@@ -93,6 +95,11 @@ def environments(store: Path) -> dict[str, tuple[int, bytes]]:
 @example(words=["-p", "high", "--retries=0", "--log-max", "256M", "--grace", "10", "--", "printf", "--", "-x"])
 @example(words=["-e", "TMUX_PANE=%9", "true"])
 @example(words=["-p5", "-t10m", "-eA==1", "-eB", "--env=A=2", "--priority=-5", "-qnight", "true"])
+@example(
+    words=["--label", "b=2", "--label=a=1", "--label", "b=3", "--lock", "y", "--lock", "x", "--slots", "2", "true"]
+)
+@example(words=["--in", "10m", "--expires", "1h", "--meta", '{"a": [1, "é"]}', "--ping", "http://a/b", "true"])
+@example(words=["--at", "2040-01-01T10:00", "-e", "TMUX_PANE=%9", "true"])
 @example(words=["-e", "NEW=1", "-e", "B", "true"])
 @example(words=["-e", "A=1", "-q", "other", "-t", "1h", "-C", "/", "true"])
 @given(words=WORDS)
@@ -113,11 +120,13 @@ def test_the_quick_add_writes_what_the_full_add_writes(twins: tuple[Path, Path],
     "words",
     [
         ["true"], ["-p", "high", "ls", "-la"], ["--retries=0", "--", "echo hello"], ["-p5", "-qnight", "true"],
-        ["-p-5", "--grace=1m", "true"], ["-eA=1", "-e", "B=2", "--env=C=3", "true"],
+        ["-p-5", "--grace=1m", "true"], ["-eA=1", "-e", "B=2", "--env=C=3", "true"], ["--label=a=1", "true"],
+        ["--in", "10m", "--expires=1h", "true"], ["--at", "2040-01-01", "true"], ["--lock", "l", "--meta={}", "true"],
     ],
 )  # fmt: skip
 def test_plain_commands_take_the_quick_way(twins: tuple[Path, Path], words: list[str]) -> None:
-    assert quick.read(["add", *words]) is not None
+    assert quick.add(["--store", str(twins[0]), "add", *words])
+    FULL(["--store", str(twins[1]), "add", *words], standalone_mode=False)
 
 
 def test_the_store_is_named_in_either_form() -> None:
@@ -135,6 +144,21 @@ def test_the_store_is_named_in_either_form() -> None:
 )
 def test_other_commands_are_left_to_the_full_command(words: list[str]) -> None:
     assert quick.read(["add", *words]) is None
+
+
+@pytest.mark.parametrize("options", [["--at", "2001-01-01"], ["--at", "2040-01-01", "--in", "1m"], ["--at", "soon"]])
+def test_a_time_that_there_is_something_to_say_about_is_left_to_the_full_command(
+    twins: tuple[Path, Path], options: list[str]
+) -> None:
+    assert not quick.add(["--store", str(twins[0]), "add", *options, "true"])
+
+
+def test_an_option_that_the_format_of_the_store_lacks_is_left_to_the_full_command(cli: Cli) -> None:
+    words = ["--store", str(cli.store), "add", "--label", "a=1", "true"]
+    FULL(["--store", str(cli.store), "add", "true"], standalone_mode=False)
+    assert not quick.add(words)
+    FULL(words, standalone_mode=False)
+    assert quick.add(words)
 
 
 def test_a_mistake_is_left_to_the_full_command(twins: tuple[Path, Path]) -> None:
@@ -226,20 +250,24 @@ def test_a_failed_write_of_the_quick_add_is_an_error_and_changes_nothing(
     assert (cli.store / "journal.jsonl").read_bytes() == before
 
 
-def test_the_quick_add_loads_few_modules(cli: Cli) -> None:
+OF_OPTIONS = {"jobq.options", "jobq.options.table", "jobq.options.values", "jobq.options.policies", "jobq.options.kinds", "jobq.durations", "jobq.rules.policies"}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [[], ["-q", "other", "-e", "A=1"]])
+def test_the_quick_add_loads_few_modules(cli: Cli, options: list[str]) -> None:
     cli.env["PYTHONPATH"] = str(ROOT)
     cli.id("true")
-    code = "import sys; from jobq.commands import quick_add as quick; print(quick.add(['add', 'true']), *sys.modules)"
+    code = f"import sys; from jobq.commands import quick_add; print(quick_add.add({['add', *options, 'true']}), *sys.modules)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], env=cli.env, cwd=cli.cwd, capture_output=True, text=True, check=False
     )
     _, added, *loaded = done.stdout.split()
     assert added == "True", done.stderr
     own = {name for name in loaded if name.startswith("jobq.")}
-    assert own == {
-        "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.options", "jobq.rules", "jobq.commands.quick_add", "jobq.options.table", "jobq.options.values", "jobq.errors", "jobq.rules.serving", "jobq.environ", "jobq.system", "jobq.store",
+    assert own - (OF_OPTIONS if options else set()) == {
+        "jobq.version", "jobq.exit_codes", "jobq.store.pauses", "jobq.commands", "jobq.rules", "jobq.commands.quick_add", "jobq.errors", "jobq.rules.serving", "jobq.environ", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
-        "jobq.options.policies", "jobq.options.kinds", "jobq.options.instants", "jobq.durations", "jobq.rules.policies", "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
+        "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
         "jobq.settings", "jobq.settings.search", "jobq.settings.stores",
     }  # fmt: skip
     assert not set(loaded) & {

@@ -7,7 +7,7 @@ import pytest
 from jobq.errors import UsageError
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State
 from jobq.moment import Moment
-from jobq.options.policies import Backoff, Codes, Jitter
+from jobq.options.policies import Backoff, Codes, parse_jitter
 from jobq.rules import lifecycle, policies, retry
 
 NOW = Moment(1_700_000_000.0, 5_000.0, "boot")
@@ -53,7 +53,7 @@ def test_what_is_no_policy_is_refused(policy: str) -> None:
     ("jitter", "least", "most"), [("10%", 60, 66), ("none", 60, 60), ("full", 0, 60), ("100", 60, 120), ("0%", 60, 60)]
 )
 def test_jitter_bounds_the_delay(jitter: str, least: float, most: float) -> None:
-    spec = Spec("/", "", backoff="const:60", jitter=Jitter().parse(jitter))
+    spec = Spec("/", "", backoff="const:60", jitter=parse_jitter(jitter))
     assert retry.backoff(spec, 1, 0.0) == pytest.approx(least)
     assert retry.backoff(spec, 1, 1.0) == pytest.approx(most)
     waits = ended(Ending(Outcome.EXIT, status=1, started_at=1.0), backoff="const:60", jitter=spec.jitter)
