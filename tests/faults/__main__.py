@@ -83,14 +83,15 @@ def show(case: Case | Covered, figures: Figures | str) -> bool:
 def run_seeds(names: set[str]) -> bool:
     """Plant the seeds of these harnesses and cases, or all seeds. Return True if every one was caught."""
     chosen = [seed for seed in SEEDS if not names or not names.isdisjoint({seed.harness, name_of(seed.caught_by)})]
-    with tempfile.TemporaryDirectory(prefix="seeds-", ignore_cleanup_errors=True) as scratch:
-        verdicts = plant_all(chosen, Path(scratch))
     print("| harness | seeded fault | caught by | how |\n|---|---|---|---|")
-    for verdict in verdicts:
-        how = verdict.how if verdict.caught else f"**not caught** ({verdict.how})"
-        print(f"| {verdict.seed.harness} | {verdict.seed.fault} | {verdict.seed.caught_by} | {how} |")
-    print(f"\nscore: {sum(v.caught for v in verdicts)} of {len(verdicts)}")
-    return all(verdict.caught for verdict in verdicts)
+    caught = 0
+    with tempfile.TemporaryDirectory(prefix="seeds-", ignore_cleanup_errors=True) as scratch:
+        for verdict in plant_all(chosen, Path(scratch)):
+            caught += verdict.caught
+            how = verdict.how if verdict.caught else f"**not caught** ({verdict.how})"
+            print(f"| {verdict.seed.harness} | {verdict.seed.fault} | {verdict.seed.caught_by} | {how} |", flush=True)
+    print(f"\nscore: {caught} of {len(chosen)}")
+    return caught == len(chosen)
 
 
 def selected(parser: argparse.ArgumentParser, words: list[str], *, seeds: bool) -> set[str]:

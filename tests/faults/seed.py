@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def plant(seed: Seed, scratch: Path) -> Verdict:
     return Verdict(seed, caught=False, how=f"exit {done.returncode}: {(done.stdout + done.stderr)[-200:]!r}")
 
 
-def plant_all(seeds: list[Seed], scratch: Path) -> list[Verdict]:
-    """Plant all seeds, two at a time."""
+def plant_all(seeds: list[Seed], scratch: Path) -> Iterator[Verdict]:
+    """Plant all seeds, two at a time; yield each verdict as soon as it and those before it are known."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda seed: plant(seed, scratch), seeds))
+        yield from pool.map(lambda seed: plant(seed, scratch), seeds)
