@@ -10,7 +10,7 @@ isolate()  # before the imports below, so that they come from jobq's own environ
 import errno  # noqa: E402
 import os  # noqa: E402
 
-from jobq.errors import Interrupted, JobqError, NotSaved  # noqa: E402
+from jobq.errors import NO_DIRECTORY, Interrupted, JobqError, NotSaved, UsageError  # noqa: E402
 from jobq.exit_codes import BUG, TRY_AGAIN  # noqa: E402
 from jobq.version import VERSION  # noqa: E402
 from jobq.views.console import error, out, print_errors_as_json, take_over  # noqa: E402
@@ -81,6 +81,9 @@ def tell(e: Exception) -> int:
     if isinstance(e, ImportError) and (e.name or "").partition(".")[0] == "jobq":
         error(f"jobq's own files can't be read: {e}", "try again; if it stays so, install jobq again")
         return TRY_AGAIN
+    if isinstance(e, FileNotFoundError) and e.filename is None:  # of all calls only getcwd(2) names no file
+        error(NO_DIRECTORY, "cd somewhere")
+        return UsageError.exit_code
     if isinstance(e, OSError):
         error(
             f"{e.filename or 'the store'}: {e.strerror or e}",

@@ -30,6 +30,8 @@ import errno
 
 from jobq import exit_codes
 
+NO_DIRECTORY = "the directory you are in does not exist any more"
+
 
 class JobqError(Exception):
     """Base of all errors; `str()` is one sentence for people, `hint` the next step or ""."""

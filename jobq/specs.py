@@ -49,7 +49,7 @@ def make_spec(store: Store, options: Mapping[str, Any], runner: str | None = Non
         raise UsageError("--on-conflict says nothing by itself", "give --key, --once or --unique, too")
     cwd, environ = options.get("cwd"), environment()
     variables = variables_of(options, environ)
-    directory = existing_directory(cwd) if cwd else current_directory()
+    directory = current_directory() if cwd is None else existing_directory(cwd)
     tty = terminal() if fields.get("notify") else ""
     return Spec(
         cwd=utf8(directory),
@@ -159,7 +159,7 @@ def edited_fields(store: Store, options: Mapping[str, Any]) -> tuple[dict[str, A
     fields: dict[str, Any] = spec_fields(options) | parents(store, options)
     if "at" in fields or "delay" in fields:
         fields = {"at": None, "delay": None} | fields  # one takes the place of the other
-    if cwd := options.get("cwd"):
+    if (cwd := options.get("cwd")) is not None:
         fields["cwd"] = utf8(existing_directory(cwd))
     return fields, variables_of(options, environment())
 
@@ -170,6 +170,6 @@ def check_request(commands: Sequence[Command], lines: Sequence[int], *options: M
     for place, one in enumerate(options):
         try:
             spec_fields(one)
-            existing_directory(one.get("cwd") or "/")
+            existing_directory("/" if one.get("cwd") is None else one["cwd"])
         except UsageError as e:
             raise UsageError(f"line {lines[place]}: {e}" if len(options) == len(lines) else str(e), e.hint) from None

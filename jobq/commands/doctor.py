@@ -77,6 +77,8 @@ def doctor(
 def notes(queue: Queue) -> Iterator[str]:
     """Yield what is no damage, and worth a look: a full disk, schedules in trouble, jobs that no worker takes."""
     free = room(queue.path)
+    if not os.access(queue.path, os.W_OK):
+        yield "the store can't be written to, as on a disk that is read-only: jobs can be looked at, and no more"
     if free < LITTLE:
         yield f"only {size(free)} are left on the disk: 'jobq du' shows what takes room, 'jobq clean' makes some"
     known = {row.variable for row in ROWS}

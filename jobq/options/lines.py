@@ -39,7 +39,7 @@ def parse(lines: Iterable[str], python: str) -> Iterator[JobLine]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                command, options = _job(json.loads(line), python)
+                command, options = _job(json.loads(line, object_pairs_hook=_each_once), python)
             except (ValueError, RecursionError) as e:
                 raise UsageError(f"line {number} is not JSON: {e}", HINT) from None
             except UsageError as e:
@@ -47,10 +47,20 @@ def parse(lines: Iterable[str], python: str) -> Iterator[JobLine]:
             yield JobLine(number, command, options)
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises UsageError if it has a key twice: only one of the values would be obeyed."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{twice} is given twice", "leave one of them out")
+    return found
+
+
 def _job(job: object, python: str) -> tuple[Command, dict[str, Any]]:
     if not isinstance(job, dict):
         raise UsageError(f"{job!r:.60} is not a job", HINT)
-    job = {BY_FLAGS_NAME.get(str(name), str(name)): value for name, value in job.items()}
+    job = _each_once([(BY_FLAGS_NAME.get(str(name), str(name)), value) for name, value in job.items()])
     known = {*BY_NAME, "command"} if "command" in job else {*BY_NAME, *OF_CALL, "command"}
     for name in job:
         if name not in known:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from jobq.command import Call, Command, depth, names_function, to_run
-from jobq.errors import UsageError
+from jobq.errors import NO_DIRECTORY, UsageError
 from jobq.job import Job
 from jobq.options.kinds import APART
 from jobq.options.table import BY_NAME
@@ -251,7 +251,7 @@ def current_directory() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        raise UsageError("the directory you are in does not exist any more", "cd somewhere, or use --cwd") from None
+        raise UsageError(NO_DIRECTORY, "cd somewhere, or use --cwd") from None
 
 
 def input_file(path: str) -> str:
@@ -285,7 +285,7 @@ def output_file(path: str) -> str:
 
 def existing_directory(path: object) -> str:
     """Return the full path of a directory. Raises UsageError if there is none."""
-    if not isinstance(path, str) or "\0" in path:
+    if not isinstance(path, str) or not path or "\0" in path:
         raise UsageError(f"cwd can't be {path!r:.60}", "name a directory")
     directory = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(directory):

@@ -255,6 +255,11 @@ class Path(Kind):
     def __init__(self, metavar: str) -> None:
         self.metavar = metavar
 
+    def check(self, value: str) -> None:
+        """Raise UsageError for what is no path. An empty one is mostly a variable that is not set."""
+        if not value or "\0" in value:
+            raise UsageError(f"{value!r:.60} can't be a path", "name one, or leave the option out")
+
 
 class Variable(Kind):
     """NAME=VALUE, or NAME alone for its value here; stored as the digest of the whole environment."""

@@ -38,6 +38,10 @@ ROOT = os.geteuid() == 0
         (["add", "--env", "=x", "true"], "not a variable"),
         (["add", "--env", "NOT_SET_ANYWHERE", "true"], "not set here"),
         (["add", "--cwd", "missing", "true"], "does not exist"),
+        (["add", "--cwd", "", "true"], "--cwd: '' can't be a path"),
+        (["add", "--stdin=", "true"], "--stdin: '' can't be a path"),
+        (["add", "--env-file", "", "true"], "--env-file: '' can't be a path"),
+        (["edit", "1", "--cwd", ""], "--cwd: '' can't be a path"),
         (["add", "--nonsense", "true"], "--nonsense"),
         (["nonsense"], "nonsense"),
         (["cancel"], "no job is given"),
@@ -52,6 +56,20 @@ def test_usage_errors_exit_2_and_name_the_thing(cli: Cli, words: list[str], says
     assert says in done.stderr
     assert done.stdout == ""
     assert len(cli.queue.jobs()) == 2
+
+
+@pytest.mark.parametrize("words", ["init", "report", "export jobs", "config set queue night --project"])
+def test_a_directory_that_is_gone_is_named(cli: Cli, words: str) -> None:
+    cli("add", "true")
+    gone = cli.cwd / "gone"
+    gone.mkdir()
+    lost = 'cd "$0" && rmdir "$0" && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", lost, gone, sys.executable, "-m", "jobq", *words.split()],
+        env=cli.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the directory you are in does not exist any more\nhint: cd somewhere\n"
 
 
 def test_a_word_that_is_too_long_for_a_program_is_refused(cli: Cli) -> None:

@@ -274,6 +274,7 @@ def read_only_commands(bench: Bench) -> Figures:
             f"jobq {shlex.join(words)} does not report the reason: {done.stderr!r}",
         )
         figures.check("Traceback" not in done.stderr, done.stderr)
+        figures.check(words != ("doctor",) or "can't be written to" in done.stdout, "doctor does not tell")
         shown = f'"id":{unsynced},' in done.stdout.replace(" ", "")
         figures.check(not shown, f"jobq {shlex.join(words)} shows a job that may be lost")
     figures.check((cli.store / "journal.jsonl").read_bytes() == before, "the journal is not as before")
