@@ -18,9 +18,10 @@ from jobq.job import Job, State
 from jobq.options.selectors import Selected, Wanted
 from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
+from jobq.rules.reasons import time_ahead
 from jobq.settings.levels import job_defaults
 from jobq.settings.stores import strange_store, was_own
-from jobq.views.console import acknowledge, error, info
+from jobq.views.console import acknowledge, error, info, is_terminal
 from jobq.views.envelope import envelope
 from jobq.views.text import safe
 
@@ -127,11 +128,19 @@ def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any], *, j
     elif known:
         changed = f", {len(added.replaced)} of them replaced" if added.replaced else ""
         info(f"{len(added.new)} new, {known} already there{changed}")
-    if (options.get("at") or float("inf")) < clock.now().wall:
-        info("note: the time of --at is over, so nothing waits for it")
+    if (at := options.get("at")) is not None:
+        _tell_start(at, clock.now().wall)
     if added.new:
         _tell_skipped(queue, added.new, options)
         warn_unserved(queue, [queue_name(options)])
+
+
+def _tell_start(at: float, now: float) -> None:
+    """Print to a person when jobs start, who may have meant another day; to all, that nothing waits for that time."""
+    if at < now:
+        info("note: the time of --at is over, so nothing waits for it")
+    elif is_terminal():
+        info(f"starts {time_ahead(at, now)}")
 
 
 def _tell_skipped(queue: Queue, new: Sequence[int], options: Mapping[str, Any]) -> None:

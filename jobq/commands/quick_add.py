@@ -25,7 +25,7 @@ from jobq.store.lock import ByFlock, StoreLock
 from jobq.store.pauses import read_note
 from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
-from jobq.views.console import acknowledge, advise, set_store_option
+from jobq.views.console import acknowledge, advise, is_terminal, set_store_option
 
 TYPE_CHECKING = False  # as in `typing`, which takes longer to load than all of this
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def stored_fields(options: dict[str, Any]) -> tuple[dict[str, Any], int] | None:
     from jobq.options.table import BY_NAME, OPTIONS  # noqa: PLC0415
 
     rows = [BY_NAME[name] for name in options]
-    if not all(row.alone for row in rows) or options.keys() >= {"at", "delay"} or is_over(options.get("at")):
+    if not all(row.alone for row in rows) or options.keys() >= {"at", "delay"} or is_to_tell(options.get("at")):
         return None
     values = {row.name: row.take(options[row.name]) for row in OPTIONS if row.in_spec and row.name in options}
     fields = {name: value for name, value in values.items() if value != BY_NAME[name].default}
@@ -172,9 +172,9 @@ def stored_fields(options: dict[str, Any]) -> tuple[dict[str, Any], int] | None:
     return fields, max(row.since for row in rows)
 
 
-def is_over(instant: float | None) -> bool:
-    """Return True if this instant is given, and in the past."""
-    return instant is not None and instant < time.time()
+def is_to_tell(at: float | None) -> bool:
+    """Return True if there is something to say about a time of --at: to a person always, else if it is over."""
+    return at is not None and (is_terminal() or at < time.time())
 
 
 def is_plain(command: list[str]) -> bool:

@@ -73,7 +73,7 @@ def _moment(text: str, now: datetime) -> datetime:
     if ":" in first and "-" not in first and "t" not in first:
         moment = _at_time(here, text)
         return moment if moment > here else moment + timedelta(1)
-    return datetime.fromisoformat(text)
+    return datetime.fromisoformat(f"{first} 0{rest}" if rest[1:2] == ":" else text)
 
 
 LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

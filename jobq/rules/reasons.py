@@ -74,12 +74,14 @@ def after(count: int, first: Sequence[Job]) -> str:
 
 def scheduled(job: Job, now: Moment, wait: float) -> str:
     """Return when a job may start, in words: "tomorrow 09:00, in 14h05m"."""
-    if job.spec.at is None:
-        return f"starts in {span(wait)}"
+    return f"starts in {span(wait)}" if job.spec.at is None else time_ahead(job.spec.at, now.wall)
+
+
+def time_ahead(at: float, now: float) -> str:
+    """Return a time to come in words: "tomorrow 09:00, in 14h05m"."""
     from datetime import datetime  # noqa: PLC0415  # only this needs it
 
-    at, today = datetime.fromtimestamp(job.spec.at), datetime.fromtimestamp(now.wall)
-    return f"{day_and_time(at, today)}, in {span(wait)}"
+    return f"{day_and_time(datetime.fromtimestamp(at), datetime.fromtimestamp(now))}, in {span(at - now)}"
 
 
 def day_and_time(at: datetime, today: datetime) -> str:

@@ -42,6 +42,7 @@ def job_of(**options: object) -> Job:
         ("mon 8:00", datetime(2026, 12, 7, 8, tzinfo=BERLIN)),
         ("2026-12-24", datetime(2026, 12, 24, tzinfo=BERLIN)),
         ("2026-12-24 18:00", datetime(2026, 12, 24, 18, tzinfo=BERLIN)),
+        ("2026-12-24 9:00", datetime(2026, 12, 24, 9, tzinfo=BERLIN)),
         ("2026-12-24T18:00Z", datetime(2026, 12, 24, 18, tzinfo=UTC)),
         ("2026-12-24T18:00-05:00", datetime(2026, 12, 24, 23, tzinfo=UTC)),
         ("22:00 UTC", datetime(2026, 12, 2, 22, tzinfo=UTC)),

@@ -104,6 +104,16 @@ def test_a_progress_bar_is_seen_while_it_moves(cli: Cli) -> None:
     assert terminal.text().splitlines()[:3] == ["begin", "100%", "end"]
 
 
+def test_a_person_is_told_when_a_job_starts_and_a_script_only_if_it_is_at_once(cli: Cli) -> None:
+    cli("add", "--at", "2001-01-01", "true")  # the store has the format for it
+    for _ in range(2):
+        terminal = Terminal(cli, 80, "add", "--at", "2040-01-31 9:00", "true")
+        assert terminal.end() == 0
+        assert "jobq: starts 2040-01-31 09:00, in " in terminal.text()
+    assert "starts 2040" not in cli("add", "--at", "2040-01-31 9:00", "true").stderr
+    assert "the time of --at is over" in cli("add", "--at", "2001-01-01", "true").stderr
+
+
 def test_closing_the_terminal_drains_the_worker(cli: Cli) -> None:
     cli("add", "while ! [ -e go ]; do sleep 0.05; done")
     terminal = Terminal(cli, 100, "worker", "-j", "1")
