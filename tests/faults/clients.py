@@ -169,7 +169,7 @@ class Client:
         """Wait for the command to end; return its result. Raises TimeoutError after PATIENCE seconds."""
         try:
             return Done(self._words, *json.loads(self._answers.readline()))
-        except TimeoutError:
+        except OSError:  # later reads of a socket that has timed out are no TimeoutError
             where = Path(f"/proc/{self.pid}/wchan").read_text()
             raise TimeoutError(
                 f"jobq {' '.join(self._words)} has not ended after {PATIENCE} s; it waits in {where}"

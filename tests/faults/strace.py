@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.conftest import wait_until
 from tests.faults.case import need_tool
 
 # Calls that change the disk, or what other processes see. strace ignores names that this system lacks ("?" in front).
@@ -62,15 +63,24 @@ def trace(
             if patience is None:
                 raise
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                    os.kill(int(pid), signal.SIGINT)
-                    os.kill(int(pid), signal.SIGTERM)  # a second INT might merge with the first
+                for pid in map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
+                    wait_until(
+                        lambda pid=pid: catches(pid, signal.SIGTERM), timeout
+                    )  # on a slow machine it still loads
+                    os.kill(pid, signal.SIGINT)
+                    os.kill(pid, signal.SIGTERM)  # a second INT might merge with the first
             said, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
     return subprocess.CompletedProcess(command, process.returncode, said, errors)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return True if a process has a handler for a signal. Raises FileNotFoundError if it has ended."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
 def read(path: Path) -> Iterator[Call]:
