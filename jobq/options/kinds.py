@@ -126,12 +126,6 @@ def _as_text(name: object, value: object) -> str:
     return f"{name}={value}"
 
 
-APART = "apart"  # stderr goes to a log of its own
-
-
-MOST_META = 10_000  # characters
-
-
 def parse_need(text: str) -> tuple[str, int]:
     """Return the name of a resource, and how much of it. Raises UsageError."""
     name, _, number = text.partition("=")
@@ -158,6 +152,10 @@ def is_label(pair: Any) -> bool:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         return False
     return 0 < len(pair[0]) <= 128 and len(pair[1]) <= 500 and pair[0].isprintable() and pair[1].isprintable()
+
+
+APART = "apart"  # stderr goes to a log of its own
+MOST_META = 10_000  # characters
 
 
 class Meta(Kind):
