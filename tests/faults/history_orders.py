@@ -261,15 +261,17 @@ def _paused(facts: Facts) -> Iterator[object]:
 
 @rule("hooks lost or run twice")
 def _hooks(facts: Facts) -> Iterator[object]:
-    """Each end of a job with a hook has one hook, and that has run once."""
+    """Each end of a job with a hook has one hook, and that has run once, if nobody cancelled it before."""
     made = Counter(dict(hook.spec.vars)["JOBQ_JOB_ID"] for hook in facts.hooks)
     for job in facts.jobs.values():
         ends = sum(step.event in ENDS for step in job.history) if job.spec.on_finish else 0
         if made[str(job.id)] != ends:
             yield f"job {job.id} has ended {ends} times, and has {made[str(job.id)]} hooks", job.history
+    asked = {cancel.job_id for cancel in facts.cancels}
     for hook in facts.hooks:
         runs = sum(attempt.ending is None or not attempt.ending.never_started for attempt in hook.attempts)
-        if runs != 1 or not hook.state.final:
+        cancelled = hook.state is State.CANCELLED and hook.id in asked
+        if (runs != 1 and not (cancelled and runs == 0)) or not hook.state.final:
             yield f"hook {hook.id} is {hook.state} after {runs} runs", hook.attempts
 
 
