@@ -125,8 +125,10 @@ def run(words: list[str]) -> int:
 
 def show_if_debugging(e: Exception) -> None:
     """Raise the error again if JOBQ_DEBUG asks for the traceback."""
-    from jobq.environ import debugging  # noqa: PLC0415
-
+    try:
+        from jobq.environ import debugging  # noqa: PLC0415
+    except (OSError, ImportError):  # no file can be opened any more, so the error was of the kind that `tell` knows
+        return
     if debugging():
         raise e
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq.__main__ import tell
+from jobq.__main__ import outcome, tell
 from jobq.api import Queue
 from jobq.errors import UsageError
 from jobq.exit_codes import BUG, TRY_AGAIN
@@ -178,6 +179,18 @@ def test_too_little_memory_is_never_reported_as_a_bug(cli: Cli) -> None:
             codes.add(done.returncode)
             assert "bug" not in done.stderr, done.stderr
     assert codes <= {0, 74, 75}
+
+
+def test_a_lack_of_descriptors_is_told_even_if_no_other_module_can_be_loaded(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(_words: list[str]) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "jobq/looking.py")
+
+    monkeypatch.setattr("jobq.__main__.run", run)
+    monkeypatch.setitem(sys.modules, "jobq.environ", None)  # its import fails
+    assert outcome(["list"]) == TRY_AGAIN
+    assert "the machine is short of descriptors" in capfd.readouterr().err
 
 
 def test_files_of_jobq_that_can_not_be_read_are_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
