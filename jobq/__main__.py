@@ -81,7 +81,7 @@ def tell(e: Exception) -> int:
     if isinstance(e, ImportError) and (e.name or "").partition(".")[0] == "jobq":
         error(f"jobq's own files can't be read: {e}", "try again; if it stays so, install jobq again")
         return TRY_AGAIN
-    if isinstance(e, FileNotFoundError) and e.filename is None:  # of all calls only getcwd(2) names no file
+    if isinstance(e, FileNotFoundError) and is_nowhere():
         error(NO_DIRECTORY, "cd somewhere")
         return UsageError.exit_code
     if isinstance(e, OSError):
@@ -92,6 +92,15 @@ def tell(e: Exception) -> int:
         return NotSaved.exit_code
     error(f"this is a bug in jobq: {type(e).__name__}: {e}", "please report it; JOBQ_DEBUG=1 shows the traceback")
     return BUG
+
+
+def is_nowhere() -> bool:
+    """Return True if the working directory was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def run(words: list[str]) -> int:

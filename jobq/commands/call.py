@@ -109,7 +109,8 @@ def called(
 def place_of(options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """Return the directory and the variables that a job with these options has. Raises UsageError."""
     environ, cwd = environment(), options.get("cwd")
-    return existing_directory(cwd) if cwd else current_directory(), {**environ, **variables_of(options, environ)}
+    directory = current_directory() if cwd is None else existing_directory(cwd)
+    return directory, {**environ, **variables_of(options, environ)}
 
 
 def show_handlers(modules: list[str], python: str | None, options: Mapping[str, Any], *, json: bool) -> None:

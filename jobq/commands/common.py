@@ -128,18 +128,19 @@ def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any], *, j
     elif known:
         changed = f", {len(added.replaced)} of them replaced" if added.replaced else ""
         info(f"{len(added.new)} new, {known} already there{changed}")
-    if (at := options.get("at")) is not None:
-        _tell_start(at, clock.now().wall)
+    if options.get("at") is not None and (stored := [*added.new, *added.replaced]):
+        _tell_start(queue.job(stored[0]), clock.now().wall)
     if added.new:
         _tell_skipped(queue, added.new, options)
         warn_unserved(queue, [queue_name(options)])
 
 
-def _tell_start(at: float, now: float) -> None:
-    """Print to a person when jobs start, who may have meant another day; to all, that nothing waits for that time."""
+def _tell_start(job: Job, now: float) -> None:
+    """Print to a person when the job starts, who may have meant another day; to all, that the time is over."""
+    at = job.spec.at or 0.0
     if at < now:
         info("note: the time of --at is over, so nothing waits for it")
-    elif is_terminal():
+    elif job.state is State.QUEUED and is_terminal():
         info(f"starts {time_ahead(at, now)}")
 
 

@@ -49,11 +49,11 @@ def parse(lines: Iterable[str], python: str) -> Iterator[JobLine]:
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON. Raises UsageError if it has a key twice: only one of the values would be obeyed."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{twice} is given twice", "leave one of them out")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UsageError(f"{name:.60} is given twice", "leave one of them out")
+        found[name] = value
     return found
 
 

@@ -182,16 +182,16 @@ def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def variables_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the options and their files set. Raises UsageError for what can't be set."""
-    files = options.get("env_file") or ()
+    files = () if options.get("env_file") is None else options["env_file"]
     variables = options.get("env") or {}
     check_variables(variables)
-    if not files:
+    if files in ((), []):
         return dict(variables)
     from jobq.options.env_file import read  # noqa: PLC0415  # most jobs have none
 
     found: dict[str, str] = {}
     for path in [files] if isinstance(files, str) else files:
-        if not isinstance(path, str):
+        if not isinstance(path, str) or not path:
             raise UsageError(f"env_file can't be {path!r:.60}", "name a file of NAME=VALUE lines with --env-file")
         found |= read(path, environ)
     check_variables(found)

@@ -41,7 +41,7 @@ LEAST_LOG = 64 << 10  # bytes: what is dropped are whole blocks of the disk
 class JobOption:
     """One row. `many` may be given more than once; `default` is the value of a job that does not ask for it.
 
-    `alone`: the value says all, so that the quick `add` can store it without a look at other jobs or at files.
+    `alone`: the quick `add` may store it. The others need a look at other jobs, files or the terminal, or do more.
     `of_add`: it is about the adding, and no part of the job.
     `since`: the least format (store/format.py) of a store with such a job, as older versions must not ignore it.
     `setting`: the files that may set it for all jobs: only the person's own (USER), or also a project's (PROJECT).

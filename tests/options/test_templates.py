@@ -169,6 +169,7 @@ def test_each_line_of_json_is_a_job_with_options_of_its_own(cli: Cli) -> None:
         ('{"command": "x", "in": "1m", "delay": "2m"}', "line 2: delay is given twice"),
         ('{"command": "x", "env": {"A": "1", "A": "2"}}', "line 2: A is given twice"),
         ('{"command": "x", "cwd": ""}', "line 2: cwd can't be ''"),
+        ('{"command": "x", "env_file": ""}', "line 2: env_file can't be ''"),
         ('{"call": "no colon"}', "line 2: 'no colon' does not name a function"),
         ('{"command": "x", "name": "twin"}\n{"command": "y", "name": "twin"}', "twin"),
     ],

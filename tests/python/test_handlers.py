@@ -455,6 +455,16 @@ def test_exceptions_carry_what_they_ask_for() -> None:
     assert isinstance(double, Handler)
 
 
+def test_a_handler_that_waits_for_a_time_is_called_from_the_command_line(cli: Cli) -> None:
+    (cli.cwd / "late.py").write_text(
+        "from datetime import datetime\nfrom jobq import handler\n"
+        "@handler('over', at='2001-01-01')\ndef over(): pass\n"
+        "@handler('later', at=datetime(2040, 1, 1))\ndef later(): pass\n"
+    )
+    assert "the time of --at is over" in cli("call", "late:over").stderr
+    assert "the time of --at is over" not in cli("call", "late:later").stderr
+
+
 def test_functions_and_handlers_are_scheduled(here: Cli) -> None:
     queue = here.queue
     assert queue.schedule("h", "@every 1s", double, [4], zone="UTC", labels={"a": "b"}).spec.isolation == "warm"

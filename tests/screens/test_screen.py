@@ -110,6 +110,11 @@ def test_a_person_is_told_when_a_job_starts_and_a_script_only_if_it_is_at_once(c
         terminal = Terminal(cli, 80, "add", "--at", "2040-01-31 9:00", "true")
         assert terminal.end() == 0
         assert "jobq: starts 2040-01-31 09:00, in " in terminal.text()
+    for words in (["--hold"], ["--key", "k"]):
+        cli("add", "--key", "k", "--at", "2039-01-01", "true")
+        terminal = Terminal(cli, 80, "add", *words, "--at", "2040-01-31 9:00", "true")
+        assert terminal.end() == 0
+        assert "starts" not in terminal.text().replace("'jobq worker' starts", "")
     assert "starts 2040" not in cli("add", "--at", "2040-01-31 9:00", "true").stderr
     assert "the time of --at is over" in cli("add", "--at", "2001-01-01", "true").stderr
 
