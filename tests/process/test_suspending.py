@@ -59,9 +59,11 @@ def test_all_processes_stop_and_go_on(cli: Cli) -> None:
 
 def test_time_limits_stand_still(cli: Cli) -> None:
     cli.worker("-j", "1")
-    job_id = cli.id("--timeout", "3s", "--idle-timeout", "2.5s", "--retries", "0", "echo one; sleep 0.7; echo two")
+    line = "echo one; while ! [ -e go ]; do sleep 0.02; done; echo two"
+    job_id = cli.id("--timeout", "5s", "--idle-timeout", "4.5s", "--retries", "0", line)
     wait_until(lambda: size(cli))
-    cli("pause", "--running", "--for", "3.5s")  # longer than both limits
+    cli("pause", "--running", "--for", "5.5s")  # longer than both limits
+    (cli.cwd / "go").touch()
     assert cli.queue.wait(job_id, timeout=30).state is State.SUCCEEDED
     late = cli.id("--timeout", "500ms", "--retries", "0", "sleep 50")
     wait_until(lambda: cli.queue.job(late).state is State.RUNNING)
