@@ -646,7 +646,7 @@ SEEDS = [
         file="store/view.py",
         old="        if hint is None or hint.generation != self.journal.header.generation:\n",
         new="        if hint is None:\n",
-        caught_by="compaction-under-readers",
+        caught_by="tests/store/test_compaction.py",
     ),
     Seed(
         harness="history",

@@ -338,7 +338,7 @@ SEEDS = [
         file="store/transaction.py",
         old="        if earlier is not None and has_hooks(job.spec):\n",
         new="        if earlier is not None and has_hooks(job.spec) and earlier.attempts:\n",
-        caught_by="random-kills-history",
+        caught_by="tests/process/test_hooks.py",
     ),
     Seed(
         harness="history",
