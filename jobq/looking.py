@@ -1,4 +1,4 @@
-"""What a queue holds: the questions to it that change nothing.
+"""The questions to a queue that change nothing.
 
 `jobq list` needs no more than this, so what only few questions need is imported by them.
 """

@@ -21,6 +21,7 @@ from jobq.rules.lifecycle import WrongState
 from jobq.rules.reasons import time_ahead
 from jobq.settings.levels import job_defaults
 from jobq.settings.stores import strange_store, was_own
+from jobq.specs import WAITS
 from jobq.views.console import acknowledge, error, info, is_terminal
 from jobq.views.envelope import envelope
 from jobq.views.text import safe
@@ -128,25 +129,25 @@ def acknowledge_all(queue: Queue, added: Added, options: Mapping[str, Any], *, j
     elif known:
         changed = f", {len(added.replaced)} of them replaced" if added.replaced else ""
         info(f"{len(added.new)} new, {known} already there{changed}")
-    if options.get("at") is not None and (stored := [*added.new, *added.replaced]):
-        _tell_start(queue.job(stored[0]), clock.now().wall)
+    if options.get("at") is not None and (added.new or added.replaced):
+        _tell_start(options, clock.now().wall)
     if added.new:
         _tell_skipped(queue, added.new, options)
         warn_unserved(queue, [queue_name(options)])
 
 
-def _tell_start(job: Job, now: float) -> None:
-    """Print to a person when the job starts, who may have meant another day; to all, that the time is over."""
-    at = job.spec.at or 0.0
+def _tell_start(options: Mapping[str, Any], now: float) -> None:
+    """Print to a person when jobs start, who may have meant another day; to all, that the time is over."""
+    at = BY_NAME["at"].take(options["at"])  # a handler's may be text
     if at < now:
         info("note: the time of --at is over, so nothing waits for it")
-    elif job.state is State.QUEUED and is_terminal():
+    elif is_terminal() and not any(options.get(name) for name in ("hold", *WAITS)):
         info(f"starts {time_ahead(at, now)}")
 
 
 def _tell_skipped(queue: Queue, new: Sequence[int], options: Mapping[str, Any]) -> None:
     """Print that new jobs are skipped at once, or wait for nothing."""
-    names = [name for name in ("after", "after_any", "after_fail") if options.get(name)]
+    names = [name for name in WAITS if options.get(name)]
     if not names:
         return
     job = queue.job(new[0])

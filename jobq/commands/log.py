@@ -30,7 +30,7 @@ LAST_LINES = 10  # of each job that already runs when everything is followed
 
 
 class Look(NamedTuple):
-    """What of a log is to be shown, and how."""
+    """The part of a log to show, and its form."""
 
     attempt: int | None
     tail: int | None

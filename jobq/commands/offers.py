@@ -1,4 +1,7 @@
-"""What a shell offers at a TAB: `jobq completion --jobs`, --queues, --labels, --schedules. Without typer, for speed."""
+"""The words that a shell offers at a TAB: `jobq completion --jobs`, --queues, --labels, --schedules.
+
+Without typer, for speed.
+"""
 
 from __future__ import annotations
 

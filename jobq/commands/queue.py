@@ -13,7 +13,7 @@ from jobq.errors import UsageError
 from jobq.job import State
 from jobq.options.values import WholeNumber, parse_name
 from jobq.queues import QueueSettings
-from jobq.rules.serving import why_paused, why_unserved
+from jobq.rules.serving import DEFAULT_QUEUE, why_paused, why_unserved
 from jobq.tables import Numbers
 from jobq.views.console import info, out
 from jobq.views.envelope import envelope
@@ -46,7 +46,7 @@ def queue(context: typer.Context, *, json: Json = False) -> None:
             paused=why_paused(name, pauses),
             unserved=why_unserved(name, workers),
         )
-        for name in sorted({*counts, *settings, *served} or {"default"})
+        for name in sorted({*counts, *settings, *served} or {DEFAULT_QUEUE})
     ]
     if json:
         out(envelope(queues=list(map(queue_data, rows))))

@@ -52,7 +52,7 @@ def read(words: Sequence[str]) -> bool:
 
 
 class Look(NamedTuple):
-    """How a list is to be shown."""
+    """The form of a list."""
 
     everything: bool = False
     tree: bool = False

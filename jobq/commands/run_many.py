@@ -36,7 +36,7 @@ LINES_OF_A_REPORT = 200  # of output of each attempt
 
 
 class Many(NamedTuple):
-    """How several jobs are to be run and shown."""
+    """The ways in which several jobs are run and shown."""
 
     at_once: int
     halt: Halt | None

@@ -182,18 +182,17 @@ def of_add(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def variables_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the options and their files set. Raises UsageError for what can't be set."""
-    files = () if options.get("env_file") is None else options["env_file"]
+    given = options.get("env_file")
+    files = [given] if isinstance(given, str) else given or ()
     variables = options.get("env") or {}
     check_variables(variables)
-    if files in ((), []):
+    if not files:
         return dict(variables)
     from jobq.options.env_file import read  # noqa: PLC0415  # most jobs have none
 
     found: dict[str, str] = {}
-    for path in [files] if isinstance(files, str) else files:
-        if not isinstance(path, str) or not path:
-            raise UsageError(f"env_file can't be {path!r:.60}", "name a file of NAME=VALUE lines with --env-file")
-        found |= read(path, environ)
+    for path in files:
+        found |= read(BY_NAME["env_file"].take(path), environ)
     check_variables(found)
     return {**found, **variables}
 
@@ -272,11 +271,11 @@ def output_file(path: str) -> str:
     if path == "none":
         raise UsageError("stderr: none is no file", "./none is one; without --stderr it goes to the log")
     full = os.path.abspath(os.path.expanduser(path))
-    if "\0" not in full and not os.path.isdir(os.path.dirname(full)):
+    if not os.path.isdir(os.path.dirname(full)):
         raise UsageError(
             f"stderr: the directory {os.path.dirname(full)} does not exist", "make it, or give --stderr another file"
         )
-    if "\0" in full or os.path.isdir(full):
+    if os.path.isdir(full):
         raise UsageError(
             f"stderr: {full!r:.200} can't be a file", "name one with --stderr, in a directory that exists; or apart"
         )
@@ -285,9 +284,7 @@ def output_file(path: str) -> str:
 
 def existing_directory(path: object) -> str:
     """Return the full path of a directory. Raises UsageError if there is none."""
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise UsageError(f"cwd can't be {path!r:.60}", "name a directory")
-    directory = os.path.abspath(os.path.expanduser(path))
+    directory: str = os.path.abspath(os.path.expanduser(BY_NAME["cwd"].take(path)))
     if not os.path.isdir(directory):
         raise UsageError(f"the working directory {directory} does not exist", "name another one with --cwd")
     return directory

@@ -1,4 +1,4 @@
-"""What Python code gets of a job: a handle, with the job as it was when it was last looked at."""
+"""Handles of jobs for Python code, each with the job as it was when it was last looked at."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class JobHandle(Generic[R]):
 
     @property
     def result(self) -> R:
-        """What its function returned. Raises CallFailed with what it raised; Refused if there is no result (yet)."""
+        """The value that its function gave. Raises CallFailed with its exception; Refused if there is none (yet)."""
         value = returned(self.job, self._found)
         if self._function is None or value is None:
             return value  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What a warm process looks at between two calls: all that one of them might leave behind for the next.
+"""The traces of a call in a warm process: all that it might leave behind for the next one.
 
 Standard library only, oldest Python 3.7, as for host.py.
 """

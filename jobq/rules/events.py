@@ -35,7 +35,7 @@ class Happening(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where a reader is in the stream. Events may become known later than others that happened after them.
+    """The place of a reader in the stream. Events may become known later than others that happened after them.
 
     So beside the last event it says which id was the highest, and how many events of each running job were known.
     """

@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What is known of the jobs of one queue, or of one command."""
+    """The figures of the jobs of one queue, or of one command."""
 
     name: str
     jobs: int

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jobq.supervisor.messages import JobMessage
 
     class Supervisor(Protocol):
-        """What a batch needs of its supervisor."""
+        """The part of a supervisor that a batch uses."""
 
         channel: Channel
         ends: Endings

@@ -1,4 +1,4 @@
-"""What the log of a CI system makes of lines: groups that fold, annotations, a summary. Nothing has to be switched on.
+"""Lines for the log of a CI system: groups that fold, annotations, a summary. Nothing has to be switched on.
 
 Sources, in their documentation: "Workflow commands" and "Adding a job summary" of GitHub Actions, "Custom collapsible
 sections" of GitLab.

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from jobq.job import Job, State
 from jobq.rules.reasons import Situation
+from jobq.rules.serving import DEFAULT_QUEUE
 from jobq.typed import NamedTuple
 from jobq.views.marks import STYLES, glyph
 from jobq.views.table import named_command, reason, took
@@ -27,7 +28,7 @@ class Layout(NamedTuple):
 
     def fitted(self, columns: int, job: Job) -> Layout:
         """Return the layout that has room for this job, too."""
-        queue = QUEUE if self.queue or job.spec.queue != "default" else 0
+        queue = QUEUE if self.queue or job.spec.queue != DEFAULT_QUEUE else 0
         return Layout(columns, max(self.id, len(str(job.id))), queue if columns >= ROOMY else 0)
 
 

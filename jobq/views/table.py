@@ -13,6 +13,7 @@ from jobq.rules.hooks import note_of
 from jobq.rules.order import is_paused
 from jobq.rules.progress import words
 from jobq.rules.reasons import Situation, why_waiting
+from jobq.rules.serving import DEFAULT_QUEUE
 from jobq.typed import NamedTuple
 from jobq.views.aligned import aligned
 from jobq.views.console import coloured, drawing, is_terminal, out, stdout
@@ -220,7 +221,7 @@ def rich_table(rows: Sequence[Sequence[str]], styles: Sequence[str], columns: in
     shown = [
         (at, name)
         for at, name in enumerate(names)
-        if not (names is USUAL and name == "queue" and all(row[at] == "default" for row in rows))
+        if not (names is USUAL and name == "queue" and all(row[at] == DEFAULT_QUEUE for row in rows))
         and not (names is USUAL and columns < NARROW.get(name, 0))
     ]
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)

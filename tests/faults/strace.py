@@ -64,9 +64,8 @@ def trace(
                 raise
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 for pid in map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
-                    wait_until(
-                        lambda pid=pid: catches(pid, signal.SIGTERM), timeout
-                    )  # on a slow machine it still loads
+                    # On a slow machine it may still be loading.
+                    wait_until(lambda pid=pid: catches(pid, signal.SIGTERM), timeout)
                     os.kill(pid, signal.SIGINT)
                     os.kill(pid, signal.SIGTERM)  # a second INT might merge with the first
             said, errors = process.communicate(timeout=timeout)
