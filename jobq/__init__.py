@@ -1,11 +1,10 @@
 """A job queue for one user on one machine: run commands and Python functions later, in the background.
 
-`Queue` is the entry point. It is loaded when it is first used, so that `import jobq` takes almost no time.
+`Queue` is the entry point. It is loaded when it is first used, as all else here, so that `import jobq` takes almost no
+time.
 """
 
 from __future__ import annotations
-
-from jobq.version import VERSION
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes as long as half a bare Python
 if TYPE_CHECKING:
@@ -15,8 +14,9 @@ if TYPE_CHECKING:
     from jobq.python.handles import JobHandle
     from jobq.python.inside import Fail, Handler, Retry, Snooze, current_job, handler
 
+    __version__: str
+
 __all__ = ["Fail", "Handler", "JobHandle", "Queue", "Retry", "Snooze", "__version__", "current_job", "handler"]
-__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:
@@ -28,6 +28,10 @@ def __getattr__(name: str) -> object:
         from jobq.python.handles import JobHandle  # noqa: PLC0415
 
         return JobHandle
+    if name == "__version__":
+        from jobq.version import VERSION  # noqa: PLC0415
+
+        return VERSION
     if name in __all__:
         from jobq.python import inside  # noqa: PLC0415
 

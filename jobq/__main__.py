@@ -12,7 +12,6 @@ import os  # noqa: E402
 
 from jobq.errors import NO_DIRECTORY, Interrupted, JobqError, NotSaved, UsageError  # noqa: E402
 from jobq.exit_codes import BUG, TRY_AGAIN  # noqa: E402
-from jobq.version import VERSION  # noqa: E402
 from jobq.views.console import error, out, print_errors_as_json, take_over  # noqa: E402
 
 TYPE_CHECKING = False  # as in `typing`
@@ -106,6 +105,8 @@ def is_nowhere() -> bool:
 def run(words: list[str]) -> int:
     """Print the version, run plain commands of a few kinds without typer, all else by it. Return the exit code."""
     if words in (["--version"], ["-V"]):
+        from jobq.version import VERSION  # noqa: PLC0415
+
         out(f"jobq {VERSION}")
         return 0
     if words[:1] in (["progress"], ["step"]):

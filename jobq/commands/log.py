@@ -16,8 +16,8 @@ from jobq.commands.selecting import moment
 from jobq.errors import NotFound, Refused
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, Outcome, State
-from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted, select_one
+from jobq.options.values import APART
 from jobq.rules.retry import is_success
 from jobq.typed import NamedTuple
 from jobq.views.console import error, info

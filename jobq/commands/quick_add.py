@@ -19,10 +19,9 @@ from jobq.settings.stores import store_path, strange_store
 from jobq.store import presence
 from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder
-from jobq.store.format import JOURNAL, is_todays
+from jobq.store.format import JOURNAL, PAUSED, is_todays
 from jobq.store.hint import Hint, read_hint
 from jobq.store.lock import ByFlock, StoreLock
-from jobq.store.pauses import read_note
 from jobq.store.writer import LINE_BYTES, commit, transaction_lines
 from jobq.system import current_umask, utf8
 from jobq.views.console import acknowledge, advise, is_terminal, set_store_option
@@ -73,12 +72,21 @@ def add(words: list[str]) -> bool:
     acknowledge(str(job_id))
     try:
         queue = options.get("queue", DEFAULT_QUEUE)
-        notes = paused_note(queue, read_note(root)), unserved_note(queue, presence.live(root))
+        notes = paused_note(queue, pauses(root)), unserved_note(queue, presence.live(root))
     except (JobqError, OSError):
         return True  # the job is stored; a missing warning is no failure
     for note in sorted(filter(None, notes)):
         advise(note)
     return True
+
+
+def pauses(root: Folder) -> dict[str, str]:
+    """Return the paused queues, and why."""
+    if not root.has(PAUSED):
+        return {}
+    from jobq.store.pauses import read_note  # noqa: PLC0415
+
+    return read_note(root)
 
 
 def read(words: list[str]) -> Request | None:
@@ -120,14 +128,12 @@ def defaults() -> dict[str, Any]:
 def take_options(words: list[str]) -> dict[str, Any] | None:
     """Remove the options from the start of the words; return their texts by name, or None for unknown ones."""
     texts: dict[str, Any] = {}
-    if not is_option(words):
-        return texts
-    from jobq.options.table import BY_FLAG  # noqa: PLC0415  # it takes a third of the time of an add without options
-
     while is_option(words):
         word = words.pop(0)
         if word == "--":
             break
+        from jobq.options.table import BY_FLAG  # noqa: PLC0415  # it takes a third of the time of an add without options
+
         if word.startswith("--"):
             flag, attached, text = word.partition("=")
         else:

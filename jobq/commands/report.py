@@ -11,8 +11,8 @@ from jobq.commands.files import replace_file
 from jobq.commands.quick_list import Look, jobs_to_list
 from jobq.commands.selecting import selects_jobs
 from jobq.job import Job
-from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted
+from jobq.options.values import APART
 from jobq.views.console import info, out_bytes
 from jobq.views.logs import plain_lines
 from jobq.views.report import page

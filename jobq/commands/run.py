@@ -23,7 +23,7 @@ from jobq.environ import environment
 from jobq.errors import Interrupted, NotFound, OutputFailed, UsageError
 from jobq.exit_codes import NOT_ITS_OWN
 from jobq.job import Job, State
-from jobq.options.kinds import APART
+from jobq.options.values import APART
 from jobq.rules.halt import parse_halt
 from jobq.store.making import temporary
 from jobq.views import ci

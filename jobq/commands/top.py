@@ -13,8 +13,8 @@ from jobq.commands.quick_list import Look, jobs_to_list
 from jobq.commands.status import status
 from jobq.errors import Refused, UsageError
 from jobq.job import Job, State
-from jobq.options.kinds import APART
 from jobq.options.selectors import Wanted
+from jobq.options.values import APART
 from jobq.views.console import is_terminal
 from jobq.views.detail import describe
 from jobq.views.logs import last_lines

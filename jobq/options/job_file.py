@@ -12,9 +12,10 @@ from jobq.command import Call, Command
 from jobq.durations import exact
 from jobq.errors import Refused, UsageError
 from jobq.job import Job
-from jobq.options.kinds import Pairs
+from jobq.options.groups import Pairs
+from jobq.options.kinds import Instant
 from jobq.options.table import BY_NAME, OPTIONS
-from jobq.options.values import Duration, Instant
+from jobq.options.values import Duration
 
 PROBLEM = "# error: "
 PROBLEM_LINES = 2  # at the top of the file

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jobq.durations import duration, exact
 from jobq.errors import UsageError
-from jobq.options.values import Kind, Rule
+from jobq.options.values import Kind, Rule, Text
 from jobq.rules.policies import SEPARATORS, is_exception, seconds_of
 
 TYPE_CHECKING = False  # as in `typing`
@@ -146,3 +146,8 @@ class Codes(Kind):
 
 def _is_status(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) <= 255
+
+
+BACKOFF = Backoff()
+JITTER = Text("PERCENT", parse_jitter, is_jitter)
+CODES, STATUSES = Codes(), Codes(statuses_only=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from jobq.command import Call, Command, depth, names_function, to_run
 from jobq.errors import NO_DIRECTORY, UsageError
 from jobq.job import Job
-from jobq.options.kinds import APART
 from jobq.options.table import BY_NAME
+from jobq.options.values import APART
 from jobq.system import utf8
 
 if TYPE_CHECKING:

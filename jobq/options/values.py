@@ -1,13 +1,13 @@
 """Kinds of option values: from text, from Python or JSON, as stored, and as shown.
 
-A kind spells its bounds once. It loads nothing that `jobq add` could do without: no typing, no enum, no re.
+A kind spells its bounds once. It loads nothing that `jobq add` could do without: no typing, no enum, no re. At the end
+of this module and of `kinds`, `groups` and `policies` are the kinds that the rows of the table name.
 """
 
 from __future__ import annotations
 
-from jobq.durations import duration, span
 from jobq.errors import UsageError
-from jobq.system import typed, utf8
+from jobq.system import typed
 
 TYPE_CHECKING = False  # as in `typing`
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Kind:
     metavar = "TEXT"
     stored = TEXT  # what a field of the store may hold; wider than what can be given, for later versions
     from_text = True  # Python and JSON may give the text form, too
+    collects = False  # several values make one, by `collect`
+    names_jobs = False  # stored are the ids of the jobs
 
     def parse(self, text: str) -> Any:
         """Return the value of a text. Raises UsageError."""
@@ -67,6 +69,13 @@ class Kind:
 
     def check(self, value: Any) -> None:
         """Raise UsageError if a value of a right type is not possible."""
+
+    def collect(self, values: Any) -> Any:
+        """Return the value for what Python or JSON gives, if this kind `collects`.
+
+        Raises UsageError, TypeError, ValueError, AttributeError.
+        """
+        return values
 
     def shown(self, value: Any) -> str:
         """Return the value as people read it."""
@@ -123,6 +132,8 @@ class Duration(Kind):
 
     def parse(self, text: str) -> float:
         """Return the seconds of a text. Raises UsageError."""
+        from jobq.durations import duration  # noqa: PLC0415  # for the few options that need it
+
         seconds = duration(text)
         if self.above_zero and seconds <= 0:
             raise UsageError(f"{text!r} is no time at all", "leave the option out for no limit")
@@ -139,78 +150,9 @@ class Duration(Kind):
 
     def shown(self, value: float) -> str:
         """Return the duration in few characters."""
+        from jobq.durations import span  # noqa: PLC0415
+
         return span(value)
-
-
-class Instant(Kind):
-    """A moment of the wall clock, in seconds since 1970."""
-
-    metavar = "TIME"
-    stored = Rule((int, float), lambda seconds: -3e10 <= seconds <= LAST)
-
-    def parse(self, text: str) -> float:
-        """Return the instant of a text, the next one for a time of day. Raises UsageError."""
-        from jobq.options.instants import next_instant  # noqa: PLC0415  # which few options need
-
-        return next_instant(text)
-
-    def of_value(self, value: Any) -> Any:
-        """Return the instant of a datetime, local time if it has no zone; anything else as it is."""
-        return value.timestamp() if hasattr(value, "timestamp") else value
-
-    def check(self, value: float) -> None:
-        """Nothing more: the rule has the bounds."""
-
-    def shown(self, value: float) -> str:
-        """Return the local time."""
-        from datetime import datetime  # noqa: PLC0415
-
-        return f"{datetime.fromtimestamp(value).astimezone():%Y-%m-%d %H:%M:%S}"
-
-    def as_json(self, value: float) -> str:
-        """Return the time in UTC, as JSON has all times."""
-        from datetime import UTC, datetime  # noqa: PLC0415
-
-        return datetime.fromtimestamp(value, UTC).isoformat()
-
-
-SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-class Size(Kind):
-    """Bytes."""
-
-    metavar = "SIZE"
-    stored = COUNT
-
-    def __init__(self, least: int, most: int) -> None:
-        self.least = least
-        self.most = most
-
-    def parse(self, text: str) -> int:
-        """Return the bytes of "100000", "64k", "10M", "1.5GiB". Raises UsageError."""
-        number = text.strip().lower().removesuffix("b").removesuffix("i")
-        unit = number[-1:] if number[-1:] in SIZES else ""
-        try:
-            size = int(float(number.removesuffix(unit)) * SIZES[unit])
-        except (ValueError, OverflowError):
-            raise UsageError(f"{text!r} is not a size", "write it like 500k, 64M or 2G") from None
-        self.check(size, text)
-        return size
-
-    def check(self, value: int, text: str = "") -> None:
-        """Raise UsageError if the size is out of bounds."""
-        if not self.least <= value <= self.most:
-            raise UsageError(
-                f"{text or str(value)!r} is not possible here", f"give a size from {self.shown(self.least)} on"
-            )
-
-    def shown(self, value: int) -> str:
-        """Return the size as it can be given: 256M, 1.5G, 100000."""
-        for unit in "tgmk":
-            if value and value % SIZES[unit] == 0:
-                return f"{value // SIZES[unit]}{unit if unit == 'k' else unit.upper()}"
-        return str(value)
 
 
 class Text(Kind):
@@ -261,15 +203,14 @@ class Path(Kind):
             raise UsageError(f"{value!r:.60} can't be a path", "name one, or leave the option out")
 
 
-class Variable(Kind):
-    """NAME=VALUE, or NAME alone for its value here; stored as the digest of the whole environment."""
+NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
+MOST_RETRIES = 1000  # the record of a job, with all its attempts, has to fit on a line of the journal
+APART = "apart"  # stderr goes to a log of its own
 
-    metavar = "NAME[=V]"
-    stored = WORD
-
-    def parse(self, text: str) -> tuple[str, str | None]:
-        """Return the name, and the value or None. Raises UsageError."""
-        name, equals, value = text.partition("=")
-        if not name or "\0" in text:
-            raise UsageError(f"{text!r} is not a variable", "write NAME=VALUE, or NAME for its value here")
-        return utf8(name), utf8(value) if equals else None
+PRIORITY = WholeNumber(-1_000_000, 1_000_000, "low, normal, high or a whole number such as -5 or 20", NAMED_PRIORITIES)
+RETRIES = WholeNumber(0, MOST_RETRIES, f"a whole number from 0 (never run it twice) to {MOST_RETRIES}")
+LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
+SLOTS = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
+DURATION, POSITIVE_DURATION = Duration(), Duration(above_zero=True)
+NAME = Text("NAME", parse_name)
+FILE, STDERR, DIRECTORY = Path("FILE"), Path(f"{APART}|FILE"), Path("DIR")

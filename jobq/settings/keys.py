@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from jobq.durations import exact
 from jobq.errors import UsageError
-from jobq.options.kinds import Choice, Flag, Pairs
-from jobq.options.table import HOOK, OPTIONS, PROJECT, JobOption
-from jobq.options.values import LONGEST, Duration, Kind, Rule, Size, WholeNumber
+from jobq.options.groups import Pairs
+from jobq.options.kinds import LINE, Choice, Flag, Size
+from jobq.options.table import OPTIONS, PROJECT, JobOption
+from jobq.options.values import LONGEST, Duration, Kind, Rule, WholeNumber
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _other(name: str, kind: Kind, default: Any, help_text: str, *, in_project: b
 
 ROWS = (
     *(Setting(option, of_job=True, in_project=option.setting == PROJECT) for option in OPTIONS if option.setting),
-    _other("queue_idle", HOOK, None, "Run this when nothing runs and nothing is ready any more."),
+    _other("queue_idle", LINE, None, "Run this when nothing runs and nothing is ready any more."),
     _other("store", StoreDirectory(), None, "The directory of the store."),
     _other("keep", Lifetime(above_zero=True), WEEK, "How long finished jobs and their output are kept."),
     _other("keep_jobs", WholeNumber(0, MOST, "a whole number from 0"), None, "How many finished jobs are kept."),

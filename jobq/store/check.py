@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from jobq.errors import StoreDamaged
 from jobq.job import Job, State
 from jobq.rules.lifecycle import MOVES, Event
-from jobq.store import compaction, environment, finished, pauses, place, presence, retention, worker_log
+from jobq.store import compaction, environment, finished, place, presence, retention, worker_log
 from jobq.store.folder import Folder
-from jobq.store.format import JOURNAL
+from jobq.store.format import JOURNAL, PAUSED
 from jobq.store.hint import HINT
 from jobq.store.journal import Header, is_day
 from jobq.store.lock import StoreLock
@@ -37,7 +37,7 @@ OURS = frozenset(
         compaction.NEXT,
         compaction.COMPACT_LOCK,
         retention.NOTE,
-        pauses.NOTE,
+        PAUSED,
         worker_log.NAME,
         worker_log.OLDER,
     }

@@ -26,6 +26,7 @@ HOOKS = 5
 CAPACITIES = 6
 FORMAT = 6  # the last one that this version knows
 JOURNAL = "journal.jsonl"
+PAUSED = "paused.json"  # the note of the paused queues (store/pauses.py)
 
 
 def is_todays(header: bytes, generation: int, least: int) -> bool:

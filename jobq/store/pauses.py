@@ -13,21 +13,21 @@ import os
 from jobq.errors import StoreError
 from jobq.sealed import from_json, is_whole, seal, to_json
 from jobq.store.folder import Folder, write_all
+from jobq.store.format import PAUSED
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOTE = "paused.json"
 MOST_NOTE = 1 << 20  # bytes
 
 
 def write_note(root: Folder, reasons: Mapping[str, str]) -> None:
     """Record the paused queues and their reasons, as far as the disk allows."""
     try:
-        if not reasons and not root.has(NOTE):
+        if not reasons and not root.has(PAUSED):
             return
-        fd = root.file(NOTE, os.O_WRONLY | os.O_CREAT)
+        fd = root.file(PAUSED, os.O_WRONLY | os.O_CREAT)
         try:
             write_all(fd, seal(to_json(dict(reasons) or {"": ""})[:-1].encode("ascii")), 0)
         finally:
@@ -39,7 +39,7 @@ def write_note(root: Folder, reasons: Mapping[str, str]) -> None:
 def read_note(root: Folder) -> dict[str, str]:
     """Return the paused queues and their reasons; nothing if there is no note, or none that can be read."""
     try:
-        fd = root.file(NOTE, os.O_RDONLY)
+        fd = root.file(PAUSED, os.O_RDONLY)
         try:
             line = os.pread(fd, MOST_NOTE, 0).partition(b"\n")[0]
         finally:

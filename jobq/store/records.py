@@ -8,12 +8,12 @@ To change the format:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from jobq.command import IN_WORDS, BadRecord, Record, from_record, to_record, unknown_keys
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
-from jobq.options.table import OPTIONS
+from jobq.options.table import OPTIONS, JobOption
 from jobq.options.values import COUNT, MOST_STORED, SPAN, TEXT, WORD, Rule
 from jobq.store.format import BASE
 
@@ -58,7 +58,9 @@ CLOCK = Rule(NUMBER, _between(-1e12, 1e12))
 BYTE = Rule((int,), _between(0, 255))
 ID = Rule((int,), _between(1, MOST_ID))
 EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
-SPEC_RULES = {option.name: option.stored for option in OPTIONS} | {
+SPEC_RULES: dict[str, Rule | JobOption] = {option.name: option for option in OPTIONS} | {
+    "cwd": TEXT,
+    "env": WORD,  # the digest
     "umask": Rule((int,), _between(0, 0o777)),
     "runner": WORD.or_none,
     "asked": Rule((list,)).or_none,
@@ -110,7 +112,7 @@ JOB_KEYS = frozenset({"id", "spec", "command", "added_at", "job", "attempts", "h
 NEWER = [(option.name, option.default, option.since) for option in OPTIONS if option.in_spec and option.since > BASE]
 
 
-def _fields(known: dict[str, Rule], record: object) -> Record:
+def _fields(known: Mapping[str, Rule | JobOption], record: object) -> Record:
     """The checked fields of one stored object; what this version does not know goes to `extra`."""
     if not isinstance(record, dict):
         raise BadRecord(f"expected an object, found {record!r:.60}")

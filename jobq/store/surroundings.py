@@ -9,7 +9,7 @@ from heapq import nsmallest
 
 from jobq.job import Job, State
 from jobq.moment import Moment
-from jobq.options.kinds import APART
+from jobq.options.values import APART
 from jobq.rules.progress import Progress
 from jobq.rules.ranks import at_work
 from jobq.rules.reasons import MOST_NAMED, Situation

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from jobq.job import State
 from jobq.options.selectors import WAITING
-from jobq.options.table import NAMED_PRIORITIES
+from jobq.options.values import NAMED_PRIORITIES
 from jobq.typed import NamedTuple
 
 VALUES = {"--state": (*State, WAITING), "--priority": tuple(NAMED_PRIORITIES)}

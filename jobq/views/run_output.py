@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jobq.errors import JobqError, OutputFailed
 from jobq.job import Job, State
-from jobq.options.kinds import APART
+from jobq.options.values import APART
 from jobq.rules.hooks import is_hook
 from jobq.views import ci
 from jobq.views.console import encoded, job_bytes_to_stderr, out_bytes, stdout_closed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from jobq.job import Outcome, State
-from jobq.options.kinds import Jobs, Locks, Meta, Pairs
+from jobq.options.groups import Jobs, Locks, Meta, Pairs
+from jobq.options.kinds import Instant
 from jobq.options.table import OPTIONS, JobOption
-from jobq.options.values import Instant
 from jobq.views.envelope import VERSION
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}

@@ -13,7 +13,7 @@ from jobq import clock
 from jobq.errors import OutputFailed
 from jobq.job import Job
 from jobq.moment import Moment
-from jobq.options.kinds import APART
+from jobq.options.values import APART
 from jobq.rules.forecast import Forecast
 from jobq.rules.order import is_paused, is_ready
 from jobq.rules.reasons import Situation

@@ -10,7 +10,7 @@ from jobq.command import Call, call_record, to_host, to_run
 from jobq.engine.task import Key, Task, Trace
 from jobq.job import Job, Spec
 from jobq.moment import Moment
-from jobq.options.kinds import APART
+from jobq.options.values import APART
 from jobq.rules.hooks import is_hook
 from jobq.rules.policies import exceptions_in
 from jobq.rules.retry import attempts_left
