@@ -31,7 +31,7 @@ from jobq.python.inside import HANDLERS, Handler
 from jobq.python.results import returned
 from jobq.rules import lifecycle
 from jobq.scheduling import Schedules, Timing
-from jobq.settings.stores import store_path
+from jobq.settings.places import store_path
 from jobq.specs import edited_fields, make_requests, make_spec, repeats
 from jobq.store.store import Store
 from jobq.tables import Queues, Resources

@@ -1,4 +1,4 @@
-"""The environment: the person's directories, the Python for calls, and the variables that a job captures."""
+"""The environment: the places of the person and of the project, the Python for calls, the variables of jobs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import sys
 from jobq.errors import StoreForbidden, UsageError
 from jobq.system import LINUX, utf8
 
+TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})  # values that Python itself sets LC_CTYPE to; they name no language
 
+PROJECT_FILE = ".jobq.toml"
 ANOTHER_PLACE = "set JOBQ_STORE to a directory you may write, or name one with --store"
 
 
@@ -43,6 +48,32 @@ def config_file() -> str | None:
     except StoreForbidden:
         return None
     return f"{folder}/config.toml"
+
+
+def has_user_file() -> bool:
+    """Return True if the person has a file of settings."""
+    path = config_file()
+    return path is not None and os.path.lexists(path)
+
+
+def upwards(name: str) -> Iterator[str]:
+    """Yield the paths of this name that exist in the working directory and above it, the nearest first."""
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:
+        return
+    while True:
+        path = f"{folder.rstrip('/')}/{name}"
+        if os.path.lexists(path):
+            yield path
+        if folder == "/":
+            return
+        folder = os.path.dirname(folder)
+
+
+def project_file() -> str | None:
+    """Return the path of the nearest PROJECT_FILE: in the working directory, or above it."""
+    return next(upwards(PROJECT_FILE), None)
 
 
 def default_store() -> str:

@@ -8,7 +8,6 @@
     │   ├── StoreDamaged     65   acknowledged bytes are missing or changed
     │   ├── NotSaved         74   the change could not be written; it was undone
     │   │   └── SyncFailed   74   ... or synced: the kernel may have dropped it
-    │   ├── StoreReplaced    75   another directory has taken the store's path
     │   ├── LockTimeout      75   another process holds the lock of the store
     │   │   └── JournalMoved 75   ... or has replaced the journal
     │   ├── StoreForbidden   77   the store is not the user's own, or not private
@@ -16,12 +15,12 @@
     │   └── StoreTooNew      78   a later version wrote the store
     ├── CallFailed            1   the Python function of a job raised
     ├── EngineBroken         70   no supervisor can be started or used
-    ├── PythonGone           70   the Python that runs jobq was removed
     ├── OutputFailed         74   data can't be written to stdout
     └── WaitTimeout         124   the jobs did not finish in the time given
 
 A class takes the facts and writes the sentence; `hint` says what to do next. The numbers are the exit codes (65 to 78
-as in BSD's sysexits.h, 124 as in timeout(1)).
+as in BSD's sysexits.h, 124 as in timeout(1)). Each class here takes some of the time of `jobq add`, so errors of one
+module are there, as `PythonGone` is in engine/local/caller.py.
 """
 
 from __future__ import annotations
@@ -127,18 +126,6 @@ class JournalMoved(LockTimeout):
         StoreError.__init__(self, f"{path} was replaced while jobq wrote to it", "try again; nothing was changed")
 
 
-class StoreReplaced(StoreError):
-    """The store that this process has open is no longer the store at that path."""
-
-    exit_code = exit_codes.TRY_AGAIN
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"the store {path} was replaced by another one",
-            "start the worker again; running jobs continue under their supervisors",
-        )
-
-
 class StoreForbidden(StoreError):
     """This user can't use the store, or can't use it safely."""
 
@@ -174,13 +161,6 @@ class WaitTimeout(JobqError):
 
 class EngineBroken(JobqError):
     """A supervisor can't be started, or uses the protocol of another version."""
-
-
-class PythonGone(JobqError):
-    """The interpreter that runs jobq was removed: for good, or by an upgrade that replaces it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path}, the Python that runs jobq, was removed: no function is called until it is back")
 
 
 class OutputFailed(JobqError):

@@ -13,7 +13,7 @@ from jobq.options.selectors import Selected, Wanted, parse
 from jobq.rules.dependencies import parents_of
 from jobq.rules.progress import Progress
 from jobq.rules.reasons import Situation
-from jobq.settings.stores import store_path
+from jobq.settings.places import store_path
 from jobq.store.reading import StoreReader
 from jobq.store.selection import find_all, find_named, narrowed, open_failures, resolve, with_ancestors
 from jobq.store.surroundings import progress_of, survey

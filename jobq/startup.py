@@ -76,9 +76,11 @@ def forget_shadows(foreign: set[str]) -> None:
     found = {
         name: module
         for name, module in sys.modules.items()
-        if name.partition(".")[0] in sys.stdlib_module_names
+        if (file := getattr(module, "__file__", None))
+        and file != f"{LIBRARY}/{name}.py"  # as nearly all are: the rest takes a while
+        and name.partition(".")[0] in sys.stdlib_module_names
         and name != "__main__"
-        and is_in(os.path.abspath(getattr(module, "__file__", None) or "/"), foreign)
+        and is_in(os.path.abspath(file), foreign)
     }
     for name in found:
         del sys.modules[name]

@@ -20,7 +20,7 @@ from jobq.options.table import BY_NAME
 from jobq.rules.lifecycle import WrongState
 from jobq.rules.reasons import time_ahead
 from jobq.settings.levels import job_defaults
-from jobq.settings.stores import strange_store, was_own
+from jobq.settings.places import strange_store, was_own
 from jobq.specs import WAITS
 from jobq.views.console import acknowledge, error, info, is_terminal
 from jobq.views.envelope import envelope

@@ -8,12 +8,13 @@ import typer
 
 from jobq.commands import editor
 from jobq.commands.common import Json
+from jobq.environ import project_file
 from jobq.errors import Refused, UsageError
 from jobq.options.job_file import PROBLEM
 from jobq.settings.editing import changing, example, path_to_edit, text_to_edit, with_value, without, write
 from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting, setting
-from jobq.settings.levels import Level, levels, project_file, values_of, why_ignored
-from jobq.settings.stores import store_and_source
+from jobq.settings.levels import Level, levels, values_of, why_ignored
+from jobq.settings.places import store_and_source
 from jobq.settings.toml import read
 from jobq.views.console import error, info, out
 from jobq.views.envelope import envelope

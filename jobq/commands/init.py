@@ -9,7 +9,7 @@ import typer
 
 from jobq.api import Queue
 from jobq.errors import Refused
-from jobq.settings import stores
+from jobq.settings import places
 from jobq.views.console import info
 from jobq.views.text import safe
 
@@ -27,19 +27,19 @@ def init(
 
     Examples: jobq init; jobq init --trust
     """
-    path = os.path.join(os.getcwd(), stores.PROJECT_STORE)
-    if stores.is_own(path):
+    path = os.path.join(os.getcwd(), places.PROJECT_STORE)
+    if places.is_own(path):
         info(f"nothing changed: {safe(path)} is in use already")
         return
-    there = bool(stores.uuid_of(path))
-    if there and not (trust or stores.was_own(path) or Queue(path).copies.is_new()):
+    there = bool(places.uuid_of(path))
+    if there and not (trust or places.was_own(path) or Queue(path).copies.is_new()):
         raise Refused(
             f"{path} was made by somebody else, or on another machine",
-            f"'jobq --store {stores.PROJECT_STORE} list --all' shows its jobs; 'jobq init --trust' uses it",
+            f"'jobq --store {places.PROJECT_STORE} list --all' shows its jobs; 'jobq init --trust' uses it",
         )
     queue = Queue(path)
     queue.create()
-    stores.note(path)
+    places.note(path)
     info(f"{safe(path)} is the store {'again ' if there else ''}for this directory and all below it")
-    if (used := stores.store_path()) != path:
+    if (used := places.store_path()) != path:
         info(f"note: JOBQ_STORE goes before it, and names {safe(used)}")

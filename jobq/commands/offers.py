@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from jobq.errors import JobqError
 from jobq.rules.hooks import is_hook
-from jobq.settings.stores import store_path
+from jobq.settings.places import store_path
 from jobq.store.state import StoreState
 from jobq.store.store import Store
 from jobq.views.console import out

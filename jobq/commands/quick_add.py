@@ -14,8 +14,7 @@ from jobq.environ import environment
 from jobq.errors import JobqError, JournalMoved, NotSaved
 from jobq.rules.serving import DEFAULT_QUEUE, paused_note, unserved_note
 from jobq.sealed import seal, to_json
-from jobq.settings.search import is_anything_set
-from jobq.settings.stores import store_path, strange_store
+from jobq.settings.places import is_anything_set, store_path, strange_store
 from jobq.store import presence
 from jobq.store.environment import capture, make_durable, passed_on, save
 from jobq.store.folder import Folder

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from jobq.commands.notes import tell_pauses
-from jobq.commands.status import status
 from jobq.errors import UsageError
 from jobq.job import Job, State
 from jobq.looking import Looking, Reader
 from jobq.options.selectors import NO_FILTERS, WAITING, Filters, Wanted, states_of
 from jobq.rules.hooks import is_hook
 from jobq.rules.ranks import claim_key
-from jobq.settings.stores import strange_store
+from jobq.settings.places import strange_store
 from jobq.typed import NamedTuple
 from jobq.views.console import draw, info, out, set_store_option
 from jobq.views.table import USUAL, columns_of, print_jobs, reason
@@ -47,6 +46,8 @@ def read(words: Sequence[str]) -> bool:
     if words:
         print_list(Reader(store), parsed.wanted, parsed.look)
     else:
+        from jobq.commands.status import status  # noqa: PLC0415  # `list` does without it
+
         status(Reader(store))
     return True
 

@@ -191,16 +191,14 @@ def parse_name(text: str) -> str:
     return text
 
 
-class Path(Kind):
-    """A path; what must be there is checked when the job is added."""
+def parse_path(text: str) -> str:
+    """Return the path; what must be there is checked when the job is added. Raises UsageError.
 
-    def __init__(self, metavar: str) -> None:
-        self.metavar = metavar
-
-    def check(self, value: str) -> None:
-        """Raise UsageError for what is no path. An empty one is mostly a variable that is not set."""
-        if not value or "\0" in value:
-            raise UsageError(f"{value!r:.60} can't be a path", "name one, or leave the option out")
+    An empty one is mostly a variable that is not set.
+    """
+    if not text or "\0" in text:
+        raise UsageError(f"{text!r:.60} can't be a path", "name one, or leave the option out")
+    return text
 
 
 NAMED_PRIORITIES = {"low": -10, "normal": 0, "high": 10}
@@ -213,4 +211,5 @@ LOST = WholeNumber(1, MOST_RETRIES, f"a whole number from 1 to {MOST_RETRIES}")
 SLOTS = WholeNumber(1, 10_000, "a whole number from 1 to 10000")
 DURATION, POSITIVE_DURATION = Duration(), Duration(above_zero=True)
 NAME = Text("NAME", parse_name)
-FILE, STDERR, DIRECTORY = Path("FILE"), Path(f"{APART}|FILE"), Path("DIR")
+FILE, DIRECTORY = Text("FILE", parse_path), Text("DIR", parse_path)
+STDERR = Text(f"{APART}|FILE", parse_path)

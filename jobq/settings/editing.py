@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobq.environ import config_file
+from jobq.environ import PROJECT_FILE, config_file, project_file
 from jobq.errors import NotSaved, Refused, UsageError
 from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, Setting
-from jobq.settings.levels import project_file, text_of, why_ignored
-from jobq.settings.search import PROJECT_FILE
+from jobq.settings.levels import text_of, why_ignored
 from jobq.settings.toml import line_of, read
 from jobq.system import hold
 

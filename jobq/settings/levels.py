@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import stat
 
-from jobq.environ import config_file, variable
+from jobq.environ import config_file, has_user_file, project_file, variable
 from jobq.errors import UsageError
 from jobq.settings.keys import ROWS, SECTIONS, SETTINGS, setting
-from jobq.settings.search import PROJECT_FILE, has_user_file, upwards
 from jobq.settings.toml import line_of, read
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
@@ -47,7 +46,7 @@ def environment_level() -> Level:
     values: dict[str, Any] = {}
     for row in ROWS:
         text = variable(row.variable)
-        if text and row.name != "store":  # which `stores.store_path` takes as it is
+        if text and row.name != "store":  # which `places.store_path` takes as it is
             try:
                 values[row.name] = row.parse(text)
             except UsageError as e:
@@ -83,11 +82,6 @@ def persons_store() -> tuple[str, str]:
         return (SETTINGS["store"].take(value) or "", source) if value is not None else ("", "")
     except UsageError as e:
         raise UsageError(f"{source}: {e}", e.hint) from None
-
-
-def project_file() -> str | None:
-    """Return the path of the nearest PROJECT_FILE: in the working directory, or above it."""
-    return next(upwards(PROJECT_FILE), None)
 
 
 def why_ignored(path: str) -> str:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import errno
 
-from jobq.errors import StoreDamaged, StoreReplaced
+from jobq.errors import StoreDamaged, StoreError
+from jobq.exit_codes import TRY_AGAIN
 from jobq.moment import Moment
 from jobq.store.store import Store
 from jobq.worker.context import Context
 from jobq.worker.recovery import Recovery
+
+
+class StoreReplaced(StoreError):
+    """The store that this process has open is no longer the store at that path."""
+
+    exit_code = TRY_AGAIN
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the store {path} was replaced by another one",
+            "start the worker again; running jobs continue under their supervisors",
+        )
 
 
 class Housekeeping:

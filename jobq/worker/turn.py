@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from jobq.engine.local.caller import Caller
+from jobq.engine.local.caller import Caller, PythonGone
 from jobq.engine.task import Ended, Key
-from jobq.errors import NotSaved, PythonGone, StoreError, StoreForbidden
+from jobq.errors import NotSaved, StoreError, StoreForbidden
 from jobq.job import Job, State
 from jobq.moment import Moment
 from jobq.rules import lifecycle

@@ -12,7 +12,7 @@ import pytest
 from jobq.cpus import cpu_quota, usable_cpus
 from jobq.environ import interpreter
 from jobq.errors import StoreForbidden
-from jobq.settings.stores import store_path
+from jobq.settings.places import store_path
 from tests.conftest import Cli
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where XDG_STATE_HOME counts")

@@ -24,7 +24,7 @@ from jobq.commands import quick_add as quick
 from jobq.errors import JobqError, UsageError
 from jobq.moment import Moment
 from jobq.options.table import OPTIONS
-from jobq.settings.stores import store_path
+from jobq.settings.places import store_path
 from jobq.store.environment import save
 from jobq.store.folder import Folder
 from tests.conftest import Cli, assert_sound
@@ -280,7 +280,7 @@ def test_the_quick_add_loads_few_modules(cli: Cli, options: list[str], more: set
         "jobq.rules.serving", "jobq.environ", "jobq.system", "jobq.store",
         "jobq.store.presence", "jobq.store.folder", "jobq.store.lock", "jobq.store.environment", "jobq.store.format",
         "jobq.sealed", "jobq.store.writer", "jobq.store.hint", "jobq.views", "jobq.views.console",
-        "jobq.settings", "jobq.settings.search", "jobq.settings.stores",
+        "jobq.settings", "jobq.settings.places",
     }  # fmt: skip
     assert not set(loaded) & {
         "typing",

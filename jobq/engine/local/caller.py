@@ -7,7 +7,7 @@ import sys
 
 from jobq import python
 from jobq.command import Call
-from jobq.errors import NotSaved, PythonGone
+from jobq.errors import JobqError, NotSaved
 from jobq.store.folder import Folder
 
 NAME = "child.py"
@@ -22,6 +22,13 @@ NAMES = (
     NAME,
 )  # the one that is run comes last
 FOLDER = os.path.dirname(python.__file__)
+
+
+class PythonGone(JobqError):
+    """The interpreter that runs jobq was removed: for good, or by an upgrade that replaces it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path}, the Python that runs jobq, was removed: no function is called until it is back")
 
 
 class Caller:

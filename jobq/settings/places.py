@@ -1,4 +1,6 @@
-"""The store that is used: the one that is asked for, of the environment, of the project, of the person's file.
+"""Where settings and the store are: in the project (the working directory or above it), or with the person.
+
+The store that is used is the one that is asked for, of the environment, of the project, of the person's file.
 
 `jobq init` makes a store in a project and notes it here: the stores that this person has made, by their names (uuid)
 and paths. Another store in a project may have come with a checkout, and hold jobs that somebody has planted: it is not
@@ -11,19 +13,37 @@ from __future__ import annotations
 
 import os
 
-from jobq.environ import default_store, full_path, variable
+from jobq.environ import (
+    default_store,
+    full_path,
+    has_user_file,
+    project_file,
+    upwards,
+    variable,
+    variables_named,
+)
 from jobq.errors import NotSaved, UsageError
-from jobq.settings.search import has_user_file, upwards
 from jobq.system import open_plain, sync
 
 TYPE_CHECKING = False  # as in `typing`: `jobq add` does without it
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What else such variables are.
+NO_SETTINGS = ("JOBQ_STORE", "JOBQ_CONFIG", "JOBQ_DEBUG", "JOBQ_TRACE_FRAMES", "JOBQ_JOB_")
 PROJECT_STORE = ".jobq"
 JOURNAL = "journal.jsonl"
 HEADER_BYTES = 1 << 16
 UUID = b'"uuid":"'
+
+
+def is_anything_set() -> bool:
+    """Return True if there may be settings at all: then it is worth to load what reads them."""
+    return (
+        any(not name.startswith(NO_SETTINGS) for name in variables_named("JOBQ_"))
+        or has_user_file()
+        or project_file() is not None
+    )
 
 
 def store_path(asked: str | None = None) -> str:
