@@ -8,7 +8,7 @@ from collections.abc import Callable
 from jobq.errors import Planted
 from jobq.store.folder import open_checked
 from jobq.system import BLOCK, is_file_at, next_block
-from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout_closed
+from jobq.views.console import encoded, error, info, is_terminal, job_bytes_to_stderr, out_bytes, stdout, stdout_closed
 from jobq.views.masking import masked, new_masker
 from jobq.views.output import COLOUR, ShownOutput, shown
 from jobq.views.text import size
@@ -24,7 +24,7 @@ class Printer:
 
     def __init__(self, raw: bool = False, *, ends_lines: bool = False) -> None:
         """`ends_lines`: a last line without a newline gets one, as other output follows."""
-        self._text = None if raw or not is_terminal() else ShownOutput()
+        self._text = None if raw or not stdout.isatty() else ShownOutput(coloured=is_terminal())
         self._ends_lines = ends_lines
         self._last = b""
         self._shown = ""  # the part of the open line that is on the screen
@@ -60,8 +60,11 @@ class Printer:
         info(f"{size(count)} of output were dropped here")
 
     def pause(self) -> None:
-        """Show the unfinished line, which may be a progress bar: no more output comes for now."""
-        line = self._text.open_line() if self._text else ""
+        """Show the unfinished line, which may be a progress bar: no more output comes for now.
+
+        Not on a terminal that can't clear it again (TERM=dumb).
+        """
+        line = self._text.open_line() if self._text and is_terminal() else ""
         if line != self._shown:
             self._put(line)
             self._shown = line
@@ -72,7 +75,7 @@ class Printer:
             self.put(self._masker.flush())
         if self._text is not None and (line := self._text.open_line()):
             self._put(f"{line}\n")
-            self._text = ShownOutput()
+            self._text = ShownOutput(coloured=is_terminal())
         elif self._untidy:
             out_bytes(TIDY)
             self._untidy = False

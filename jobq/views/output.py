@@ -38,9 +38,10 @@ def shown(data: bytes) -> str:
 
 
 class ShownOutput:
-    """A converter for output that comes in pieces."""
+    """A converter for output that comes in pieces. `coloured` False: without colours and other styles, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, coloured: bool = True) -> None:
+        self._coloured = coloured
         self._decode = codecs.getincrementaldecoder(ENCODING)(ERRORS).decode
         self._rest = ""  # an incomplete control sequence
         self._style = Style()
@@ -58,11 +59,14 @@ class ShownOutput:
         if len(self._line.cells) > LONGEST:
             done += str(self._line)
             self._line = Line()
-        return done
+        return self._styled(done)
 
     def open_line(self) -> str:
         """Return the line that has no newline yet, as it looks now."""
-        return str(self._line) + safe(self._rest)
+        return self._styled(str(self._line) + safe(self._rest))
+
+    def _styled(self, text: str) -> str:
+        return text if self._coloured else COLOUR.sub("", text)
 
     def _completed(self, text: str) -> str:
         if not self._line.cells and not self._line.at and not EDITED.search(text.rstrip("\r")):

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from jobq.job import State
 from tests.conftest import Cli, wait_until
 from tests.helpers.terminal import Terminal
@@ -83,6 +85,19 @@ def test_jobs_have_colours_in_front_of_their_lines_on_a_terminal(cli: Cli) -> No
     assert b"\x1b[36m  1 | \x1b[0mdone 99%" in terminal.seen
     assert b"\x1b[32m  2 | \x1b[0mdone 99%" in terminal.seen
     assert not any("PWNED" in title for title in terminal.titles)
+
+
+@pytest.mark.parametrize("words", [("log", "1"), ("log", "-f", "1"), ("log", "-f", "1-2"), ("log", "1", "--grep", "9")])
+def test_a_terminal_without_colours_gets_lines_without_them(cli: Cli, words: tuple[str, ...]) -> None:
+    cli("add", "printf '\\033]0;PWNED\\007\\033[31mdone 10%%\\rdone 99%%\\033[0m\\n\\033[1mopen'", ":::", "1", "2")
+    cli("worker", "--drain")
+    terminal = Terminal(cli, 80, *words, term="dumb")
+    assert terminal.end() == 0
+    assert b"done 99%\r\n" in terminal.seen
+    assert b"\x1b" not in terminal.seen
+    raw = Terminal(cli, 80, "log", "--raw", "1", term="dumb")
+    assert raw.end() == 0
+    assert b"\x1b[31mdone 10%\r" in raw.seen
 
 
 def test_one_attempt_of_several_jobs_can_not_be_followed(cli: Cli) -> None:

@@ -25,7 +25,13 @@ class Terminal:
     """A process in its own terminal, whose screen pyte reads."""
 
     def __init__(
-        self, cli: Cli, columns: int, *words: str, program: tuple[str, ...] = JOBQ, locale: Mapping[str, str] = UTF_8
+        self,
+        cli: Cli,
+        columns: int,
+        *words: str,
+        program: tuple[str, ...] = JOBQ,
+        locale: Mapping[str, str] = UTF_8,
+        term: str = "xterm-256color",
     ) -> None:
         self.screen = pyte.Screen(columns, 40)
         self._stream = pyte.ByteStream(self.screen)
@@ -38,7 +44,7 @@ class Terminal:
             os.execve(
                 program[0],
                 [word.encode("utf-8", "surrogateescape") for word in (*program, *words)],
-                cli.env | {"TERM": "xterm-256color", "PS1": "$ ", **locale},
+                cli.env | {"TERM": term, "PS1": "$ ", **locale},
             )
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._thread = threading.Thread(target=self._read, daemon=True)
