@@ -19,8 +19,8 @@
     └── WaitTimeout         124   the jobs did not finish in the time given
 
 A class takes the facts and writes the sentence; `hint` says what to do next. The numbers are the exit codes (65 to 78
-as in BSD's sysexits.h, 124 as in timeout(1)). Each class here takes some of the time of `jobq add`, so errors of one
-module are there, as `PythonGone` is in engine/local/caller.py.
+as in BSD's sysexits.h, 124 as in timeout(1)). Each class here takes some of the time of `jobq add`, so errors that
+no command and no program handles are in the modules that raise them.
 """
 
 from __future__ import annotations

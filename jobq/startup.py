@@ -76,10 +76,10 @@ def forget_shadows(foreign: set[str]) -> None:
     found = {
         name: module
         for name, module in sys.modules.items()
-        if (file := getattr(module, "__file__", None))
-        and file != f"{LIBRARY}/{name}.py"  # as nearly all are: the rest takes a while
-        and name.partition(".")[0] in sys.stdlib_module_names
+        if name.partition(".")[0] in sys.stdlib_module_names
         and name != "__main__"
+        and (file := getattr(module, "__file__", None))
+        and file != f"{LIBRARY}/{name}.py"  # as nearly all are: the rest takes a while
         and is_in(os.path.abspath(file), foreign)
     }
     for name in found:

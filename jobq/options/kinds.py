@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobq.errors import UsageError
-from jobq.options.values import COUNT, LAST, WORD, Kind, Rule, Text
+from jobq.options.values import COUNT, Kind, Rule, Text
 from jobq.system import utf8
 
 TYPE_CHECKING = False  # as in `typing`
@@ -43,6 +43,9 @@ class Choice(Kind):
     def check(self, value: str) -> None:
         """Raise UsageError if it is none of the words."""
         self.parse(value)
+
+
+LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
 
 
 class Instant(Kind):
@@ -143,10 +146,9 @@ def parse_url(text: str) -> str:
 
 
 class Variable(Kind):
-    """NAME=VALUE, or NAME alone for its value here; stored as the digest of the whole environment."""
+    """NAME=VALUE, or NAME alone for its value here; stored is the digest of the whole environment."""
 
     metavar = "NAME[=V]"
-    stored = WORD
 
     def parse(self, text: str) -> tuple[str, str | None]:
         """Return the name, and the value or None. Raises UsageError."""

@@ -1,6 +1,6 @@
 """The options of a job, one row each: flags, JSON, Python, the stored form and what is shown are made from these rows.
 
-To add an option: a row here, a field of `job.Spec`, a line in `api.JobOptions`, and the rule that obeys it. A test
+To add an option: a row here, a field of `job.Spec`, a line in `request.JobOptions`, and the rule that obeys it. A test
 walks rows and ways, and names what was forgotten.
 """
 

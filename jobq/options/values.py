@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 MOST_STORED = (1 << 63) - 1
 LONGEST = 1.7976931348623157e308  # the largest number that JSON readers hold
-LAST = 2.5e11  # seconds since 1970: year 9892, as all calendars of the system know that
 WORD_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 

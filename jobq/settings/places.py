@@ -1,4 +1,4 @@
-"""Where settings and the store are: in the project (the working directory or above it), or with the person.
+"""Places of settings and of the store: in the project (the working directory or above it), or with the person.
 
 The store that is used is the one that is asked for, of the environment, of the project, of the person's file.
 

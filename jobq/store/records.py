@@ -59,7 +59,7 @@ BYTE = Rule((int,), _between(0, 255))
 ID = Rule((int,), _between(1, MOST_ID))
 EVENT = Rule((str,), lambda event: len(event) <= 200 and event.isprintable())
 SPEC_RULES: dict[str, Rule | JobOption] = {option.name: option for option in OPTIONS} | {
-    "cwd": TEXT,
+    "cwd": TEXT,  # the full path, in every job
     "env": WORD,  # the digest
     "umask": Rule((int,), _between(0, 0o777)),
     "runner": WORD.or_none,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from jobq.job import Job
+from jobq.options import groups, kinds, policies  # noqa: F401  # now: a worker reads jobs after an upgrade, too
 from jobq.store import environment, pauses, presence, tail
 from jobq.store.folder import Folder
 from jobq.store.format import CAPACITIES, JOURNAL

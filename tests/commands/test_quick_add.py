@@ -253,6 +253,19 @@ def test_a_failed_write_of_the_quick_add_is_an_error_and_changes_nothing(
 OF_OPTIONS = {"jobq.options", "jobq.options.table", "jobq.options.values"}
 
 
+def test_a_note_that_can_not_be_found_out_is_no_failure_of_a_stored_job(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cli.id("true")
+
+    def fail(_: object) -> None:
+        raise ImportError("jobq is being upgraded")
+
+    monkeypatch.setattr(quick, "pauses", fail)
+    assert quick.add(["--store", str(cli.store), "add", "true"])
+    assert capfd.readouterr().out == "2\n"
+
+
 @pytest.mark.parametrize(
     ("options", "more"),
     [

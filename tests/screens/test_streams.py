@@ -155,6 +155,22 @@ def test_jobq_never_loads_modules_from_the_users_path(cli: Cli, broken: str) -> 
             assert done.returncode == 0, (command, words, done.stderr)
 
 
+def test_a_module_of_the_user_that_can_not_be_asked_is_left_alone(cli: Cli) -> None:
+    """Python loads a `sitecustomize` before jobq, and some put modules there that load when they are first asked."""
+    (cli.cwd / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "class Lazy(types.ModuleType):\n"
+        "    def __getattribute__(self, name):\n"
+        "        raise RuntimeError(name)\n"
+        "sys.modules['theirs'] = Lazy('theirs')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "jobq", "add", "true"],
+        env=cli.env | {"PYTHONPATH": f"{cli.cwd}:{ROOT}"}, cwd=cli.cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
 @pytest.mark.parametrize("above", [0, 1, 2])
 def test_jobq_starts_in_a_folder_that_python_is_below(cli: Cli, above: int) -> None:
     """As a worker of systemd does, at home, where pyenv, uv and conda put their Pythons."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobq.command import BadRecord, Call
 from jobq.job import Attempt, Ending, Job, Outcome, Spec, State, Step
 from jobq.moment import Due, Moment
-from jobq.store.records import job_record, read_job
+from jobq.store.records import job_record, read_job, read_spec
 
 TEXT = st.text(max_size=8)
 WORD = st.text("az09-_", max_size=8)  # becomes part of a path
@@ -99,3 +99,30 @@ def test_a_record_with_anything_in_any_place_is_read_or_refused(job: Job, data: 
 def test_a_record_that_is_no_job_is_refused(record: object) -> None:
     with pytest.raises(BadRecord):
         read_job(record)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fits"),
+    [
+        ("timeout", None, True),
+        ("timeout", 1.5, True),
+        ("timeout", "1.5", False),
+        ("timeout", True, False),
+        ("retries", None, False),
+        ("cwd", None, False),
+        ("env", None, False),
+        ("env", "../env", False),
+        ("backoff", "exp:2..1", False),
+        ("labels", [["a", "b"]], True),
+        ("labels", [["a"]], False),
+        ("once", 1, False),
+        ("after", [0], False),
+    ],
+)
+def test_a_field_of_a_spec_has_a_value_that_fits(field: str, value: object, fits: bool) -> None:
+    record = {"cwd": "/", "env": "a", field: value}
+    if fits:
+        assert read_spec(record) is not None
+    else:
+        with pytest.raises(BadRecord, match=f"{field} can't be"):
+            read_spec(record)

@@ -1,0 +1,40 @@
+"""An upgrade of jobq under a process that has a store open."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import sys
+from jobq import Queue
+
+queue = Queue(sys.argv[1])
+print(queue.add("true").id, flush=True)
+input()
+spec = queue.job(2).spec
+print(spec.backoff, spec.jitter, spec.retry_on, dict(spec.labels), spec.log_max, spec.slots, spec.timeout)
+"""
+
+
+def test_a_job_of_any_options_is_read_when_the_files_of_jobq_are_gone(cli: Cli) -> None:
+    package = cli.cwd / "lib" / "jobq"
+    shutil.copytree(ROOT / "jobq", package, ignore=shutil.ignore_patterns("__pycache__"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(cli.store)],
+        env=cli.env | {"PYTHONPATH": str(package.parent)}, cwd=cli.cwd, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    package.rename(cli.cwd / "moved")
+    words = "--backoff const:1 --jitter 5% --retry-on 1,SIGKILL --label a=b --log-max 1M --slots 2 --timeout 1m true"
+    assert cli.id(*words.split()) == 2
+    out, err = process.communicate("\n", timeout=60)
+    assert out == "const:1 5% 1,SIGKILL {'a': 'b'} 1048576 2 60.0\n", err
