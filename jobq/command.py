@@ -113,9 +113,12 @@ def stored_size(command: Command) -> int:
     """Return about how many bytes the command takes on a line of the journal, rather more than less."""
     if isinstance(command, Call):
         return len(repr(command)) * 2  # errs on the long side for all but the strangest text
-    words = (command,) if isinstance(command, str) else command
+    return _stored_size(command) if isinstance(command, str) else sum(map(_stored_size, command))
+
+
+def _stored_size(word: str) -> int:
     # Not ASCII: at most six bytes for a UTF-16 unit once escaped.
-    return sum(len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4 for word in words)
+    return len(word) + 4 if word.isascii() and word.isprintable() else 12 * len(word) + 4
 
 
 def to_run(

@@ -154,7 +154,7 @@ def jobs_in_order(queue: Looking, finished: Iterable[Job], filters: Filters) -> 
     """Return these finished jobs, by their ends, and all others, in the order in which they start, if they match."""
     waiting = sorted(queue.jobs(), key=lambda job: (job.state is not State.RUNNING, *claim_key(job)))
     jobs = sorted(finished, key=lambda job: (job.finished_at or 0.0, job.id)) + waiting
-    return [job for job in jobs if filters.match(job)]
+    return jobs if filters == NO_FILTERS else [job for job in jobs if filters.match(job)]
 
 
 def sorted_by(jobs: list[Job], text: str) -> list[Job]:

@@ -83,7 +83,7 @@ class Filters(NamedTuple):
 
     def match(self, job: Job) -> bool:
         """Return True if the job is meant."""
-        own = dict(job.spec.labels)
+        own = dict(job.spec.labels) if self.labels else {}
         latest = job.history[-1].at if job.history else job.added_at
         return (
             (not self.states or job.state in self.states)

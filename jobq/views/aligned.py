@@ -34,10 +34,5 @@ def aligned(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> list[
     widths = [
         max(map(len, column)) if at < last or at in right else 0 for at, column in enumerate(zip(*rows, strict=True))
     ]
-    return [
-        "  ".join(
-            cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip(" ")
-        for row in rows
-    ]
+    form = "  ".join(f"{{:{'>' if at in right else '<'}{width or ''}}}" for at, width in enumerate(widths))
+    return [form.format(*row).rstrip(" ") for row in rows]

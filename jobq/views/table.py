@@ -138,7 +138,8 @@ def reason(job: Job, situation: Situation, *, with_code: bool = True) -> str:
     `with_code`: name a plain exit code of a failure, too.
     """
     why = _why_over(job, with_code=with_code) if job.state.final else _why_not_over(job, situation)
-    return ", ".join(filter(None, (safe(note_of(job)), why)))
+    hook = safe(note_of(job))
+    return f"{hook}, {why}" if hook and why else hook or why
 
 
 def _why_not_over(job: Job, situation: Situation) -> str:
@@ -189,9 +190,10 @@ def print_jobs(
     names: Sequence[str] = USUAL,
 ) -> None:
     """Print the table to stdout; `frames`: what stands before and behind the commands, by id; `names`: of columns."""
-    rows = [[COLUMNS[name].cell(job, situation) for name in names] for job in jobs]
-    for job, row in zip(jobs, rows, strict=True):
-        if job.id in frames and "command" in names:
+    cells = [COLUMNS[name].cell for name in names]
+    rows = [[cell(job, situation) for cell in cells] for job in jobs]
+    for job, row in zip(jobs, rows, strict=True) if frames and "command" in names else ():
+        if job.id in frames:
             row[names.index("command")] = row[names.index("command")].join(frames[job.id])
     if is_terminal() or coloured(stdout):
         from rich.console import Console  # noqa: PLC0415
