@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 
 from jobq.command import Call, Command, as_typed
 from jobq.rules.hooks import SCRIPT
@@ -86,7 +87,12 @@ def size(count: int) -> str:
 
 def clock_time(wall: float | None) -> str:
     """Return the local date and time, to the second."""
-    return "" if wall is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
+    return "" if wall is None else _local_time(wall // 1)
+
+
+@lru_cache(maxsize=16)  # a worker prints many lines in a second
+def _local_time(second: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 def iso_time(wall: float | None) -> str | None:
