@@ -18,7 +18,7 @@ from jobq.system import utf8
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-PLAIN = 10_000  # characters
+SHORT = 10_000  # characters
 MAX_WORD = 131_071  # bytes of one argument that Linux can start (MAX_ARG_STRLEN, execve(2))
 MAX_DEPTH = 64  # of lists and objects in each other: far below what any JSON reader gives up at
 MAX_COMMAND = 1 << 20  # bytes of all, as JSON; it has to fit on a line of the journal
@@ -214,13 +214,13 @@ def check_variables(variables: object) -> None:
 def check_commands(commands: Sequence[Command], lines: Sequence[int]) -> None:
     """Raise UsageError if no system could start one of them; `lines`: their numbers in a file, if they are from one."""
     for number, command in zip(lines or range(1, len(commands) + 1), commands, strict=True):
-        if not is_plain(command):
+        if not is_short_line(command):
             check_command(command, number if len(commands) > 1 or lines else 0)
 
 
-def is_plain(command: Command) -> bool:
+def is_short_line(command: Command) -> bool:
     """Return True for a short line of printable ASCII, as nearly all are: any system can start it."""
-    if not isinstance(command, str) or not 0 < len(command) <= PLAIN:
+    if not isinstance(command, str) or not 0 < len(command) <= SHORT:
         return False
     return command.isascii() and command.isprintable() and not command.isspace()
 

@@ -61,7 +61,10 @@ class JobOption:
         """The kind of its values."""
         if isinstance(self._kind, str):
             module, _, name = self._kind.partition(".")
-            kind: Kind = getattr(_kinds_in(module), name)
+            try:
+                kind: Kind = getattr(_kinds_in(module), name)
+            except AttributeError as e:  # an upgrade has just replaced the module: no fault of what is read with it
+                raise ImportError(str(e), name=__name__) from None
             self._kind = kind
         return self._kind
 

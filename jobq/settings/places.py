@@ -13,15 +13,7 @@ from __future__ import annotations
 
 import os
 
-from jobq.environ import (
-    default_store,
-    full_path,
-    has_user_file,
-    project_file,
-    upwards,
-    variable,
-    variables_named,
-)
+from jobq.environ import default_store, full_path, has_user_file, project_file, upwards, variable, variables_named
 from jobq.errors import NotSaved, UsageError
 from jobq.system import open_plain, sync
 

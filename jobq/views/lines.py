@@ -14,14 +14,14 @@ from jobq.rules.retry import why_not_retried
 from jobq.views.text import clock_time, command_line, safe
 
 MOST_SHOWN = 200  # characters of a command
-has_times = cache(goes_to_journal)  # stdout stays what it is
+is_in_journal = cache(goes_to_journal)  # asked once: stdout stays what it is
 
 
 def line(job: Job, now: Moment) -> str:
     """Return the line for the latest event of the job, with time and command."""
     command = command_line(job.command)
     shown = command if len(command) <= MOST_SHOWN else f"{command[: MOST_SHOWN - 3]}..."
-    time = "" if has_times() else f"{clock_time(now.wall)}  "
+    time = "" if is_in_journal() else f"{clock_time(now.wall)}  "
     return f"{time}{what(job, now)}  {shown}"
 
 

@@ -192,9 +192,11 @@ def print_jobs(
     """Print the table to stdout; `frames`: what stands before and behind the commands, by id; `names`: of columns."""
     cells = [COLUMNS[name].cell for name in names]
     rows = [[cell(job, situation) for cell in cells] for job in jobs]
-    for job, row in zip(jobs, rows, strict=True) if frames and "command" in names else ():
-        if job.id in frames:
-            row[names.index("command")] = row[names.index("command")].join(frames[job.id])
+    if frames and "command" in names:
+        at = names.index("command")
+        for job, row in zip(jobs, rows, strict=True):
+            if job.id in frames:
+                row[at] = row[at].join(frames[job.id])
     if is_terminal() or coloured(stdout):
         from rich.console import Console  # noqa: PLC0415
 

@@ -23,9 +23,13 @@ print(spec.backoff, spec.jitter, spec.retry_on, dict(spec.labels), spec.log_max,
 """
 
 
+def copied(folder: Path) -> Path:
+    """Return a copy of jobq in a folder."""
+    return Path(shutil.copytree(ROOT / "jobq", folder / "jobq", ignore=shutil.ignore_patterns("__pycache__")))
+
+
 def test_a_job_of_any_options_is_read_when_the_files_of_jobq_are_gone(cli: Cli) -> None:
-    package = cli.cwd / "lib" / "jobq"
-    shutil.copytree(ROOT / "jobq", package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = copied(cli.cwd / "lib")
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(cli.store)],
         env=cli.env | {"PYTHONPATH": str(package.parent)}, cwd=cli.cwd, text=True,
@@ -38,3 +42,17 @@ def test_a_job_of_any_options_is_read_when_the_files_of_jobq_are_gone(cli: Cli) 
     assert cli.id(*words.split()) == 2
     out, err = process.communicate("\n", timeout=60)
     assert out == "const:1 5% 1,SIGKILL {'a': 'b'} 1048576 2 60.0\n", err
+
+
+def test_a_list_in_the_middle_of_an_upgrade_does_not_call_the_store_damaged(cli: Cli) -> None:
+    cli.id("--backoff", "const:1", "true")
+    package = copied(cli.cwd / "lib")
+    policies = package / "options" / "policies.py"
+    policies.write_text(policies.read_text().replace("BACKOFF", "OTHER_NAME"))
+    done = subprocess.run(
+        [sys.executable, "-m", "jobq", "list"],
+        env=cli.env | {"PYTHONPATH": str(package.parent)}, cwd=package.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
+    assert "jobq's own files can't be read" in done.stderr
+    assert "try again" in done.stderr
